@@ -1,0 +1,138 @@
+"""The contract that every interpolator meets."""
+
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_DENOMINATOR = 8  # of a flow scale: 1/2, 1/4, 4/5, 3/8, ...
+
+
+class Interpolation(NamedTuple):
+    """What an interpolator gives back.
+
+    `explanation` holds pictures of the way there, by name, all at the size of the frames and in
+    their pixels: `initial_flow`, `compensation`, `merged_flow` and `flow` (B, 4, H, W), (u, v)
+    towards frame 0, then towards frame 1; `difference` and `keypoints` (B, 2, H, W), on frame 0,
+    then on frame 1; `blend` (B, 1, H, W), the share of frame 0. A network gives those it has.
+    """
+
+    frame: Tensor  # the prediction, (B, 3, H, W) in [0, 1]
+    merged: tuple[Tensor, ...] = ()  # blends before refinement, in training mode, for supervision
+    explanation: dict[str, Tensor] | None = None  # when asked for
+
+
+class Window(NamedTuple):
+    """A part of the frame, in pixels: rows top to bottom (exclusive), columns left to right."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def crop(self, tensor: Tensor) -> Tensor:
+        """Shapes: (B, C, H, W) -> (B, C, bottom - top, right - left), a view."""
+        return tensor[..., self.top : self.bottom, self.left : self.right]
+
+
+class Interpolator(nn.Module, ABC):
+    """Synthesises I_t between I_0 and I_1.
+
+    Frames are RGB in [0, 1], (B, 3, H, W); `time` is (B, 1, 1, 1) in (0, 1). A network that was
+    trained on anything else (BGR, [0, 255], mean-subtracted) converts at its own door.
+
+    What does not depend on time is paid once per pair: call `prepare` once and `at` for every
+    time; `forward` is their composition.
+    """
+
+    stride: int = 1  # height and width must be multiples of this
+    any_time: bool = True  # False where only t = 1/2 was trained
+
+    @abstractmethod
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:
+        """Do once what serves every time between two frames; the result is for `at` alone.
+
+        `flow_scale` estimates motion on frames resized by it; synthesis stays at full size.
+        """
+
+    @abstractmethod
+    def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
+        """The frame at `time`, from what `prepare` returned."""
+
+    def forward(
+        self,
+        frame0: Tensor,
+        frame1: Tensor,
+        time: Tensor,
+        flow_scale: float = 1.0,
+        *,
+        explain: bool = False,
+    ) -> Interpolation:
+        """Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
+        return self.at(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
+
+    def multiple(self, flow_scale: float = 1.0) -> int:
+        """Smallest number whose multiples are good sizes: so are they after scaling by it."""
+        return self.stride * flow_ratio(flow_scale).denominator
+
+
+class TileableInterpolator(Interpolator):
+    """An interpolator whose synthesis can be done window by window, exactly.
+
+    The motion always comes from the whole frame; `synthesise` looks no further than `halo` pixels
+    around a window.
+    """
+
+    halo: int = 0  # a multiple of `stride`
+
+    @abstractmethod
+    def estimate(self, state: Any, time: Tensor, *, explain: bool = False) -> Any:
+        """The motion at `time`, of the whole frame."""
+
+    @abstractmethod
+    def synthesise(self, state: Any, motion: Any, window: Window | None = None) -> Interpolation:
+        """The frame, or that part of it that `window` (aligned to `stride`) cuts out."""
+
+    def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
+        return self.synthesise(state, self.estimate(state, time, explain=explain))
+
+
+def time_like(frame: Tensor, time: float) -> Tensor:
+    """One time for every sample. Shapes: frame (B, ...) -> (B, 1, 1, 1)."""
+    if not 0 < time < 1:
+        raise ValueError(f"A time between two frames lies in (0, 1), got {time}.")
+    return torch.full((len(frame), 1, 1, 1), time, dtype=frame.dtype, device=frame.device)
+
+
+def flow_ratio(flow_scale: float) -> Fraction:
+    """`flow_scale` as the ratio of small whole numbers that it must be, so that sizes fit."""
+    ratio = Fraction(flow_scale).limit_denominator(LARGEST_DENOMINATOR)
+    if not 0 < ratio <= 1 or abs(float(ratio) - flow_scale) > 1e-6:
+        raise ValueError(
+            f"flow_scale is a ratio of small whole numbers in (0, 1], such as 1, 1/2, 1/4 or 4/5 "
+            f"(denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
+        )
+    return ratio
+
+
+def require_frames(frame0: Tensor, frame1: Tensor, interpolator: Interpolator) -> None:
+    """Refuse two tensors that are no pair of frames, or of a size that would be misaligned."""
+    name = type(interpolator).__name__
+    if frame0.shape != frame1.shape or frame0.ndim != 4 or frame0.shape[1] != 3:
+        raise ValueError(
+            f"{name} takes two frames of one shape (B, 3, H, W), "
+            f"got {tuple(frame0.shape)} and {tuple(frame1.shape)}."
+        )
+    if not frame0.is_floating_point() or not frame1.is_floating_point():
+        raise ValueError(
+            f"{name} takes floating-point frames in [0, 1], got {frame0.dtype} and {frame1.dtype}. "
+            f"Divide bytes by 255."
+        )
+    height, width = frame0.shape[-2:]
+    if height % interpolator.stride or width % interpolator.stride or not height or not width:
+        raise ValueError(
+            f"{name} takes heights and widths divisible by {interpolator.stride}, "
+            f"got {height}x{width}. Wrap it: Padded({name}(...))."
+        )

@@ -1,0 +1,24 @@
+"""Resizing of frames and of flows."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize(tensor: Tensor, scale: float) -> Tensor:
+    """Bilinear, half-pixel centres, no antialiasing: as the published networks were trained.
+
+    Down by an even whole number it is the mean of the 2 x 2 pixels in the middle of each cell.
+
+    Shapes: (B, C, H, W) -> (B, C, scale * H, scale * W), rounded down.
+    """
+    if scale == 1:
+        return tensor
+    return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def resize_flow(flow: Tensor, scale: float) -> Tensor:
+    """`resize` for vectors: a flow in pixels becomes one in pixels of the new size.
+
+    Shapes: (B, 2 or 4, H, W) -> (B, 2 or 4, scale * H, scale * W), rounded down.
+    """
+    return flow if scale == 1 else resize(flow, scale) * scale

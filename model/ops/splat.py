@@ -1,0 +1,69 @@
+"""Forward splatting (Niklaus and Liu, Softmax Splatting, CVPR 2020), from its equations."""
+
+import torch
+from torch import Tensor
+
+from model.ops.grid import pixel_grid
+
+CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (dx, dy) of the four pixels around a landing point
+FIXED_POINT = 2.0**32  # of the deterministic sum: steps of 2.3e-10, sums up to 2.1e9
+
+
+def splat_sum(source: Tensor, flow: Tensor, *, deterministic: bool = False) -> Tensor:
+    """Add each source pixel, bilinearly, to where its flow vector lands.
+
+    The adjoint of `backward_warp(..., padding="zeros")`: both share one convention. What lands
+    outside the frame is lost, and so is a pixel whose flow is not finite.
+
+    Args:
+        deterministic: give the same bits on every run and every device, by adding in 64-bit fixed
+            point (on a GPU the order of floating-point additions is otherwise left open). Without
+            gradient.
+
+    Shapes: source (B, C, H, W), flow (B, 2, H, W) -> (B, C, H, W).
+    """
+    if deterministic and torch.is_grad_enabled() and (source.requires_grad or flow.requires_grad):
+        raise ValueError("A deterministic splat has no gradient: call it under torch.no_grad().")
+    height, width = source.shape[-2:]
+    x, y = pixel_grid(flow)
+    x, y = x + flow[:, 0], y + flow[:, 1]  # landing points, (B, H, W)
+    near = (x > -1) & (x < width) & (y > -1) & (y < height)  # False where not finite
+    x, y = torch.where(near, x, -1), torch.where(near, y, -1)
+    dtype = torch.int64 if deterministic else source.dtype
+    out = source.new_zeros(source.shape, dtype=dtype).flatten(2)  # (B, C, HW)
+    for dx, dy in CORNERS:
+        column, row = x.floor() + dx, y.floor() + dy
+        inside = near & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+        target = torch.where(inside, row.long() * width + column.long(), 0)  # (B, H, W)
+        share = source * weight[:, None]  # (B, C, H, W)
+        if deterministic:
+            share = (share.double() * FIXED_POINT).round().long()
+        out = out.scatter_add(2, target.flatten(1)[:, None].expand_as(out), share.flatten(2))
+    if deterministic:
+        out = (out.double() / FIXED_POINT).to(source.dtype)
+    return out.view_as(source)
+
+
+def splat(
+    source: Tensor,
+    flow: Tensor,
+    weight: Tensor | None = None,
+    *,
+    epsilon: float = 1e-7,
+    deterministic: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Splat as a weighted mean: of what lands on a pixel, the mean; where nothing lands, zero.
+
+        out = splat_sum(weight * source) / (splat_sum(weight) + epsilon)
+
+    `weight = exp(z)` is softmax splatting with the metric z; no weight is the plain average.
+
+    Shapes: source (B, C, H, W), flow (B, 2, H, W), weight (B, 1, H, W) -> mean (B, C, H, W) and
+    the sum of weights that landed, (B, 1, H, W).
+    """
+    weight = source.new_ones(()).expand_as(source[:, :1]) if weight is None else weight
+    both = torch.cat((source * weight, weight), dim=1)
+    both = splat_sum(both, flow, deterministic=deterministic)
+    landed = both[:, -1:]
+    return both[:, :-1] / (landed + epsilon), landed

@@ -1,0 +1,37 @@
+"""Backward warping."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.ops.grid import pixel_grid
+
+
+def backward_warp(
+    source: Tensor, flow: Tensor, padding: str = "border", origin: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """Read each output pixel from where its flow vector points in `source`.
+
+        out(x, y) = source(x + u, y + v)    with    flow(x, y) = (u, v)
+
+    Convention: flow is in pixels, channel 0 to the right and channel 1 down; pixel centres
+    sit at integer coordinates (`align_corners=True`). Outside the source the nearest edge pixel
+    is read (`padding="border"`), or nothing (`"zeros"`).
+
+    Args:
+        origin: (y, x) of the flow's first pixel in the source, where the flow covers only a
+            window of it.
+
+    Shapes: source (B, C, H, W), flow (B, 2, h, w) -> (B, C, h, w); h, w = H, W without a window.
+    """
+    height, width = source.shape[-2:]
+    x, y = pixel_grid(flow)
+    top, left = origin
+    grid = torch.stack(
+        (
+            (x + left + flow[:, 0]) * (2 / max(width - 1, 1)) - 1,
+            (y + top + flow[:, 1]) * (2 / max(height - 1, 1)) - 1,
+        ),
+        dim=-1,
+    )  # (B, h, w, 2), in [-1, 1] inside the frame
+    return F.grid_sample(source, grid, padding_mode=padding, align_corners=True)
