@@ -1,0 +1,72 @@
+"""Optical flow that needs no trained weights.
+
+Dense inverse search (Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016), as
+OpenCV implements it.
+"""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.flow.estimator import FlowEstimator
+
+LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in grey
+
+
+class DISFlow(FlowEstimator):
+    """OpenCV's DIS optical flow, on the CPU, sample by sample; deterministic.
+
+    Frames of any size: those too small for its coarsest patch are padded by their edge pixels, so
+    that a frame of one pixel has a flow too (zero).
+
+    Args:
+        finest_scale: the search ends on frames halved that many times; the rest is interpolated.
+        patch_size: of the squares that are searched for, in pixels of the halved frame.
+        patch_stride: distance between them.
+        iterations: gradient descent steps per patch and scale.
+        refinements: fixed-point steps of the variational refinement per scale.
+    """
+
+    def __init__(
+        self,
+        finest_scale: int = 1,
+        patch_size: int = 8,
+        patch_stride: int = 3,
+        *,
+        iterations: int = 25,
+        refinements: int = 5,
+    ) -> None:
+        super().__init__()
+        self.finest_scale = finest_scale
+        self.patch_size = patch_size
+        self.patch_stride = patch_stride
+        self.iterations = iterations
+        self.refinements = refinements
+
+    @torch.no_grad()
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        height, width = source.shape[-2:]
+        smallest = 4 * self.patch_size << self.finest_scale  # below it OpenCV fails or crashes
+        pad = (0, max(smallest - width, 0), 0, max(smallest - height, 0))
+        pairs = zip(grey_bytes(source, pad), grey_bytes(target, pad), strict=True)
+        flow = np.stack([self.searcher().calc(*pair, None) for pair in pairs])  # (B, H, W, 2)
+        return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
+
+    def searcher(self) -> cv2.DISOpticalFlow:
+        """A fresh one each time: it keeps buffers, so two threads cannot share it."""
+        searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        searcher.setFinestScale(self.finest_scale)
+        searcher.setPatchSize(self.patch_size)
+        searcher.setPatchStride(self.patch_stride)
+        searcher.setGradientDescentIterations(self.iterations)
+        searcher.setVariationalRefinementIterations(self.refinements)
+        return searcher
+
+
+def grey_bytes(frame: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
+    """Shapes: RGB in [0, 1], (B, 3, H, W) -> 8-bit grey, (B, H + pad, W + pad)."""
+    frame = F.pad(frame.detach().cpu().float(), pad, mode="replicate")
+    grey = torch.einsum("bchw,c->bhw", frame, torch.tensor(LUMA))
+    return (grey * 255).round().clamp(0, 255).byte().numpy()
