@@ -1,5 +1,7 @@
 """Resizing of frames and of flows."""
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +15,8 @@ def resize(tensor: Tensor, scale: float) -> Tensor:
     """
     if scale == 1:
         return tensor
-    return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)
+    size = [math.floor(side * scale + 1e-6) for side in tensor.shape[-2:]]
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
 
 
 def resize_flow(flow: Tensor, scale: float) -> Tensor:

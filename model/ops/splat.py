@@ -1,5 +1,7 @@
 """Forward splatting (Niklaus and Liu, Softmax Splatting, CVPR 2020), from its equations."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -51,19 +53,30 @@ def splat(
     weight: Tensor | None = None,
     *,
     epsilon: float = 1e-7,
+    guard: Literal["add", "clip", "zero"] = "add",
     deterministic: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Splat as a weighted mean: of what lands on a pixel, the mean; where nothing lands, zero.
 
-        out = splat_sum(weight * source) / (splat_sum(weight) + epsilon)
+        out = splat_sum(weight * source) / guarded(splat_sum(weight))
 
     `weight = exp(z)` is softmax splatting with the metric z; no weight is the plain average.
+
+    Args:
+        guard: how the sum of weights is kept from zero: by adding `epsilon` (what SGM-VFI does),
+            by raising it to `epsilon`, or by dividing by one where it is exactly zero.
 
     Shapes: source (B, C, H, W), flow (B, 2, H, W), weight (B, 1, H, W) -> mean (B, C, H, W) and
     the sum of weights that landed, (B, 1, H, W).
     """
-    weight = source.new_ones(()).expand_as(source[:, :1]) if weight is None else weight
+    weight = torch.ones_like(source[:, :1]) if weight is None else weight
     both = torch.cat((source * weight, weight), dim=1)
     both = splat_sum(both, flow, deterministic=deterministic)
     landed = both[:, -1:]
-    return both[:, :-1] / (landed + epsilon), landed
+    if guard == "add":
+        divisor = landed + epsilon
+    elif guard == "clip":
+        divisor = landed.clamp(min=epsilon)
+    else:
+        divisor = torch.where(landed == 0, 1, landed)
+    return both[:, :-1] / divisor, landed

@@ -1,0 +1,163 @@
+"""Reading and writing weights: no pickled code, all tensors or none, published names translated."""
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+SHOWN = 4  # names listed of a longer list
+
+
+class CheckpointError(ValueError):
+    """A file of weights that cannot be used, and why."""
+
+
+class Weights(NamedTuple):
+    """What a file holds."""
+
+    state: dict[str, Tensor]
+    metadata: dict[str, Any]  # network, config, recipe, ...; empty for published files
+    source: Path
+
+
+class NameScope(NamedTuple):
+    """How the names below one prefix of a published checkpoint become ours."""
+
+    published: str
+    ours: str
+    parts: tuple[tuple[str, str], ...] = ()  # published, ours: replaced in this order
+
+
+def our_name(published: str, scopes: Iterable[NameScope]) -> str:
+    """Translate one name; a name outside every scope stays as it is."""
+    for scope in scopes:
+        if published.startswith(scope.published):
+            rest = "." + published.removeprefix(scope.published)
+            for theirs, ours in scope.parts:
+                rest = rest.replace(theirs, ours)
+            return scope.ours + rest[1:]
+    return published
+
+
+def published_name(ours: str, scopes: Iterable[NameScope]) -> str:
+    """Undo `our_name`."""
+    inverse = (
+        NameScope(scope.ours, scope.published, tuple((b, a) for a, b in reversed(scope.parts)))
+        for scope in scopes
+    )
+    return our_name(ours, inverse)
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a safetensors file or a PyTorch checkpoint, on the CPU, without running its code.
+
+    Of a PyTorch checkpoint the entry `model` is taken where there is one, and the prefix
+    `module.`, left by DistributedDataParallel, is removed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is damaged, truncated, or holds something other than weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No file of weights at {path} (that is {path.absolute()}).")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return _read_torch(path)
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise _damaged(path, error) from error
+    return Weights(state, metadata, path)
+
+
+def _read_torch(path: Path) -> Weights:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise _damaged(path, error) from error
+    content = content if isinstance(content, Mapping) else {}
+    state = content.get("model", content)
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError(f"{path} holds no weights: expected a state dict, or one as 'model'.")
+    odd = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(
+            f"{path} holds no weights: expected names of tensors, got also {some(odd)}."
+        )
+    metadata = content.get("metadata", {}) if state is not content else {}
+    return Weights({n.removeprefix("module."): t for n, t in state.items()}, metadata, path)
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    size = path.stat().st_size
+    reason = " ".join(str(error).split())[:160]
+    return CheckpointError(
+        f"{path} ({size} bytes) cannot be read as weights: it is damaged, truncated, or holds "
+        f"pickled code, which is never run. Download or copy it again. ({reason})"
+    )
+
+
+def load_weights(module: nn.Module, weights: Weights) -> None:
+    """Load every tensor or none: a partly loaded network must fail here, not in a table."""
+    expected = module.state_dict()
+    missing = sorted(expected.keys() - weights.state.keys())
+    unexpected = sorted(weights.state.keys() - expected.keys())
+    odd_shapes = [
+        f"{name} {tuple(weights.state[name].shape)} for {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in weights.state and weights.state[name].shape != tensor.shape
+    ]
+    if missing or unexpected or odd_shapes:
+        found = (
+            (f"{len(missing)} tensors missing: {some(missing)}", missing),
+            (f"{len(unexpected)} unexpected: {some(unexpected)}", unexpected),
+            (f"{len(odd_shapes)} of another shape: {some(odd_shapes)}", odd_shapes),
+        )
+        raise CheckpointError(
+            f"{weights.source} does not fit {type(module).__name__}: "
+            + "; ".join(text for text, names in found if names)
+            + ". Nothing was loaded."
+        )
+    module.load_state_dict(weights.state)
+
+
+def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write weights as safetensors, with JSON metadata; whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    state = {name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}
+    try:
+        save_file(state, beside, {name: json.dumps(value) for name, value in metadata.items()})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def some(names: list[str]) -> str:
+    """The first few of a list, for a message."""
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

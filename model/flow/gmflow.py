@@ -1,0 +1,169 @@
+"""Features for global matching (Xu et al., GMFlow, CVPR 2022): a network and a transformer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.checkpoint import NameScope, Weights, load_weights, our_name
+from model.layers.position import sine_embedding
+
+CHANNELS = 128
+PUBLISHED_NAMES = (
+    NameScope("backbone.", "backbone.", ((".downsample.0.", ".shortcut."),)),
+    NameScope(
+        "transformer.",
+        "transformer.",
+        (
+            (".cross_attn_ffn.mlp.", ".mlp."),
+            (".cross_attn_ffn.norm2.", ".mlp_norm."),
+            (".cross_attn_ffn.", ".cross_attention."),
+            (".self_attn.", ".self_attention."),
+            (".q_proj.", ".query."),
+            (".k_proj.", ".key."),
+            (".v_proj.", ".value."),
+            (".merge.", ".project."),
+            (".norm1.", ".norm."),
+        ),
+    ),
+)
+NOT_FEATURES = ("feature_flow_attn.", "upsampler.")  # of a GMFlow checkpoint: its flow head
+PADDED_TO = 16  # pixels: the published code ran every frame at such a size
+
+
+class GMFlowFeatures(nn.Module):
+    """Features of two frames that have seen each other, comparable by their dot product."""
+
+    def __init__(self, num_layers: int = 6) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.transformer = FeatureTransformer(num_layers)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Shapes: (2B, 3, H, W), all first frames, then all second -> (2B, 128, H/8, W/8).
+
+        Heights and widths are multiples of 8. Where one is no multiple of 16 the features sit
+        half a cell off, as in the published code (specification 1.4, step 5).
+        """
+        height, width = (size // 8 for size in frames.shape[-2:])
+        tokens = self.relate(self.look(frames))
+        return tokens.permute(0, 3, 1, 2)[..., :height, :width]
+
+    def look(self, frames: Tensor) -> Tensor:
+        """What depends on one frame only. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
+        extra_y, extra_x = (-size % PADDED_TO for size in frames.shape[-2:])
+        pad = (extra_x // 2, extra_x - extra_x // 2, extra_y // 2, extra_y - extra_y // 2)
+        if any(pad):
+            frames = F.pad(frames, pad, mode="replicate")
+        tokens = self.backbone(frames).permute(0, 2, 3, 1)
+        return tokens + sine_embedding(*tokens.shape[1:], frames.device)
+
+    def relate(self, tokens: Tensor) -> Tensor:
+        """What depends on both. Shapes: (2B, h', w', 128), twice."""
+        return self.transformer(tokens.flatten(1, 2)).view_as(tokens)
+
+
+def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:
+    """Take the features out of a published GMFlow checkpoint (the one-scale model)."""
+    state = {
+        our_name(name, PUBLISHED_NAMES): tensor
+        for name, tensor in weights.state.items()
+        if not name.startswith(NOT_FEATURES)
+    }
+    load_weights(features, weights._replace(state=state))
+
+
+class Backbone(nn.Module):
+    """Residual units down to 1/8; instance normalisation sees the whole frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.layer1 = nn.Sequential(ResidualUnit(64, 64), ResidualUnit(64, 64))
+        self.layer2 = nn.Sequential(ResidualUnit(64, 96, stride=2), ResidualUnit(96, 96))
+        self.layer3 = nn.Sequential(
+            ResidualUnit(96, CHANNELS, stride=2), ResidualUnit(CHANNELS, CHANNELS)
+        )
+        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = F.instance_norm(self.conv1(frames)).relu_()
+        return self.conv2(self.layer3(self.layer2(self.layer1(x))))
+
+
+class ResidualUnit(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.shortcut = (
+            None
+            if stride == 1 and in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.instance_norm(self.conv1(x)).relu_()
+        y = F.instance_norm(self.conv2(y)).relu_()
+        if self.shortcut is not None:
+            x = F.instance_norm(self.shortcut(x))
+        return (x + y).relu_()
+
+
+class FeatureTransformer(nn.Module):
+    """Blocks of self-attention and of attention to the other frame, over all cells."""
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerBlock() for _ in range(num_layers))
+        for weight in self.parameters():
+            if weight.ndim > 1:
+                nn.init.xavier_uniform_(weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Shapes: (2B, L, 128), all first frames, then all second ones -> the same."""
+        for layer in self.layers:
+            tokens = layer(tokens, tokens.roll(len(tokens) // 2, dims=0))
+        return tokens
+
+
+class TransformerBlock(nn.Module):
+    """The other frame is seen as it left the block before: it has not looked at itself yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.self_attention = Attention()
+        self.cross_attention = Attention()
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * CHANNELS, 8 * CHANNELS, bias=False),
+            nn.GELU(),
+            nn.Linear(8 * CHANNELS, CHANNELS, bias=False),
+        )
+        self.mlp_norm = nn.LayerNorm(CHANNELS)
+
+    def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
+        """Shapes: tokens, others (2B, L, 128) -> (2B, L, 128)."""
+        tokens = tokens + self.self_attention(tokens, tokens)
+        message = self.cross_attention(tokens, others)
+        return tokens + self.mlp_norm(self.mlp(torch.cat((tokens, message), dim=-1)))
+
+
+class Attention(nn.Module):
+    """One head over all cells, normalised; the fused kernel never stores the score matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(CHANNELS, CHANNELS, bias=False)
+        self.key = nn.Linear(CHANNELS, CHANNELS, bias=False)
+        self.value = nn.Linear(CHANNELS, CHANNELS, bias=False)
+        self.project = nn.Linear(CHANNELS, CHANNELS, bias=False)
+        self.norm = nn.LayerNorm(CHANNELS)
+
+    def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
+        """Shapes: tokens, others (2B, L, 128) -> (2B, L, 128)."""
+        queries = self.query(tokens)[:, None]
+        keys, values = self.key(others)[:, None], self.value(others)[:, None]
+        out = F.scaled_dot_product_attention(queries, keys, values)[:, 0]
+        return self.norm(self.project(out))

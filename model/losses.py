@@ -1,0 +1,62 @@
+"""What training minimises."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.interpolator import Interpolation
+
+LEVELS = 5
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+MERGED_WEIGHT = 0.5
+
+
+def laplacian_pyramid(image: Tensor, levels: int = LEVELS) -> list[Tensor]:
+    """Band-pass levels, fine to coarse, without the low-pass rest (Burt and Adelson, 1983).
+
+    Linear in the image. Heights and widths are multiples of 2 ** levels, at least 64 each.
+
+    Shapes: (B, C, H, W) -> (B, C, H / 2 ** i, W / 2 ** i), i = 0 to levels - 1.
+    """
+    height, width = image.shape[-2:]
+    smallest = 2 ** (levels + 1)
+    if height % 2**levels or width % 2**levels or min(height, width) < smallest:
+        raise ValueError(
+            f"A Laplacian pyramid of {levels} levels takes heights and widths divisible by "
+            f"{2**levels}, at least {smallest}, got {height}x{width}. Choose another crop."
+        )
+    bands = []
+    for _ in range(levels):
+        low = _blur(image)[..., ::2, ::2]
+        spread = torch.zeros_like(image)
+        spread[..., ::2, ::2] = low
+        bands.append(image - 4 * _blur(spread))
+        image = low
+    return bands
+
+
+def laplacian_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Sum over the levels of the mean absolute difference.
+
+    The pyramid is linear, so it is taken of the difference. Blind to a constant offset, as
+    published: the last low-pass level is not compared.
+    """
+    bands = laplacian_pyramid(prediction - target)
+    return torch.stack([band.abs().mean() for band in bands]).sum()
+
+
+def interpolation_loss(prediction: Interpolation, target: Tensor) -> Tensor:
+    """The prediction's loss, and half of that of each blend along the way (specification 3.3)."""
+    loss = laplacian_loss(prediction.frame, target)
+    for stage in prediction.merged:
+        loss = loss + MERGED_WEIGHT * laplacian_loss(stage, target)
+    return loss
+
+
+def _blur(image: Tensor) -> Tensor:
+    """5 x 5 binomial, mirrored at the border: once along columns, once along rows."""
+    channels = image.shape[1]
+    taps = image.new_tensor(BINOMIAL).expand(channels, 1, -1)
+    padded = F.pad(image, (2, 2, 2, 2), mode="reflect")
+    rows = F.conv2d(padded, taps[:, :, :, None], groups=channels)
+    return F.conv2d(rows, taps[:, :, None, :], groups=channels)

@@ -1,0 +1,43 @@
+"""Global matching: attention that reads out positions."""
+
+import torch
+from torch import Tensor
+
+from model.ops.grid import pixel_grid
+
+BLOCK_ELEMENTS = 2**22  # scores held at a time: 16 MiB, the size of a processor's cache
+
+
+def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """softmax(queries keys^T / sqrt(C)) values, a few query rows at a time.
+
+    The score matrix is never whole in memory, yet each row of it is, so that the softmax is the
+    plain float32 one: fused kernels round the weights, which positions of many pixels do not
+    forgive (specification 6.5).
+
+    Shapes: queries (B, K, C), keys (B, L, C), values (L, V) -> (B, K, V).
+    """
+    batch, count, channels = queries.shape
+    keys = keys.transpose(1, 2)
+    rows = max(1, BLOCK_ELEMENTS // max(1, keys.shape[-1]))
+    out = queries.new_empty(batch, count, values.shape[-1])
+    for sample in range(batch):
+        for start in range(0, count, rows):
+            part = slice(start, start + rows)
+            scores = (queries[sample, part] * channels**-0.5) @ keys[sample]
+            out[sample, part] = scores.softmax(dim=-1) @ values
+    return out
+
+
+def match_positions(queries: Tensor, keys: Tensor, height: int, width: int) -> Tensor:
+    """Where each query is expected among the keys, which lie on a grid, row by row.
+
+    Shapes: queries (B, K, C), keys (B, height * width, C) -> (B, K, 2), (x, y) in cells.
+    """
+    return attend_in_blocks(queries, keys, cell_positions(height, width, like=keys))
+
+
+def cell_positions(height: int, width: int, like: Tensor) -> Tensor:
+    """Shapes: -> (height * width, 2), (x, y) of each cell, row by row."""
+    x, y = pixel_grid(like.new_empty(1).expand(height, width))
+    return torch.stack((x.expand(height, -1), y.expand(-1, width)), dim=-1).flatten(0, 1)

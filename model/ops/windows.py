@@ -1,0 +1,77 @@
+"""Cutting a map into attention windows, and which tokens of a window may see each other."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCKED = -100.0  # added to the logit of a pair that must not see each other; weights expect it
+
+
+def window_padding(size: int, window: int) -> tuple[int, int]:
+    """Zeros before and after a side so that windows fit; the odd one goes after."""
+    extra = -size % window
+    return extra // 2, extra - extra // 2
+
+
+def pad_to_windows(tokens: Tensor, window: int) -> Tensor:
+    """Shapes: (B, h, w, C) -> (B, h', w', C), both sides multiples of `window`, centred."""
+    height, width = tokens.shape[1:3]
+    pad = (0, 0, *window_padding(width, window), *window_padding(height, window))
+    return F.pad(tokens, pad) if any(pad) else tokens
+
+
+def to_windows(tokens: Tensor, window: int) -> Tensor:
+    """Shapes: (B, h', w', C) -> (B, windows row by row, window ** 2, C)."""
+    tiles = tokens.unflatten(1, (-1, window)).unflatten(3, (-1, window))  # (B, r, y, c, x, C)
+    return tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def from_windows(windows: Tensor, window: int, columns: int) -> Tensor:
+    """Undo `to_windows`. Shapes: (B, windows, window ** 2, C) -> (B, h', w', C)."""
+    tiles = windows.unflatten(1, (-1, columns)).unflatten(3, (window, window))
+    return tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def window_mask(
+    height: int, width: int, window: int, shift: int, device: torch.device
+) -> Tensor | None:
+    """What to add to the logits of attention inside windows; None where everything may be seen.
+
+    Padding and picture do not see each other, nor do the parts that a cyclic shift brought
+    together. The padding is told apart by where it was before the shift, as in the published
+    network (specification 1.1, quirk 2): in shifted windows it is masked in the wrong place,
+    which trained weights have learnt to live with.
+
+    Shapes: -> (windows, window ** 2, window ** 2), 0 or `BLOCKED`.
+    """
+    bands = [_padding_bands(height, width, window, device)]
+    if shift:
+        bands.append(_shift_bands(height, width, window, shift, device))
+    elif not height % window and not width % window:
+        return None
+    regions = [to_windows(band[None, :, :, None], window)[0, :, :, 0] for band in bands]
+    apart = torch.stack([r[:, :, None] != r[:, None, :] for r in regions]).any(dim=0)
+    return apart * BLOCKED
+
+
+def _padding_bands(height: int, width: int, window: int, device: torch.device) -> Tensor:
+    """Number the nine regions that centred padding makes: corners, edges and the picture."""
+    (top, bottom), (left, right) = window_padding(height, window), window_padding(width, window)
+    return _bands((top, height, bottom), (left, width, right), device)
+
+
+def _shift_bands(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
+    """Number the nine regions that a cyclic shift makes."""
+    rows, columns = height + -height % window, width + -width % window
+    ends = (window - shift, shift)
+    return _bands((rows - window, *ends), (columns - window, *ends), device)
+
+
+def _bands(
+    rows: tuple[int, int, int], columns: tuple[int, int, int], device: torch.device
+) -> Tensor:
+    """Shapes: lengths of three bands each way -> (sum of rows, sum of columns), 0 to 8."""
+    number = torch.arange(3, device=device)
+    row = number.repeat_interleave(torch.tensor(rows, device=device))
+    column = number.repeat_interleave(torch.tensor(columns, device=device))
+    return 3 * row[:, None] + column[None, :]

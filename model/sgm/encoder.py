@@ -1,0 +1,153 @@
+"""Step 0: features of the local branch, from both frames at once."""
+
+import itertools
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.layers.conv import conv_prelu
+from model.layers.position import sine_embedding
+from model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask, window_padding
+
+HEAD_CHANNELS = 32  # of one attention head
+
+
+class LocalEncoder(nn.Module):
+    """Convolutions down to 1/8, then attention between the two frames inside shifted windows.
+
+    Frames are stacked on the batch axis: all first frames, then all second ones.
+    """
+
+    def __init__(self, channels: int, depths: tuple[int, ...], window: int) -> None:
+        super().__init__()
+        self.window = window
+        first, second, third, fourth = (channels * 2**level for level in range(4))
+        self.block1 = _convolutions(3, first, depths[0])
+        self.down2 = conv_prelu(first, second, stride=2)
+        self.block2 = _convolutions(second, second, depths[1])
+        self.down3 = conv_prelu(second, third, stride=2)
+        self.block3 = _convolutions(third, third, depths[2])
+        self.embed = nn.Conv2d(third, fourth, kernel_size=3, stride=2, padding=1)
+        self.embed_norm = nn.LayerNorm(fourth, eps=1e-5)
+        self.blocks = nn.ModuleList(
+            CrossFrameBlock(fourth, window, shift=window // 2 if j % 2 else 0)
+            for j in range(depths[3])
+        )
+        self.norm = nn.LayerNorm(fourth, eps=1e-6)
+        self.apply(_initialise)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes: (2B, 3, H, W) -> fine (2B, 4F, H/4, W/4) and coarse (2B, 8F, h, w)."""
+        return self.relate(*self.look(frames))
+
+    def look(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """What depends on one frame only.
+
+        Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F).
+        """
+        fine = self.block2(self.down2(self.block1(frames)))
+        fine = self.block3(self.down3(fine))
+        return fine, self.embed_norm(self.embed(fine).permute(0, 2, 3, 1))
+
+    def relate(self, fine: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What depends on both. Shapes: tokens (2B, h, w, 8F) -> coarse (2B, 8F, h, w)."""
+        height, width = tokens.shape[1:3]
+        shifts = {block.shift for block in self.blocks}
+        masks = {s: window_mask(height, width, self.window, s, tokens.device) for s in shifts}
+        position = sine_embedding(self.window, self.window, tokens.shape[-1], tokens.device)
+        for block in self.blocks:
+            tokens = block(tokens, position.flatten(0, 1), masks[block.shift])
+        return fine, self.norm(tokens).permute(0, 3, 1, 2)
+
+
+class CrossFrameBlock(nn.Module):
+    """A transformer block whose windows look into the same window of the other frame.
+
+    The stream that goes on is the normalised input with its position, not the input itself
+    (specification 1.1, step 7): as published, and trained weights depend on it.
+    """
+
+    def __init__(self, channels: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.window, self.shift = window, shift
+        self.norm1 = nn.LayerNorm(channels, eps=1e-6)
+        self.attention = CrossFrameAttention(channels)
+        self.norm2 = nn.LayerNorm(channels, eps=1e-6)
+        self.mlp = ConvolutionalMLP(channels)
+
+    def forward(self, tokens: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
+        """Shapes: tokens (2B, h, w, C), position (window ** 2, C) -> (2B, h, w, C)."""
+        height, width = tokens.shape[1:3]
+        grid = pad_to_windows(tokens, self.window)
+        if self.shift:
+            grid = grid.roll((-self.shift, -self.shift), dims=(1, 2))
+        columns = grid.shape[2] // self.window
+        windows = self.norm1(to_windows(grid, self.window)) + position
+        windows = windows + self.attention(windows, mask)
+        grid = from_windows(windows, self.window, columns)
+        if self.shift:
+            grid = grid.roll((self.shift, self.shift), dims=(1, 2))
+        top, left = (window_padding(size, self.window)[0] for size in (height, width))
+        tokens = grid[:, top : top + height, left : left + width]
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class CrossFrameAttention(nn.Module):
+    """Multi-head attention: queries from a frame, keys and values from the other one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """Shapes: windows (2B, n, T, C), mask (n, T, T) or None -> (2B, n, T, C)."""
+        samples = len(windows)
+        other = windows.roll(samples // 2, dims=0)
+        queries = self._heads(self.query(windows))
+        keys, values = map(self._heads, self.key_value(other).chunk(2, dim=-1))
+        if mask is not None:
+            mask = mask[:, None].repeat(samples, 1, 1, 1)
+        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.project(out.transpose(1, 2).flatten(2).view_as(windows))
+
+    @staticmethod
+    def _heads(tokens: Tensor) -> Tensor:
+        """Shapes: (2B, n, T, C) -> (2B * n, heads, T, HEAD_CHANNELS)."""
+        return tokens.flatten(0, 1).unflatten(-1, (-1, HEAD_CHANNELS)).transpose(1, 2)
+
+
+class ConvolutionalMLP(nn.Module):
+    """Two linear layers with a depthwise convolution over the map between them."""
+
+    def __init__(self, channels: int, ratio: int = 4) -> None:
+        super().__init__()
+        hidden = ratio * channels
+        self.expand = nn.Linear(channels, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
+        self.reduce = nn.Linear(hidden, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Shapes: (B, h, w, C) -> (B, h, w, C)."""
+        hidden = self.depthwise(self.expand(tokens).permute(0, 3, 1, 2))
+        return self.reduce(F.gelu(hidden).permute(0, 2, 3, 1))
+
+
+def _convolutions(in_channels: int, out_channels: int, count: int) -> nn.Sequential:
+    channels = (in_channels, *[out_channels] * count)
+    layers = (conv_prelu(a, b) for a, b in itertools.pairwise(channels))
+    return nn.Sequential(*(part for layer in layers for part in layer))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Specification 2.3."""
+    if isinstance(module, nn.Conv2d):
+        height, width = module.kernel_size
+        fan_out = height * width * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

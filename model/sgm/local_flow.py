@@ -1,0 +1,75 @@
+"""Step 0: the first estimate of the motion from the middle frame, and its correction."""
+
+import torch
+from torch import Tensor, nn
+
+from model.layers.conv import conv_prelu
+from model.ops.resize import resize, resize_flow
+
+
+class FlowHead(nn.Module):
+    """Convolutions that read off two flows and a blend mask at reduced size.
+
+    The PReLU behind the output is the published one: flow and mask pass through learnt slopes.
+
+    Shapes: (B, in_channels, h, w) -> (B, 5, h, w): flow towards frame 0 and frame 1 in pixels of
+    that size, logits of the blend mask.
+    """
+
+    def __init__(self, in_channels: int, channels: int = 128, residual_convs: int = 2) -> None:
+        super().__init__()
+        self.head = nn.Sequential(conv_prelu(in_channels, channels), conv_prelu(channels, channels))
+        self.residual = nn.Sequential(
+            *(conv_prelu(channels, channels) for _ in range(residual_convs))
+        )
+        self.output = conv_prelu(channels, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        return self.output(x + self.residual(x))
+
+
+def expand_motion(raw: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Bring what a head says at 1/scale to full size.
+
+    Shapes: raw (B, 5, h, w) -> flow (B, 4, scale * h, scale * w), blend logits (B, 1, ...).
+    """
+    return resize_flow(raw[:, :4], scale), resize(raw[:, 4:], scale)
+
+
+def coarse_input(frames: Tensor, time: Tensor, features: Tensor) -> Tensor:
+    """What the head at 1/8 reads; frames and features hold both frames on the batch axis.
+
+    Shapes: frames (2B, 3, H, W), time (B, 1, 1, 1), features (2B, 8F, h, w)
+    -> (B, 7 + 16F, h, w).
+    """
+    small = resize(frames, 1 / 8)
+    plane = time.expand(-1, 1, *small.shape[-2:])
+    return torch.cat((*small.chunk(2), plane, *features.chunk(2)), dim=1)
+
+
+def fine_input(
+    frames: Tensor,
+    warped: Tensor,
+    flow: Tensor,
+    blend_logits: Tensor,
+    time: Tensor,
+    features: Tensor,
+) -> Tensor:
+    """What the head at 1/4 reads; frames, warped and features hold both frames on the batch axis.
+
+    Shapes: frames, warped (2B, 3, H, W), flow (B, 4, H, W), blend_logits (B, 1, H, W),
+    time (B, 1, 1, 1), features (2B, 4F, H/4, W/4) -> (B, 18 + 8F, H/4, W/4).
+    """
+    mask = resize(blend_logits, 1 / 4)
+    return torch.cat(
+        (
+            *resize(frames, 1 / 4).chunk(2),
+            *resize(warped, 1 / 4).chunk(2),
+            mask,
+            time.expand(-1, 1, *mask.shape[-2:]),
+            resize_flow(flow, 1 / 4),
+            *features.chunk(2),
+        ),
+        dim=1,
+    )

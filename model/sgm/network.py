@@ -1,0 +1,257 @@
+"""SGM-VFI (Liu et al., Sparse Global Matching for Video Frame Interpolation, CVPR 2024)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.flow.gmflow import CHANNELS as GLOBAL_CHANNELS
+from model.flow.gmflow import GMFlowFeatures
+from model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
+from model.ops.resize import resize, resize_flow
+from model.ops.warp import backward_warp
+from model.sgm.compensation import fill_holes, match_globally, select_keypoints, shift_to_time
+from model.sgm.difference import difference_map
+from model.sgm.encoder import LocalEncoder
+from model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
+from model.sgm.merge import FlowMatching, refine_input
+from model.sgm.synthesis import Synthesis, blend
+
+CELL = 8  # pixels, each way, of one cell of the coarse maps
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGMConfig:
+    """Shape and habits of the network: a checkpoint fits only the shape that it was trained in."""
+
+    channels: int = 16  # F in the paper; stages are F, 2F, 4F and 8F wide
+    depths: tuple[int, ...] = (2, 2, 2, 4)  # layers per stage, fine to coarse
+    window: int = 7  # attention window of the local branch, in cells
+    keypoint_ratio: float | None = 0.5  # share of cells matched; 1: all; None: no matching branch
+    dense_up_to: int = 32  # cells: maps no higher than this match every cell, as published
+    colour_order: Literal["rgb", "bgr"] = "rgb"  # that the weights expect; published ones: "bgr"
+    any_time: bool = False  # whether the weights were trained at times other than 1/2
+
+    def __post_init__(self) -> None:
+        if self.keypoint_ratio is not None and not 0 <= self.keypoint_ratio <= 1:
+            raise ValueError(
+                f"keypoint_ratio is a share in [0, 1] (1 matches every cell), or None for the "
+                f"local branch alone, got {self.keypoint_ratio}."
+            )
+        if self.colour_order not in ("rgb", "bgr"):
+            raise ValueError(f"colour_order is 'rgb' or 'bgr', got {self.colour_order!r}.")
+
+
+SGM_SMALL = SGMConfig()
+SGM_BASE = SGMConfig(channels=32, depths=(2, 2, 2, 6))
+
+
+class Pair(NamedTuple):
+    """What serves every time between two frames; both are stacked on the batch axis."""
+
+    frames: Tensor  # (2B, 3, H, W), in the network's colour order
+    small: Tensor  # the same at the size that motion is estimated at
+    fine: Tensor  # (2B, 4F, ...), features at 1/4 of that size
+    coarse: Tensor  # (2B, 8F, h, w), features at 1/8
+    matchable: Tensor | None  # (2B, 128, h, w), features for global matching
+    context: list[Tensor]  # features for synthesis, at full size
+    flow_scale: float
+
+
+class Motion(NamedTuple):
+    """The motion at a time, at full size."""
+
+    flow: Tensor  # (B, 4, H, W)
+    blend_logits: Tensor  # (B, 1, H, W)
+    merged: tuple[Tensor, ...]  # blends along the way, in training mode
+    explanation: dict[str, Tensor] | None
+
+
+class SGM(TileableInterpolator):
+    """A local branch estimates flows; where they fail, sparse global matching repairs them."""
+
+    stride = 16
+    halo = 80  # the U-Net sees 76 pixels around each one
+
+    def __init__(self, config: SGMConfig = SGM_SMALL) -> None:
+        super().__init__()
+        self.config = config
+        self.any_time = config.any_time
+        channels = config.channels
+        self.encoder = LocalEncoder(channels, config.depths, config.window)
+        self.local_flow = nn.ModuleList(
+            (FlowHead(7 + 16 * channels), FlowHead(18 + 8 * channels))  # at 1/8 and at 1/4
+        )
+        self.synthesis = Synthesis(2 * channels)
+        has_matching = config.keypoint_ratio is not None
+        self.gmflow = GMFlowFeatures() if has_matching else None
+        feature_channels = 2 * GLOBAL_CHANNELS + 16 * channels
+        self.matching = FlowMatching(channels, feature_channels) if has_matching else None
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+        require_frames(frame0, frame1, self)
+        height, width = frame0.shape[-2:]
+        self._require_scale(height, width, flow_scale)
+        frames = self._recolour(torch.cat((frame0, frame1)))
+        small = resize(frames, flow_scale)
+        matchable = None
+        if self.gmflow is not None:
+            with torch.no_grad():  # nothing in this branch trains its features
+                matchable = self.gmflow(small)
+        fine, coarse = self.encoder(small)
+        context = self.synthesis.context(frames)
+        return Pair(frames, small, fine, coarse, matchable, context, flow_scale)
+
+    def estimate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Motion:
+        if self.training and state.flow_scale != 1:
+            raise ValueError(
+                f"In training mode motion is estimated at full size: flow_scale is 1, "
+                f"got {state.flow_scale:g}. Call eval() to interpolate."
+            )
+        notes: dict[str, Tensor] | None = {} if explain else None
+        raw = self.local_flow[0](coarse_input(state.small, time, state.coarse))
+        flow, logits = expand_motion(raw, CELL)
+        warped = _warp(state.small, flow)
+        merged = [blend(warped, logits)] if self.training else []
+        if notes is not None:
+            notes["initial_flow"] = flow
+        if self.matching is not None:
+            correction = self._compensate(state, time, raw, (flow, logits, warped), notes)
+            flow, logits = _add(flow, logits, expand_motion(correction, CELL))
+            warped = _warp(state.small, flow)
+            merged += [blend(warped, logits)] if self.training else []
+        raw = self.local_flow[1](fine_input(state.small, warped, flow, logits, time, state.fine))
+        flow, logits = _add(flow, logits, expand_motion(raw, CELL // 2))
+        enlarged = 1 / state.flow_scale
+        flow, logits = resize_flow(flow, enlarged), resize(logits, enlarged)
+        if notes is not None:
+            notes = _at_full_size(notes, state) | {"flow": flow, "blend": logits.sigmoid()}
+        return Motion(flow, logits, tuple(merged), notes)
+
+    def synthesise(
+        self, state: Pair, motion: Motion, window: Window | None = None
+    ) -> Interpolation:
+        height, width = state.frames.shape[-2:]
+        whole = Window(0, height, 0, width)
+        window = window or whole
+        outer = Window(
+            max(window.top - self.halo, 0),
+            min(window.bottom + self.halo, height),
+            max(window.left - self.halo, 0),
+            min(window.right + self.halo, width),
+        )
+        frame, merged = self.synthesis(
+            state.frames,
+            state.context,
+            outer.crop(motion.flow),
+            outer.crop(motion.blend_logits),
+            origin=(outer.top, outer.left),
+        )
+        inner = Window(
+            window.top - outer.top,
+            window.bottom - outer.top,
+            window.left - outer.left,
+            window.right - outer.left,
+        )
+        stages = (*motion.merged, inner.crop(merged)) if self.training else ()
+        explanation = motion.explanation
+        if explanation is not None:
+            explanation = {name: window.crop(picture) for name, picture in explanation.items()}
+        return Interpolation(
+            self._recolour(inner.crop(frame)),
+            tuple(self._recolour(window.crop(stage)) for stage in stages),
+            explanation,
+        )
+
+    def parts_below_matching(self) -> Iterator[nn.Module]:
+        """What the second training stage keeps as it is; the context network is not among it."""
+        yield from (self.encoder, self.local_flow, self.synthesis.unet)
+        if self.gmflow is not None:
+            yield self.gmflow
+
+    def _compensate(
+        self,
+        state: Pair,
+        time: Tensor,
+        raw: Tensor,
+        estimate: tuple[Tensor, Tensor, Tensor],
+        notes: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """Raw correction of the coarse motion; no gradient goes back into what it reads.
+
+        Shapes: raw (B, 5, h, w), estimate = flow, blend logits, warped frames -> (B, 5, h, w).
+        """
+        assert self.matching is not None
+        assert state.matchable is not None
+        flow, logits, warped = (tensor.detach() for tensor in estimate)
+        local = raw[:, :4].detach()
+        with torch.no_grad():
+            keypoints = self._keypoints(state, flow, warped, notes)
+            matched = match_globally(state.matchable, keypoints)
+            count = None if keypoints is None else keypoints.shape[1]
+            shifted = shift_to_time(matched, time, count)
+        features = (*state.matchable.chunk(2), *state.coarse.detach().chunk(2))
+        compensated = fill_holes(shifted, local)
+        merged = self.matching.merge(local, compensated, torch.cat(features, dim=1))
+        if notes is not None:
+            notes |= {"compensation": shifted, "merged_flow": merged}
+        return self.matching.refine(refine_input(state.small, warped, flow, logits, merged))
+
+    def _keypoints(
+        self, state: Pair, flow: Tensor, warped: Tensor, notes: dict[str, Tensor] | None
+    ) -> Tensor | None:
+        """Cells to match, (2B, K), or None where all of them are."""
+        height, width = state.coarse.shape[-2:]
+        ratio = self.config.keypoint_ratio
+        assert ratio is not None
+        is_dense = ratio == 1 or height <= self.config.dense_up_to
+        if is_dense and notes is None:
+            return None
+        difference = difference_map(state.small, warped, flow)
+        chosen = None
+        if not is_dense:
+            chosen = select_keypoints(resize(difference, 1 / CELL), int(ratio * height * width))
+        if notes is not None:
+            cells = difference.new_full((len(difference), height * width), float(is_dense))
+            marked = cells if chosen is None else cells.scatter(1, chosen, 1)
+            marked = marked.view(-1, 1, height, width)
+            notes["difference"] = torch.cat(difference.chunk(2), dim=1)
+            notes["keypoints"] = torch.cat(marked.chunk(2), dim=1)
+        return chosen
+
+    def _recolour(self, frames: Tensor) -> Tensor:
+        """Between RGB outside and the order of the weights inside."""
+        return frames.flip(1) if self.config.colour_order == "bgr" else frames
+
+    def _require_scale(self, height: int, width: int, flow_scale: float) -> None:
+        """Refuse a scale at which cells would not fit the frame."""
+        multiple = self.multiple(flow_scale)
+        scaled = [side * flow_scale for side in (height, width)]
+        if any(abs(side / CELL - round(side / CELL)) > 1e-6 for side in scaled):
+            raise ValueError(
+                f"At flow_scale {flow_scale:g} SGM takes heights and widths divisible by "
+                f"{multiple}, got {height}x{width}. Wrap it: Padded(SGM(...))."
+            )
+
+
+def _warp(frames: Tensor, flow: Tensor) -> Tensor:
+    """Shapes: frames (2B, 3, H, W), flow (B, 4, H, W) -> (2B, 3, H, W)."""
+    return backward_warp(frames, torch.cat(flow.chunk(2, dim=1)))
+
+
+def _add(flow: Tensor, logits: Tensor, correction: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return flow + correction[0], logits + correction[1]
+
+
+def _at_full_size(notes: dict[str, Tensor], state: Pair) -> dict[str, Tensor]:
+    """Explanations as the contract lays them out: of the frames' size, flows in their pixels."""
+    height, width = state.frames.shape[-2:]
+    full = {}
+    for name, picture in notes.items():
+        smaller = height / picture.shape[-2]
+        picture = F.interpolate(picture, size=(height, width), mode="nearest-exact")
+        full[name] = picture * smaller if "flow" in name or name == "compensation" else picture
+    return full

@@ -1,0 +1,91 @@
+"""Published checkpoints of SGM-VFI: what their names mean here, and what they were built as."""
+
+from torch import Tensor
+
+from model.checkpoint import CheckpointError, NameScope, Weights, our_name, published_name, some
+from model.flow.gmflow import PUBLISHED_NAMES as GMFLOW_NAMES
+from model.sgm.network import SGMConfig
+
+SAVED_BY_ACCIDENT = (".attn_mask", ".HW")  # caches that the published code registered as buffers
+HEAD_PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
+BLOCK_PARTS = (
+    (".attn.q.", ".attention.query."),
+    (".attn.kv.", ".attention.key_value."),
+    (".attn.proj.", ".attention.project."),
+    (".mlp.fc1.", ".mlp.expand."),
+    (".mlp.dwconv.dwconv.", ".mlp.depthwise."),
+    (".mlp.fc2.", ".mlp.reduce."),
+)
+PAIR_PARTS = ((".conv1.", ".0."), (".conv2.", ".1."))
+SCOPES = (
+    NameScope("feature_bone.patch_embed2.", "encoder.down2."),
+    NameScope("feature_bone.patch_embed3.", "encoder.down3."),
+    NameScope("feature_bone.patch_embed4.proj.", "encoder.embed."),
+    NameScope("feature_bone.patch_embed4.norm.", "encoder.embed_norm."),
+    NameScope("feature_bone.norm4.", "encoder.norm."),
+    *(NameScope(f"feature_bone.block{i}.conv.", f"encoder.block{i}.") for i in (1, 2, 3)),
+    NameScope("feature_bone.block4.", "encoder.blocks.", BLOCK_PARTS),
+    NameScope("block.", "local_flow.", HEAD_PARTS),
+    *(
+        NameScope(f"contextnet.conv{i + 1}.", f"synthesis.context.levels.{i}.", PAIR_PARTS)
+        for i in range(4)
+    ),
+    *(NameScope(f"unet.down{i}.", f"synthesis.unet.down.{i}.", PAIR_PARTS) for i in range(4)),
+    *(NameScope(f"unet.up{i}.", f"synthesis.unet.up.{i}.") for i in range(4)),
+    NameScope("unet.conv.", "synthesis.unet.output."),
+    *(s._replace(published="gmflow." + s.published, ours="gmflow." + s.ours) for s in GMFLOW_NAMES),
+    NameScope("matching_block.0.merge.conv.", "matching.merge.logits."),
+    NameScope("matching_block.0.refine_block.", "matching.refine.", HEAD_PARTS),
+)
+
+
+def is_published(weights: Weights) -> bool:
+    """Whether these are names of the published code."""
+    return any(name.startswith("feature_bone.") for name in weights.state)
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published checkpoint, and drop what it holds by accident."""
+    state = {
+        our_name(name, SCOPES): tensor
+        for name, tensor in weights.state.items()
+        if not name.endswith(SAVED_BY_ACCIDENT)
+    }
+    return weights._replace(state=state)
+
+
+def to_published(name: str) -> str:
+    """What the published code calls one of our tensors."""
+    return published_name(name, SCOPES)
+
+
+def published_config(weights: Weights) -> SGMConfig:
+    """Read off the tensors how the network was built.
+
+    Shapes tell everything but the share of key points, which the published code takes at run
+    time: the default is its default, one half.
+    """
+    state = weights.state
+    first = state.get("encoder.block1.0.bias")
+    if first is None:
+        raise CheckpointError(
+            f"{weights.source} holds no SGM-VFI network: no encoder among its "
+            f"{len(state)} tensors ({some(sorted(state))})."
+        )
+    return SGMConfig(
+        channels=len(first),
+        depths=(*(_convolutions(state, i) for i in (1, 2, 3)), _blocks(state)),
+        keypoint_ratio=0.5 if any(name.startswith("matching.") for name in state) else None,
+        colour_order="bgr",
+    )
+
+
+def _convolutions(state: dict[str, Tensor], stage: int) -> int:
+    prefix = f"encoder.block{stage}."
+    return sum(name.startswith(prefix) and name.endswith(".bias") for name in state)
+
+
+def _blocks(state: dict[str, Tensor]) -> int:
+    return sum(
+        name.startswith("encoder.blocks.") and name.endswith(".norm1.weight") for name in state
+    )
