@@ -1,0 +1,115 @@
+"""Random changes that leave a triplet a triplet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset.triplet import Triplet
+
+Images = Sequence[np.ndarray]  # (H, W, 3) each
+
+
+class Moment(NamedTuple):
+    """Which frames of a stack make a triplet, and where between the outer two the target lies."""
+
+    frame0: int
+    target: int
+    frame1: int
+
+    @property
+    def time(self) -> float:
+        return (self.target - self.frame0) / (self.frame1 - self.frame0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What may happen to a training triplet; each switch is thrown with probability 1/2."""
+
+    crop: int | None = None  # side of a random square, in pixels; None keeps the whole frame
+    reverse_colours: bool = False  # red, green, blue -> blue, green, red
+    reverse_time: bool = False  # frame 0 <-> frame 1, and time -> 1 - time
+    flip_vertically: bool = False
+    flip_horizontally: bool = False
+    rotate: bool = False  # by 0, 90, 180 or 270 degrees, each as likely; square frames only
+
+    def moment(self, moment: Moment, random: np.random.Generator) -> Moment:
+        """Choose the direction of time."""
+        return Moment(*moment[::-1]) if self.reverse_time and toss(random) else moment
+
+    def images(self, images: Images, random: np.random.Generator) -> list[np.ndarray]:
+        """Do the same random things to all images.
+
+        Shapes: (H, W, 3) each -> (crop, crop, 3) each, views of what came in.
+        """
+        if self.crop is not None:
+            images = random_crop(images, self.crop, random)
+        if self.reverse_colours and toss(random):
+            images = [image[..., ::-1] for image in images]
+        if self.flip_vertically and toss(random):
+            images = [image[::-1] for image in images]
+        if self.flip_horizontally and toss(random):
+            images = [image[:, ::-1] for image in images]
+        if self.rotate:
+            images = random_rotation(images, random)
+        return list(images)
+
+
+def toss(random: np.random.Generator) -> bool:
+    """Toss a coin."""
+    return bool(random.integers(2))
+
+
+def random_crop(images: Images, side: int, random: np.random.Generator) -> list[np.ndarray]:
+    """Cut the same random square out of all images, every position as likely."""
+    height, width = images[0].shape[:2]
+    require_room(height, width, side)
+    top = int(random.integers(height - side + 1))
+    left = int(random.integers(width - side + 1))
+    return [image[top : top + side, left : left + side] for image in images]
+
+
+def centre_crop(images: Images, side: int) -> list[np.ndarray]:
+    """Cut the central square out of all images."""
+    height, width = images[0].shape[:2]
+    require_room(height, width, side)
+    top, left = (height - side) // 2, (width - side) // 2
+    return [image[top : top + side, left : left + side] for image in images]
+
+
+def require_room(height: int, width: int, side: int) -> None:
+    """Refuse a crop that is larger than the frame."""
+    if min(height, width) < side:
+        raise ValueError(
+            f"Frames of {width}x{height} hold no {side}x{side} crop. "
+            f"Ask for crops of at most {min(height, width)}."
+        )
+
+
+def random_rotation(images: Images, random: np.random.Generator) -> list[np.ndarray]:
+    """Turn all images by the same random number of quarter turns."""
+    height, width = images[0].shape[:2]
+    if height != width:
+        raise ValueError(
+            f"Frames of {width}x{height} cannot be turned by 90 degrees and stay in one batch. "
+            f"Crop squares out of them."
+        )
+    turns = int(random.integers(4))
+    return [np.rot90(image, turns) for image in images]
+
+
+def as_triplet(images: Images, time: float) -> Triplet:
+    """Make one sample of bytes.
+
+    Shapes: three images (H, W, 3) -> frames (3, H, W), time (1, 1, 1).
+    """
+    frame0, target, frame1 = (as_bytes(image) for image in images)
+    return Triplet(frame0, target, frame1, torch.full((1, 1, 1), time))
+
+
+def as_bytes(image: np.ndarray) -> Tensor:
+    """Shapes: (H, W, 3), uint8 -> (3, H, W), uint8, a copy."""
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

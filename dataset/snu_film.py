@@ -1,0 +1,41 @@
+"""SNU-FILM: 240 frames per second, 1280x720, four lists of growing distance; test only.
+
+    test-{easy,medium,hard,extreme}.txt                      310 lines: first, middle, last frame
+    top-half-motion-sufficiency_test-{hard,extreme}.txt      the half with the larger motion
+    test/GOPRO_test/<sequence>/<frame>.png, test/YouTube_test/<sequence>/<frame>.png
+
+The lists stand in the root or in eval_modes/; their paths begin with data/SNU-FILM/test.
+"""
+
+from pathlib import Path
+
+from dataset.lists import read_triplets
+from dataset.triplet import TripletPaths
+
+NAME = "snu-film"
+GAPS = {"easy": 1, "medium": 2, "hard": 4, "extreme": 8}  # frames from the target to either side
+LISTS = {
+    **{split: f"test-{split}.txt" for split in GAPS},
+    **{f"{split}-l": f"top-half-motion-sufficiency_test-{split}.txt" for split in list(GAPS)[2:]},
+}
+LIST_FOLDERS = (".", "eval_modes")
+FOLDERS = ("test", "GOPRO_test", "YouTube_test")  # that a path in a list may be cut off before
+
+
+def triplets(root: Path, split: str) -> list[TripletPaths]:
+    """The triplets of one list: easy, medium, hard, extreme, hard-l or extreme-l."""
+    return read_triplets(list_file(root, split), root, FOLDERS)
+
+
+def list_file(root: Path, split: str) -> Path:
+    """Where the list of a split stands."""
+    if split not in LISTS:
+        raise ValueError(f"SNU-FILM has the lists {', '.join(LISTS)}, got {split!r}.")
+    candidates = [root / folder / LISTS[split] for folder in LIST_FOLDERS]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"{root} ({root.resolve()}) has no {LISTS[split]}, neither there nor in eval_modes/. "
+        f"Name the folder that holds the lists and test/."
+    )

@@ -1,0 +1,97 @@
+"""Two frames and one between them: what a network learns from and is measured on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class TripletPaths(NamedTuple):
+    """Where the frames of one triplet lie on disk."""
+
+    frame0: Path
+    target: Path
+    frame1: Path
+    time: float = 0.5  # of the target, in (0, 1)
+
+
+class Truth(NamedTuple):
+    """True motion and visibility, which only rendered scenes have.
+
+    `flow_ab` says, for each pixel of frame a, where its surface is in frame b: pixels, channel 0
+    to the right, channel 1 down. `visible_ab` is 1 where that place lies inside frame b and
+    nothing covers it there, and 0 elsewhere.
+
+    Shapes: flows (B, 2, H, W), visibilities (B, 1, H, W).
+    """
+
+    flow_01: Tensor
+    flow_10: Tensor
+    flow_t0: Tensor
+    flow_t1: Tensor
+    visible_01: Tensor
+    visible_10: Tensor
+    visible_t0: Tensor
+    visible_t1: Tensor
+
+    def resized(self, scale: float) -> "Truth":
+        """At another size; a pixel counts as visible where all that it is made of was."""
+        flows = (bilinear(flow, scale) * scale for flow in self[:4])
+        visible = (bilinear(mask, scale).ge(0.999).to(mask.dtype) for mask in self[4:])
+        return Truth(*flows, *visible)
+
+
+class Triplet(NamedTuple):
+    """A batch of triplets, or, without the batch dimension, one of them.
+
+    Data sets give bytes (uint8), which are a quarter of the size to move; `to` makes them floats.
+
+    Shapes: frames (B, 3, H, W), RGB in [0, 1] once floating point; time (B, 1, 1, 1) in (0, 1).
+    """
+
+    frame0: Tensor
+    target: Tensor
+    frame1: Tensor
+    time: Tensor
+    truth: Truth | None = None
+
+    def to(self, device: torch.device | str) -> "Triplet":
+        """Move to `device`, and there from bytes to floats in [0, 1]."""
+        frames = (as_float(frame.to(device, non_blocking=True)) for frame in self[:3])
+        time = self.time.to(device, non_blocking=True)
+        truth = self.truth and Truth(*(part.to(device, non_blocking=True) for part in self.truth))
+        return Triplet(*frames, time, truth)
+
+    def resized(self, scale: float) -> "Triplet":
+        """Bilinear with half-pixel centres and no antialiasing, as the published training did.
+
+        Shapes: (B, 3, H, W) -> (B, 3, scale * H, scale * W), rounded down.
+        """
+        if scale == 1:
+            return self
+        frames = (bilinear(frame, scale) for frame in self[:3])
+        return Triplet(*frames, self.time, self.truth and self.truth.resized(scale))
+
+
+def stack_triplets(samples: Sequence[Triplet]) -> Triplet:
+    """Make one batch of single triplets without truth. Shapes: (3, H, W) each -> (B, 3, H, W)."""
+    shapes = {tuple(sample.frame0.shape) for sample in samples}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"Frames of one batch have one size, got {sorted(shapes)}. "
+            f"Crop them to one size, or use batches of one."
+        )
+    return Triplet(*(torch.stack(parts) for parts in zip(*(s[:4] for s in samples), strict=True)))
+
+
+def as_float(frame: Tensor) -> Tensor:
+    """Bytes to [0, 1]; floats stay as they are."""
+    return frame if frame.is_floating_point() else frame.float() / 255
+
+
+def bilinear(tensor: Tensor, scale: float) -> Tensor:
+    """Resize (B, C, H, W) with half-pixel centres and no antialiasing."""
+    return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)

@@ -1,0 +1,78 @@
+"""Vimeo90K: short clips of 448x256, published as triplets and as septuplets.
+
+    <root>/tri_trainlist.txt, tri_testlist.txt      lines like 00001/0001
+    <root>/sequences/<line>/im1.png .. im3.png      im2 is the target
+
+Septuplets: sep_trainlist.txt, sep_testlist.txt and im1.png .. im7.png. A packed cache stands in
+the place of the list file, as a folder tri_train, tri_test, sep_train or sep_test.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset.augment import Augmentation, Moment
+from dataset.lists import read_lines
+from dataset.packed import is_packed, read_packed
+from dataset.sampling import FixedTriplets, TrainingTriplets, any_frame, middle_frame
+from dataset.stacks import FileStack, Stack, require_intact
+from dataset.triplet import TripletPaths
+
+NAME = "vimeo90k"
+FRAMES = {"tri": 3, "sep": 7}  # list files' prefix -> frames of a clip
+PUBLISHED_AUGMENTATION = Augmentation(
+    crop=256,
+    reverse_colours=True,
+    reverse_time=True,
+    flip_vertically=True,
+    flip_horizontally=True,
+    rotate=True,
+)
+
+
+def stacks(root: Path, split: str, kind: str = "tri") -> Sequence[Stack]:
+    """The clips of `split` ("train" or "test"), triplets or septuplets (`kind` "tri" or "sep")."""
+    packed = root / f"{kind}_{split}"
+    return read_packed(packed) if is_packed(packed) else file_stacks(root, split, kind)
+
+
+def file_stacks(root: Path, split: str, kind: str = "tri") -> list[FileStack]:
+    """`stacks` as published: image files, checked by nobody yet."""
+    list_file = root / f"{kind}_{split}list.txt"
+    if not list_file.is_file():
+        raise FileNotFoundError(
+            f"{root} ({root.resolve()}) is no Vimeo90K: it has no {list_file.name}. "
+            f"Name the folder that holds it and sequences/."
+        )
+    frames = tuple(f"im{number}.png" for number in range(1, FRAMES[kind] + 1))
+    lines = read_lines(list_file)
+    return [FileStack(line, root / "sequences" / line, frames) for line in lines]
+
+
+def training_set(
+    root: Path,
+    augmentation: Augmentation = PUBLISHED_AUGMENTATION,
+    *,
+    any_time: bool = False,
+) -> TrainingTriplets:
+    """Training samples: the triplets, or any three frames, in order, of septuplets.
+
+    Refuses to start on missing or cut-off files.
+    """
+    clips = stacks(root, "train", "sep" if any_time else "tri")
+    require_intact(clips, NAME, root)
+    return TrainingTriplets(clips, augmentation, any_frame if any_time else middle_frame)
+
+
+def validation_set(root: Path) -> FixedTriplets:
+    """The test triplets, whole frames, in the list's order."""
+    clips = stacks(root, "test")
+    require_intact(clips, NAME, root)
+    return FixedTriplets([(clip, Moment(0, 1, 2)) for clip in clips])
+
+
+def triplets(root: Path, split: str = "test") -> list[TripletPaths]:
+    """The files of the triplets of a split, in the list's order."""
+    return [
+        TripletPaths(frame0, target, frame1)
+        for frame0, target, frame1 in (clip.files for clip in file_stacks(root, split))
+    ]
