@@ -1,0 +1,76 @@
+"""Any time from a network that was trained for the middle only."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.inference.wrapper import Wrapper, combine
+from model.interpolator import (
+    Interpolation,
+    Interpolator,
+    flow_ratio,
+    require_frames,
+    time_like,
+)
+
+
+class Halvings(NamedTuple):
+    """Two frames, and every midpoint between them that was asked for so far."""
+
+    frame0: Tensor
+    frame1: Tensor
+    flow_scale: float
+    midpoints: dict[int, Interpolation]  # by their number among the times that can be reached
+
+
+class Bisected(Wrapper):
+    """Halves the interval, and the half, and so on, down to the time that is nearest.
+
+    It reaches the times k / 2^depth, 0 < k < 2^depth, and remembers the midpoints on the way, so
+    that each is made once however many times are asked for. Explanations are those of the last
+    halving: their flows lead to the two frames that it was made between.
+
+    Args:
+        depth: halvings at most; times are met to within 1 / 2^(depth + 1).
+    """
+
+    def __init__(self, inner: Interpolator, depth: int = 5) -> None:
+        if depth < 1:
+            raise ValueError(f"It takes one halving or more to get anywhere, got depth {depth}.")
+        super().__init__(inner)
+        self.any_time = True
+        self.depth = depth
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Halvings:
+        require_frames(frame0, frame1, self)
+        flow_ratio(flow_scale)
+        return Halvings(frame0, frame1, flow_scale, {})
+
+    def at(self, state: Halvings, time: Tensor, *, explain: bool = False) -> Interpolation:
+        last = 2**self.depth - 1
+        numbers = (time.flatten() * 2**self.depth).round().clamp(1, last).long().tolist()
+        results = {number: self._midpoint(state, number, explain) for number in set(numbers)}
+        return combine(sample_by_sample, *(results[number] for number in numbers))
+
+    def _midpoint(self, state: Halvings, number: int, explain: bool = False) -> Interpolation:
+        if explain or number not in state.midpoints:
+            half = number & -number  # the lowest bit: a parent lies that far away on either side
+            before, after = self._frame(state, number - half), self._frame(state, number + half)
+            time = time_like(before, 0.5)
+            made = self.inner(before, after, time, state.flow_scale, explain=explain)
+            state.midpoints[number] = made._replace(explanation=None)  # to keep no more than frames
+            return made
+        return state.midpoints[number]
+
+    def _frame(self, state: Halvings, number: int) -> Tensor:
+        if number == 0:
+            return state.frame0
+        if number == 2**self.depth:
+            return state.frame1
+        return self._midpoint(state, number).frame
+
+
+def sample_by_sample(*batches: Tensor) -> Tensor:
+    """Of the first batch the first sample, of the second the second. Shapes: B times (B, ...)."""
+    return torch.stack([batch[sample] for sample, batch in enumerate(batches)])

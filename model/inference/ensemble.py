@@ -1,0 +1,46 @@
+"""Test-time augmentation."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from model.inference.wrapper import Wrapper
+from model.interpolator import Interpolation
+
+
+class BothWaysUp(NamedTuple):
+    """States of the inner interpolator."""
+
+    upright: Any
+    turned: Any
+
+
+class FlipEnsemble(Wrapper):
+    """The mean of two predictions: of the frames, and of the frames turned by 180 degrees.
+
+    Two passes, one after the other: twice the time. Explanations are those of the upright one.
+    """
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> BothWaysUp:
+        upright = self.inner.prepare(frame0, frame1, flow_scale)
+        return BothWaysUp(upright, self.inner.prepare(turn(frame0), turn(frame1), flow_scale))
+
+    def at(self, state: BothWaysUp, time: Tensor, *, explain: bool = False) -> Interpolation:
+        upright = self.inner.at(state.upright, time, explain=explain)
+        turned = self.inner.at(state.turned, time)
+        stages = zip(upright.merged, turned.merged, strict=True)
+        return Interpolation(
+            mean(upright.frame.clamp(0, 1), turned.frame.clamp(0, 1)),
+            tuple(mean(*stage) for stage in stages),
+            upright.explanation,
+        )
+
+
+def turn(frame: Tensor) -> Tensor:
+    """Rows and columns in reverse, which is a rotation by 180 degrees: (B, C, H, W), the same."""
+    return frame.flip(-2, -1)
+
+
+def mean(upright: Tensor, turned: Tensor) -> Tensor:
+    """Of a picture and of one that is upside down. Shapes: (B, C, H, W), twice -> the same."""
+    return (upright + turn(turned)) / 2

@@ -1,0 +1,55 @@
+"""Frames of any size for networks that ask for multiples."""
+
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.inference.wrapper import Wrapper, combine
+from model.interpolator import Interpolation, Interpolator, Window, require_frames
+
+
+class PaddedState(NamedTuple):
+    inner: Any
+    picture: Window  # where the frame lies in the padded one
+
+
+class Padded(Wrapper):
+    """Continues the edge pixels to a good size, and crops what comes back to the frame.
+
+    The frame sits in the middle; an odd pixel of padding goes to the right and to the bottom.
+
+    Args:
+        multiple: pad height and width to multiples of this; by default to whatever the
+            interpolator asks for at the `flow_scale` in use. Published numbers name theirs.
+    """
+
+    def __init__(self, inner: Interpolator, multiple: int | None = None) -> None:
+        if multiple is not None and multiple < 1:
+            raise ValueError(f"Sizes are padded to a multiple of 1 or more, got {multiple}.")
+        super().__init__(inner)
+        self.stride = 1
+        self.pad_to = multiple
+
+    def multiple(self, flow_scale: float = 1.0) -> int:
+        return 1  # every size is a good one
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> PaddedState:
+        require_frames(frame0, frame1, self)
+        height, width = frame0.shape[-2:]
+        multiple = self.pad_to or self.inner.multiple(flow_scale)
+        (top, bottom), (left, right) = margins(height, multiple), margins(width, multiple)
+        frame0, frame1 = (
+            F.pad(frame, (left, right, top, bottom), mode="replicate") for frame in (frame0, frame1)
+        )
+        inner = self.inner.prepare(frame0, frame1, flow_scale)
+        return PaddedState(inner, Window(top, top + height, left, left + width))
+
+    def at(self, state: PaddedState, time: Tensor, *, explain: bool = False) -> Interpolation:
+        return combine(state.picture.crop, self.inner.at(state.inner, time, explain=explain))
+
+
+def margins(size: int, multiple: int) -> tuple[int, int]:
+    """Pixels before and after a side that bring it to a multiple."""
+    extra = -size % multiple
+    return extra // 2, extra - extra // 2

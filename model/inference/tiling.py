@@ -1,0 +1,77 @@
+"""Synthesis window by window, for frames that would not fit in memory whole."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from model.inference.wrapper import Wrapper, combine
+from model.interpolator import Interpolation, Interpolator, TileableInterpolator, Window
+
+
+class TiledState(NamedTuple):
+    inner: Any
+    height: int
+    width: int
+
+
+class Tiled(Wrapper):
+    """Estimates the motion on the whole frame and synthesises it in windows, with equal results.
+
+    Only what `TileableInterpolator` promises to be local is cut: attention and global matching see
+    the whole frame, or seams and wrong motion would follow.
+
+    Args:
+        tile: height and width of a window in pixels, a multiple of the interpolator's stride.
+    """
+
+    inner: TileableInterpolator
+
+    def __init__(self, inner: Interpolator, tile: int = 512) -> None:
+        name = type(inner).__name__
+        if isinstance(inner, Wrapper):
+            raise TypeError(
+                f"Tiled takes the network itself, got {name}(...). Tile first, then wrap: "
+                f"{name}(Tiled(network))."
+            )
+        if not isinstance(inner, TileableInterpolator):
+            raise TypeError(
+                f"{name} cannot be tiled: it does not say which part of its work is local, and "
+                f"motion that is estimated in windows is wrong. Use a smaller flow_scale instead."
+            )
+        if tile < 1 or tile % inner.stride:
+            raise ValueError(
+                f"Windows of {name} are multiples of {inner.stride} pixels, got {tile}."
+            )
+        super().__init__(inner)
+        self.tile = tile
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> TiledState:
+        height, width = frame0.shape[-2:]
+        return TiledState(self.inner.prepare(frame0, frame1, flow_scale), height, width)
+
+    def at(self, state: TiledState, time: Tensor, *, explain: bool = False) -> Interpolation:
+        motion = self.inner.estimate(state.inner, time, explain=explain)
+        whole = None
+        for window in windows(state.height, state.width, self.tile):
+            part = self.inner.synthesise(state.inner, motion, window)
+            whole = whole or canvas(part, state.height, state.width)
+            paste(part, whole, window)
+        return whole
+
+
+def windows(height: int, width: int, tile: int) -> Iterator[Window]:
+    """Cut a frame into squares, row by row; those at the right and the bottom may be smaller."""
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            yield Window(top, min(top + tile, height), left, min(left + tile, width))
+
+
+def canvas(part: Interpolation, height: int, width: int) -> Interpolation:
+    """Room for whole pictures like these parts, with nothing in it yet."""
+    return combine(lambda tensor: tensor.new_empty(*tensor.shape[:2], height, width), part)
+
+
+def paste(part: Interpolation, whole: Interpolation, window: Window) -> None:
+    """Put the pictures of a window in their place."""
+    combine(lambda large, small: window.crop(large).copy_(small), whole, part)

@@ -1,0 +1,35 @@
+"""What every interpolator made of an interpolator shares."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from model.interpolator import Interpolation, Interpolator
+
+
+class Wrapper(Interpolator):
+    """Asks of frames what the interpolator inside asks of them; a subclass says what it changes."""
+
+    def __init__(self, inner: Interpolator) -> None:
+        super().__init__()
+        self.inner = inner
+        self.stride = inner.stride
+        self.any_time = inner.any_time
+
+    def multiple(self, flow_scale: float = 1.0) -> int:
+        return self.inner.multiple(flow_scale)
+
+
+def combine(function: Callable[..., Tensor], *results: Interpolation) -> Interpolation:
+    """Call a function with the tensors that correspond to each other in one or more results.
+
+    All of them hold the same explanations and as many merged blends as each other.
+    """
+    first = results[0]
+    frame = function(*(result.frame for result in results))
+    merged = zip(*(result.merged for result in results), strict=True)
+    explanation = None
+    if first.explanation is not None:
+        notes = [result.explanation or {} for result in results]
+        explanation = {name: function(*(note[name] for note in notes)) for name in notes[0]}
+    return Interpolation(frame, tuple(function(*stage) for stage in merged), explanation)
