@@ -228,10 +228,10 @@ def test_tiles_of_the_network_equal_the_whole() -> None:
     network = SGM(SGM_SMALL).eval()
     frames = pair(320, 336)
     with torch.inference_mode():
-        state = network.prepare(*frames)
+        state = network.prepare(*frames, 0.5)
         whole = network.at(state, half())
         tiled = Tiled(network, tile=112)
-        part = tiled.at(tiled.prepare(*frames), half())
+        part = tiled.at(tiled.prepare(*frames, 0.5), half())
     torch.testing.assert_close(part.frame, whole.frame, atol=1e-5, rtol=0)
 
 
