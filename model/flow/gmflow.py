@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import NameScope, Weights, load_weights, our_name
 from model.layers.position import sine_embedding
+from model.ops.padding import margins
 
 CHANNELS = 128
 PUBLISHED_NAMES = (
@@ -50,8 +51,8 @@ class GMFlowFeatures(nn.Module):
 
     def look(self, frames: Tensor) -> Tensor:
         """What depends on one frame only. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
-        extra_y, extra_x = (-size % PADDED_TO for size in frames.shape[-2:])
-        pad = (extra_x // 2, extra_x - extra_x // 2, extra_y // 2, extra_y - extra_y // 2)
+        height, width = frames.shape[-2:]
+        pad = (*margins(width, PADDED_TO), *margins(height, PADDED_TO))
         if any(pad):
             frames = F.pad(frames, pad, mode="replicate")
         tokens = self.backbone(frames).permute(0, 2, 3, 1)

@@ -4,19 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.ops.padding import margins
+
 BLOCKED = -100.0  # added to the logit of a pair that must not see each other; weights expect it
-
-
-def window_padding(size: int, window: int) -> tuple[int, int]:
-    """Zeros before and after a side so that windows fit; the odd one goes after."""
-    extra = -size % window
-    return extra // 2, extra - extra // 2
 
 
 def pad_to_windows(tokens: Tensor, window: int) -> Tensor:
     """Shapes: (B, h, w, C) -> (B, h', w', C), both sides multiples of `window`, centred."""
     height, width = tokens.shape[1:3]
-    pad = (0, 0, *window_padding(width, window), *window_padding(height, window))
+    pad = (0, 0, *margins(width, window), *margins(height, window))
     return F.pad(tokens, pad) if any(pad) else tokens
 
 
@@ -56,7 +52,7 @@ def window_mask(
 
 def _padding_bands(height: int, width: int, window: int, device: torch.device) -> Tensor:
     """Number the nine regions that centred padding makes: corners, edges and the picture."""
-    (top, bottom), (left, right) = window_padding(height, window), window_padding(width, window)
+    (top, bottom), (left, right) = margins(height, window), margins(width, window)
     return _bands((top, height, bottom), (left, width, right), device)
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from model.layers.conv import conv_prelu
 from model.layers.position import sine_embedding
-from model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask, window_padding
+from model.ops.padding import margins
+from model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask
 
 HEAD_CHANNELS = 32  # of one attention head
 
@@ -88,7 +89,7 @@ class CrossFrameBlock(nn.Module):
         grid = from_windows(windows, self.window, columns)
         if self.shift:
             grid = grid.roll((self.shift, self.shift), dims=(1, 2))
-        top, left = (window_padding(size, self.window)[0] for size in (height, width))
+        top, left = (margins(size, self.window)[0] for size in (height, width))
         tokens = grid[:, top : top + height, left : left + width]
         return tokens + self.mlp(self.norm2(tokens))
 

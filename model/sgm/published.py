@@ -16,7 +16,6 @@ BLOCK_PARTS = (
     (".mlp.dwconv.dwconv.", ".mlp.depthwise."),
     (".mlp.fc2.", ".mlp.reduce."),
 )
-PAIR_PARTS = ((".conv1.", ".0."), (".conv2.", ".1."))
 SCOPES = (
     NameScope("feature_bone.patch_embed2.", "encoder.down2."),
     NameScope("feature_bone.patch_embed3.", "encoder.down3."),
@@ -27,10 +26,15 @@ SCOPES = (
     NameScope("feature_bone.block4.", "encoder.blocks.", BLOCK_PARTS),
     NameScope("block.", "local_flow.", HEAD_PARTS),
     *(
-        NameScope(f"contextnet.conv{i + 1}.", f"synthesis.context.levels.{i}.", PAIR_PARTS)
+        NameScope(f"contextnet.conv{i + 1}.conv{j + 1}.", f"synthesis.context.levels.{i}.{j}.")
         for i in range(4)
+        for j in range(2)
     ),
-    *(NameScope(f"unet.down{i}.", f"synthesis.unet.down.{i}.", PAIR_PARTS) for i in range(4)),
+    *(
+        NameScope(f"unet.down{i}.conv{j + 1}.", f"synthesis.unet.down.{i}.{j}.")
+        for i in range(4)
+        for j in range(2)
+    ),
     *(NameScope(f"unet.up{i}.", f"synthesis.unet.up.{i}.") for i in range(4)),
     NameScope("unet.conv.", "synthesis.unet.output."),
     *(s._replace(published="gmflow." + s.published, ours="gmflow." + s.ours) for s in GMFLOW_NAMES),
