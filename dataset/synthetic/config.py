@@ -1,0 +1,41 @@
+"""What synthetic scenes are like."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticConfig:
+    """Size, clutter, motion and disturbances of synthetic scenes.
+
+    Ranges are (least, most). Lengths are shares of the frame's shorter side, so that a scene
+    looks alike at any size; at 512x512, 0.001 is half a pixel and 0.4 is 205 pixels.
+    """
+
+    size: tuple[int, int] = (256, 256)  # height, width
+    objects: tuple[int, int] = (2, 7)  # foreground layers
+    radius: tuple[float, float] = (0.08, 0.5)  # of an object, log-uniform
+    motion: tuple[float, float] = (0.001, 0.4)  # of an object between the frames, log-uniform
+    camera: tuple[float, float] = (0.0005, 0.15)  # the same of the camera
+    any_time: bool = False  # target anywhere between the frames; otherwise half-way
+    nonrigid: float = 0.5  # probability that a layer bends, and so on below, each per scene
+    blur: float = 0.15  # motion blur
+    lighting: float = 0.25  # light that changes between the frames
+    grain: float = 0.25  # sensor noise
+    textures: int = 48  # kept on the device, photographs first
+    texture_size: int = 512
+    masks: int = 160
+    mask_size: int = 192
+
+    def __post_init__(self) -> None:
+        for name in ("objects", "radius", "motion", "camera"):
+            least, most = getattr(self, name)
+            if not 0 <= least <= most or (name != "objects" and least == 0):
+                raise ValueError(
+                    f"{name} is a range (least, most) above 0 with least <= most, "
+                    f"got ({least}, {most})."
+                )
+        for name in ("nonrigid", "blur", "lighting", "grain"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, got {getattr(self, name)}.")
+        if min(self.size) < 16:
+            raise ValueError(f"Synthetic frames are 16x16 or larger, got size {self.size}.")

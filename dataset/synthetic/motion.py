@@ -1,0 +1,140 @@
+"""How layers move: maps between a layer's own plane and the frame, exact in both directions.
+
+A point (x, y) of a layer's plane, in pixels around its middle, is at time t in the frame at
+
+    camera(t) . place(t) . bend_t(x, y)
+
+`bend_t` is non-rigid: x is shifted by a sine of y, then y by a sine of the new x. Either step is
+undone by subtracting what was added, so that the inverse needs no iteration. `place` and `camera`
+are plane projective maps (turn, growth, perspective, travel along an arc with acceleration), whose
+inverse is that of a 3 x 3 matrix. So true flows are exact at every pixel and time.
+
+All parameters are float64 on the CPU: they are few; `Pose` is what a device needs at one time.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NEAREST = 0.05  # of the homogeneous coordinate: a plane is cut off before it passes the camera
+
+
+class Rigid(NamedTuple):
+    """A plane projective motion over t = 0 .. 1; at t = 1/2 it is a turn by `angle` at `middle`.
+
+    Shapes: (..., 2) where said, (...) otherwise.
+    """
+
+    middle: Tensor  # (..., 2), where the plane's origin is at t = 1/2
+    travel: Tensor  # (..., 2), from t = 0 to 1, pixels
+    arc: Tensor  # height of the way's bow, in units of its length
+    acceleration: Tensor  # -1 .. 1: slow at first or slow at last; 0 is constant speed
+    angle: Tensor  # at t = 1/2, radians
+    turn: Tensor  # from t = 0 to 1, radians
+    growth: Tensor  # log of the size at t = 1 over that at t = 0
+    tilt: Tensor  # (..., 2), change of perspective from t = 0 to 1, per pixel
+
+    def matrix(self, time: Tensor) -> Tensor:
+        """Shapes: time, broadcastable to (...) -> (..., 3, 3), plane to frame."""
+        since = time - 0.5
+        progress = since + self.acceleration * since**2
+        bow = self.arc * 4 * since**2
+        across = torch.stack((-self.travel[..., 1], self.travel[..., 0]), dim=-1)
+        place = self.middle + progress[..., None] * self.travel + bow[..., None] * across
+        angle, size = self.angle + progress * self.turn, (progress * self.growth).exp()
+        cos, sin = size * angle.cos(), size * angle.sin()
+        tilt = progress[..., None] * self.tilt
+        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+        turned = rows((cos, -sin, zero), (sin, cos, zero), (zero, zero, one))
+        tilted = rows((one, zero, zero), (zero, one, zero), (tilt[..., 0], tilt[..., 1], one))
+        moved = rows((one, zero, place[..., 0]), (zero, one, place[..., 1]), (zero, zero, one))
+        return moved @ tilted @ turned
+
+
+class Bend(NamedTuple):
+    """The two sines of `bend_t`; each shift is amplitude * sin(pi * pace * t + start) * sin(...).
+
+    Shapes: (..., 2), the first for the shift of x along y, the second of y along x.
+    """
+
+    amplitude: Tensor  # pixels
+    frequency: Tensor  # radians per pixel
+    phase: Tensor
+    pace: Tensor
+    start: Tensor
+
+    def strength(self, time: Tensor) -> Tensor:
+        """The amplitudes at a time. Shapes: time, broadcastable to (...) -> (..., 2)."""
+        return self.amplitude * (torch.pi * self.pace * time[..., None] + self.start).sin()
+
+
+class Pose(NamedTuple):
+    """Where all layers are at one time: all that maps between plane and frame need.
+
+    Shapes: (..., 9), (..., 9), (..., 6); any leading dimensions, also those of an image.
+    """
+
+    to_frame: Tensor  # 3 x 3, row by row
+    to_plane: Tensor
+    bend: Tensor  # strength, frequency and phase, of x and y each
+
+    def layer(self, index: int) -> "Pose":
+        """One layer of (B, L, ...), ready for coordinates (B, H, W)."""
+        return Pose(*(part[:, index, None, None] for part in self))
+
+    def select(self, layer: Tensor) -> "Pose":
+        """The pose of another layer in each pixel. Shapes: (B, H, W) -> (B, H, W, 9) ..."""
+        batch = torch.arange(len(layer), device=layer.device).view(-1, 1, 1)
+        return Pose(*(part[batch, layer] for part in self))
+
+    def frame_to_plane(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels of the frame to the plane; the third is true where the plane is in view."""
+        x, y, depth = project(self.to_plane, x, y)
+        strength_x, strength_y, frequency_x, frequency_y, phase_x, phase_y = self.bend.unbind(-1)
+        y = y - strength_y * (frequency_y * x + phase_y).sin()
+        x = x - strength_x * (frequency_x * y + phase_x).sin()
+        return x, y, depth > NEAREST
+
+    def plane_to_frame(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of `frame_to_plane`."""
+        strength_x, strength_y, frequency_x, frequency_y, phase_x, phase_y = self.bend.unbind(-1)
+        x = x + strength_x * (frequency_x * y + phase_x).sin()
+        y = y + strength_y * (frequency_y * x + phase_y).sin()
+        return project(self.to_frame, x, y)[:2]
+
+
+class Motion(NamedTuple):
+    """The motion of all layers of a batch of scenes: fields of shape (B, L) or (B, L, 2)."""
+
+    place: Rigid
+    camera: Rigid  # the same for all layers but for the travel, which is larger for near ones
+    bend: Bend
+
+    def pose(self, time: Tensor, device: torch.device) -> Pose:
+        """Where everything is. Shapes: time (B,), float64 on the CPU."""
+        time = time[:, None]
+        from_middle = torch.eye(3, dtype=time.dtype).expand(*self.camera.middle.shape[:2], 3, 3)
+        from_middle = from_middle.clone()
+        from_middle[..., :2, 2] = -self.camera.middle
+        matrix = self.camera.matrix(time) @ from_middle @ self.place.matrix(time)
+        bend = torch.cat((self.bend.strength(time), self.bend.frequency, self.bend.phase), dim=-1)
+        flat = torch.cat((matrix.flatten(-2), matrix.inverse().flatten(-2), bend), dim=-1)
+        return Pose(*flat.float().to(device).split((9, 9, 6), dim=-1))
+
+    def subset(self, indices: list[int]) -> "Motion":
+        """The motion of some scenes of the batch."""
+        return Motion(*(type(part)(*(field[indices] for field in part)) for part in self))
+
+
+def rows(*values: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """A 3 x 3 matrix of its rows. Shapes: (...) each -> (..., 3, 3)."""
+    return torch.stack([torch.stack(row, dim=-1) for row in values], dim=-2)
+
+
+def project(matrix: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Apply a plane projective map. Shapes: (..., 9), (...), (...) -> x, y and the divisor."""
+    a, b, c, d, e, f, g, h, i = matrix.unbind(-1)
+    divisor = g * x + h * y + i
+    safe = divisor.clamp(min=NEAREST)
+    return (a * x + b * y + c) / safe, (d * x + e * y + f) / safe, divisor
