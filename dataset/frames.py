@@ -86,6 +86,16 @@ def write_frame(path: Path, frame: Tensor, bits: int = 8) -> None:
 
     Shapes: frame (3, H, W).
     """
+    require_writable(path, bits)
+    samples = cv2.cvtColor(as_samples(frame, bits), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(path.suffix.lower(), samples)
+    if not done:
+        raise FrameError(f"OpenCV could not encode {path}. Try .png.")
+    write_whole(path, data.tobytes())
+
+
+def require_writable(path: Path, bits: int = 8) -> None:
+    """Refuse a name whose suffix is no format that holds frames of so many bits per sample."""
     suffix = path.suffix.lower()
     if suffix not in WRITTEN_SUFFIXES:
         raise FrameError(
@@ -97,10 +107,6 @@ def write_frame(path: Path, frame: Tensor, bits: int = 8) -> None:
             f"Cannot write {path}: {suffix} holds 8 bits per sample, got {bits}. "
             f"Use {' or '.join(DEEP_SUFFIXES)}."
         )
-    done, data = cv2.imencode(suffix, cv2.cvtColor(as_samples(frame, bits), cv2.COLOR_RGB2BGR))
-    if not done:
-        raise FrameError(f"OpenCV could not encode {path} as {suffix}. Try .png.")
-    write_whole(path, data.tobytes())
 
 
 def write_whole(path: Path, data: bytes) -> None:

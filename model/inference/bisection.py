@@ -1,5 +1,6 @@
 """Any time from a network that was trained for the middle only."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,17 @@ class Bisected(Wrapper):
         if number == 2**self.depth:
             return state.frame1
         return self._midpoint(state, number).frame
+
+
+def reaching(interpolator: Interpolator, times: Sequence[float], depth: int = 5) -> Interpolator:
+    """The interpolator itself where it can give all these times, else halved down to them.
+
+    Args:
+        depth: of the halvings at least; more where so many times would not all be told apart.
+    """
+    if interpolator.any_time or all(time == 0.5 for time in times):
+        return interpolator
+    return Bisected(interpolator, max(depth, len(times).bit_length()))
 
 
 def sample_by_sample(*batches: Tensor) -> Tensor:

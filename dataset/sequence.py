@@ -1,0 +1,75 @@
+"""Frames on disk that follow each other."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset.clips import VIDEO_SUFFIXES
+from dataset.frames import BITS, FrameError, is_image, list_frames, read_samples
+
+
+class FrameFormat(NamedTuple):
+    height: int
+    width: int
+    bits: int  # per sample: 8, or 16 where any frame has them
+
+
+def find_sequence(inputs: list[Path]) -> list[Path]:
+    """The frames that a user named: a folder's in natural order, or two or more images as given.
+
+    Refuses what is no sequence, and says what to do about it.
+    """
+    for path in inputs:
+        if path.suffix.lower() in (*VIDEO_SUFFIXES, ".gif") and not path.is_dir():
+            raise FrameError(
+                f"{path} is a video, and videos cannot be read yet. Extract its frames first:\n"
+                f"  mkdir frames && ffmpeg -i {path} frames/%06d.png"
+            )
+    paths = list_frames(inputs[0]) if len(inputs) == 1 and inputs[0].is_dir() else inputs
+    if len(paths) < 2:
+        where = "" if paths == inputs else f" in {inputs[0]}"
+        raise FrameError(
+            f"Something lies between two frames or more, got one{where} ({paths[0]}). "
+            f"Give two images or a folder of frames."
+        )
+    return paths
+
+
+def check_frames(paths: Iterable[Path]) -> FrameFormat:
+    """Read every frame once, so that a damaged or odd one is found before the work, not in it.
+
+    Raises:
+        FrameError: a file cannot be read, or is not of the size of the first.
+    """
+    first, height, width, bits = None, 0, 0, 8
+    for path in paths:
+        samples = read_samples(path)
+        if first is None:
+            first, (height, width) = path, samples.shape[:2]
+        if samples.shape[:2] != (height, width):
+            raise FrameError(
+                f"Frames of one sequence are of one size: {first} is {width}x{height}, "
+                f"{path} is {samples.shape[1]}x{samples.shape[0]}. Crop or resize them first."
+            )
+        bits = max(bits, BITS[samples.dtype])
+    return FrameFormat(height, width, bits)
+
+
+def require_apart(files: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read."""
+    both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
+    if both:
+        raise FrameError(f"{min(both)} is among the frames to read; name another output.")
+
+
+def require_no_others(files: Sequence[Path]) -> None:
+    """Refuse a folder with images other than those about to be written: they would mix."""
+    folder = files[0].parent
+    if not folder.is_dir():
+        return
+    others = {file.name for file in filter(is_image, folder.iterdir())} - {f.name for f in files}
+    if others:
+        raise FrameError(
+            f"{folder} holds {len(others)} images that do not belong to this run "
+            f"(such as {min(others)}). Name another folder, or empty it."
+        )

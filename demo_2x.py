@@ -1,0 +1,185 @@
+"""Put new frames between the ones you have.
+
+  python demo_2x.py                             the two photographs that come with scikit-image
+  python demo_2x.py A.png B.png                 two images: the frame between, and pictures of it
+  python demo_2x.py A.png B.png --output C.png  that frame alone
+  python demo_2x.py FOLDER --multi 4            a folder of frames: another, four times as dense
+
+Images may have 8 or 16 bits; new frames have as many. Given frames keep their pixels.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+import skimage.data
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dataset.frames import as_frame, is_image, read_frame, require_writable, write_frame
+from dataset.pictures import fitted, pair_pictures, write_animation
+from dataset.sequence import check_frames, find_sequence, require_apart, require_no_others
+from model import Interpolation, Interpolator, time_like
+from model.inference.bisection import Bisected, reaching
+from model.inference.sequence import densify, there_and_back
+from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
+
+ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
+ANIMATED_SIDE = 640  # pixels at most
+WEIGHTS_HINT = """
+That was the classical method: optical flow, nothing learned. For SGM-VFI put a published checkpoint
+in its place, log/ours-1-2-points/ckpt/ours-1-2-points.pth, and add --exp_name ours-1-2-points;
+or name any checkpoint: --model PATH."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse(arguments)
+    try:
+        run(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"demo_2x.py: {error}")
+    except torch.OutOfMemoryError:
+        sys.exit(
+            f"demo_2x.py: {args.device} ran out of memory. Estimate motion on smaller frames "
+            f"(--flow_scale 1/2), synthesise in windows (--tile 512), or take --device cpu."
+        )
+    except KeyboardInterrupt:
+        print("demo_2x.py: interrupted; the files written so far are whole.", file=sys.stderr)
+        sys.exit(130)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="demo_2x.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="see above")
+    parser.add_argument(
+        "--output", type=Path, help="where to write (default: output, or output/FOLDER)"
+    )
+    times = parser.add_mutually_exclusive_group()
+    times.add_argument(
+        "--multi",
+        type=reasoned(multiple),
+        default=2,
+        metavar="N",
+        help="N times as many frames: N - 1 new ones in every gap (default: 2)",
+    )
+    times.add_argument(
+        "--time",
+        type=reasoned(moment),
+        action="append",
+        metavar="T",
+        help="a new frame at T in every gap, such as 0.25 or 1/3; may be repeated",
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="two images: also show the steps of the network"
+    )
+    add_network_options(parser)
+    args = parser.parse_args(arguments)
+    if len(args.inputs) > 2:
+        parser.error(f"give two images or a folder of frames, got {len(args.inputs)} inputs")
+    args.times = sorted(set(args.time or [k / args.multi for k in range(1, args.multi)]))
+    return args
+
+
+@torch.inference_mode()
+def run(args: argparse.Namespace) -> None:
+    network = reaching(network_from(args), args.times)
+    print(f"model   {origin(args.model)} on {args.device}")
+    if isinstance(network, Bisected):
+        print(
+            f"times   to within 1/{2 ** (network.depth + 1)}, by halving: it was made for t = 1/2"
+        )
+    fill = fill_folder if len(args.inputs) == 1 else fill_pair
+    fill(network, args)
+    if args.model == "classical":
+        print(WEIGHTS_HINT)
+
+
+def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
+    """Write the frames of a folder, and new ones between them, as PNG files into another."""
+    paths = find_sequence(args.inputs)
+    output = args.output or Path("output", args.inputs[0].resolve().name)
+    total = len(paths) + (len(paths) - 1) * len(args.times)
+    files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
+    require_apart(files, paths)
+    require_no_others(files)
+    *_, bits = check_frames(tqdm(paths, "checking", leave=False))
+    output.mkdir(parents=True, exist_ok=True)
+    start = perf_counter()
+    frames = (read_frame(path)[None].to(args.device) for path in paths)
+    denser = densify(network, frames, args.times, args.flow_scale)
+    for file, frame in zip(files, tqdm(denser, total=total, unit="frame"), strict=True):
+        write_frame(file, frame[0], bits)
+    print(f"time    {perf_counter() - start:.1f} s for {total - len(paths)} new frames")
+    print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
+
+
+def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
+    """Write the new frames between two, and into a folder pictures of how they came about."""
+    output = args.output or Path("output")
+    frame0, frame1, bits = read_pair(args.inputs, args.device)
+    files = pair_files(output, args.times)
+    require_apart(files, args.inputs)
+    require_writable(files[0], bits)
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    middle = min(args.times, key=lambda time: abs(time - 0.5))
+    shown = Interpolation(frame0)
+    start = perf_counter()
+    state = network.prepare(frame0, frame1, args.flow_scale)
+    for file, time in zip(files, tqdm(args.times, disable=len(files) == 1), strict=True):
+        result = network.at(state, time_like(frame0, time), explain=time == middle)
+        shown = result if time == middle else shown
+        write_frame(file, result.frame[0], bits)
+    seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
+    print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
+    if not is_image(output):
+        notes = {name: note[0].cpu() for name, note in (shown.explanation or {}).items()}
+        three = (frame[0].cpu() for frame in (frame0, frame1, shown.frame))
+        pictures = pair_pictures(*three, f"new frame, t = {middle:.3g}", notes)
+        for name in ("comparison", "flow", "explain")[: 3 if args.explain else 2]:
+            if name in pictures:
+                files.append(output / f"{name}.jpg")
+                write_frame(files[-1], pictures[name])
+        files.append(output / "animation.webp")
+        animate(files[-1], network, frame0, frame1)
+    print("files   " + "\n        ".join(map(str, files)))
+
+
+def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor, int]:
+    """Two frames (1, 3, H, W) and their bits per sample; without inputs the photographs."""
+    bits, pair = 8, map(as_frame, skimage.data.stereo_motorcycle()[:2])
+    if inputs:
+        *_, bits = check_frames(find_sequence(inputs))
+        pair = map(read_frame, inputs)
+    frame0, frame1 = (frame[None].to(device) for frame in pair)
+    return frame0, frame1, bits
+
+
+def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
+    """Where the frame at each time goes."""
+    if is_image(output):
+        if len(times) > 1:
+            raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
+        return [output]
+    if times == [0.5]:
+        return [output / "middle.png"]
+    digits = len(str(len(times)))
+    return [output / f"between_{number:0{digits}d}.png" for number in range(1, len(times) + 1)]
+
+
+def animate(file: Path, network: Interpolator, frame0: Tensor, frame1: Tensor) -> None:
+    """Show the way there and back, on reduced frames: a web page is no place for larger ones."""
+    box = (ANIMATED_SIDE, ANIMATED_SIDE)
+    small0, small1 = (fitted(frame[0], *box, enlarge=False)[None] for frame in (frame0, frame1))
+    cycle = there_and_back(reaching(network, ANIMATED_TIMES), small0, small1, ANIMATED_TIMES)
+    write_animation(file, [frame[0] for frame in cycle], milliseconds=80)
+
+
+if __name__ == "__main__":
+    main()

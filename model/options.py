@@ -1,0 +1,145 @@
+"""Command-line options that choose an interpolator and wrap it."""
+
+import argparse
+import textwrap
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TypeVar
+
+import torch
+
+from model.inference.ensemble import FlipEnsemble
+from model.inference.padding import Padded
+from model.inference.tiling import Tiled
+from model.interpolator import Interpolator, flow_ratio
+from model.zoo import DEFAULT, ZOO, find_weights, keypoint_ratio, load_interpolator
+
+T = TypeVar("T")
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--model` and all that `network_from` reads."""
+    names = textwrap.fill(", ".join(ZOO), width=76, break_on_hyphens=False)
+    group = parser.add_argument_group("network", f"Names:\n{textwrap.indent(names, '  ')}")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--model",
+        default=DEFAULT,
+        metavar="NAME_OR_PATH",
+        help="a name, or a file of weights (default: %(default)s)",
+    )
+    which.add_argument(
+        "--exp_name",
+        dest="model",
+        metavar="NAME",
+        help="an experiment: the weights are log/NAME/ckpt/NAME.pth",
+    )
+    group.add_argument(
+        "--num_key_points",
+        type=reasoned(key_points),
+        metavar="SHARE",
+        help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
+    )
+    group.add_argument(
+        "--flow_scale",
+        type=reasoned(flow_scale),
+        default=1.0,
+        metavar="RATIO",
+        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K (default: 1)",
+    )
+    group.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="synthesise in windows of this size, with equal results and less memory",
+    )
+    group.add_argument(
+        "--flip_ensemble",
+        action="store_true",
+        help="average with the prediction upside down: a little better, twice the time",
+    )
+    group.add_argument(
+        "--device",
+        type=reasoned(device),
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="such as cpu, cuda or cuda:1 (default: %(default)s)",
+    )
+
+
+def network_from(args: argparse.Namespace) -> Interpolator:
+    """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
+    network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
+    if args.tile is not None:
+        try:
+            network = Tiled(network, args.tile)
+        except TypeError as error:
+            raise ValueError(f"--tile {args.tile} with {args.model}: {error}") from error
+    if args.flip_ensemble:
+        network = FlipEnsemble(network)
+    return Padded(network)
+
+
+def origin(name_or_path: str) -> str:
+    """Say which network a name means and where its weights are."""
+    entry = ZOO.get(name_or_path)
+    if entry is not None and not entry.needs_weights:
+        return f"{name_or_path} (needs no weights)"
+    return f"{name_or_path} (weights: {find_weights(name_or_path)})"
+
+
+def reasoned(convert: Callable[[str], T]) -> Callable[[str], T]:
+    """A type for argparse that tells the user why a value is refused."""
+
+    def converted(text: str) -> T:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return converted
+
+
+def number(text: str) -> float:
+    """Read 0.5 or 1/2."""
+    try:
+        return float(Fraction(text))
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"a number such as 0.5 or 1/2 is wanted, got {text!r}") from error
+
+
+def moment(text: str) -> float:
+    """Read a time between two frames."""
+    value = number(text)
+    if not 0 < value < 1:
+        raise ValueError(f"a time lies between 0 and 1, both excluded, got {text}")
+    return value
+
+
+def multiple(text: str) -> int:
+    """Read how many times as many frames there shall be."""
+    if not text.isdecimal() or int(text) < 2:
+        raise ValueError(f"a whole number from 2 up is wanted, got {text!r}")
+    return int(text)
+
+
+def flow_scale(text: str) -> float:
+    """Read a flow scale."""
+    return float(flow_ratio(number(text)))
+
+
+def key_points(text: str) -> float:
+    """Read a share of key points, as the published code counts them."""
+    value = number(text)
+    keypoint_ratio(value)
+    return value
+
+
+def device(text: str) -> torch.device:
+    """Read a device, and see that it is there."""
+    try:
+        wanted = torch.device(text)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"there is no device {text!r} here ({reason})") from error
+    return wanted
