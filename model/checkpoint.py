@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +86,7 @@ def _read_safetensors(path: Path) -> Weights:
 def _read_torch(path: Path) -> Weights:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # bytes that are no checkpoint make the unpickler raise anything
         raise _damaged(path, error) from error
     content = content if isinstance(content, Mapping) else {}
     state = content.get("model", content)
