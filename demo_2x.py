@@ -65,7 +65,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     times.add_argument(
         "--multi",
         type=reasoned(multiple),
-        default=2,
         metavar="N",
         help="N times as many frames: N - 1 new ones in every gap (default: 2)",
     )
@@ -83,7 +82,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if len(args.inputs) > 2:
         parser.error(f"give two images or a folder of frames, got {len(args.inputs)} inputs")
-    args.times = sorted(set(args.time or [k / args.multi for k in range(1, args.multi)]))
+    multi = args.multi or 2
+    args.times = sorted(set(args.time or [number / multi for number in range(1, multi)]))
     return args
 
 

@@ -138,7 +138,7 @@ def device(text: str) -> torch.device:
     """Read a device, and see that it is there."""
     try:
         wanted = torch.device(text)
-        torch.empty(0, device=wanted)
+        torch.zeros(1, device=wanted).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"there is no device {text!r} here ({reason})") from error
