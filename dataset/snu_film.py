@@ -10,9 +10,17 @@ The lists stand in the root or in eval_modes/; their paths begin with data/SNU-F
 from pathlib import Path
 
 from dataset.lists import read_triplets
+from dataset.stacks import Part
 from dataset.triplet import TripletPaths
 
 NAME = "snu-film"
+ORIGIN = """
+SNU-FILM: https://myungsub.github.io/CAIN: the test set and the lists (eval_modes). The
+-L lists, top-half-motion-sufficiency_test-{hard,extreme}.txt, are linked from the README of
+SGM-VFI and belong beside the others.
+"""
+SIZE = (720, 1280)  # height, width
+PUBLISHED = 310  # triplets in each list
 GAPS = {"easy": 1, "medium": 2, "hard": 4, "extreme": 8}  # frames from the target to either side
 LISTS = {
     **{split: f"test-{split}.txt" for split in GAPS},
@@ -39,3 +47,22 @@ def list_file(root: Path, split: str) -> Path:
         f"{root} ({root.resolve()}) has no {LISTS[split]}, neither there nor in eval_modes/. "
         f"Name the folder that holds the lists and test/."
     )
+
+
+def parts(root: Path) -> list[Part]:
+    """What of the data set is there: the lists that are, and the frames that they name."""
+    found = [
+        split for split in LISTS if any((root / f / LISTS[split]).is_file() for f in LIST_FOLDERS)
+    ]
+    return [
+        Part(
+            split,
+            len(listed),
+            PUBLISHED // 2 if split.endswith("-l") else PUBLISHED,
+            "triplets",
+            [frame for triplet in listed for frame in triplet[:3]],
+            SIZE,
+        )
+        for split in found or ["easy"]
+        for listed in [triplets(root, split)]
+    ]

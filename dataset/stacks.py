@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from dataset.frames import FrameError, read_samples
+from dataset.frames import read_samples
 
 PNG_HEAD, PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 NAMED_PROBLEMS = 5  # in a message: enough to see a pattern, few enough to read
@@ -44,6 +44,17 @@ class FileStack:
         return read_bytes(self.folder / self.file_names[index])
 
 
+class Part(NamedTuple):
+    """One split or list of a data set, as it was found on disk."""
+
+    name: str
+    groups: int  # triplets, clips or sequences
+    published: int | None  # how many the published data set has
+    unit: str  # what they are
+    files: list[Path]  # that must be there
+    size: tuple[int, int]  # (height, width) of the published frames
+
+
 def read_bytes(path: Path) -> np.ndarray:
     """Decode an image to RGB bytes; 16 bits are rounded to 8. Shapes: -> (H, W, 3), uint8."""
     samples = read_samples(path)
@@ -72,17 +83,6 @@ def problem_of(path: Path) -> str | None:
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def decoding_problem_of(path: Path) -> str | None:
-    """What is wrong with an image file, found by decoding all of it."""
-    problem = problem_of(path)
-    if problem is None:
-        try:
-            read_samples(path)
-        except FrameError as error:
-            return f"is damaged ({error})"
-    return problem
 
 
 def require_intact(stacks: Sequence[Stack], name: str, root: Path) -> None:

@@ -14,11 +14,23 @@ from dataset.augment import Augmentation, Moment
 from dataset.lists import read_lines
 from dataset.packed import is_packed, read_packed
 from dataset.sampling import FixedTriplets, TrainingTriplets, any_frame, middle_frame
-from dataset.stacks import FileStack, Stack, require_intact
+from dataset.stacks import FileStack, Part, Stack, require_intact
 from dataset.triplet import TripletPaths
 
 NAME = "vimeo90k"
+ORIGIN = """
+Vimeo90K: http://toflow.csail.mit.edu, "The original training + test set": vimeo_triplet.zip
+(33 GB) and, for arbitrary times, vimeo_septuplet.zip (82 GB). Unpack; the root is the folder that
+holds the list files and sequences/.
+"""
+SIZE = (256, 448)  # height, width
 FRAMES = {"tri": 3, "sep": 7}  # list files' prefix -> frames of a clip
+PUBLISHED = {
+    ("tri", "train"): 51312,
+    ("tri", "test"): 3782,
+    ("sep", "train"): 64612,
+    ("sep", "test"): 7824,
+}
 PUBLISHED_AUGMENTATION = Augmentation(
     crop=256,
     reverse_colours=True,
@@ -76,3 +88,25 @@ def triplets(root: Path, split: str = "test") -> list[TripletPaths]:
         TripletPaths(frame0, target, frame1)
         for frame0, target, frame1 in (clip.files for clip in file_stacks(root, split))
     ]
+
+
+def parts(root: Path) -> list[Part]:
+    """What of the data set is there: the parts whose lists are."""
+    found = [part for part in PUBLISHED if (root / "{}_{}list.txt".format(*part)).is_file()]
+    return [
+        Part(
+            f"{kind}_{split}",
+            len(clips),
+            PUBLISHED[kind, split],
+            "clips",
+            [file for clip in clips for file in clip.files],
+            SIZE,
+        )
+        for kind, split in found or [("tri", "train")]
+        for clips in [file_stacks(root, split, kind)]
+    ]
+
+
+def packable(root: Path) -> dict[str, Sequence[Stack]]:
+    """What a packed cache is made of: the name of each part's folder, and its clips."""
+    return {part.name: file_stacks(root, *reversed(part.name.split("_"))) for part in parts(root)}

@@ -13,10 +13,20 @@ from pathlib import Path
 from dataset.augment import Augmentation, Moment
 from dataset.packed import is_packed, read_packed
 from dataset.sampling import FixedTriplets, TrainingTriplets, any_frame, middle_frame
-from dataset.stacks import FileStack, Stack, require_intact
+from dataset.stacks import FileStack, Part, Stack, require_intact
 from dataset.triplet import TripletPaths
 
 NAME = "x4k1000fps"
+ORIGIN = """
+X4K1000FPS: linked from https://github.com/JihyongOh/XVFI. X-TRAIN is encoded; decode it with the
+script that comes with it, to train/<scene>/<clip>/0000.png .. 0064.png (about 240 GB). X-TEST and
+the validation scenes are folders of PNG files already: test/<type>/<scene>, val/<type>/<scene>.
+"""
+PUBLISHED = {  # split -> clips, (height, width)
+    "train": (4408, (768, 768)),
+    "val": (None, (2160, 4096)),
+    "test": (15, (2160, 4096)),
+}
 INTERVAL = 16  # frames between an outer frame and the target, in validation and in XTest-L
 STEP = 32  # frames between the starts of two of a scene's triplets
 PUBLISHED_AUGMENTATION = Augmentation(
@@ -33,7 +43,7 @@ def file_stacks(root: Path) -> list[FileStack]:
     """`stacks` as published: image files, checked by nobody yet."""
     clips = []
     for folder in sorted(folder for folder in root.glob("*/*") if folder.is_dir()):
-        names = tuple(sorted(file.name for file in folder.glob("*.png")))
+        names = without_gaps(sorted(file.name for file in folder.glob("*.png")))
         clips.append(FileStack(folder.relative_to(root).as_posix(), folder, names))
     if not any(len(clip) for clip in clips):
         raise FileNotFoundError(
@@ -118,3 +128,43 @@ def require_length(clips: Sequence[Stack], least: int) -> None:
             f"Clips of {least} frames or more are needed, but {len(short)} of {len(clips)} "
             f"are shorter: {'; '.join(short[:5])}. Unpack them again, or remove their folders."
         )
+
+
+def without_gaps(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of a clip's frames, and of those that should stand between numbered ones.
+
+    A frame that is missing in the middle would otherwise shift the times of all later ones.
+    """
+    stems = [Path(name).stem for name in names]
+    if not stems or not all(stem.isdecimal() for stem in stems):
+        return tuple(names)
+    digits = len(stems[0])
+    return tuple(f"{n:0{digits}d}.png" for n in range(int(stems[0]), int(stems[-1]) + 1))
+
+
+def splits(root: Path) -> dict[str, Path]:
+    """The splits in `root`, or `root` itself, where it is one."""
+    found = {split: root / split for split in PUBLISHED if (root / split).is_dir()}
+    return found or {root.resolve().name: root}
+
+
+def parts(root: Path) -> list[Part]:
+    """What of the data set is there."""
+    return [
+        Part(
+            split,
+            len(clips),
+            published,
+            "clips",
+            [file for clip in clips for file in clip.files],
+            size,
+        )
+        for split, folder in splits(root).items()
+        for clips in [file_stacks(folder)]
+        for published, size in [PUBLISHED.get(split, (None, (768, 768)))]
+    ]
+
+
+def packable(root: Path) -> dict[str, Sequence[Stack]]:
+    """What a packed cache is made of: the name of each split's folder, and its clips."""
+    return {split: file_stacks(folder) for split, folder in splits(root).items()}

@@ -9,9 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from dataset.lists import read_triplets
+from dataset.stacks import Part
 from dataset.triplet import TripletPaths
 
 NAME = "xiph"
+ORIGIN = """
+Xiph: the first 100 frames of eight recordings, several GB each. For Tango, and so on for the
+others (DrivingPOV's folder is Chimera, that of all others ElFuente):
+  URL=https://media.xiph.org/video/derf/ElFuente/Netflix_Tango_4096x2160_60fps_10bit_420.y4m
+  mkdir -p xiph/Tango
+  ffmpeg -i $URL -pix_fmt rgb24 -vframes 100 xiph/Tango/%03d.png
+The list top-half-motion-sufficiency-gap2.txt is linked from the README of SGM-VFI and belongs
+into xiph/.
+"""
+SIZE = (2160, 4096)  # height, width
 SEQUENCES = (
     "BoxingPractice",
     "Crosswalk",
@@ -72,3 +83,23 @@ def frame_of(root: Path, listed: Path) -> Path:
     if listed.is_file() or not match:
         return listed
     return frame_path(root, match[1], int(match[2]))
+
+
+def parts(root: Path) -> list[Part]:
+    """What of the data set is there; all sequences must be, and the frames that the list names."""
+    triplets(root)  # refuses a folder without any
+    found = [
+        Part(
+            "sequences",
+            len(list(sequences(root))),
+            len(SEQUENCES),
+            "sequences",
+            [frame_path(root, name, n) for name in SEQUENCES for n in range(1, FRAMES + 1)],
+            SIZE,
+        )
+    ]
+    if (root / LARGE_MOTION_LIST).is_file():
+        listed = large_motion_triplets(root)
+        frames = [frame for triplet in listed for frame in triplet[:3]]
+        found.append(Part("gap2-l", len(listed), None, "triplets", frames, SIZE))
+    return found

@@ -23,7 +23,7 @@ class SyntheticConfig:
     grain: float = 0.25  # sensor noise
     textures: int = 48  # kept on the device, photographs first
     texture_size: int = 512
-    masks: int = 160
+    masks: int = 100
     mask_size: int = 192
 
     def __post_init__(self) -> None:

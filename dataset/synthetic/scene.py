@@ -1,6 +1,8 @@
 """Renders scenes: frames at any time, true flow between any two times, and what is hidden."""
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +42,12 @@ class SceneMaker:
             texture_tiles(config.textures, config.texture_size, random), device
         )
         self.masks = make_atlas(mask_tiles(config.masks, config.mask_size, random), device)
+
+    def at_size(self, size: tuple[int, int]) -> "SceneMaker":
+        """A maker of the same scenes at another size: only the texture's scale differs."""
+        other = copy(self)
+        other.config = replace(self.config, size=size)
+        return other
 
     def draw(self, seeds: Sequence[Sequence[int]]) -> "Scenes":
         """Draw one scene for each seed, which is a few whole numbers >= 0."""

@@ -1,0 +1,94 @@
+"""Says what of a data set is there, what is missing, what is damaged, and how to get it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from dataset import snu_film, vimeo90k, x4k1000fps, xiph
+from dataset.frames import FrameError, read_samples
+from dataset.stacks import Part, problem_of
+
+DATA_SETS = MappingProxyType(
+    {module.NAME: module for module in (vimeo90k, x4k1000fps, snu_film, xiph)}
+)
+
+
+class Finding(NamedTuple):
+    """What one file turned out to be."""
+
+    path: Path
+    problem: str | None  # None: a good image
+    size: tuple[int, int] | None = None  # (height, width), where it was decoded
+
+
+def verify(name: str, root: Path, *, quick: bool = False, threads: int = 2) -> tuple[bool, str]:
+    """Look at every file of a data set.
+
+    `quick` reads only the ends of the files; otherwise each is decoded.
+
+    Returns whether all is there and good, and a report.
+    """
+    module = DATA_SETS[name]
+    try:
+        parts = module.parts(root)
+    except (FileNotFoundError, ValueError) as error:
+        return False, f"{error}\n\n{module.ORIGIN.strip()}"
+    look = glance if quick else decode
+    lines, problems = [f"{name} in {root}"], []
+    with ThreadPoolExecutor(threads) as pool:
+        for part in parts:
+            findings = list(findings_of(part, look, pool))
+            lines += describe(part, findings)
+            problems += [f"  {path} {problem}" for path, problem, _ in findings if problem]
+    if problems:
+        lines += [f"{len(problems)} files cannot be used:", *problems, "", module.ORIGIN.strip()]
+    else:
+        lines.append("Every file is there" + (", by its ends." if quick else " and can be read."))
+    return not problems, "\n".join(lines)
+
+
+def findings_of(
+    part: Part, look: Callable[[Path], Finding], pool: ThreadPoolExecutor
+) -> Iterator[Finding]:
+    """Look at all files of a part, with a progress bar."""
+    files = list(dict.fromkeys(part.files))
+    yield from tqdm(pool.map(look, files), part.name, len(files), unit="file", leave=False)
+
+
+def glance(path: Path) -> Finding:
+    """Look at the ends of a file."""
+    return Finding(path, problem_of(path))
+
+
+def decode(path: Path) -> Finding:
+    """Look at all of a file."""
+    problem = problem_of(path)
+    if problem:
+        return Finding(path, problem)
+    try:
+        return Finding(path, None, read_samples(path).shape[:2])
+    except FrameError as error:
+        return Finding(path, f"is damaged: {error}")
+
+
+def describe(part: Part, findings: list[Finding]) -> list[str]:
+    """Counts and sizes of one part, beside those of the published data set."""
+    counts = Counter((finding.problem or "good").partition(":")[0] for finding in findings)
+    states = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+    published = f"published: {part.published:,}" if part.published else "published: unknown"
+    lines = [
+        f"{part.name}: {part.groups:,} {part.unit} ({published}); "
+        f"{len(findings):,} files: {states or 'none'}"
+    ]
+    sizes = Counter(finding.size for finding in findings if finding.size)
+    for (height, width), count in sizes.most_common():
+        if (height, width) != part.size:
+            lines.append(
+                f"  {count:,} frames are {width}x{height}; published: {part.size[1]}x{part.size[0]}"
+            )
+    return lines
