@@ -1,0 +1,36 @@
+"""What tests share."""
+
+import pytest
+import torch
+
+from model.sgm.network import SGM, SGMConfig
+
+TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=0.25)
+
+
+def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Random weights strong enough that motion, masks and matches are not all alike."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in net.named_parameters():
+        noise = torch.randn(weight.shape, generator=generator)
+        if weight.ndim > 1:
+            gain = 0.3 if "unet.output" in name else 1.5
+            weight.data = noise * gain / weight[0].numel() ** 0.5
+        elif name.endswith("bias"):
+            weight.data = 0.1 * noise
+    return net
+
+
+@pytest.fixture
+def tiny() -> SGM:
+    """The smallest SGM there is, in evaluation mode."""
+    return lively(SGM(TINY)).eval()
+
+
+@pytest.fixture
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two smooth random frames, 272 x 96: high enough for sparse matching."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(2, 1, 3, 34, 12, generator=generator)
+    frames = [torch.nn.functional.interpolate(c, scale_factor=8, mode="bilinear") for c in coarse]
+    return frames[0], frames[1]

@@ -1,0 +1,79 @@
+"""Who may import whom, and what a file may be called."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAY_IMPORT = {
+    "model": set(),
+    "dataset": set(),
+    "engine": set(),
+    "video": {"model", "dataset"},
+    "benchmark": {"model", "dataset", "engine"},
+    "config_base": {"model", "dataset"},
+    "config": {"model", "dataset", "config_base"},
+    "Trainer_base": {"model", "dataset", "engine", "benchmark", "config_base"},
+    "Trainer_x4k": {"model", "dataset", "config_base", "Trainer_base"},
+    "train_base": {"engine", "config_base", "Trainer_base"},
+    "train_x4k": {"engine", "config", "Trainer_x4k"},
+    "demo_2x": {"model", "dataset", "video"},
+}
+INSIDE_MODEL = {  # room -> rooms of model/ that it may import
+    "ops": {"ops"},
+    "layers": {"layers", "ops"},
+    "flow": {"flow", "layers", "ops", "checkpoint"},
+    "sgm": {"sgm", "flow", "layers", "ops", "interpolator", "checkpoint"},
+    "baselines": {"baselines", "flow", "layers", "ops", "interpolator", "checkpoint"},
+    "inference": {"inference", "interpolator", "ops"},
+}
+NAMELESS = {"utils", "util", "misc", "helpers", "common", "tools"}
+
+
+def imports(file: Path) -> set[str]:
+    """Modules that a file imports, with dots."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def files_of(layer: str) -> list[Path]:
+    return [*ROOT.glob(f"{layer}.py"), *ROOT.glob(f"{layer}/**/*.py")]
+
+
+@pytest.mark.parametrize("layer", MAY_IMPORT)
+def test_imports_point_downwards(layer: str) -> None:
+    for file in files_of(layer):
+        ours = {name.partition(".")[0] for name in imports(file)} & MAY_IMPORT.keys()
+        upward = ours - MAY_IMPORT[layer] - {layer}
+        assert not upward, f"{file.name} imports {upward}, which sits above {layer}"
+
+
+@pytest.mark.parametrize("room", INSIDE_MODEL)
+def test_imports_inside_the_model_point_downwards(room: str) -> None:
+    files = list((ROOT / "model" / room).glob("**/*.py"))
+    assert files
+    for file in files:
+        used = {n.split(".")[1] for n in imports(file) if n.startswith("model.")}
+        assert used <= INSIDE_MODEL[room], f"{file.name} imports {used - INSIDE_MODEL[room]}"
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listed.stdout.split()]
+
+
+def test_files_have_names_and_one_idea_each() -> None:
+    for file in tracked():
+        assert file.stem not in NAMELESS
+        if "tests" not in file.parts:
+            lines = len(file.read_text().splitlines())
+            assert lines <= 300, f"{file.relative_to(ROOT)} has {lines} lines"

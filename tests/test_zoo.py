@@ -1,0 +1,51 @@
+"""Every interpolator, present and future, keeps the contract."""
+
+import pytest
+import torch
+
+from model import ZOO
+from model.interpolator import time_like
+
+NAMES = sorted(ZOO)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interpolator_contract(name: str) -> None:
+    """Right shape, right range, no trace left in the state dict, same answer twice."""
+    network = ZOO[name].build().eval()
+    torch.manual_seed(0)
+    side = max(network.stride, 16)
+    frame0, frame1 = torch.rand(2, 1, 3, 2 * side, 3 * side)
+    half = time_like(frame0, 0.5)
+    names = set(network.state_dict())
+    with torch.inference_mode():
+        first, second = (network(frame0, frame1, half).frame for _ in range(2))
+    assert first.shape == frame0.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert set(network.state_dict()) == names
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "base" not in name])
+def test_prepared_once_asked_often(name: str) -> None:
+    """`forward` is `prepare` and `at`; any scale and explanation are taken, never refused."""
+    network = ZOO[name].build().eval()
+    torch.manual_seed(0)
+    side = network.multiple(1 / 2)
+    frame0, frame1 = torch.rand(2, 1, 3, 2 * side, 2 * side)
+    quarter = time_like(frame0, 0.25)
+    with torch.inference_mode():
+        state = network.prepare(frame0, frame1, 1 / 2)
+        told = network.at(state, quarter, explain=True)
+        whole = network(frame0, frame1, quarter, 1 / 2).frame
+    assert torch.equal(told.frame, whole)
+    for picture in (told.explanation or {}).values():
+        assert picture.shape[-2:] == frame0.shape[-2:]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "base" not in name])
+def test_refuses_what_is_no_pair_of_frames(name: str) -> None:
+    network = ZOO[name].build().eval()
+    with pytest.raises(ValueError, match="two frames of one shape"):
+        network.prepare(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
