@@ -1,0 +1,257 @@
+"""Interpolators on one's own footage: frames are left out, predicted, and compared."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmark.metrics import METRICS, Metric, MetricError, load_lpips
+from benchmark.plan import Plan, plan_of, survey_all
+from benchmark.report import (
+    Journal,
+    ReportError,
+    Row,
+    fingerprint,
+    markdown,
+    means,
+    now,
+    provenance,
+    report_text,
+)
+from benchmark.sheet import contact_sheet, strip
+from dataset.clips import ClipError, clips_in
+from dataset.frames import quantise, write_frame, write_whole
+from dataset.triplet import Triplet
+from model import Interpolator, load_interpolator
+from model.inference.padding import Padded
+from model.options import device, flow_scale, reasoned
+
+NUM_WORST = 8  # triplets on the contact sheet
+RULES = (
+    "At gap g, frame n is predicted at t = 1/2 from frames n - g and n + g; frames count from 0.",
+    "Within a clip, all models and gaps predict the same frames: those that have enough "
+    "neighbours for the largest gap that fits the clip; with a limit, that many of them, evenly "
+    "spread.",
+    "A prediction is rounded to the bits per sample of the footage (8, or 16 for deeper footage) "
+    "before it is measured; nothing else is changed. Hard cuts are not left out.",
+    "psnr: dB, over all pixels and channels of RGB; equal frames have inf, which counts as 100 dB "
+    "in a mean, as does everything above.",
+    "ssim: the field's ssim_matlab (11 x 11 x 11 Gaussian window). ssim_uniform: scikit-image's "
+    "(7 x 7 uniform window). lpips: LPIPS 0.1 on AlexNet, less is better.",
+    "The mean of a clip is over its triplets. The mean of all (clip: null) is the mean of the "
+    "clip means, over the clips that are long enough for that gap.",
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What measures, and what is measured with; all of it on one device."""
+
+    models: Mapping[str, Interpolator]
+    metrics: Mapping[str, Metric]
+    device: torch.device
+    flow_scale: float
+
+    def predict(self, model: str, triplet: Triplet, bits: int) -> Tensor:
+        """The frame between, rounded as the footage is. Shapes: -> (1, 3, H, W)."""
+        network = self.models[model]
+        frame = network(triplet.frame0, triplet.frame1, triplet.time, self.flow_scale).frame
+        if frame.isnan().any():
+            raise ValueError(f"{model} predicts values that are not numbers. Is it trained?")
+        return quantise(frame, bits)
+
+    @torch.inference_mode()
+    def measure(self, plan: Plan, journal: Journal) -> Iterator[Row]:
+        """One row per triplet and model, except for those that the journal holds."""
+        for gap, frame, triplet in plan.triplets():
+            keys = [
+                {"model": name, "clip": plan.clip.name, "gap": gap, "frame": frame}
+                for name in self.models
+            ]
+            missing = [key for key in keys if not journal.holds(key)]
+            if missing:
+                triplet = triplet.to(self.device)
+            for key in missing:
+                prediction = self.predict(key["model"], triplet, plan.survey.bits)
+                numbers = {
+                    name: metric(prediction, triplet.target).item()
+                    for name, metric in self.metrics.items()
+                }
+                yield key | numbers
+
+    @torch.inference_mode()
+    def show(self, plan: Plan, rows: Sequence[Row]) -> Tensor:
+        """One triplet of a clip as every model predicts it. Shapes: -> (3, h, w).
+
+        Args:
+            rows: of that triplet, one per model.
+        """
+        clip, gap, frame = (rows[0][name] for name in ("clip", "gap", "frame"))
+        [(_, _, triplet)] = replace(plan, gaps=(gap,), targets=(frame,)).triplets()
+        triplet = triplet.to(self.device)
+        predictions = {
+            f"{row['model']}: {float(row['psnr']):.2f} dB": self.predict(
+                row["model"], triplet, plan.survey.bits
+            )
+            for row in rows
+        }
+        inputs = f"frame {frame} from {frame - gap} and {frame + gap}"
+        return strip(f"{clip}, gap {gap}, {inputs}", triplet, predictions)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe `python -m benchmark footage`."""
+    add = parser.add_argument
+    add("--path", type=Path, nargs="+", required=True, help="videos, folders of frames, or both")
+    add("--model", nargs="+", required=True, metavar="NAME_OR_PATH", help="names, files of weights")
+    add("--gap", type=reasoned(positive), nargs="+", default=[1], help="frames to either input")
+    add("--limit", type=reasoned(positive), help="triplets per clip and gap (default: all)")
+    add("--output", type=Path, default=Path("output/footage.json"), help="the report, JSON")
+    add("--flow_scale", type=reasoned(flow_scale), default=1.0, help="such as 1/2 for 2K footage")
+    add(
+        "--metrics",
+        nargs="+",
+        choices=(*METRICS, "lpips"),
+        default=["psnr", "ssim", "lpips"],
+        help="psnr is always measured, lpips where its weights are in place",
+    )
+    add(
+        "--device",
+        type=reasoned(device),
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="such as cpu or cuda:1 (default: %(default)s)",
+    )
+
+
+def positive(text: str) -> int:
+    """Read a number of frames or triplets."""
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"a whole number from 1 up is wanted, got {text!r}")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, keep every row as it comes, and leave a report, a contact sheet and a table."""
+    if args.output.suffix != ".json":
+        raise ReportError(f"The report is JSON: --output ends in .json, got {args.output}.")
+    gaps, names = sorted(set(args.gap)), list(dict.fromkeys(args.model))
+    metrics, unavailable = load_metrics(args.metrics, args.device)
+    for reason in unavailable.values():
+        print(reason)
+    models = {name: Padded(load_interpolator(name)).to(args.device).eval() for name in names}
+    setup = Setup(models, metrics, args.device, args.flow_scale)
+    clips = clips_in(args.path)
+    surveys = survey_all(clips)
+    every = [plan_of(*one, gaps, args.limit) for one in zip(clips, surveys, strict=True)]
+    plans = {plan.clip.name: plan for plan in every if plan.num_triplets}
+    if not plans:
+        raise ClipError(
+            f"Gap {gaps[0]} takes clips of {2 * gaps[0] + 1} frames or more; the longest here has "
+            f"{max(survey.num_frames for survey in surveys)}."
+        )
+    header = describe(setup, every, gaps, args.limit) | {"not_measured": unavailable}
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    journal = Journal(args.output.with_suffix(".jsonl"), header)
+    fill(journal, setup, plans)
+    finish(args, header, journal, setup, plans)
+
+
+def load_metrics(
+    names: Iterable[str], device: torch.device
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics by name, psnr first, and those that cannot be had here with the reason."""
+    metrics, unavailable = {"psnr": METRICS["psnr"]}, {}
+    for name in names:
+        try:
+            metrics[name] = load_lpips(device) if name == "lpips" else METRICS[name]
+        except MetricError as error:
+            unavailable[name] = str(error)
+    return metrics, unavailable
+
+
+def describe(
+    setup: Setup, plans: Sequence[Plan], gaps: Sequence[int], limit: int | None
+) -> dict[str, Any]:
+    """What is measured, by what and how: two measurements are one where this is the same."""
+    return {
+        "protocol": "footage",
+        "rules": RULES,
+        "gaps": gaps,
+        "limit": limit,
+        "flow_scale": setup.flow_scale,
+        "metrics": list(setup.metrics),
+        "models": {name: fingerprint(model) for name, model in setup.models.items()},
+        "clips": {
+            plan.clip.name: {
+                "path": str(plan.clip.path),
+                **plan.survey._asdict(),
+                "triplets_per_gap": len(plan.targets),
+            }
+            for plan in plans
+        },
+        "left_out": [
+            f"{plan.clip.name} at gap {gap}: {plan.survey.num_frames} frames, needs {2 * gap + 1}"
+            for plan in plans
+            for gap in gaps
+            if gap not in plan.gaps
+        ],
+        **provenance(setup.device),
+    }
+
+
+def fill(journal: Journal, setup: Setup, plans: Mapping[str, Plan]) -> None:
+    """Measure every row that the journal does not hold yet."""
+    total = sum(plan.num_triplets for plan in plans.values()) * len(setup.models)
+    if journal.rows:
+        print(f"{len(journal.rows)} of {total} predictions were measured before ({journal.path}).")
+    with journal, tqdm(total=total, initial=len(journal.rows), unit="frame") as progress:
+        for name, plan in plans.items():
+            progress.set_description(name)
+            for row in setup.measure(plan, journal):
+                journal.append(row)
+                progress.update()
+
+
+def finish(
+    args: argparse.Namespace,
+    header: dict[str, Any],
+    journal: Journal,
+    setup: Setup,
+    plans: Mapping[str, Plan],
+) -> None:
+    """Write the contact sheet and the report, print the table, and let the journal go."""
+    averages = means(journal.rows, list(setup.metrics))
+    sheet = args.output.with_suffix(".png")
+    strips = [setup.show(plans[rows[0]["clip"]], rows) for rows in worst(journal.rows, averages)]
+    write_frame(sheet, contact_sheet(strips))
+    report = {"command": args.command, "date": now(), **header, "means": averages}
+    write_whole(args.output, report_text(report | {"rows": journal.rows}).encode())
+    journal.path.unlink()
+    print(markdown(averages, list(setup.metrics)))
+    for line in header["left_out"]:
+        print(f"Left out: {line}.")
+    print(f"\n{args.output}: {len(journal.rows)} rows. {sheet}: the {len(strips)} worst triplets.")
+
+
+def worst(rows: Iterable[Row], averages: Iterable[Row]) -> list[list[Row]]:
+    """The triplets of lowest PSNR by the best of the models, with the rows of all models.
+
+    One per clip and gap, so that a single cut in a clip does not fill the sheet.
+    """
+    totals: dict[str, float] = {}
+    for row in averages:
+        if row["clip"] is None:
+            totals[row["model"]] = totals.get(row["model"], 0.0) + row["psnr"]
+    best = max(totals, key=lambda model: totals[model])
+    triplets: dict[tuple[str, int, int], dict[str, Row]] = {}
+    for row in rows:
+        triplets.setdefault((row["clip"], row["gap"], row["frame"]), {})[row["model"]] = row
+    chosen: dict[tuple[str, int], list[Row]] = {}
+    for key, by_model in sorted(triplets.items(), key=lambda item: float(item[1][best]["psnr"])):
+        chosen.setdefault(key[:2], list(by_model.values()))
+    return list(chosen.values())[:NUM_WORST]
