@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
 from dataset.frames import (
@@ -28,7 +28,8 @@ VIDEO_SUFFIXES = (
 )
 HIGH_DEFINITION = 720  # rows from which untagged video counts as BT.709, as players have it
 MATRIX_UNSPECIFIED = 2  # of the colour matrices in ITU-T H.273
-SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# Bilinear, accurate rounding, chroma at full width (swscale's flags; PyAV names not all of them).
+SCALING = 0x2 | 0x40000 | 0x2000
 
 logger = logging.getLogger(__name__)
 
