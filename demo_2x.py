@@ -138,17 +138,17 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
         write_frame(file, result.frame[0], bits)
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
     print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
+    print("files   " + "\n        ".join(map(str, files)))
     if not is_image(output):
         notes = {name: note[0].cpu() for name, note in (shown.explanation or {}).items()}
         three = (frame[0].cpu() for frame in (frame0, frame1, shown.frame))
         pictures = pair_pictures(*three, f"new frame, t = {middle:.3g}", notes)
         for name in ("comparison", "flow", "explain")[: 3 if args.explain else 2]:
             if name in pictures:
-                files.append(output / f"{name}.jpg")
-                write_frame(files[-1], pictures[name])
-        files.append(output / "animation.webp")
-        animate(files[-1], network, frame0, frame1)
-    print("files   " + "\n        ".join(map(str, files)))
+                write_frame(output / f"{name}.jpg", pictures[name])
+                print(f"        {output / name}.jpg")
+        animate(output / "animation.webp", network, frame0, frame1)
+        print(f"        {output / 'animation.webp'}")
 
 
 def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor, int]:
@@ -177,7 +177,8 @@ def animate(file: Path, network: Interpolator, frame0: Tensor, frame1: Tensor) -
     """Show the way there and back, on reduced frames: a web page is no place for larger ones."""
     box = (ANIMATED_SIDE, ANIMATED_SIDE)
     small0, small1 = (fitted(frame[0], *box, enlarge=False)[None] for frame in (frame0, frame1))
-    cycle = there_and_back(reaching(network, ANIMATED_TIMES), small0, small1, ANIMATED_TIMES)
+    times = tqdm(ANIMATED_TIMES, "animating", leave=False)
+    cycle = there_and_back(reaching(network, ANIMATED_TIMES), small0, small1, times)
     write_animation(file, [frame[0] for frame in cycle], milliseconds=80)
 
 

@@ -219,17 +219,19 @@ def pair_pictures(
 
 
 def write_animation(path: Path, frames: Iterable[Tensor], milliseconds: int) -> None:
-    """Write an endless animation: WebP, which every browser shows, or GIF or APNG (.png).
+    """Write an endless animation as WebP, which every browser shows and which stays small.
 
     Shapes: frames (3, H, W).
     """
+    if path.suffix != ".webp":
+        raise FrameError(f"Cannot write {path}: animations are written as .webp.")
     animation = cv2.Animation()
     animation.frames = [cv2.cvtColor(as_samples(frame), cv2.COLOR_RGB2BGR) for frame in frames]
     animation.durations = [milliseconds] * len(animation.frames)
     animation.loop_count = 0  # for ever
-    done, data = cv2.imencodeanimation(path.suffix, animation, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    done, data = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, 80])
     if not done:
-        raise FrameError(f"OpenCV could not encode {path}. Try the suffix .webp.")
+        raise FrameError(f"OpenCV could not encode {path}.")
     write_whole(path, data.tobytes())
 
 

@@ -46,11 +46,11 @@ def between(
 
 
 def there_and_back(
-    interpolator: Interpolator, frame0: Tensor, frame1: Tensor, times: Sequence[float]
+    interpolator: Interpolator, frame0: Tensor, frame1: Tensor, times: Iterable[float]
 ) -> list[Tensor]:
     """One round of an endless movement from a frame to another and back.
 
-    Shapes: frames (B, 3, H, W) -> 2 + 2 * len(times) times the same.
+    Shapes: frames (B, 3, H, W) -> both of them once, the new ones twice.
     """
     way = list(between(interpolator, frame0, frame1, times))
     return [frame0, *way, frame1, *reversed(way)]
