@@ -33,11 +33,13 @@ def place(name: str, root: Path, anchors: Iterable[str]) -> Path:
 
     Lists were written on other machines. So a path is looked for as it is, if absolute; under
     `root`; and under `root` from any of its folders on that `anchors` names, which are the
-    folders that a data set's root may hold. Where none of these is a file, the last place is
-    returned: that is where the file is missing.
+    folders that a data set's root may hold. Where none of these is a file, the result is where it
+    is missing: in the first of these folders that exists.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
     parts, known = pure.parts, set(anchors)
     starts = [depth for depth, part in enumerate(parts) if depth and part in known]
     candidates = [root / pure] + [root.joinpath(*parts[depth:]) for depth in starts]
-    return next((path for path in candidates if path.is_file()), candidates[-1])
+    found = [path for path in candidates if path.is_file()]
+    found += [path for path in candidates if path.parent.is_dir()]
+    return (found + candidates)[0]

@@ -39,14 +39,16 @@ def verify(name: str, root: Path, *, quick: bool = False, threads: int = 2) -> t
     except (FileNotFoundError, ValueError) as error:
         return False, f"{error}\n\n{module.ORIGIN.strip()}"
     look = glance if quick else decode
-    lines, problems = [f"{name} in {root}"], []
+    lines, problems = [f"{name} in {root}"], dict[Path, str]()
     with ThreadPoolExecutor(threads) as pool:
         for part in parts:
             findings = list(findings_of(part, look, pool))
             lines += describe(part, findings)
-            problems += [f"  {path} {problem}" for path, problem, _ in findings if problem]
+            problems |= {path: problem for path, problem, _ in findings if problem}
     if problems:
-        lines += [f"{len(problems)} files cannot be used:", *problems, "", module.ORIGIN.strip()]
+        lines.append(f"{len(problems)} files cannot be used:")
+        lines += [f"  {path} {problem}" for path, problem in problems.items()]
+        lines += ["", module.ORIGIN.strip()]
     else:
         lines.append("Every file is there" + (", by its ends." if quick else " and can be read."))
     return not problems, "\n".join(lines)

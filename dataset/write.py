@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.x4k1000fps import INTERVAL
 
 PIXELS_AT_ONCE = 2**20  # rendered in one batch
-SMALL_SIDE = 64  # shorter side, in pixels, of the frames on which motion is measured for lists
+SMALL_SIDE = 32  # shorter side, in pixels, of the frames on which motion is measured for lists
 LONG_SHOT = MappingProxyType({"motion": (0.05, 1.5), "camera": (0.01, 0.4)})  # of 100 frames
 
 
@@ -67,12 +68,14 @@ def write_tree(
     size: tuple[int, int] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    config: SyntheticConfig = SyntheticConfig(),  # noqa: B008, it is frozen
 ) -> int:
     """Write a stand-in for the data set `name`; the tree appears once it is complete.
 
     Args:
         scenes: clips of the training set, or sequences; other parts follow from it.
         size: (height, width) of all frames; None takes the published sizes.
+        config: what the scenes are like, their size apart.
 
     Returns the number of frames.
     """
@@ -81,7 +84,7 @@ def write_tree(
     if scenes < 1:
         raise ValueError(f"A tree has one scene or more, got {scenes}.")
     plan = PLANS[name](scenes)
-    maker = SceneMaker(replace(SyntheticConfig(), size=size or plan.size, **plan.motion), device)
+    maker = SceneMaker(replace(config, size=size or plan.size, **plan.motion), device)
     beside = root.with_name(f".{root.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -122,25 +125,32 @@ def batched(names: list[str], count: int) -> list[list[str]]:
 
 
 def larger_half(chosen: list[Chosen], maker: SceneMaker, seed: int) -> list[Chosen]:
-    """Keep the half of the triplets whose 95th percentile of true motion is largest, in order."""
+    """Keep the half of the triplets whose motion is largest, in order."""
     height, width = maker.config.size
     scale = SMALL_SIDE / min(height, width)
     small = maker.at_size((round(height * scale), round(width * scale)))
-    motions = [motion_of(triplet, small, seed) for triplet in chosen]
+    motions = [
+        motion
+        for _, triplets in groupby(chosen, key=lambda triplet: triplet.shot)
+        for motion in motions_of(list(triplets), small, seed)
+    ]
     least = sorted(motions)[len(motions) // 2]
     return [triplet for triplet, motion in zip(chosen, motions, strict=True) if motion >= least]
 
 
-def motion_of(chosen: Chosen, maker: SceneMaker, seed: int) -> float:
-    """The length that 5 % of the true flow vectors between the outer frames exceed."""
-    scene = maker.draw([(seed, chosen.shot.scene)])
-    last = len(chosen.shot.names) - 1
+def motions_of(chosen: list[Chosen], maker: SceneMaker, seed: int) -> list[float]:
+    """The length that 5 % of the true flow between the outer frames exceed, for each triplet.
+
+    The triplets are of one shot.
+    """
+    shot = chosen[0].shot
+    scenes = maker.draw([(seed, shot.scene)]).subset([0] * len(chosen))
     start, end = (
-        scene.pose(torch.tensor([frame / last], dtype=torch.float64))
-        for frame in (chosen.frame0, chosen.frame1)
+        scenes.pose(torch.tensor(frames, dtype=torch.float64) / (len(shot.names) - 1))
+        for frames in ([t.frame0 for t in chosen], [t.frame1 for t in chosen])
     )
-    flow, _ = scene.flow(scene.surface(start), end)
-    return flow.norm(dim=1).quantile(0.95).item()
+    flow, _ = scenes.flow(scenes.surface(start), end)
+    return flow.norm(dim=1).flatten(1).quantile(0.95, dim=1).tolist()
 
 
 def triplet_lines(chosen: list[Chosen], prefix: str) -> list[str]:
