@@ -159,8 +159,10 @@ def read_samples(path: Path) -> np.ndarray:
         raise FrameError(f"Cannot read a frame from {path}: the file is empty.")
     if may_be_transparent(data.tobytes()):
         require_opaque(decode(data, cv2.IMREAD_UNCHANGED, path), path)
-    # Not IMREAD_UNCHANGED, which ignores the orientation and leaves grey as one channel.
-    return decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH, path)
+    # Not IMREAD_UNCHANGED, which ignores the orientation and leaves grey as one channel; nor
+    # IMREAD_COLOR_RGB, which leaves the samples of a 16-bit TIFF unset (OpenCV 5.0).
+    samples = decode(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH, path)
+    return cv2.cvtColor(samples, cv2.COLOR_BGR2RGB)
 
 
 def decode(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
