@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataset.clips import VIDEO_SUFFIXES
-from dataset.frames import BITS, FrameError, is_image, list_frames, read_samples
+from dataset.frames import BITS, FrameError, is_image, list_frames, read_samples, what_is
 
 
 class FrameFormat(NamedTuple):
@@ -20,6 +20,8 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
     Refuses what is no sequence, and says what to do about it.
     """
     for path in inputs:
+        if not path.exists():
+            raise FrameError(f"Cannot read {path}: {what_is(path)}.")
         if path.suffix.lower() in (*VIDEO_SUFFIXES, ".gif") and not path.is_dir():
             raise FrameError(
                 f"{path} is a video, and videos cannot be read yet. Extract its frames first:\n"
