@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dataset.sampling import Draw
+from dataset.sampling import Draw, stream
 from dataset.triplet import Triplet, stack_triplets
 
 PREFETCHED = 4  # batches that every worker keeps ready
@@ -47,7 +47,7 @@ class ShardSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         order = np.arange(self.size)
         if self.training:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+            stream("order", self.seed, self.epoch).shuffle(order)
         shard = order[self.rank :: self.world][: self.shard_size()]
         for index in shard[self.start :]:
             yield Draw(int(index), self.epoch, self.seed)

@@ -26,7 +26,16 @@ class Draw(NamedTuple):
 
     def random(self) -> np.random.Generator:
         """The generator that belongs to this sample alone."""
-        return np.random.default_rng((self.seed, self.epoch, self.index))
+        return stream("sample", *self[::-1])
+
+
+def stream(purpose: str, *numbers: int) -> np.random.Generator:
+    """Independent randomness for each purpose and numbers >= 0.
+
+    NumPy takes (1, 2) and (1, 2, 0) for the same seed; so how many numbers there are, and what
+    they are for, is part of it.
+    """
+    return np.random.default_rng((len(numbers), *purpose.encode(), *numbers, 1))
 
 
 def middle_frame(length: int, random: np.random.Generator) -> Moment:

@@ -18,7 +18,7 @@ from dataset.augment import Augmentation, Moment, as_triplet
 from dataset.frames import read_samples, write_frame
 from dataset.lists import place, read_lines
 from dataset.loader import ShardSampler, TripletLoader
-from dataset.sampling import Draw, TrainingTriplets, any_frame, middle_frame
+from dataset.sampling import Draw, TrainingTriplets, any_frame, middle_frame, stream
 from dataset.stacks import FileStack, read_bytes
 from dataset.synthetic import SyntheticConfig
 from dataset.triplet import Triplet, Truth, stack_triplets
@@ -461,6 +461,14 @@ def test_every_epoch_deals_again() -> None:
         orders.append([draw.index for draw in sampler])
     assert len({tuple(order) for order in orders}) == 4
     assert len({frozenset(order) for order in orders}) == 4
+
+
+def test_randomness_never_coincides() -> None:
+    """Not between purposes, nor between numbers that differ by zeros only."""
+    streams = [("a",), ("a", 0), ("a", 0, 0), ("a", 1), ("a", 1, 0), ("a", 0, 1), ("b", 0), ("aa",)]
+    firsts = {stream(*arguments).integers(2**62) for arguments in streams}
+    assert len(firsts) == len(streams)
+    assert stream("a", 3).integers(2**62) == stream("a", 3).integers(2**62)
 
 
 def test_global_batches_do_not_depend_on_the_number_of_processes() -> None:

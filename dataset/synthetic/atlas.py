@@ -47,5 +47,5 @@ def make_atlas(tiles: list[np.ndarray], device: torch.device | str) -> Atlas:
 
 def mirrored(position: Tensor, side: int) -> Tensor:
     """Fold the whole plane into a tile by mirrors at its edges: no seams, no end."""
-    period = 2 * (side - 1)
-    return (position.remainder(period) - (side - 1)).abs()
+    last = side - 1
+    return last - (position.remainder(2 * last) - last).abs()

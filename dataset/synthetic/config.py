@@ -14,7 +14,7 @@ class SyntheticConfig:
     size: tuple[int, int] = (256, 256)  # height, width
     objects: tuple[int, int] = (2, 7)  # foreground layers
     radius: tuple[float, float] = (0.08, 0.5)  # of an object, log-uniform
-    motion: tuple[float, float] = (0.001, 0.4)  # of an object between the frames, log-uniform
+    motion: tuple[float, float] = (0.001, 0.4)  # of an object between the frames
     camera: tuple[float, float] = (0.0005, 0.15)  # the same of the camera
     any_time: bool = False  # target anywhere between the frames; otherwise half-way
     nonrigid: float = 0.5  # probability that a layer bends, and so on below, each per scene

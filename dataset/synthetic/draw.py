@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dataset.sampling import stream
 from dataset.synthetic.config import SyntheticConfig
 from dataset.synthetic.motion import Bend, Motion, Rigid
 
@@ -60,10 +61,10 @@ def draw_scene(
     seed: Sequence[int], config: SyntheticConfig, num_textures: int, num_masks: int
 ) -> Parameters:
     """Draw one scene, without the batch dimension."""
-    random = np.random.default_rng(tuple(seed))
+    random = stream("scene", *seed)
     layers = config.objects[1] + 1
     share = log_uniform(random, config.radius, layers)  # of the shorter side
-    travel = log_uniform(random, config.motion, layers)
+    travel = log_uniform(random, (config.motion[0], calm(random, config.motion)), layers)
     travel[0] = 0  # the background moves with the camera alone
     present = np.arange(layers) <= random.integers(config.objects[0], config.objects[1] + 1)
     side = min(config.size)
@@ -113,7 +114,7 @@ def draw_camera(random: np.random.Generator, config: SyntheticConfig, layers: in
     """One motion for all layers; near layers travel further."""
     height, width = config.size
     side = min(height, width)
-    travel = log_uniform(random, config.camera, 1).item()
+    travel = log_uniform(random, (config.camera[0], calm(random, config.camera)), 1).item()
     nearness = np.sort(random.uniform(0.7, 1.8, layers))
     nearness[0] = 0.7
     way = directions(random, 1) * travel * side * nearness[:, None]
@@ -194,6 +195,12 @@ def draw_disturbances(
 def log_uniform(random: np.random.Generator, bounds: tuple[float, float], size: int) -> np.ndarray:
     """Numbers of all magnitudes between two bounds, each as likely."""
     return np.exp(random.uniform(*np.log(bounds), size))
+
+
+def calm(random: np.random.Generator, bounds: tuple[float, float]) -> float:
+    """The most that one scene moves: anything up to the most that any does."""
+    least, most = bounds
+    return least + (most - least) * random.uniform()
 
 
 def directions(random: np.random.Generator, count: int) -> np.ndarray:

@@ -44,8 +44,8 @@ class SyntheticLoader:
         self.sampler = ShardSampler(scenes, rank=rank, world=world, seed=seed, training=training)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Begin the next iteration at batch `start` of `epoch`."""
-        self.sampler.set_epoch(epoch, start * self.batch_size)
+        """Begin the next iteration at batch `start` of `epoch`; validation has one epoch only."""
+        self.sampler.set_epoch(epoch if self.sampler.training else 0, start * self.batch_size)
 
     def __len__(self) -> int:
         """Batches that the next iteration gives."""
@@ -53,11 +53,8 @@ class SyntheticLoader:
         return whole + (rest > 0 and not self.sampler.training)
 
     def __iter__(self) -> Iterator[Triplet]:
-        training = self.sampler.training
-        seeds = [
-            (draw.seed, draw.epoch, draw.index, 0) if training else (draw.seed, draw.index, 1)
-            for draw in self.sampler
-        ]
+        role = int(self.sampler.training)
+        seeds = [(role, draw.seed, draw.epoch, draw.index) for draw in self.sampler]
         for batch in range(len(self)):
             part = seeds[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield self.maker.draw(part).triplet(truth=self.truth)
