@@ -153,10 +153,11 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
 
 def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor, int]:
     """Two frames (1, 3, H, W) and their bits per sample; without inputs the photographs."""
-    bits, pair = 8, map(as_frame, skimage.data.stereo_motorcycle()[:2])
     if inputs:
         *_, bits = check_frames(find_sequence(inputs))
         pair = map(read_frame, inputs)
+    else:
+        bits, pair = 8, map(as_frame, skimage.data.stereo_motorcycle()[:2])
     frame0, frame1 = (frame[None].to(device) for frame in pair)
     return frame0, frame1, bits
 

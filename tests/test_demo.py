@@ -1,0 +1,326 @@
+"""The demo as its users run it: right frames, or an error that helps, and nothing half done."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import demo_2x
+from dataset.frames import read_frame
+from model.checkpoint import save_weights
+from model.interpolator import time_like
+from model.options import network_from
+from model.sgm.network import SGM
+from tests.conftest import TINY, lively
+
+ROOT = Path(demo_2x.__file__).resolve().parent
+PYTHON = (sys.executable, str(ROOT / "demo_2x.py"))
+
+
+def write_image(path: Path, samples: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), samples)
+    return path
+
+
+def noise(seed: int, height: int = 12, width: int = 20, dtype: type = np.uint8) -> np.ndarray:
+    high = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, high, (height, width, 3), dtype, endpoint=True)
+
+
+def even(value: int, dtype: type = np.uint8, height: int = 8, width: int = 8) -> np.ndarray:
+    return np.full((height, width, 3), value, dtype)
+
+
+def samples(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def run(*arguments: object) -> None:
+    demo_2x.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def local() -> SGM:
+    """A network that knows the middle only; without matching, which takes longest."""
+    return lively(SGM(replace(TINY, keypoint_ratio=None))).eval()
+
+
+def saved(network: SGM) -> Path:
+    path = Path("weights.safetensors")
+    save_weights(network, path, {"network": "sgm", "config": asdict(network.config)})
+    return path
+
+
+def test_without_arguments(here: Path) -> None:
+    """A real process, nothing else given: four files, and what made them in words."""
+    done = subprocess.run(PYTHON, cwd=here, capture_output=True, text=True, check=True, timeout=120)
+    output = here / "output"
+    names = ["animation.webp", "comparison.jpg", "flow.jpg", "middle.png"]
+    assert sorted(file.name for file in output.iterdir()) == names
+    assert samples(output / "middle.png").shape == (500, 741, 3)
+    assert 950 <= samples(output / "comparison.jpg").shape[1] <= 1000
+    assert (output / "comparison.jpg").stat().st_size < 400_000
+    assert cv2.imreadanimation(str(output / "animation.webp"))[1].frames[0].shape[:2] == (432, 640)
+    for word in ("classical", " s for 1 of 741x500", "log/ours-1-2-points/ckpt", *names):
+        assert word in done.stdout
+
+
+def test_two_images_of_known_motion(here: Path) -> None:
+    """Texture that moved by 8 pixels is found half way, where the average sees it double."""
+    texture = cv2.resize(noise(0, 24, 40), (320, 192), interpolation=cv2.INTER_CUBIC)
+    left, middle, right = (texture[16:-16, x : x + 256] for x in (36, 32, 28))
+    write_image(here / "a.png", left)
+    write_image(here / "b.png", right)
+    run("a.png", "b.png", "--output", "deep/below/c.png")
+    assert [file.name for file in (here / "deep/below").iterdir()] == ["c.png"]
+    inside = np.s_[16:-16, 16:-16]  # what enters at the edges is not to be known
+
+    def error(picture: np.ndarray) -> float:
+        return np.mean((picture - middle.astype(float))[inside] ** 2)
+
+    average = (left.astype(float) + right) / 2
+    assert error(samples(here / "deep/below/c.png")) < error(average) / 20
+
+
+def test_new_samples_are_rounded(here: Path) -> None:
+    """1 and 4 at a quarter are 1.75, which is 2; truncated it would be 1."""
+    write_image(here / "a.png", even(1))
+    write_image(here / "b.png", even(4))
+    run("a.png", "b.png", "--model", "blend", "--time", "1/4", "--output", "c.png")
+    assert np.unique(samples(here / "c.png")).tolist() == [2]
+
+
+def test_sixteen_bits_stay_sixteen(here: Path) -> None:
+    write_image(here / "a.png", even(1001, np.uint16))
+    write_image(here / "b.png", even(1003, np.uint16))
+    run("a.png", "b.png", "--model", "blend", "--output", "c.png")
+    middle = samples(here / "c.png")
+    assert middle.dtype == np.uint16
+    assert np.unique(middle).tolist() == [1002]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_folder_becomes_denser(here: Path, dtype: type) -> None:
+    """Natural order, given frames bit by bit, new ones at their times."""
+    given = [even(value, dtype, 6, 10) for value in (30, 60, 0)]
+    for name, picture in zip(("f1.png", "f2.png", "f10.png"), given, strict=True):
+        write_image(here / "clip" / name, picture)
+    (here / "clip" / "notes.txt").write_text("no frame")
+    run("clip", "--multi", "3", "--model", "blend")
+    files = sorted((here / "output" / "clip").iterdir())
+    assert [file.name for file in files] == [f"{n:06d}.png" for n in range(1, 8)]
+    values = [np.unique(samples(file)).tolist() for file in files]
+    assert values == [[30], [40], [50], [60], [40], [20], [0]]
+    assert samples(files[0]).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_given_frames_pass_untouched(here: Path, dtype: type) -> None:
+    given = [noise(seed, dtype=dtype) for seed in range(3)]
+    for number, picture in enumerate(given):
+        write_image(here / "clip" / f"{number}.tif", picture)
+    run("clip", "--output", "denser")
+    for number, picture in enumerate(given):
+        assert np.array_equal(samples(here / "denser" / f"{2 * number + 1:06d}.png"), picture)
+
+
+def test_times_between_two_images(here: Path) -> None:
+    write_image(here / "a.png", even(0))
+    write_image(here / "b.png", even(200))
+    asked = ("--time", "3/4", "--time", "0.1")
+    run("a.png", "b.png", *asked, "--model", "blend", "--output", "x", "--flow_scale", "1/2")
+    assert np.unique(samples(here / "x" / "between_1.png")).tolist() == [20]
+    assert np.unique(samples(here / "x" / "between_2.png")).tolist() == [150]
+
+
+def test_fixed_time_network_recurses_and_says_so(
+    here: Path, local: SGM, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Quarters come from halves: the middle of frame 0 and the middle frame is the first."""
+    for name, seed in (("a", 0), ("b", 1)):
+        write_image(here / f"{name}.png", noise(seed, 16, 32))
+    run("a.png", "b.png", "--model", saved(local), "--multi", "4", "--output", "x", "--explain")
+    assert "to within 1/64, by halving" in capsys.readouterr().out
+    assert (here / "x" / "explain.jpg").is_file()
+    frame0, frame1 = (read_frame(here / f"{name}.png")[None] for name in "ab")
+    half = time_like(frame0, 0.5)
+    with torch.inference_mode():
+        middle = local(frame0, frame1, half).frame
+        first = local(frame0, middle, half).frame
+    for number, expected in ((1, first), (2, middle)):
+        written = read_frame(here / "x" / f"between_{number}.png")
+        torch.testing.assert_close(written, expected[0], atol=0.51 / 255, rtol=0)
+
+
+def test_fixed_time_network_at_its_time_needs_no_recursion(
+    here: Path, local: SGM, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        write_image(here / f"{name}.png", noise(seed, 17, 33))
+    options = ("--tile", "16", "--flip_ensemble")
+    run("a.png", "b.png", "--model", saved(local), *options, "--output", "c.png")
+    assert "halving" not in capsys.readouterr().out
+    assert samples(here / "c.png").shape == (17, 33, 3)
+
+
+@pytest.mark.parametrize(("share", "ratio"), [("-1", 1), ("1/8", 1 / 8), (None, 1 / 4)])
+def test_key_points_reach_the_network(
+    here: Path, tiny: SGM, share: str | None, ratio: float
+) -> None:
+    asked = [] if share is None else ["--num_key_points", share]
+    network = network_from(demo_2x.parse(["--model", str(saved(tiny)), *asked]))
+    assert network.inner.config.keypoint_ratio == ratio
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 2)])
+def test_smallest_frames(here: Path, size: tuple[int, int]) -> None:
+    for name in "ab":
+        write_image(here / f"{name}.png", even(77, np.uint8, *size))
+    run("a.png", "b.png", "--output", "x", "--explain")
+    middle = samples(here / "x" / "middle.png")
+    assert middle.shape == (*size, 3)
+    assert np.unique(middle).tolist() == [77]
+
+
+MISTAKES = {
+    "sizes": ("a.png small.png", r"a.png is 20x12, small.png is 8x8"),
+    "folder of sizes": ("mixed", r"mixed/1.png is 20x12, mixed/2.png is 8x8"),
+    "text": ("a.png text.png", r"text.png \(11 bytes\) is no image"),
+    "empty": ("a.png empty.png", r"empty.png: the file is empty"),
+    "damaged in a folder": ("damaged", r"damaged/2.png .* is no image"),
+    "missing": ("a.png nowhere.png", r"nowhere.png: there is no such file or folder"),
+    "one image": ("a.png", r"got one \(a.png\). Give two images or a folder"),
+    "one in a folder": ("single", r"got one in single"),
+    "empty folder": ("void", r"void holds no frames"),
+    "no folder": ("nowhere", r"nowhere: there is no such file or folder"),
+    "no video": ("nowhere.mp4", r"nowhere.mp4: there is no such file or folder"),
+    "video": ("film.mp4", r"film.mp4 is a video.*\n.*ffmpeg -i film.mp4 frames/%06d.png"),
+    "three images": ("a.png b.png a.png", r"got 3 inputs"),
+    "unknown model": ("a.png b.png --model nope", r"'nope'.*Known names: repeat, blend"),
+    "absent weights": ("a.png b.png --exp_name ours-x", r"log/ours-x/ckpt/ours-x.pth"),
+    "text for weights": ("a.png b.png --model text.png", r"text.png .* cannot be read as weights"),
+    "two models": ("a.png b.png --model blend --exp_name x", r"not allowed with"),
+    "points of classical": ("a.png b.png --num_key_points 0.5", r"matches no key points"),
+    "too many points": ("a.png b.png --num_key_points 2", r"share in \[0, 1\], or -1"),
+    "tiles of classical": ("a.png b.png --tile 64", r"cannot be tiled"),
+    "multi 1": ("a.png b.png --multi 1", r"from 2 up is wanted, got '1'"),
+    "multi 2.5": ("a.png b.png --multi 2.5", r"from 2 up is wanted, got '2.5'"),
+    "multi and time": ("a.png b.png --multi 2 --time 0.5", r"not allowed with"),
+    "time 0": ("a.png b.png --time 0", r"between 0 and 1, both excluded, got 0"),
+    "time 1/0": ("a.png b.png --time 1/0", r"a number such as 0.5 or 1/2 is wanted"),
+    "flow scale": ("a.png b.png --flow_scale 2", r"ratio of small whole numbers"),
+    "device": ("a.png b.png --device toaster", r"no device 'toaster' here"),
+    "device without values": ("a.png b.png --device meta", r"no device 'meta' here"),
+    "many frames, one file": ("a.png b.png --multi 3 --output x.png", r"one frame, not 2"),
+    "unwritable type": ("a.png b.png --output x.jp2", r"Cannot write x.jp2"),
+    "16 bits as JPEG": ("deep.png deep2.png --output x.jpg", r"8 bits per sample, got 16"),
+    "over an input": ("a.png b.png --output b.png", r"b.png is among the frames to read"),
+    "below a file": ("a.png b.png --output text.png/x", r"text.png"),
+    "into itself": ("clip --output clip", r"among the frames to read"),
+    "among others": ("clip --output mixed", r"mixed holds 2 images .*1.png"),
+}
+
+
+@pytest.fixture
+def mistaken(here: Path) -> Path:
+    """Files to be used wrongly."""
+    for name in ("a.png", "b.png", "single/1.png", "mixed/1.png", "damaged/1.png"):
+        write_image(here / name, noise(0))
+    for name in ("small.png", "mixed/2.png", "clip/000001.png", "clip/000003.png"):
+        write_image(here / name, even(9))
+    for name in ("deep.png", "deep2.png"):
+        write_image(here / name, even(9, np.uint16))
+    for name in ("text.png", "film.mp4", "damaged/2.png"):
+        (here / name).write_text("hello world")
+    (here / "empty.png").touch()
+    (here / "void").mkdir()
+    return here
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistake_is_explained_and_leaves_nothing(
+    mistaken: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, message = MISTAKES[case]
+    before = {file: file.stat().st_mtime_ns for file in mistaken.rglob("*")}
+    with pytest.raises(SystemExit) as stop:
+        run(*command.split())
+    said = capsys.readouterr().err + (stop.value.code if isinstance(stop.value.code, str) else "")
+    assert stop.value.code not in (0, None)
+    assert re.search(message, said), said
+    assert {file: file.stat().st_mtime_ns for file in mistaken.rglob("*")} == before
+
+
+def test_mistake_in_a_real_process(mistaken: Path) -> None:
+    """One line on the error stream, nothing but the model on the other, and a code for scripts."""
+    done = subprocess.run([*PYTHON, "a.png", "small.png"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("demo_2x.py: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_interrupted_folder_keeps_whole_frames(here: Path) -> None:
+    """Ctrl-C in the middle: no traceback, every file can be read, and the same command goes on."""
+    for number in range(400):
+        write_image(here / "clip" / f"{number}.png", noise(number, 64, 64))
+    process = subprocess.Popen([*PYTHON, "clip"], stderr=subprocess.PIPE, text=True)
+    output = here / "output" / "clip"
+    deadline = time.monotonic() + 60
+    while not (output / "000005.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    files = sorted(output.iterdir())
+    assert 5 <= len(files) < 799
+    assert [file.name for file in files] == [f"{n + 1:06d}.png" for n in range(len(files))]
+    assert all(samples(file).shape == (64, 64, 3) for file in files)
+
+
+def test_same_command_again_replaces_its_frames(here: Path) -> None:
+    for number in range(3):
+        write_image(here / "clip" / f"{number}.png", noise(number))
+    run("clip", "--multi", "3")
+    before = [samples(file) for file in sorted((here / "output" / "clip").iterdir())]
+    run("clip", "--multi", "3")
+    after = [samples(file) for file in sorted((here / "output" / "clip").iterdir())]
+    assert len(before) == 7
+    assert all(map(np.array_equal, before, after))
+    with pytest.raises(SystemExit, match=r"holds 2 images .*000006.png"):
+        run("clip", "--multi", "2")  # would leave two of the seven behind
+
+
+def test_running_out_of_memory_says_what_helps(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(demo_2x, "fill_pair", fail)
+    with pytest.raises(SystemExit, match=r"cpu ran out of memory.*--flow_scale 1/2"):
+        run("--device", "cpu")
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("-h")
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for word in ("FOLDER", "--multi", "--time", "--exp_name", "--flow_scale", "ours-small-1-2"):
+        assert word in said
