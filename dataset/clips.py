@@ -155,7 +155,7 @@ def to_samples(picture: av.VideoFrame) -> np.ndarray:
     if matrix == MATRIX_UNSPECIFIED:
         matrix = Colorspace.ITU709 if picture.height >= HIGH_DEFINITION else Colorspace.ITU601
     rgb = picture.reformat(
-        format="rgb48le" if deep else "rgb24",
+        format="gbrp16le" if deep else "rgb24",  # full-width chroma breaks swscale's rgb48le
         interpolation=SCALING,
         src_colorspace=matrix,
         src_color_range=picture.color_range,
