@@ -1,7 +1,9 @@
 """Interpolators made of interpolators keep the contract of the one inside."""
 
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -12,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.inference.bisection import Bisected
+from model.inference.bisection import Bisected, reaching
 from model.inference.ensemble import FlipEnsemble, turn
 from model.inference.padding import Padded
+from model.inference.sequence import densify, there_and_back
 from model.inference.tiling import Tiled, windows
 from model.interpolator import (
     Interpolation,
@@ -24,7 +27,8 @@ from model.interpolator import (
     require_frames,
     time_like,
 )
-from model.sgm.network import SGM, SGM_SMALL
+from model.sgm.network import SGM
+from tests.conftest import TINY, lively
 
 FILTER = torch.arange(9.0).view(1, 1, 3, 3).expand(3, 1, 3, 3) / 36  # no symmetry at all
 
@@ -224,8 +228,7 @@ def test_tiles_equal_the_whole() -> None:
 
 def test_tiles_of_the_network_equal_the_whole() -> None:
     """What SGM promises of its windows holds where one does not even reach a border."""
-    torch.manual_seed(0)
-    network = SGM(SGM_SMALL).eval()
+    network = lively(SGM(replace(TINY, keypoint_ratio=None))).eval()
     frames = pair(320, 336)
     with torch.inference_mode():
         state = network.prepare(*frames, 0.5)
@@ -303,3 +306,51 @@ def test_bisection_fails_before_the_work() -> None:
         Bisected(Mixing()).prepare(*pair(16, 16), 0.123)
     with pytest.raises(ValueError, match="got depth 0"):
         Bisected(Mixing(), depth=0)
+
+
+def test_reaching_halves_only_where_it_must() -> None:
+    """Thirty-two times as many frames are told apart by 5 halvings, thirty-three by 6."""
+    fixed, free = Mixing(), Filtering()
+    assert reaching(fixed, [0.5]) is fixed
+    assert reaching(free, [0.1, 0.2]) is free
+    assert reaching(fixed, [0.3]).depth == 5
+    assert reaching(fixed, [k / 32 for k in range(1, 32)]).depth == 5
+    assert reaching(fixed, [k / 33 for k in range(1, 33)]).depth == 6
+
+
+# Streams
+
+
+def test_dense_stream_by_hand() -> None:
+    """Given frames are the very same tensors; a pair is prepared once for all its times."""
+    inner = Mixing(stride=1).eval()
+    given = [torch.full((1, 3, 1, 1), value) for value in (0.0, 0.4, 0.0)]
+    dense = list(densify(inner, given, [0.25, 0.5], flow_scale=0.5))
+    values = [frame.mean().item() for frame in dense]
+    assert values == pytest.approx([0, 0.1, 0.2, 0.4, 0.3, 0.2, 0])
+    assert all(dense[3 * number] is frame for number, frame in enumerate(given))
+    assert [state.flow_scale for state in inner.prepared] == [0.5, 0.5]
+    assert list(densify(inner, given[:1], [0.5])) == given[:1]
+
+
+def test_dense_stream_holds_few_frames() -> None:
+    """However long it gets: the two around the gap, and no network state of an earlier one."""
+    alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+
+    def frames() -> Iterator[Tensor]:
+        for number in range(30):
+            frame = torch.full((1, 3, 4, 4), number / 30)
+            alive.add(frame)
+            yield frame
+            del frame
+
+    most = 0
+    for _ in densify(Filtering(), frames(), [0.25, 0.5, 0.75]):
+        most = max(most, len(alive))
+    assert most == 2
+
+
+def test_there_and_back_closes_the_circle() -> None:
+    frames = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
+    cycle = there_and_back(Mixing(stride=1).eval(), *frames, [0.25, 0.75])
+    assert [frame.mean().item() for frame in cycle] == [0, 0.25, 0.75, 1, 0.75, 0.25]
