@@ -1,0 +1,487 @@
+"""Measuring on one's own footage, from files to report."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import weakref
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.data import astronaut
+from torch import Tensor
+
+from benchmark.__main__ import main
+from benchmark.footage import Setup, worst
+from benchmark.metrics import METRICS
+from benchmark.plan import plan_of, spread
+from benchmark.report import (
+    Journal,
+    as_json,
+    fingerprint,
+    markdown,
+    means,
+    report_text,
+)
+from benchmark.sheet import contact_sheet, error_map, strip
+from dataset.clips import Clip, FrameFolder, Survey
+from dataset.frames import as_frame, quantise, read_samples, write_frame
+from dataset.triplet import Triplet
+from model import Interpolation, Interpolator, time_like
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def image(shift: int, height: int = 40, width: int = 56) -> np.ndarray:
+    """A cut of a photograph that moves to the left, (H, W, 3), bytes."""
+    return astronaut()[100 : 100 + height, 150 + shift : 150 + shift + width]
+
+
+def save_clip(folder: Path, shifts: list[int], bits: int = 8) -> Path:
+    folder.mkdir(parents=True)
+    for number, shift in enumerate(shifts):
+        write_frame(folder / f"{number}.png", as_frame(image(shift)), bits)
+    return folder
+
+
+def run(*arguments: object) -> None:
+    main(["footage", *map(str, arguments)])
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+# which frames are predicted
+@given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, unique=True), st.integers(1, 9))
+def test_models_and_gaps_share_their_targets(length: int, gaps: list[int], limit: int) -> None:
+    clip = FrameFolder("clip", Path())
+    everything = plan_of(clip, Survey(length, 4, 4, 8), gaps, None)
+    assert everything.gaps == tuple(gap for gap in gaps if 2 * gap + 1 <= length)
+    if everything.gaps:
+        reach = max(everything.gaps)
+        assert everything.targets == tuple(range(reach, length - reach))
+        assert min(everything.wanted) == 0
+        assert max(everything.wanted) == length - 1
+    else:
+        assert everything.num_triplets == 0
+    some = plan_of(clip, Survey(length, 4, 4, 8), gaps, limit)
+    assert len(some.targets) == min(limit, len(everything.targets))
+    assert set(some.targets) <= set(everything.targets)
+
+
+@given(st.integers(1, 500), st.integers(1, 50))
+def test_a_limit_spreads_evenly(length: int, limit: int) -> None:
+    chosen = spread(range(length), limit)
+    assert len(chosen) == len(set(chosen)) == min(length, limit)
+    steps = np.diff([-chosen[0] - 1, *chosen, 2 * length - 1 - chosen[-1]])  # ends are mirrors
+    assert steps.max() - steps.min() <= 2
+
+
+def test_a_limit_by_hand() -> None:
+    assert spread(range(10), 1) == [5]
+    assert spread(range(10), 2) == [2, 7]
+    assert spread(range(2, 12), 5) == [3, 5, 7, 9, 11]
+
+
+class Counted(Clip):
+    """Frames that show their own number."""
+
+    LENGTH = 30
+
+    def survey(self) -> Survey:
+        return Survey(self.LENGTH, 2, 2, 8)
+
+    def samples(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        raise AssertionError
+
+    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
+        for index in range(self.LENGTH):
+            if wanted is None or index in wanted:
+                yield index, torch.full((3, 2, 2), index / 255)
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_triplets_are_the_frames_they_say(limit: int | None) -> None:
+    clip = Counted("clip", Path())
+    plan = plan_of(clip, clip.survey(), (1, 4), limit)
+    seen = []
+    for gap, frame, triplet in plan.triplets():
+        seen.append((gap, frame))
+        numbers = [(part * 255).round().unique().item() for part in triplet[:3]]
+        assert numbers == [frame - gap, frame, frame + gap]
+        assert triplet.frame0.shape == (1, 3, 2, 2)
+        assert triplet.time.item() == 0.5
+    assert sorted(seen) == sorted((gap, frame) for gap in (1, 4) for frame in plan.targets)
+
+
+def test_only_the_frames_between_are_held() -> None:
+    """However long the clip: at gap 3 there are seven, and the next one."""
+    alive: list[weakref.ref[Tensor]] = []
+
+    class Watched(Counted):
+        def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
+            for index in range(self.LENGTH):
+                frame = torch.zeros(3, 2, 2)
+                alive.append(weakref.ref(frame))
+                yield index, frame
+                del frame
+
+    clip = Watched("clip", Path())
+    most = 0
+    for _ in plan_of(clip, clip.survey(), (1, 3), None).triplets():
+        most = max(most, sum(reference() is not None for reference in alive))
+    assert len(alive) == Counted.LENGTH
+    assert most <= 8
+
+
+# what is measured
+def expected_psnr(folder: Path, model: str, gap: int, frame: int) -> float:
+    """From the files, in numpy."""
+    before, target, after = (
+        read_samples(folder / f"{number}.png").astype(float)
+        for number in (frame - gap, frame, frame + gap)
+    )
+    predicted = before if model == "repeat" else np.rint((before + after) / 2)
+    return 10 * np.log10(255**2 / ((predicted - target) ** 2).mean())
+
+
+def test_from_files_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two clips, three models, two gaps of which one does not fit the shorter clip."""
+    shifts = [0, 2, 4, 6, 8, 10, 12]
+    folders = {
+        "long": save_clip(tmp_path / "clips" / "long", shifts),
+        "short": save_clip(tmp_path / "clips" / "short", shifts[2:5]),
+    }
+    output = tmp_path / "new" / "report.json"
+    models = ("repeat", "blend", "classical")
+    run("--path", tmp_path / "clips", "--model", *models, "--gap", 2, 1, "--output", output)
+
+    report = report_of(output)
+    rows = report["rows"]
+    triplets = [("long", gap, frame) for frame in (2, 3, 4) for gap in (1, 2)] + [("short", 1, 1)]
+    assert [(row["clip"], row["gap"], row["frame"], row["model"]) for row in rows] == [
+        (*triplet, model) for triplet in triplets for model in models
+    ]
+    for row in rows:
+        assert list(row) == ["model", "clip", "gap", "frame", "psnr", "ssim"]
+        if row["model"] != "classical":
+            expected = expected_psnr(folders[row["clip"]], row["model"], row["gap"], row["frame"])
+            assert row["psnr"] == pytest.approx(expected, abs=0.01)
+
+    average = {(row["model"], row["clip"], row["gap"]): row for row in report["means"]}
+    long = [row["ssim"] for row in rows if row["model"] == "blend" and row["gap"] == 1][:3]
+    assert average["blend", "long", 1]["ssim"] == pytest.approx(np.mean(long))
+    assert average["blend", None, 1]["ssim"] == pytest.approx(
+        (average["blend", "long", 1]["ssim"] + average["blend", "short", 1]["ssim"]) / 2
+    )
+    assert average["blend", None, 1]["triplets"] == 4
+    assert ("blend", "short", 2) not in average
+    assert average["classical", None, 1]["psnr"] > average["blend", None, 1]["psnr"]
+
+    assert report["left_out"] == ["short at gap 2: 3 frames, needs 5"]
+    assert "AlexNet weights" in report["not_measured"]["lpips"]
+    assert report["command"].startswith("python -m benchmark footage --path ")
+    assert report["versions"]["torch"] == torch.__version__
+    assert report["clips"]["long"]["num_frames"] == 7
+    assert sorted(path.name for path in output.parent.iterdir()) == ["report.json", "report.png"]
+    printed = capsys.readouterr().out
+    assert "| long | 3 | " in printed
+    assert printed.count("| **mean of the clips** |") == 2
+    assert f"{average['classical', 'long', 2]['psnr']:.2f} / " in printed
+    assert "Left out: short at gap 2" in printed
+
+
+def test_sixteen_bit_footage_is_measured_at_sixteen_bits(tmp_path: Path) -> None:
+    """The mean of two frames one level of 255 apart lies between: rounded away at 8 bits."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for bits in (8, 16):
+        for number, level in enumerate((100, 100.5, 101)):
+            flat = torch.full((3, 16, 16), level / 255)
+            write_frame(folder / f"{number}.png", flat, bits)
+        run("--path", folder, "--model", "blend", "--output", tmp_path / f"{bits}.json")
+    deep, plain = (report_of(tmp_path / f"{bits}.json")["rows"][0]["psnr"] for bits in (16, 8))
+    assert deep == "inf" or deep > 90
+    assert plain == "inf" or plain == pytest.approx(-20 * math.log10(1 / 255), abs=0.01)
+
+
+class Constant(Interpolator):
+    """Predicts one value everywhere."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.tensor(value))
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Tensor:
+        return frame0
+
+    def at(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
+        return Interpolation(torch.full_like(state, self.value.item()))
+
+
+def setup_of(**models: Interpolator) -> Setup:
+    return Setup(models, METRICS, torch.device("cpu"), 1.0)
+
+
+def flat_triplet(value: float, size: int = 16) -> Triplet:
+    frame = torch.full((1, 3, size, size), value)
+    return Triplet(frame, frame, frame, time_like(frame, 0.5))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_predictions_are_rounded_as_the_footage_is(bits: int) -> None:
+    setup = setup_of(constant=Constant(0.12345678))
+    frame = setup.predict("constant", flat_triplet(0.5), bits)
+    assert torch.equal(frame, quantise(torch.full((1, 3, 16, 16), 0.12345678), bits))
+    assert not torch.equal(frame, torch.full((1, 3, 16, 16), 0.12345678))
+
+
+def test_a_network_that_gives_no_numbers_is_named() -> None:
+    setup = setup_of(broken=Constant(math.nan))
+    with pytest.raises(ValueError, match="broken predicts values that are not numbers"):
+        setup.predict("broken", flat_triplet(0.5), 8)
+
+
+def test_a_still_clip_is_infinitely_well_predicted(tmp_path: Path) -> None:
+    """The report stays strict JSON, and the mean finite."""
+    save_clip(tmp_path / "still", [5, 5, 5, 5, 6])
+    output = tmp_path / "report.json"
+    run("--path", tmp_path / "still", "--model", "repeat", "--output", output)
+    report = report_of(output)
+    values = [row["psnr"] for row in report["rows"]]
+    assert values[:3] == ["inf", "inf", "inf"]
+    [clip, total] = report["means"]
+    assert clip["psnr"] == total["psnr"] == 100.0
+
+
+# what is kept
+def test_an_interrupted_run_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row before the interruption is kept and not measured again; the report is the same."""
+    save_clip(tmp_path / "clip", [0, 3, 5, 8, 9, 14])
+    arguments = ("--path", tmp_path / "clip", "--model", "repeat", "blend", "--gap", 1, 2)
+    run(*arguments, "--output", tmp_path / "whole.json")
+    whole = report_of(tmp_path / "whole.json")
+    output = tmp_path / "report.json"
+
+    append, predict, predicted = Journal.append, Setup.predict, []
+
+    def interrupted(self: Journal, row: dict[str, Any]) -> None:
+        if len(self.rows) == 5:
+            raise KeyboardInterrupt
+        append(self, row)
+
+    def counted(self: Setup, *what: Any) -> Tensor:
+        predicted.append(what)
+        return predict(self, *what)
+
+    monkeypatch.setattr(Journal, "append", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments, "--output", output)
+    assert caught.value.code == 130
+    assert "every row is kept" in capsys.readouterr().err
+    journal = output.with_suffix(".jsonl")
+    assert len(journal.read_text().splitlines()) == 1 + 5
+    assert not output.exists()
+
+    with journal.open("a") as file:
+        file.write('{"model": "repe')  # as a crash in the middle of a line leaves it
+    monkeypatch.setattr(Journal, "append", append)
+    monkeypatch.setattr(Setup, "predict", counted)
+    run(*arguments, "--output", output)
+    assert not journal.exists()
+    report = report_of(output)
+    on_sheet = 2 * 2  # one triplet per gap, by two models
+    assert len(predicted) == len(whole["rows"]) - 5 + on_sheet
+    for changing in ("date", "command"):
+        report.pop(changing), whole.pop(changing)
+    assert report == whole
+    assert output.with_suffix(".png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
+def test_rows_of_another_measurement_are_not_mixed_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Journal(tmp_path / "report.jsonl", {"gaps": [7]}) as journal:
+        journal.append({"model": "a", "clip": "b", "gap": 7, "frame": 8, "psnr": 1.0})
+    before = journal.path.read_bytes()
+    save_clip(tmp_path / "clip", [0, 1, 2])
+    with pytest.raises(SystemExit) as caught:
+        run("--path", tmp_path / "clip", "--model", "blend", "--output", tmp_path / "report.json")
+    assert caught.value.code == 2
+    assert "another, unfinished measurement" in capsys.readouterr().err
+    assert journal.path.read_bytes() == before
+
+
+def test_a_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    rows = [
+        {"model": "a", "clip": "b", "gap": 1, "frame": frame, "psnr": value}
+        for frame, value in enumerate((30.123456789012345, math.inf))
+    ]
+    with Journal(tmp_path / "j.jsonl", {"x": 1}) as journal:
+        assert not journal.holds(rows[0])
+        for row in rows:
+            journal.append(row)
+    with Journal(tmp_path / "j.jsonl", {"x": 1}) as journal:
+        assert [float(row["psnr"]) for row in journal.rows] == [row["psnr"] for row in rows]
+        assert all(journal.holds(row) for row in rows)
+        assert not journal.holds(rows[0] | {"gap": 2})
+
+
+# what goes wrong
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--path": "missing"}, "There is no clip at .*missing"),
+        ({"--path": "bad"}, r"(?s)Cannot decode .*1\.mp4.*Cannot decode .*2\.mp4"),
+        ({"--model": "nonsense"}, "(?s)nonsense.*classical"),
+        ({"--gap": "5"}, "takes clips of 11 frames or more; the longest here has 3"),
+        ({"--gap": "0"}, "a whole number from 1 up is wanted, got '0'"),
+        ({"--limit": "-1"}, "a whole number from 1 up is wanted, got '-1'"),
+        ({"--output": "report.png"}, r"--output ends in \.json"),
+        ({"--flow_scale": "0.3333"}, "flow_scale is a ratio of small whole numbers"),
+        ({"--device": "nonsense"}, "no device 'nonsense'"),
+    ],
+)
+def test_an_error_is_a_message_before_any_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_clip(tmp_path / "clip", [0, 1, 2])
+    (tmp_path / "bad").mkdir()
+    for number in (1, 2):
+        (tmp_path / "bad" / f"{number}.mp4").write_bytes(b"no video")
+    options = {"--path": "clip", "--model": "blend", "--output": "out/report.json"} | change
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit) as caught:
+        run(*(f"{name}={value}" for name, value in options.items()))
+    assert caught.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_itself(tmp_path: Path) -> None:
+    """A process of its own: result on the standard output, progress on the other."""
+    save_clip(tmp_path / "clip", [0, 1, 2])
+    arguments = (
+        "footage",
+        "--path",
+        tmp_path / "clip",
+        "--model",
+        "blend",
+        "--metrics",
+        "ssim_uniform",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark", *arguments, "--output", tmp_path / "r.json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Gap 1: psnr / ssim_uniform" in done.stdout
+    assert "1/1" in done.stderr
+    assert "LPIPS" not in done.stdout
+    assert report_of(tmp_path / "r.json")["metrics"] == ["psnr", "ssim_uniform"]
+
+
+# tables and pictures
+def row(model: str, clip: str, gap: int, frame: int, psnr: float) -> dict[str, Any]:
+    return {"model": model, "clip": clip, "gap": gap, "frame": frame, "psnr": psnr}
+
+
+def test_the_mean_is_that_of_the_clip_means() -> None:
+    rows = [row("m", "a", 1, 1, 10.0), row("m", "a", 1, 2, 20.0), row("m", "b", 1, 1, 35.0)]
+    [a, b, total] = means(rows, ["psnr"])
+    assert (a["psnr"], b["psnr"], total["psnr"]) == (15.0, 35.0, 25.0)
+    assert (a["triplets"], b["triplets"], total["triplets"]) == (2, 1, 3)
+    assert total["clip"] is None
+
+
+def test_a_table_by_hand() -> None:
+    rows = [row("m", "a", 1, 1, 10.0), row("n", "a", 1, 1, 20.126)]
+    assert markdown(means(rows, ["psnr"]), ["psnr"]) == (
+        "Gap 1: psnr\n"
+        "\n"
+        "| clip | triplets | m | n |\n"
+        "|---|---:|---:|---:|\n"
+        "| a | 1 | 10.00 | 20.13 |\n"
+        "| **mean of the clips** | 1 | 10.00 | 20.13 |"
+    )
+
+
+def test_the_worst_are_the_best_models_and_one_per_clip_and_gap() -> None:
+    """m is better than n in the mean, so m's failures count; clip a has the three worst."""
+    rows = [
+        *(row("m", "a", 1, frame, psnr) for frame, psnr in ((1, 12), (2, 10), (3, 11))),
+        *(row("m", "b", gap, 1, psnr) for gap, psnr in ((1, 40), (2, 30))),
+        *(row("n", "a", 1, frame, psnr) for frame, psnr in ((1, 1), (2, 9), (3, 8))),
+        *(row("n", "b", gap, 1, psnr) for gap, psnr in ((1, 5), (2, 29))),
+    ]
+    chosen = worst(rows, means(rows, ["psnr"]))
+    assert [(one[0]["clip"], one[0]["gap"], one[0]["frame"]) for one in chosen] == [
+        ("a", 1, 2),
+        ("b", 2, 1),
+        ("b", 1, 1),
+    ]
+    assert all([one["model"] for one in both] == ["m", "n"] for both in chosen)
+
+
+def test_a_report_is_json_with_a_line_per_row() -> None:
+    report = {"a": 1, "b": [1, 2], "rows": [{"x": 1}, {"x": math.inf}], "none": []}
+    text = report_text(report)
+    assert json.loads(text) == report | {"rows": [{"x": 1}, {"x": "inf"}]}
+    assert '{"x": 1},\n{"x": "inf"}' in text
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json(math.nan)
+
+
+def test_errors_are_shown_from_black_to_bright() -> None:
+    black, grey, white = (torch.full((3, 4, 4), value) for value in (0.0, 0.1, 1.0))
+    assert error_map(black, black).max() < 0.05
+    levels = [error_map(black, other).mean().item() for other in (black, grey, white)]
+    assert levels == sorted(levels)
+    assert torch.equal(error_map(black, white), error_map(white, black))
+    assert levels[2] > 0.6
+
+
+def test_a_contact_sheet_shows_every_frame_in_its_place() -> None:
+    """Colours at the centres of the cells: inputs, truth and predictions, then errors."""
+    colours = torch.eye(3)
+    before, target, after = (
+        colour[None, :, None, None].expand(1, 3, 90, 320) for colour in colours
+    )
+    triplet = Triplet(before, target, after, time_like(before, 0.5))
+    picture = strip("heading", triplet, {"perfect": target, "wrong": before})
+    height, width = picture.shape[-2:]
+    assert abs(width - 4 * 320) <= 32
+    centres = [width * (2 * column + 1) // 8 for column in range(4)]
+    upper, lower = (picture[:, int(height * share), centres].T for share in (0.35, 0.8))
+    expected = torch.stack([colours[index] for index in (0, 1, 1, 0)])
+    torch.testing.assert_close(upper, expected)
+    torch.testing.assert_close(lower[0], colours[2])
+    assert lower[2].max() < 0.05  # no error
+    assert lower[3].min() > 0.3  # a large one
+    assert contact_sheet([picture, picture]).shape[-1] == width
+
+
+def test_fingerprints_tell_weights_apart() -> None:
+    one, same, other = Constant(0.25), Constant(0.25), Constant(0.5)
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    assert len(fingerprint(torch.nn.BatchNorm2d(3))) == 8
