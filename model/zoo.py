@@ -56,8 +56,9 @@ def load_interpolator(
     """Find an interpolator by name or by file, with its trained weights, ready to interpolate.
 
     A name is a row of the zoo, or an experiment: then `pretrained/<name>.safetensors` and
-    `log/<name>/ckpt/<name>.pth` (or `.pkl`, as published) are looked for, here and in the
-    repository. A path is a file of weights, ours or published: size and variant are read off it.
+    `log/<name>/ckpt/<name>.safetensors` (or `.pth` or `.pkl`, as published) are looked for, here
+    and in the repository. A path is a file of weights, ours or published: size and variant are
+    read off it.
 
     Args:
         num_key_points: share of cells to match, in [0, 1], or -1 for all; None as it was trained.
@@ -106,7 +107,7 @@ def _places(name_or_path: str) -> Iterator[Path]:
     for root in dict.fromkeys((Path.cwd(), ROOT)):
         for name in names:
             yield root / "pretrained" / f"{name}.safetensors"
-            for ending in (".pth", ".pkl"):
+            for ending in (".safetensors", ".pth", ".pkl"):
                 yield root / "log" / name / "ckpt" / f"{name}{ending}"
 
 

@@ -1,0 +1,301 @@
+"""The training loop of every stage."""
+
+import logging
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.metrics import psnr
+from config_base import Experiment
+from dataset.frames import as_samples
+from dataset.panel import interpolation_panel
+from dataset.source import Share, open_loader
+from dataset.triplet import Triplet
+from engine.interrupt import Interrupt
+from engine.launch import Run
+from engine.optimiser import GuardedAdamW
+from engine.records import MeanScores, StepRecords
+from engine.runlog import RunLog
+from engine.schedule import warmup_cosine
+from model.checkpoint import save_weights
+from model.interpolator import Interpolation
+from model.losses import interpolation_loss
+from model.precision import train_in_bfloat16, trunks
+from model.sgm.network import SGM
+from model.start import load_features, start_from
+
+logger = logging.getLogger(__name__)
+
+BEST_PSNR = 100.0  # dB: what equal frames count as, so that a mean stays a number
+PROGRESS = ("step", "epoch", "seen", "validated", "best")  # attributes that a checkpoint holds
+
+
+class Trainer:
+    """One loop for every stage; a stage is a recipe, which names data, and the hooks below."""
+
+    SCORES = ("psnr", "psnr_blend")  # of validation; the best checkpoint has the highest first one
+
+    def __init__(self, experiment: Experiment, run: Run) -> None:
+        self.experiment, self.config, self.run = experiment, experiment.training, run
+        self.world, self.device = run.world, run.device
+        self.random = torch.Generator().manual_seed(self.config.seed)  # alike in all processes
+        self.step = self.epoch = self.seen = 0  # seen: samples of this epoch, by all processes
+        self.validated, self.best = -1, -math.inf  # step of the last validation, best score
+        self._open_data()
+        self._make_network()
+        self.interrupt = Interrupt()
+        self.log = RunLog(run.folder, active=self.world.is_main)
+        self.records = StepRecords(self.world, self.log, self.config.max_skipped)
+        if run.resume:
+            self._restore()
+
+    # ---- what a stage may change -----------------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """Hook: the network, with the weights that it starts from."""
+        experiment = self.experiment
+        network = SGM(experiment.model)
+        if self.run.goes_on:
+            return network  # the checkpoint has all weights
+        complete = experiment.start_from and start_from(network, experiment.start_from)
+        if network.gmflow is not None and not complete and not experiment.allow_random_features:
+            load_features(network.gmflow, experiment.features)
+        return network
+
+    def trainable(self) -> Iterable[nn.Parameter]:
+        """Hook: what the optimiser may move."""
+        return self.model.parameters()
+
+    def trunks(self) -> Iterable[nn.Module]:
+        """Hook: the parts that may compute in bfloat16."""
+        return trunks(self.model)
+
+    def prepare(self, batch: Triplet) -> Triplet:
+        """Hook: the last change to a batch before the network learns from it."""
+        return batch
+
+    def predict(self, network: nn.Module, batch: Triplet) -> Any:
+        """Hook: what the network makes of a batch."""
+        return network(batch.frame0, batch.frame1, batch.time)
+
+    def loss(self, prediction: Interpolation, batch: Triplet) -> Tensor:
+        """Hook: what is minimised. Shapes: -> ()."""
+        return interpolation_loss(prediction, batch.target)
+
+    def scores(self, prediction: Interpolation, batch: Triplet) -> Tensor:
+        """Hook: how good a prediction is. Shapes: -> (B, len(SCORES))."""
+        average = (batch.frame0 + batch.frame1) / 2
+        both = [psnr(frame, batch.target) for frame in (prediction.frame, average)]
+        return torch.stack(both, dim=1).clamp(max=BEST_PSNR)
+
+    def picture(self, network: nn.Module, batch: Triplet) -> Tensor:
+        """Hook: a panel to look at. Shapes: -> (3, h, w)."""
+        out = network(batch.frame0, batch.frame1, batch.time, explain=True)
+        return interpolation_panel(batch, out.frame, out.explanation or {})
+
+    def metadata(self) -> dict[str, Any]:
+        """Hook: what stands beside the weights in their files."""
+        return {"config": asdict(self.experiment.model), "recipe": asdict(self.experiment)}
+
+    # ---- the loop --------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Train to the end, or until asked to stop; either way everything is saved."""
+        name, summary = self.experiment.name, self.config.summary(self.world.size)
+        logger.info("%s on %s: %d steps, %s", name, self.device, self.total_steps, summary)
+        self.log.begin(self.step, self.total_steps)
+        with self.interrupt:
+            while True:
+                if self._is_validation_due():
+                    self.validate()
+                if self.step >= self.total_steps:
+                    break
+                self.train_epoch()
+        if self.world.is_main:
+            result = self.run.folder / "ckpt" / f"{self.experiment.name}.safetensors"
+            save_weights(self.measured, result, self.metadata())
+            logger.info("Done: %s", result)
+        self.log.close()
+
+    def train_epoch(self) -> None:
+        """Learn from (the rest of) this process's share of an epoch."""
+        self.model.train()
+        self.loader.set_epoch(self.epoch, self.seen // (self.config.batch_size * self.world.size))
+        batches = iter(self.loader)
+        steps = len(self.loader) // self.config.accumulate
+        self.records.pace.restart()
+        for _ in range(min(steps, self.total_steps - self.step)):
+            self.train_step(*self._fetch(batches))
+            self.seen += self.samples_per_step
+            self.records.pace.count(self.samples_per_step)
+            self._look_after()
+        self.epoch, self.seen = self.epoch + 1, 0
+
+    def train_step(self, *batches: Triplet) -> None:
+        """Move the weights once, along the mean gradient of these batches."""
+        losses = [self._learn(batch, batch is batches[-1], len(batches)) for batch in batches]
+        rate = self.learning_rate()
+        norm = self.optimizer.step(rate)
+        self.step += 1
+        loss = torch.stack(losses).mean()
+        self.records.add(loss, norm, step=self.step, epoch=self.epoch, learning_rate=rate)
+
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        config = self.config
+        peak, floor = config.learning_rate, config.final_learning_rate
+        rate = warmup_cosine(self.step, self.total_steps, config.warmup_steps, peak, floor)
+        return rate * self.samples_per_step / (config.reference_batch or self.samples_per_step)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Score the network on all of the validation data; every process scores its share."""
+        network, means = self.measured.eval(), MeanScores(self.SCORES)
+        self.validation.set_epoch(0)
+        for batch in self.validation:
+            batch = batch.to(self.device)
+            means.add(self.scores(self.predict(network, batch), batch))
+        result = means.means(self.world)
+        self.log.rows([{"step": self.step, "epoch": self.epoch, **result}])
+        self.log.scalars(self.step, **result)
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in result.items())
+        logger.info("Step %d, validation: %s", self.step, figures)
+        self.validated = self.step
+        if result[self.SCORES[0]] > self.best:
+            self.best = result[self.SCORES[0]]
+            self.run.store.save_best(self._weights() | {"scores": result})
+        self.save()
+        return result
+
+    def save(self) -> None:
+        """Write all that `_restore` needs."""
+        self.records.report()
+        self.run.store.save_last(self._state())
+
+    # ---- its parts -------------------------------------------------------------------------------
+
+    def _open_data(self) -> None:
+        config, data = self.config, self.experiment.data
+        share = Share(self.device, self.world.rank, self.world.size, config.seed)
+        self.loader = open_loader(data, config.batch_size, share, training=True)
+        self.validation = open_loader(data, config.val_batch_size, share, training=False)
+        self.samples_per_step = config.samples_per_step(self.world.size)
+        self.loader.set_epoch(0)
+        steps = len(self.loader) // config.accumulate
+        if not steps:
+            have, need = len(self.loader), config.accumulate
+            raise ValueError(f"An epoch has {have} batches, training.accumulate asks for {need}.")
+        self.total_steps = config.steps or config.epochs * steps
+
+    def _make_network(self) -> None:
+        config = self.config
+        torch.manual_seed(config.seed)  # fresh weights are the same in all processes
+        self.model = self.build().to(self.device)
+        if config.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.optimizer = GuardedAdamW(
+            self.model,
+            [weight for weight in self.trainable() if weight.requires_grad],
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+            average_decay=config.average_decay,
+        )
+        self.measured = self.optimizer.measured
+        if config.precision == "bfloat16":
+            train_in_bfloat16(self.trunks())
+        if config.compile:
+            self.model.compile()
+        self.network = self.world.wrap(self.model)
+
+    def _fetch(self, batches: Iterator[Triplet]) -> list[Triplet]:
+        """The batches of the next step; where a process has none, or is to stop, all stop."""
+        problem, group = None, []
+        with self.records.pace.waiting():
+            try:
+                group = [next(batches).to(self.device) for _ in range(self.config.accumulate)]
+            except (OSError, ValueError, RuntimeError) as error:
+                problem = error
+        if self.world.any(self.interrupt.requested or problem is not None):
+            self.save()
+            self.log.close()
+            if problem is not None:
+                raise RuntimeError(
+                    f"No data for step {self.step + 1}: {problem} All before is saved; once this "
+                    f"is put right, --resume goes on."
+                ) from problem
+            logger.warning("Asked to stop after step %d: --resume goes on from here.", self.step)
+            sys.exit(self.interrupt.exit_code)
+        return [self.prepare(batch) for batch in group]
+
+    def _learn(self, batch: Triplet, is_last: bool, batches: int) -> Tensor:
+        """Add a batch's part to the gradient; with the last one it is that of all processes."""
+        with nullcontext() if is_last else self.world.without_averaging(self.network):
+            loss = self.loss(self.predict(self.network, batch), batch)
+            # A loss that is not finite must be seen in the gradient, which processes share.
+            seen = torch.where(loss.isfinite(), 1 / batches, math.nan)
+            (loss * seen).backward()
+        return loss.detach()
+
+    def _look_after(self) -> None:
+        """What is due between two steps."""
+        config, step = self.config, self.step
+        if step % config.log_every == 0:
+            self.records.report()
+        if step % config.picture_every == 0:
+            self._show()
+        if step % config.save_every == 0:
+            self.save()
+
+    def _is_validation_due(self) -> bool:
+        if self.validated == self.step:
+            return False
+        is_turn = not self.seen and self.epoch % self.config.validate_every == 0
+        is_turn &= self.epoch > 0 or self.config.validate_first
+        return is_turn or self.step >= self.total_steps
+
+    @torch.no_grad()
+    def _show(self) -> None:
+        """Draw a panel of validation data, always the same."""
+        if self.world.is_main:
+            self.validation.set_epoch(0)
+            batch = next(iter(self.validation)).to(self.device)
+            panel = self.picture(self.measured.eval(), batch)
+            self.log.picture(self.step, "panel", as_samples(panel))
+            self.model.train()
+        self.records.pace.restart()
+
+    def _weights(self) -> dict[str, Any]:
+        """What `load_interpolator` needs of a checkpoint."""
+        return {"model": self.measured.state_dict(), "metadata": self.metadata()}
+
+    def _state(self) -> dict[str, Any]:
+        """What `_restore` needs on top: tensors and plain values."""
+        training = {
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.get_state(),
+            "log": self.log.position(),
+            **{name: getattr(self, name) for name in PROGRESS},
+        }
+        return self._weights() | {"training": training}
+
+    def _restore(self) -> None:
+        """Go on where the last checkpoint was written, in all processes."""
+        state = self.world.share(self.run.store.load())
+        if state is None:
+            logger.info("No checkpoint in %s yet: this run begins.", self.run.folder)
+            self.log.rewind(0)
+            return
+        training = state["training"]
+        self.optimizer.load_state_dict(training["optimizer"], state["model"])
+        self.random.set_state(training["random"])
+        for name in PROGRESS:
+            setattr(self, name, training[name])
+        self.log.rewind(training["log"])
+        logger.info("Going on after step %d.", self.step)

@@ -1,0 +1,56 @@
+"""Recipes of the second stage, sparse global matching."""
+
+from dataclasses import replace
+
+from config_base import FLAGS, TINY, Experiment, TrainConfig
+from config_base import SMOKE as SMOKE_LOCAL
+from dataset.source import DataConfig
+from model.sgm.network import SGM_BASE, SGM_SMALL
+
+__all__ = ["EXPERIMENTS", "FLAGS"]
+
+SMALL_HALF = Experiment(
+    name="ours-small-1-2",
+    model=replace(SGM_SMALL, keypoint_ratio=1 / 2),
+    data=DataConfig(source="x4k1000fps", patch_size=512),
+    training=TrainConfig(
+        epochs=100,
+        warmup_steps=1000,
+        scales=(1.0, 0.5, 0.25),
+        chances=(0.5, 0.25, 0.25),
+        validate_first=True,
+        validate_every=2,
+        val_batch_size=1,
+    ),
+    start_from="ours-local-small",
+)
+SMALL_QUARTER = replace(
+    SMALL_HALF, name="ours-small-1-4", model=replace(SGM_SMALL, keypoint_ratio=1 / 4)
+)
+SMALL_EIGHTH = replace(
+    SMALL_HALF, name="ours-small-1-8", model=replace(SGM_SMALL, keypoint_ratio=1 / 8)
+)
+SMALL_DENSE = replace(
+    SMALL_HALF, name="ours-small-dense", model=replace(SGM_SMALL, keypoint_ratio=1.0)
+)
+BASE_HALF = replace(
+    SMALL_HALF,
+    name="ours-base-1-2",
+    model=replace(SGM_BASE, keypoint_ratio=1 / 2),
+    start_from="ours-local-base",
+)
+SMOKE = replace(
+    SMOKE_LOCAL,
+    name="smoke-global",
+    model=replace(TINY, keypoint_ratio=1 / 2, dense_up_to=4),  # sparse at this small size, too
+    data=replace(SMOKE_LOCAL.data, patch_size=128),
+    training=replace(SMOKE_LOCAL.training, scales=(1.0, 0.5), chances=(0.5, 0.5)),
+    allow_random_features=True,  # --set start_from=smoke-local begins where that one ended
+)
+EXPERIMENTS = {
+    **{
+        recipe.name: recipe
+        for recipe in (SMALL_HALF, SMALL_QUARTER, SMALL_EIGHTH, SMALL_DENSE, BASE_HALF)
+    },
+    "smoke": SMOKE,
+}

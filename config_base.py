@@ -1,0 +1,139 @@
+"""Recipes of the first stage, the local branch, and what every recipe is made of."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from dataset.source import DataConfig
+from dataset.synthetic import SyntheticConfig
+from model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How weights are moved. The defaults are the published ones, where there are published ones.
+
+    Rates and sizes of a step are per process unless said otherwise; a run's first lines state
+    what they come to.
+    """
+
+    epochs: int = 300
+    steps: int | None = None  # instead of epochs
+    batch_size: int = 8  # per process; the paper used 4 processes
+    accumulate: int = 1  # batches that share one step
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 2e-5
+    warmup_steps: int = 2000
+    reference_batch: int | None = None  # rates are for this global batch; None: for any
+    weight_decay: float = 1e-4  # of every weight, biases and slopes too
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float | None = None  # largest norm of a step's gradient
+    average_decay: float | None = None  # of an average of the weights (EMA), which is then kept
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
+    chances: tuple[float, ...] = (1.0,)  # drawn for all processes alike
+    seed: int = 1234
+    max_skipped: int = 20  # steps in a row that may be skipped because a gradient is not finite
+
+    validate_first: bool = False
+    validate_every: int = 3  # epochs
+    val_batch_size: int = 8
+    save_every: int = 1000  # steps
+    log_every: int = 20
+    picture_every: int = 500
+
+    def __post_init__(self) -> None:
+        if len(self.scales) != len(self.chances):
+            raise ValueError(f"Every scale has its chance, got {self.scales} and {self.chances}.")
+        for name in ("epochs", "batch_size", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} is at least 1, got {getattr(self, name)}.")
+
+    def samples_per_step(self, processes: int) -> int:
+        """Of all processes together."""
+        return self.batch_size * self.accumulate * processes
+
+    def summary(self, processes: int) -> str:
+        """What a step takes in, and whether rates depend on it."""
+        scaled = f"for {self.reference_batch} samples" if self.reference_batch else "not scaled"
+        return (
+            f"{self.samples_per_step(processes)} samples a step (batches of {self.batch_size}, "
+            f"{self.accumulate} in each of {processes} process(es)), learning rate "
+            f"{self.learning_rate:g}, {scaled}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run, whole: the network, what it sees, how it learns, what it starts from."""
+
+    name: str  # of the folder in log/
+    model: SGMConfig = SGM_SMALL
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    start_from: str | None = None  # a zoo name, an experiment or a file; None: fresh weights
+    features: str | None = None  # for global matching, likewise; None: published, or else our own
+    allow_random_features: bool = False  # train on meaningless matches: to try things out
+
+    def __post_init__(self) -> None:
+        if self.data.any_time != self.model.any_time:
+            raise ValueError(
+                f"A network learns the times that it is shown: model.any_time is "
+                f"{self.model.any_time}, data.any_time is {self.data.any_time}. Set both."
+            )
+
+
+LOCAL_SMALL = Experiment(name="ours-local-small", model=replace(SGM_SMALL, keypoint_ratio=None))
+LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint_ratio=None))
+
+TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
+FEW_PICTURES = SyntheticConfig(textures=12, texture_size=256, masks=16)  # ready in a second
+SMOKE = Experiment(
+    name="smoke-local",
+    model=TINY,
+    data=DataConfig(
+        source="synthetic", patch_size=64, train_scenes=24, val_scenes=4, scenes=FEW_PICTURES
+    ),
+    training=TrainConfig(
+        epochs=2,
+        batch_size=2,
+        warmup_steps=4,
+        validate_first=True,
+        validate_every=1,
+        val_batch_size=2,
+        log_every=4,
+        picture_every=12,
+    ),
+)
+OVERFIT = replace(
+    SMOKE,
+    name="overfit",
+    model=replace(TINY, channels=8),
+    data=replace(SMOKE.data, patch_size=96, val_scenes=1, overfit=100),
+    training=replace(
+        SMOKE.training,
+        epochs=10,
+        batch_size=1,
+        learning_rate=1e-3,
+        warmup_steps=50,
+        log_every=20,
+        picture_every=100,
+    ),
+)
+EXPERIMENTS = {
+    "ours-local-small": LOCAL_SMALL,
+    "ours-local-base": LOCAL_BASE,
+    "smoke": SMOKE,
+    "overfit": OVERFIT,
+}
+
+FLAGS = (  # published ones, and --synthetic: name, the fields it sets, what it is, its value
+    ("--batch_size", ("training.batch_size",), "samples of a step, per process"),
+    ("--data_path", ("data.train_path", "data.val_path"), "root of Vimeo90K"),
+    ("--train_data_path", ("data.train_path",), "X4K1000FPS/train"),
+    ("--val_data_path", ("data.val_path",), "X4K1000FPS/val"),
+    ("--need_patch", ("data.need_patch",), "train on random crops, as all recipes do", "true"),
+    ("--patch_size", ("data.patch_size",), "side of the crops"),
+    ("--synthetic", ("data.source",), "train on scenes made here: needs no files", "synthetic"),
+)

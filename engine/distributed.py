@@ -1,0 +1,100 @@
+"""Several processes that train one network; one process is a world of one and takes the same path.
+
+Started by `torchrun` the processes find each other through its rendezvous, on one machine or many;
+started by plain `python` there is one.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of the run."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Make backward passes average gradients over the processes."""
+        if self.size == 1:
+            return module
+        return DistributedDataParallel(
+            module, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def without_averaging(self, network: nn.Module) -> AbstractContextManager:
+        """Inside, backward passes add up gradients in this process only."""
+        if isinstance(network, DistributedDataParallel):
+            return network.no_sync()
+        return nullcontext()
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the processes, in double precision on the CPU. Shapes: any -> the same."""
+        values = values.detach().to("cpu", torch.float64, copy=True)
+        dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in at least one process."""
+        seen = torch.tensor(int(flag))
+        dist.all_reduce(seen, dist.ReduceOp.MAX)
+        return bool(seen)
+
+    def share(self, value: T) -> T:
+        """What the main process has; the others' value does not count."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, device=torch.device("cpu"))
+        return box[0]
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        self.any(False)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[World]:
+    """Join the other processes, and leave them at the end.
+
+    Gradients on a GPU travel by NCCL, everything else by Gloo.
+    """
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(name: str | None) -> torch.device:
+    """The device of this process: the one named, or its own GPU, or the CPU.
+
+    Becomes the current device, before anything is put anywhere.
+    """
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+    return device

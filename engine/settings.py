@@ -1,0 +1,114 @@
+"""Changing fields of nested frozen dataclasses by name, from text, as command lines do."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+NOTHING = ("none", "null")
+TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def override(config: T, changes: Mapping[str, str]) -> T:
+    """Replace fields named `outer.inner`, or by their last name where only one field has it.
+
+    All changes are made at once, so that checks between fields see the final values.
+
+    Raises:
+        ValueError: no such field, several of that name, or a text that is no such value.
+    """
+    known = dict(field_types(config))
+    tree: dict[str, Any] = {}
+    for name, text in changes.items():
+        path = full_name(name, list(known))
+        *outer, last = path.split(".")
+        branch = tree
+        for part in outer:
+            branch = branch.setdefault(part, {})
+        branch[last] = parse(text, known[path], path)
+    return rebuilt(config, tree)
+
+
+def field_types(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field that is no dataclass itself, by its full name, and its type."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from field_types(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, hints[field.name]
+
+
+def full_name(name: str, known: list[str]) -> str:
+    """The one field that a full or a last name means."""
+    if name in known:
+        return name
+    meant = [path for path in known if path.rpartition(".")[2] == name]
+    if len(meant) > 1:
+        raise ValueError(f"{name} may mean {' or '.join(meant)}: write the one you mean.")
+    if not meant:
+        raise ValueError(f"There is no field {name}. Known fields: {', '.join(known)}.")
+    return meant[0]
+
+
+def rebuilt(config: Any, tree: Mapping[str, Any]) -> Any:
+    """Replace the fields that `tree` holds, inner dataclasses first."""
+    changes = {
+        name: rebuilt(getattr(config, name), value) if isinstance(value, dict) else value
+        for name, value in tree.items()
+    }
+    return dataclasses.replace(config, **changes)
+
+
+def parse(text: str, kind: Any, name: str) -> Any:
+    """Turn text into a value of a type: numbers (also 1/4), truth values, tuples (1,1,2), none."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if text.lower() in NOTHING and type(None) in parts:
+            return None
+        (kind,) = (part for part in parts if part is not type(None))
+        return parse(text, kind, name)
+    if origin is tuple:
+        return parse_tuple(text, parts, name)
+    if origin is Literal:
+        if text not in parts:
+            raise ValueError(f"{name} is one of {', '.join(map(repr, parts))}, got {text!r}.")
+        return text
+    try:
+        return PARSERS[kind](text)
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{name} is of type {kind.__name__}, got {text!r}.") from error
+
+
+def parse_tuple(text: str, kinds: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Turn `1,1,2` into a tuple of a fixed length, or of any (`tuple[int, ...]`)."""
+    items = [item.strip() for item in text.strip("()").split(",") if item.strip()]
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(items)
+    if len(items) != len(kinds):
+        raise ValueError(f"{name} has {len(kinds)} values, as in 1,2, got {text!r}.")
+    return tuple(parse(item, kind, name) for item, kind in zip(items, kinds, strict=True))
+
+
+PARSERS: dict[Any, typing.Callable[[str], Any]] = {
+    int: int,
+    float: lambda text: float(Fraction(text)),
+    bool: lambda text: TRUTH[text.lower()],
+    str: str,
+}
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """Say where two trees of plain values differ, one line each."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for key in dict.fromkeys((*old, *new)):
+            inner = f"{name}.{key}" if name else str(key)
+            lines += differences(old.get(key), new.get(key), inner)
+        return lines
+    return [] if old == new else [f"{name}: {old!r} was, {new!r} is asked for"]

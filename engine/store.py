@@ -1,0 +1,100 @@
+"""Checkpoints on disk: written beside and renamed; the one before is kept, damaged ones skipped."""
+
+import logging
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+
+
+class StoreError(OSError):
+    """No checkpoint can be read: the message says what is left."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in one folder: last.pth, previous.pth and best.pth.
+
+    They hold tensors and plain values only, so that reading them never runs code. One that cannot
+    be written, because the disk is full, say, is reported and leaves those before it as they are:
+    it does not end a run, and the next may find room. Neither reads nor writes where not `active`.
+    """
+
+    def __init__(self, folder: Path, *, active: bool = True) -> None:
+        self.folder = folder
+        self.active = active
+
+    def save_last(self, state: dict[str, Any]) -> bool:
+        """Write last.pth; the last one so far becomes previous.pth. Says whether it worked."""
+        return self._save(LAST, state, keep_as=PREVIOUS)
+
+    def save_best(self, state: dict[str, Any]) -> bool:
+        """Write best.pth. Says whether it worked."""
+        return self._save(BEST, state)
+
+    def exists(self) -> bool:
+        """Whether there is anything to go on from."""
+        return any((self.folder / name).exists() for name in (LAST, PREVIOUS))
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint, or the one before it if that is damaged; None if there is none.
+
+        Raises:
+            StoreError: there are checkpoints, but all of them are damaged.
+        """
+        damaged: list[str] = []
+        if not self.active:
+            return None
+        for name in (LAST, PREVIOUS):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+                damaged.append(f"{path} ({path.stat().st_size} bytes: {_short(error)})")
+                continue
+            if damaged:
+                logger.warning("%s is damaged; going on from %s", damaged[0], path)
+            return state
+        if damaged:
+            raise StoreError(
+                f"No checkpoint of {self.folder} can be read: {'; '.join(damaged)}. "
+                f"Begin anew with --overwrite, or start from {BEST} if there is one."
+            )
+        return None
+
+    def _save(self, name: str, state: dict[str, Any], keep_as: str | None = None) -> bool:
+        if not self.active:
+            return False
+        path = self.folder / name
+        beside = self.folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # on the disk before it takes the place of another
+            if keep_as is not None and path.exists():
+                path.replace(self.folder / keep_as)
+            beside.replace(path)
+        except (OSError, RuntimeError) as error:
+            logger.warning(
+                "Could not write %s (%s). Is the disk full? Checkpoints that were there are "
+                "untouched.",
+                path,
+                _short(error),
+            )
+            return False
+        finally:
+            beside.unlink(missing_ok=True)
+        return True
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
