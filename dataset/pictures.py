@@ -22,7 +22,7 @@ EXPLAINED = {  # what a network may explain, in the order of its steps: caption,
     "keypoints": ("key points", "points"),
     "compensation": ("compensation by global matching", "flow"),
     "merged_flow": ("merged flow", "flow"),
-    "flow": ("flow", "flow"),
+    "flow": ("final flow", "flow"),
     "blend": ("share of frame 0", "heat"),
 }
 

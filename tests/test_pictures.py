@@ -180,7 +180,7 @@ def test_explanations_come_in_the_order_of_the_steps() -> None:
     }
     pictures = explained(notes, noise(3, 8, 8))
     captions = [picture.caption for picture in pictures]
-    assert captions == ["initial flow", "key points", "flow", "share of frame 0"]
+    assert captions == ["initial flow", "key points", "final flow", "share of frame 0"]
     assert pictures[0].image[:, 0, 0].tolist() == pytest.approx([1, 0, 0])
     assert pictures[2].image[:, 0, 0].tolist() == pytest.approx([1, 0.5, 0.5])
     assert [picture.longest for picture in pictures] == [6, None, 6, None]
