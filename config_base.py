@@ -1,4 +1,7 @@
-"""Recipes of the first stage, the local branch, and what every recipe is made of."""
+"""What every recipe is made of, and the recipes of what the second stage builds on.
+
+These are the local branch (the first stage), and features for global matching.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -65,11 +68,18 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    """Shape of the network of features for global matching."""
+
+    num_layers: int = 6  # of its transformer
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run, whole: the network, what it sees, how it learns, what it starts from."""
 
     name: str  # of the folder in log/
-    model: SGMConfig = SGM_SMALL
+    model: SGMConfig | FeaturesConfig = SGM_SMALL
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     start_from: str | None = None  # a zoo name, an experiment or a file; None: fresh weights
@@ -77,7 +87,7 @@ class Experiment:
     allow_random_features: bool = False  # train on meaningless matches: to try things out
 
     def __post_init__(self) -> None:
-        if self.data.any_time != self.model.any_time:
+        if isinstance(self.model, SGMConfig) and self.model.any_time != self.data.any_time:
             raise ValueError(
                 f"A network learns the times that it is shown: model.any_time is "
                 f"{self.model.any_time}, data.any_time is {self.data.any_time}. Set both."
@@ -126,6 +136,30 @@ EXPERIMENTS = {
     "ours-local-base": LOCAL_BASE,
     "smoke": SMOKE,
     "overfit": OVERFIT,
+}
+
+GMFLOW = Experiment(
+    name="gmflow",
+    model=FeaturesConfig(),
+    data=DataConfig(source="synthetic", patch_size=384, truth=True, train_scenes=32_000),
+    training=TrainConfig(
+        steps=50_000,
+        learning_rate=4e-4,
+        final_learning_rate=1e-6,
+        warmup_steps=1000,
+        clip_norm=1.0,
+        validate_every=1,
+    ),
+)
+FEATURES = {
+    "gmflow": GMFLOW,
+    "smoke": replace(
+        GMFLOW,
+        name="smoke-gmflow",
+        model=FeaturesConfig(num_layers=1),
+        data=replace(SMOKE.data, truth=True),
+        training=SMOKE.training,
+    ),
 }
 
 FLAGS = (  # published ones, and --synthetic: name, the fields it sets, what it is, its value

@@ -17,7 +17,9 @@ MAY_IMPORT = {
     "config": {"model", "dataset", "config_base"},
     "Trainer_base": {"model", "dataset", "engine", "benchmark", "config_base"},
     "Trainer_x4k": {"model", "dataset", "config_base", "Trainer_base"},
+    "Trainer_gmflow": {"model", "dataset", "config_base", "Trainer_base"},
     "train_base": {"engine", "config_base", "Trainer_base"},
+    "train_gmflow": {"engine", "config_base", "Trainer_gmflow"},
     "train_x4k": {"engine", "config", "Trainer_x4k"},
     "demo_2x": {"model", "dataset", "video"},
 }

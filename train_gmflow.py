@@ -1,0 +1,13 @@
+"""Train features for global matching, on scenes made here, where the published file is absent.
+
+python train_gmflow.py
+torchrun --nproc_per_node=4 train_gmflow.py
+python train_gmflow.py --config smoke                   # does everything once, in a minute
+"""
+
+from config_base import FEATURES, FLAGS
+from engine.launch import launch
+from Trainer_gmflow import GMFlowTrainer
+
+if __name__ == "__main__":
+    launch(GMFlowTrainer, FEATURES, FLAGS, __doc__)
