@@ -90,6 +90,7 @@ class SGM(TileableInterpolator):
         self.gmflow = GMFlowFeatures() if has_matching else None
         feature_channels = 2 * GLOBAL_CHANNELS + 16 * channels
         self.matching = FlowMatching(channels, feature_channels) if has_matching else None
+        self.to(memory_format=torch.channels_last)  # features follow; convolutions need no copies
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
         require_frames(frame0, frame1, self)
