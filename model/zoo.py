@@ -120,19 +120,10 @@ def _built_for(
     config = _config_of(weights, published)
     if entry is not None:
         expected = entry.build().config
-        if (config.channels, config.depths) != (expected.channels, expected.depths):
+        got, wanted = _shape_in_words(config), _shape_in_words(expected)
+        if got != wanted:
             raise CheckpointError(
-                f"{weights.source} does not fit {name}: it is {config.channels} channels wide and "
-                f"{config.depths} deep, {name} is {expected.channels} and {expected.depths}."
-            )
-        if (config.keypoint_ratio is None) != (expected.keypoint_ratio is None):
-            kinds = ("the local branch alone", "sparse global matching as well")
-            got, wanted = (
-                kinds[config.keypoint_ratio is not None],
-                kinds[expected.keypoint_ratio is not None],
-            )
-            raise CheckpointError(
-                f"{weights.source} does not fit {name}: it holds {got}, {name} is {wanted}."
+                f"{weights.source} does not fit {name}: the file is {got}, {name} is {wanted}."
             )
         config = replace(config, keypoint_ratio=expected.keypoint_ratio)
     if num_key_points is not None:
@@ -145,6 +136,12 @@ def _built_for(
     network = SGM(config)
     load_weights(network, weights)
     return network
+
+
+def _shape_in_words(config: SGMConfig) -> str:
+    """What tells one row of the zoo from another, the share of key points apart."""
+    matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
+    return f"{config.channels} channels wide, {config.depths} deep, {matching}"
 
 
 def _config_of(weights: Weights, published: bool) -> SGMConfig:

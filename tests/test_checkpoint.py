@@ -97,7 +97,7 @@ def test_a_name_refuses_weights_of_another_size(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_published(tmp_path / "log/ours-base-1-2/ckpt/ours-base-1-2.pth", SGM(PUBLISHED))
-    with pytest.raises(CheckpointError, match=r"4 channels wide.*ours-base-1-2 is 32"):
+    with pytest.raises(CheckpointError, match=r"file is 4 channels wide.*ours-base-1-2 is 32"):
         load_interpolator("ours-base-1-2")
     local = SGM(replace(SGM_BASE, keypoint_ratio=None))
     save_published(tmp_path / "log/ours-base-1-2/ckpt/ours-base-1-2.pth", local)
