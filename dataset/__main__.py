@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def add_verify(commands: argparse._SubParsersAction) -> None:
+    """Options of `verify`."""
     command = commands.add_parser("verify", help="say what is there, missing or damaged")
     command.add_argument("name", choices=DATA_SETS)
     command.add_argument("path", type=Path, help="root of the data set")
@@ -55,12 +56,14 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
 
 
 def run_verify(args: argparse.Namespace) -> int:
+    """Print the report; 1 where something is missing or damaged."""
     good, report = verify(args.name, args.path, quick=args.quick, threads=args.threads)
     print(report)
     return 0 if good else 1
 
 
 def add_pack(commands: argparse._SubParsersAction) -> None:
+    """Options of `pack`."""
     command = commands.add_parser("pack", help="decode a training set once, into a packed cache")
     command.add_argument("name", choices=TRAINING_SETS)
     command.add_argument("path", type=Path, help="root of the data set")
@@ -70,6 +73,7 @@ def add_pack(commands: argparse._SubParsersAction) -> None:
 
 
 def run_pack(args: argparse.Namespace) -> int:
+    """Pack each part into a folder of its own."""
     for part, stacks in TRAINING_SETS[args.name].packable(args.path).items():
         size = write_packed(stacks, args.output / part, threads=args.threads)
         print(f"{args.output / part}: {len(stacks):,} clips, {size / 1e9:.3f} GB")
@@ -77,6 +81,7 @@ def run_pack(args: argparse.Namespace) -> int:
 
 
 def add_write(commands: argparse._SubParsersAction) -> None:
+    """Options of `write`."""
     command = commands.add_parser("write", help="write a small stand-in for a data set")
     command.add_argument("name", choices=PLANS)
     command.add_argument("path", type=Path, help="folder to make")
@@ -88,6 +93,7 @@ def add_write(commands: argparse._SubParsersAction) -> None:
 
 
 def run_write(args: argparse.Namespace) -> int:
+    """Write a tree."""
     frames = write_tree(
         args.name,
         args.path,
@@ -101,6 +107,7 @@ def run_write(args: argparse.Namespace) -> int:
 
 
 def add_speed(commands: argparse._SubParsersAction) -> None:
+    """Options of `speed`."""
     command = commands.add_parser("speed", help="samples a second, read by one core or rendered")
     command.add_argument("name", choices=(*TRAINING_SETS, "synthetic"))
     command.add_argument("path", type=Path, nargs="?", help="root; may be a packed cache")
@@ -113,6 +120,7 @@ def add_speed(commands: argparse._SubParsersAction) -> None:
 
 
 def run_speed(args: argparse.Namespace) -> int:
+    """Print samples a second."""
     if args.name == "synthetic":
         config = SyntheticConfig(size=args.size)
         print(measure_rendering(config, args.batch_size, args.samples, args.device))
@@ -124,6 +132,7 @@ def run_speed(args: argparse.Namespace) -> int:
 
 
 def add_sheet(commands: argparse._SubParsersAction) -> None:
+    """Options of `sheet`."""
     command = commands.add_parser("sheet", help="draw synthetic scenes with their true motion")
     command.add_argument("output", type=Path, help="picture to write")
     command.add_argument("--scenes", type=int, default=6)
@@ -134,6 +143,7 @@ def add_sheet(commands: argparse._SubParsersAction) -> None:
 
 
 def run_sheet(args: argparse.Namespace) -> int:
+    """Write the picture."""
     maker = SceneMaker(SyntheticConfig(size=args.size, any_time=True), args.device)
     write_frame(args.output, contact_sheet(maker, args.scenes, args.seed))
     print(f"{args.output}: {args.scenes} scenes")

@@ -27,7 +27,7 @@ def measure_reading(module: ModuleType, root: Path, samples: int, crop: int | No
     kind = "packed" if isinstance(dataset.stacks[0], PackedStack) else "image files"
     return (
         f"{module.NAME}, {kind}, crops of {dataset.augmentation.crop}: {samples / seconds:.1f} "
-        f"samples/s on one core, {samples / busy:.1f} per second of its time ({samples} samples)"
+        f"samples/s on one core, {samples / busy:.1f} per second of CPU time ({samples} samples)"
     )
 
 
@@ -39,16 +39,17 @@ def measure_rendering(
     batches = iter(loader)
     last = next(batches)
     synchronise(last.frame0)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     rendered = 0
     for last in batches:
         rendered += len(last.time)
     synchronise(last.frame0)
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     height, width = config.size
     return (
         f"synthetic, {width}x{height}, batches of {batch_size}: {rendered / seconds:.1f} samples/s "
-        f"on {device} with {torch.get_num_threads()} CPU threads ({rendered} samples)"
+        f"on {device} with {torch.get_num_threads()} CPU threads, {rendered / busy:.1f} per second "
+        f"of CPU time ({rendered} samples)"
     )
 
 

@@ -21,6 +21,7 @@ from dataset.frames import write_frame
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.x4k1000fps import INTERVAL
 
+USUAL = SyntheticConfig()
 PIXELS_AT_ONCE = 2**20  # rendered in one batch
 SMALL_SIDE = 32  # shorter side, in pixels, of the frames on which motion is measured for lists
 LONG_SHOT = MappingProxyType({"motion": (0.05, 1.5), "camera": (0.01, 0.4)})  # of 100 frames
@@ -68,7 +69,7 @@ def write_tree(
     size: tuple[int, int] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    config: SyntheticConfig = SyntheticConfig(),  # noqa: B008, it is frozen
+    config: SyntheticConfig = USUAL,
 ) -> int:
     """Write a stand-in for the data set `name`; the tree appears once it is complete.
 

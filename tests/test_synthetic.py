@@ -184,6 +184,23 @@ def test_maps_are_inverse_everywhere(scenes: Scenes) -> None:
             assert error.numel() == 0 or error.max() < 0.01
 
 
+def test_windows_leave_nothing_out(maker: SceneMaker) -> None:
+    """Outside the window in which a layer is rendered, it is nowhere to be seen."""
+    wide = changed(maker, motion=(0.1, 0.6), nonrigid=1.0)
+    for number in range(12):
+        scene = wide.draw([SEEDS[number]])
+        pair = scene.subset([0, 0])
+        pose = pair.pose(times(0.1, 0.9))
+        for layer in range(1, CLEAN.objects[1] + 1):
+            x, y, in_view = pose.layer(layer).frame_to_plane(pair.x, pair.y)
+            outside = pair.opacity(layer, x, y, in_view)
+            for copy, t in enumerate((0.1, 0.9)):
+                part = scene.window(layer, scene.parameters.motion.matrix(times(t)))
+                if part is not None:
+                    outside[copy][part] = 0
+            assert not outside.any()
+
+
 def test_bend_does_not_fold(maker: SceneMaker) -> None:
     """The slope of either shift stays below 1, so that no two points meet."""
     bend: Bend = maker.draw([(n,) for n in range(200)]).parameters.motion.bend

@@ -26,9 +26,9 @@ class Atlas(NamedTuple):
         height, width = self.picture.shape[-2:]
         left = (tile % self.columns * self.side).view(-1, 1, 1)
         top = (tile // self.columns * self.side).view(-1, 1, 1)
-        x = x.clamp(0, self.side - 1) + left
-        y = y.clamp(0, self.side - 1) + top
-        grid = torch.stack((x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1), dim=-1)
+        grid = torch.empty(*x.shape, 2, device=x.device)
+        grid[..., 0] = x.clamp(0, self.side - 1).add_(left).mul_(2 / (width - 1)).sub_(1)
+        grid[..., 1] = y.clamp(0, self.side - 1).add_(top).mul_(2 / (height - 1)).sub_(1)
         picture = self.picture.expand(len(x), -1, -1, -1)  # no copy: cuDNN, which would, needs
         return F.grid_sample(picture, grid, padding_mode="border", align_corners=True)  # zeros
 

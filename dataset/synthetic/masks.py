@@ -36,6 +36,7 @@ def signed_distance(shape: Draw, side: int, random: np.random.Generator) -> np.n
 
 
 def blank(side: int) -> np.ndarray:
+    """An empty drawing. Shapes: -> (side, side), uint8."""
     return np.zeros((side, side), np.uint8)
 
 
@@ -53,6 +54,7 @@ def blob_outline(side: int, random: np.random.Generator, roughness: float) -> np
 
 
 def fill(mask: np.ndarray, outline: np.ndarray, value: int = 1) -> np.ndarray:
+    """Fill a closed curve in a drawing."""
     cv2.fillPoly(mask, [outline.round().astype(np.int32)], value)
     return mask
 

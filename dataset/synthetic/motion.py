@@ -111,15 +111,18 @@ class Motion(NamedTuple):
     camera: Rigid  # the same for all layers but for the travel, which is larger for near ones
     bend: Bend
 
-    def pose(self, time: Tensor, device: torch.device) -> Pose:
-        """Where everything is. Shapes: time (B,), float64 on the CPU."""
+    def matrix(self, time: Tensor) -> Tensor:
+        """Bent planes to the frame. Shapes: time (B,), float64 on the CPU -> (B, L, 3, 3)."""
         time = time[:, None]
-        from_middle = torch.eye(3, dtype=time.dtype).expand(*self.camera.middle.shape[:2], 3, 3)
-        from_middle = from_middle.clone()
+        from_middle = torch.eye(3, dtype=time.dtype).repeat(*self.camera.middle.shape[:2], 1, 1)
         from_middle[..., :2, 2] = -self.camera.middle
-        matrix = self.camera.matrix(time) @ from_middle @ self.place.matrix(time)
-        bend = torch.cat((self.bend.strength(time), self.bend.frequency, self.bend.phase), dim=-1)
-        flat = torch.cat((matrix.flatten(-2), matrix.inverse().flatten(-2), bend), dim=-1)
+        return self.camera.matrix(time) @ from_middle @ self.place.matrix(time)
+
+    def pose(self, time: Tensor, matrix: Tensor, device: torch.device) -> Pose:
+        """Where everything is. Shapes: time (B,), float64 on the CPU; `matrix` of that time."""
+        bend = self.bend
+        bends = torch.cat((bend.strength(time[:, None]), bend.frequency, bend.phase), dim=-1)
+        flat = torch.cat((matrix.flatten(-2), matrix.inverse().flatten(-2), bends), dim=-1)
         return Pose(*flat.float().to(device).split((9, 9, 6), dim=-1))
 
     def subset(self, indices: list[int]) -> "Motion":
@@ -138,3 +141,19 @@ def project(matrix: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tenso
     divisor = g * x + h * y + i
     safe = divisor.clamp(min=NEAREST)
     return (a * x + b * y + c) / safe, (d * x + e * y + f) / safe, divisor
+
+
+def box(matrix: Tensor, reach_x: float, reach_y: float) -> tuple[Tensor, Tensor] | None:
+    """The box in the frame that holds the part of a bent plane up to `reach` from its middle.
+
+    None where that part reaches behind the camera, so that there is no box.
+
+    Shapes: matrix (3, 3) -> the smallest and largest (x, y), (2,) each.
+    """
+    x, y = reach_x, reach_y
+    corners = torch.tensor([[x, x, -x, -x], [y, -y, y, -y], [1, 1, 1, 1]], dtype=matrix.dtype)
+    corners = matrix @ corners
+    if corners[2].min() <= NEAREST:
+        return None
+    places = corners[:2] / corners[2]
+    return places.amin(1), places.amax(1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,14 @@ from dataset.synthetic.atlas import make_atlas, mirrored
 from dataset.synthetic.config import SyntheticConfig
 from dataset.synthetic.draw import EXPOSURES, Looks, Parameters, draw_scenes
 from dataset.synthetic.masks import mask_tiles
-from dataset.synthetic.motion import Pose
+from dataset.synthetic.motion import Pose, box
 from dataset.synthetic.textures import texture_tiles
 from dataset.triplet import Triplet, Truth
 
 ATLAS_SEED = 20240229  # textures and shapes are the same in every run; scenes combine them
+
+# Pixels rendered in one go: on a CPU as many as its cache holds, on a GPU as many as keep it busy.
+PIXELS_AT_ONCE = MappingProxyType({"cpu": 2**16, "cuda": 2**23})
 
 
 class Surface(NamedTuple):
@@ -75,9 +79,9 @@ class Scenes:
 
     def triplet(self, *, truth: bool = False) -> Triplet:
         """Frames 0 and 1 and the target, and, where asked for, true flows and visibility."""
-        zero, one = torch.zeros_like(self.parameters.time), torch.ones_like(self.parameters.time)
         time = self.parameters.time
-        frames = [self.frame(moment) for moment in (zero, time, one)]
+        moments = torch.cat((torch.zeros_like(time), time, torch.ones_like(time)))
+        frames = self.subset([*range(len(self))] * 3).frame(moments).chunk(3)  # few large steps
         single = time.float().view(-1, 1, 1, 1).to(self.maker.device)
         return Triplet(*frames, single, self.truth() if truth else None)
 
@@ -87,17 +91,23 @@ class Scenes:
 
         Shapes: time (B,), float64 on the CPU -> (B, 3, H, W), RGB in [0, 1].
         """
-        image = self.sharp(time)
         shutter = self.parameters.disturbances.shutter
         blurred = shutter.nonzero().flatten().tolist()
+        sharp = (shutter == 0).nonzero().flatten().tolist()
+        image = torch.empty(len(self), 3, *self.maker.config.size, device=self.maker.device)
+        if sharp:
+            image[sharp] = self.subset(sharp).sharp(time[sharp])
         if blurred:
-            part = self.subset(blurred)
-            moments = torch.arange(EXPOSURES, dtype=time.dtype).sub((EXPOSURES - 1) / 2) / EXPOSURES
-            exposures = (
-                part.sharp(time[blurred] + shutter[blurred] * moment) for moment in moments
-            )
-            image[blurred] = sum(exposures) / EXPOSURES
+            image[blurred] = self.exposed(blurred, time)
         return self.grainy(self.lit(image, time), time).clamp_(0, 1)
+
+    def exposed(self, chosen: list[int], time: Tensor) -> Tensor:
+        """The mean of what some scenes show while the shutter is open."""
+        moments = torch.arange(EXPOSURES, dtype=time.dtype).sub((EXPOSURES - 1) / 2) / EXPOSURES
+        shutter = self.parameters.disturbances.shutter[chosen]
+        instants = time[chosen, None] + shutter[:, None] * moments
+        repeated = self.subset([scene for scene in chosen for _ in range(EXPOSURES)])
+        return repeated.sharp(instants.flatten()).unflatten(0, instants.shape).mean(1)
 
     @torch.no_grad()
     def truth(self) -> Truth:
@@ -135,20 +145,46 @@ class Scenes:
 
     def sharp(self, time: Tensor) -> Tensor:
         """One instant, undisturbed. Shapes: time (B,) -> (B, 3, H, W)."""
-        pose = self.pose(time)
-        image = None
-        for layer in range(self.looks.present.shape[1]):
-            x, y, in_view = pose.layer(layer).frame_to_plane(self.x, self.y)
-            colour = self.colour(layer, x, y)
-            if image is None:
-                image = colour
-            else:
-                image = image.lerp(colour, self.opacity(layer, x, y, in_view)[:, None])
+        height, width = self.maker.config.size
+        at_once = max(PIXELS_AT_ONCE.get(self.maker.device.type, 2**23) // (height * width), 1)
+        if len(self) > at_once:
+            parts = torch.arange(len(self)).split(at_once)
+            return torch.cat([self.subset(part.tolist()).sharp(time[part]) for part in parts])
+        matrix = self.parameters.motion.matrix(time)
+        pose = self.parameters.motion.pose(time, matrix, self.maker.device)
+        image = self.colour(0, *pose.layer(0).frame_to_plane(self.x, self.y)[:2])
+        for layer in range(1, self.looks.present.shape[1]):
+            part = self.window(layer, matrix)
+            if part is not None:
+                x, y, in_view = pose.layer(layer).frame_to_plane(self.x[part], self.y[part])
+                opacity = self.opacity(layer, x, y, in_view)[:, None]
+                image[:, :, part[0], part[1]].lerp_(self.colour(layer, x, y), opacity)
         return image
+
+    def window(self, layer: int, matrix: Tensor) -> tuple[slice, slice] | None:
+        """The rows and columns that hold all of a layer, or more; None where nothing is seen.
+
+        Several scenes together fill most of the frame; then it is the whole of it.
+        """
+        motion, looks, _, _ = self.parameters
+        if not looks.present[:, layer].any():
+            return None
+        if len(self) > 1:
+            return slice(None), slice(None)
+        reach = looks.radius[0, layer] + motion.bend.amplitude[0, layer]
+        found = box(matrix[0, layer], *reach.tolist())
+        if found is None:
+            return slice(None), slice(None)
+        (left, top), (right, bottom) = (corner.round().long().tolist() for corner in found)
+        height, width = self.maker.config.size
+        if right < -1 or bottom < -1 or left > width or top > height:
+            return None
+        return slice(max(top - 1, 0), bottom + 2), slice(max(left - 1, 0), right + 2)
 
     def pose(self, time: Tensor) -> Pose:
         """Where all layers are."""
-        return self.parameters.motion.pose(time, self.maker.device)
+        motion = self.parameters.motion
+        return motion.pose(time, motion.matrix(time), self.maker.device)
 
     def colour(self, layer: int, x: Tensor, y: Tensor) -> Tensor:
         """The texture at places of a layer's plane. Shapes: (B, H, W) twice -> (B, 3, H, W)."""
