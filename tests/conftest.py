@@ -15,9 +15,9 @@ def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         noise = torch.randn(weight.shape, generator=generator)
         if weight.ndim > 1:
             gain = 0.3 if "unet.output" in name else 1.5
-            weight.data = noise * gain / weight[0].numel() ** 0.5
+            weight.data.copy_(noise * gain / weight[0].numel() ** 0.5)
         elif name.endswith("bias"):
-            weight.data = 0.1 * noise
+            weight.data.copy_(0.1 * noise)
     return net
 
 
