@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dataset import vimeo90k, x4k1000fps
 from dataset.frames import write_frame
-from dataset.packed import write_packed
+from dataset.packed import is_packed, write_packed
 from dataset.speed import measure_reading, measure_rendering
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.synthetic.sheet import contact_sheet
@@ -64,7 +64,12 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def add_pack(commands: argparse._SubParsersAction) -> None:
     """Options of `pack`."""
-    command = commands.add_parser("pack", help="decode a training set once, into a packed cache")
+    command = commands.add_parser(
+        "pack",
+        help="decode a training set once, into a packed cache",
+        description="Decode all frames into large files, from which crops are read without "
+        "decoding. Takes 3 bytes per pixel: 53 GB for Vimeo90K, 507 GB for X4K1000FPS's train.",
+    )
     command.add_argument("name", choices=TRAINING_SETS)
     command.add_argument("path", type=Path, help="root of the data set")
     command.add_argument("output", type=Path, help="folder to make; use it as the root afterwards")
@@ -75,6 +80,9 @@ def add_pack(commands: argparse._SubParsersAction) -> None:
 def run_pack(args: argparse.Namespace) -> int:
     """Pack each part into a folder of its own."""
     for part, stacks in TRAINING_SETS[args.name].packable(args.path).items():
+        if is_packed(args.output / part):
+            print(f"{args.output / part}: packed already, left as it is")
+            continue
         size = write_packed(stacks, args.output / part, threads=args.threads)
         print(f"{args.output / part}: {len(stacks):,} clips, {size / 1e9:.3f} GB")
     return 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dataset import packed, snu_film, vimeo90k, x4k1000fps, xiph
 from dataset.__main__ import main
 from dataset.augment import Augmentation, Moment, as_triplet
-from dataset.frames import read_samples, write_frame
+from dataset.frames import FrameError, read_samples, write_frame
 from dataset.lists import place, read_lines
 from dataset.loader import ShardSampler, TripletLoader
 from dataset.sampling import Draw, TrainingTriplets, any_frame, middle_frame, stream
@@ -303,6 +303,17 @@ def test_packed_cache_gives_the_same_samples(trees: dict[str, Path], tmp_path: P
                 assert torch.equal(one, other)
 
 
+def test_packing_goes_on_with_what_is_missing(
+    trees: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["pack", "x4k1000fps", str(trees["x4k1000fps"]), str(tmp_path / "cache")]
+    assert main(command) == 0
+    shutil.rmtree(tmp_path / "cache" / "val")
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("packed already") == 2
+    assert len(x4k1000fps.validation_set(tmp_path / "cache" / "val", crop=16)) == 1
+
+
 def test_packed_shards_split_and_are_checked(trees: dict[str, Path], tmp_path: Path) -> None:
     stacks = vimeo90k.stacks(trees["vimeo90k"], "train")
     packed.write_packed(stacks, tmp_path / "cache", shard_bytes=30_000)
@@ -505,6 +516,15 @@ def test_loader_resumes_in_the_middle_of_an_epoch(trees: dict[str, Path]) -> Non
             assert torch.equal(one, other)
     resumed.set_epoch(4)
     assert len(list(resumed)) == 4  # the workers of the last epoch go on
+
+
+def test_a_file_that_goes_missing_while_training_is_named(vimeo: Path) -> None:
+    """The worker's error comes through with the file's name, whole."""
+    dataset = vimeo90k.training_set(vimeo, Augmentation(crop=32))
+    missing = dataset.stacks[5].files[1]
+    missing.unlink()
+    with pytest.raises(FrameError, match=f"Cannot read a frame from {missing}"):
+        list(TripletLoader(dataset, 2, workers=1))
 
 
 def test_loader_leaves_the_global_generators_alone(trees: dict[str, Path]) -> None:
