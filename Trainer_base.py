@@ -50,6 +50,7 @@ class Trainer:
         self._open_data()
         self._make_network()
         self.interrupt = Interrupt()
+        self.shown: Triplet | None = None  # the batch that panels show
         self.log = RunLog(run.folder, active=self.world.is_main)
         self.records = StepRecords(self.world, self.log, self.config.max_skipped)
         if run.resume:
@@ -107,8 +108,8 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end, or until asked to stop; either way everything is saved."""
-        name, summary = self.experiment.name, self.config.summary(self.world.size)
-        logger.info("%s on %s: %d steps, %s", name, self.device, self.total_steps, summary)
+        summary = self.config.summary(self.world.size)
+        logger.info("%d steps on %s, %s", self.total_steps, self.device, summary)
         self.log.begin(self.step, self.total_steps)
         with self.interrupt:
             while True:
@@ -162,10 +163,7 @@ class Trainer:
             batch = batch.to(self.device)
             means.add(self.scores(self.predict(network, batch), batch))
         result = means.means(self.world)
-        self.log.rows([{"step": self.step, "epoch": self.epoch, **result}])
-        self.log.scalars(self.step, **result)
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in result.items())
-        logger.info("Step %d, validation: %s", self.step, figures)
+        self.log.scores(self.step, self.epoch, result)
         self.validated = self.step
         if result[self.SCORES[0]] > self.best:
             self.best = result[self.SCORES[0]]
@@ -264,9 +262,10 @@ class Trainer:
     def _show(self) -> None:
         """Draw a panel of validation data, always the same."""
         if self.world.is_main:
-            self.validation.set_epoch(0)
-            batch = next(iter(self.validation)).to(self.device)
-            panel = self.picture(self.measured.eval(), batch)
+            if self.shown is None:
+                self.validation.set_epoch(0)
+                self.shown = next(iter(self.validation))
+            panel = self.picture(self.measured.eval(), self.shown.to(self.device))
             self.log.picture(self.step, "panel", as_samples(panel))
             self.model.train()
         self.records.pace.restart()

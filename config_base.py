@@ -123,7 +123,7 @@ OVERFIT = replace(
     data=replace(SMOKE.data, patch_size=96, val_scenes=1, overfit=100),
     training=replace(
         SMOKE.training,
-        epochs=10,
+        epochs=4,
         batch_size=1,
         learning_rate=1e-3,
         warmup_steps=50,

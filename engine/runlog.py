@@ -71,6 +71,14 @@ class RunLog:
             speed = pace["samples_per_second"]
             logger.info(line, step, self._bar.total, figures["loss"], speed, share)
 
+    def scores(self, step: int, epoch: int, scores: dict[str, float]) -> None:
+        """Log the result of a validation."""
+        self.rows([{"step": step, "epoch": epoch, **scores}])
+        self.scalars(step, **scores)
+        if self.active:
+            figures = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            logger.info("Step %d, validation: %s", step, figures)
+
     def rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add lines; numbers that are not finite become null, which JSON can say."""
         self._waiting += "".join(json.dumps(plain(row)) + "\n" for row in rows)

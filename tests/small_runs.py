@@ -1,0 +1,85 @@
+"""Training runs small enough for tests."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from config import SMOKE as SMOKE_GLOBAL
+from config_base import SMOKE, Experiment
+from engine.distributed import World
+from engine.launch import Run
+from engine.runlog import read_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+SIDE = 64  # pixels: the smallest frames that the loss takes
+
+
+def recipe(base: Experiment = SMOKE, *, data: dict[str, Any] | None = None, **training: Any) -> Any:
+    """A recipe of two-sample steps at 64 x 64, quiet, changed as asked."""
+    quiet = {"validate_first": False, "picture_every": 1000, "log_every": 1, "epochs": 1}
+    return replace(
+        base,
+        data=replace(base.data, **({"train_scenes": 8, "val_scenes": 3} | (data or {}))),
+        training=replace(base.training, **(quiet | training)),
+    )
+
+
+def recipe_global(**training: Any) -> Any:
+    """The same of the second stage, at one size, matching sparsely."""
+    return recipe(
+        SMOKE_GLOBAL,
+        data={"patch_size": SIDE},
+        **({"scales": (1.0,), "chances": (1.0,)} | training),
+    )
+
+
+def here(folder: Path, **options: Any) -> Run:
+    """A run in this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(folder, World(), torch.device("cpu"), **options)
+
+
+def write_vimeo(root: Path, triplets: int, side: int = SIDE) -> Path:
+    """A Vimeo90K of grey noise whose mean tells which triplet it is: 10, 20, 30, ..."""
+    random = np.random.default_rng(0)
+    names = [f"00001/{number:04d}" for number in range(1, triplets + 1)]
+    for number, name in enumerate(names, start=1):
+        folder = root / "sequences" / name
+        folder.mkdir(parents=True)
+        noise = random.integers(-8, 9, (3, side, side, 1)).repeat(3, axis=-1)
+        noise -= noise.mean(axis=(1, 2, 3), keepdims=True).round().astype(int)
+        for frame in range(3):
+            image = (10 * number + noise[frame]).clip(0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / f"im{frame + 1}.png"), image)
+    for split in ("train", "test"):
+        (root / f"tri_{split}list.txt").write_text("\n".join(names) + "\n")
+    return root
+
+
+def losses(run: Path) -> list[tuple[float, ...]]:
+    """Step, loss, gradient norm and rate of every logged step."""
+    names = ("step", "loss", "gradient_norm", "learning_rate")
+    return [tuple(row[name] for name in names) for row in read_rows(run) if "loss" in row]
+
+
+def start(script: Path | str, *arguments: str, processes: int = 1, restarts: int = 0) -> Any:
+    """Start a training script, under torchrun where there are several processes."""
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone"]
+        launcher += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher, str(script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
