@@ -1,6 +1,7 @@
 """Measure interpolators.
 
 python -m benchmark footage --path my_video.mp4 --model blend classical --gap 1 2
+python -m benchmark speed --model ours-small-1-2 --size 448x256 960x544
 """
 
 import argparse
@@ -8,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from benchmark import footage
+from benchmark import footage, speed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,9 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="MEASUREMENT")
-    own = commands.add_parser("footage", help=footage.__doc__, description=footage.__doc__)
-    footage.add_arguments(own)
-    own.set_defaults(run=footage.run, command=shlex.join(["python", "-m", "benchmark", *arguments]))
+    command = shlex.join(["python", "-m", "benchmark", *arguments])
+    for name, measurement in (("footage", footage), ("speed", speed)):
+        about = measurement.__doc__
+        own = commands.add_parser(name, help=about, description=about)
+        measurement.add_arguments(own)
+        own.set_defaults(run=measurement.run, command=command)
 
     args = parser.parse_args(arguments)
     try:
