@@ -57,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[(448, 256)],
         type=reasoned(size),
-        type=reasoned(size),
         metavar="WxH",
         help="width x height (default: 448x256)",
     )
