@@ -43,6 +43,22 @@ def test_warp_reads_where_the_flow_points() -> None:
     )
 
 
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+def test_warp_by_what_is_no_number_reads_outside(padding: str) -> None:
+    """Forward and, where PyTorch's own crashed, backward; other pixels are none the worse."""
+    source = torch.rand(1, 3, 64, 64, requires_grad=True)
+    flow = torch.zeros(1, 2, 64, 64)
+    flow[..., 5:40, 8:60] = torch.tensor([torch.nan, torch.inf]).view(1, 2, 1, 1)
+    flow.requires_grad_()
+    warped = backward_warp(source, flow, padding=padding)
+    warped.sum().backward()
+    edge = source[..., -1, 0] if padding == "border" else torch.zeros(1, 3)
+    torch.testing.assert_close(warped[..., 20, 20], edge)
+    torch.testing.assert_close(warped[..., :5, :], source[..., :5, :], atol=1e-5, rtol=0)
+    assert source.grad.isfinite().all()
+    assert (flow.grad[..., 5:40, 8:60] == 0).all()
+
+
 def test_warp_of_one_pixel_is_that_pixel() -> None:
     torch.testing.assert_close(
         backward_warp(torch.full((1, 3, 1, 1), 0.7), torch.zeros(1, 2, 1, 1)),

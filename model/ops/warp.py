@@ -16,7 +16,8 @@ def backward_warp(
 
     Convention: flow is in pixels, channel 0 to the right and channel 1 down; pixel centres
     sit at integer coordinates (`align_corners=True`). Outside the source the nearest edge pixel
-    is read (`padding="border"`), or nothing (`"zeros"`).
+    is read (`padding="border"`), or nothing (`"zeros"`). A vector that is no number points
+    outside: on the CPU, PyTorch's gradient reads and writes foreign memory there.
 
     Args:
         origin: (y, x) of the flow's first pixel in the source, where the flow covers only a
@@ -34,4 +35,5 @@ def backward_warp(
         ),
         dim=-1,
     )  # (B, h, w, 2), in [-1, 1] inside the frame
+    grid = grid.nan_to_num_(nan=-2, posinf=2, neginf=-2)
     return F.grid_sample(source, grid, padding_mode=padding, align_corners=True)
