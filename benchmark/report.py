@@ -44,10 +44,11 @@ class Journal:
         self.rows: list[Row] = []
         opening = as_json(measurement)
         if path.exists():
-            first, *lines = path.read_text(encoding="utf-8").split("\n")[:-1] or [""]
+            first, *lines = path.read_text(encoding="utf-8").split("\n")[:-1] or ["{}"]
             if first != opening:
                 raise ReportError(
-                    f"{path} keeps rows of another, unfinished measurement. Finish that one with "
+                    f"{path} keeps rows of another, unfinished measurement, which differs in "
+                    f"{differences(json.loads(first), json.loads(opening))}. Finish that one with "
                     f"its own command, name another --output, or delete the file."
                 )
             self.rows = [json.loads(line) for line in lines]
@@ -73,6 +74,12 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The names under which two dictionaries differ."""
+    names = sorted(one.keys() | other.keys())
+    return ", ".join(name for name in names if one.get(name) != other.get(name))
 
 
 def key_of(row: Row) -> tuple[Any, ...]:

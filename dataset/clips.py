@@ -125,6 +125,8 @@ class Video(Clip):
                 if not container.streams.video:
                     raise ClipError(f"{self.path} holds no video stream.")
                 stream = container.streams.video[0]
+                if stream.codec_context is None:  # PyAV would crash
+                    raise ClipError(self.damage(count, "its codec is unknown"))
                 stream.thread_type = "AUTO"
                 for packet in container.demux(stream):
                     if packet.is_corrupt:
