@@ -1,0 +1,188 @@
+"""Whole runs in processes of their own: several of them, killed ones, stopped ones."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.runlog import read_rows
+from model import load_interpolator
+from tests.small_runs import ROOT, SIDE, losses, start, write_vimeo
+
+TRIPLETS, EPOCHS, STEPS = 8, 3, 12
+PATIENCE = 120  # seconds, for a slow machine
+WATCHING = """
+import sys
+from pathlib import Path
+from config_base import EXPERIMENTS, FLAGS
+from engine.launch import launch
+from Trainer_base import Trainer
+
+class Watching(Trainer):
+    def prepare(self, batch):
+        with Path(sys.argv[0]).with_name(f"rank{self.world.rank}.txt").open("a") as file:
+            for target in batch.target:
+                file.write(f"{self.epoch} {round(target.mean().item() * 25.5)}\\n")
+        return batch
+
+if __name__ == "__main__":
+    launch(Watching, EXPERIMENTS, FLAGS)
+"""
+
+
+@pytest.fixture(scope="module")
+def vimeo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_vimeo(tmp_path_factory.mktemp("vimeo"), TRIPLETS)
+
+
+def arguments(vimeo: Path, output: Path, batch_size: int, *changes: str) -> list[str]:
+    """Of a run of 12 steps over 8 triplets."""
+    settings = {
+        "source": "vimeo90k",
+        "workers": 0,
+        "epochs": EPOCHS,
+        "save_every": 3,
+        "log_every": 1,
+        "picture_every": 1000,
+        "validate_first": "false",
+        "val_batch_size": 3,
+    }
+    return [
+        *("--config", "smoke", "--device", "cpu", "--output", str(output)),
+        *("--data_path", str(vimeo), "--batch_size", str(batch_size), "--patch_size", str(SIDE)),
+        *("--set", *(f"{name}={value}" for name, value in settings.items()), *changes),
+    ]
+
+
+def finish(process: subprocess.Popen) -> str:
+    """Wait for a run that is to succeed; give what it said."""
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+def run_of(output: Path) -> Path:
+    return output / "log" / "smoke-local"
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run_of(output) / "ckpt" / "last.pth", weights_only=True)["model"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """The same curve and weights, to the bit, and the same validation."""
+    assert losses(run_of(one)) == losses(run_of(other))
+    mine, theirs = weights(one), weights(other)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    scores = [[row for row in read_rows(run_of(run)) if "psnr" in row] for run in (one, other)]
+    assert scores[0] == scores[1]
+
+
+def wait_for_step(output: Path, step: int, process: subprocess.Popen) -> None:
+    """Until a running process has logged a step."""
+    log, deadline = run_of(output) / "log.jsonl", time.monotonic() + PATIENCE
+    while not (log.is_file() and len(losses(log)) >= step):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def worker(launcher: subprocess.Popen, rank: int) -> int:
+    """The process that torchrun started as `rank`."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                environment = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it ended meanwhile, or is not ours
+            if parent == launcher.pid and f"RANK={rank}".encode() in environment:
+                return int(folder.name)
+    raise AssertionError(f"torchrun has no process of rank {rank}")
+
+
+@pytest.fixture(scope="module")
+def two(vimeo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run of two processes, which noted what they saw."""
+    folder = tmp_path_factory.mktemp("two")
+    script = folder / "watching.py"
+    script.write_text(WATCHING)
+    finish(start(script, *arguments(vimeo, folder, 1), processes=2))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(vimeo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run of one process with twice the batch."""
+    folder = tmp_path_factory.mktemp("one")
+    finish(start(ROOT / "train_base.py", *arguments(vimeo, folder, 2)))
+    return folder
+
+
+def test_every_process_sees_a_fresh_disjoint_shard_every_epoch(two: Path) -> None:
+    shards: list[list[set[str]]] = []
+    for epoch in range(EPOCHS):
+        seen = []
+        for rank in range(2):
+            lines = (two / f"rank{rank}.txt").read_text().splitlines()
+            mine = [line.split()[1] for line in lines if line.split()[0] == str(epoch)]
+            assert len(mine) == len(set(mine)) == TRIPLETS // 2
+            seen.append(set(mine))
+        assert seen[0] | seen[1] == {str(number) for number in range(1, TRIPLETS + 1)}
+        shards.append(seen)
+    assert shards[0] != shards[1] or shards[1] != shards[2]
+
+
+def test_two_processes_equal_one_with_twice_the_batch(two: Path, one: Path) -> None:
+    """Sums are added up in another order, so not to the bit."""
+    assert len(losses(run_of(one))) == STEPS
+    for mine, theirs in zip(losses(run_of(one)), losses(run_of(two)), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
+    scores = [[row for row in read_rows(run_of(run)) if "psnr" in row] for run in (one, two)]
+    for mine, theirs in zip(*scores, strict=True):
+        assert mine["psnr"] == pytest.approx(theirs["psnr"], abs=0.02)
+        assert mine["psnr_blend"] == pytest.approx(theirs["psnr_blend"], abs=1e-6)
+
+
+def test_a_killed_process_is_restarted_and_nothing_is_lost(
+    vimeo: Path, two: Path, tmp_path: Path
+) -> None:
+    """kill -9 of one of two; torchrun starts both again, and they go on by themselves."""
+    process = start(ROOT / "train_base.py", *arguments(vimeo, tmp_path, 1), processes=2, restarts=1)
+    wait_for_step(tmp_path, 5, process)
+    os.kill(worker(process, 1), signal.SIGKILL)
+    output = finish(process)
+    assert "Going on after step" in output
+    assert_same_run(two, tmp_path)
+
+
+def test_a_stopped_run_leaves_a_checkpoint_and_goes_on(
+    vimeo: Path, one: Path, tmp_path: Path
+) -> None:
+    process = start(ROOT / "train_base.py", *arguments(vimeo, tmp_path, 2))
+    wait_for_step(tmp_path, 4, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "--resume goes on from here" in output
+    steps = len(losses(run_of(tmp_path)))
+    assert 4 <= steps < STEPS
+    assert load_interpolator(run_of(tmp_path) / "ckpt" / "last.pth").config.channels == 4
+
+    output = finish(start(ROOT / "train_base.py", *arguments(vimeo, tmp_path, 2), "--resume"))
+    assert f"Going on after step {steps}" in output
+    assert_same_run(one, tmp_path)
+
+
+def test_the_commands_name_what_is_missing(tmp_path: Path) -> None:
+    """No traceback for what a user can put right."""
+    process = start(ROOT / "train_base.py", "--device", "cpu", "--output", str(tmp_path))
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "Where is vimeo90k?" in output
+    assert "--synthetic" in output
+    assert "Traceback" not in output
