@@ -1,0 +1,130 @@
+"""Recurrent all-pairs flow (Teed and Deng, RAFT, ECCV 2020), as torchvision has it (BSD-3).
+
+Nothing is downloaded: the weights are a file that is there, torchvision's or the published one.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
+
+from model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
+from model.flow.estimator import FlowEstimator
+from model.ops.padding import margins
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+UNITS = ((".conv1.", ".convnormrelu1.0."), (".conv2.", ".convnormrelu2.0."))
+NORMS = ((".norm1.", ".convnormrelu1.1."), (".norm2.", ".convnormrelu2.1."))
+PUBLISHED_NAMES = (
+    NameScope("fnet.conv1.", "feature_encoder.convnormrelu.0."),
+    NameScope("fnet.conv2.", "feature_encoder.conv."),
+    NameScope("fnet.", "feature_encoder.", UNITS),
+    NameScope("cnet.conv1.", "context_encoder.convnormrelu.0."),
+    NameScope("cnet.norm1.", "context_encoder.convnormrelu.1."),
+    NameScope("cnet.conv2.", "context_encoder.conv."),
+    NameScope("cnet.", "context_encoder.", (*UNITS, *NORMS)),
+    NameScope("update_block.encoder.conv.", "update_block.motion_encoder.conv.0."),
+    NameScope(
+        "update_block.encoder.",
+        "update_block.motion_encoder.",
+        (
+            (".convc1.", ".convcorr1.0."),
+            (".convc2.", ".convcorr2.0."),
+            (".convf1.", ".convflow1.0."),
+            (".convf2.", ".convflow2.0."),
+        ),
+    ),
+    NameScope(
+        "update_block.gru.",
+        "update_block.recurrent_block.",
+        tuple((f".conv{gate}{i}.", f".convgru{i}.conv{gate}.") for i in (1, 2) for gate in "zrq"),
+    ),
+    NameScope("update_block.mask.0.", "mask_predictor.convrelu.0."),
+    NameScope("update_block.mask.2.", "mask_predictor.conv."),
+)
+SECOND_NAME = ".norm3."  # in a published file, of what is also called downsample.1
+PUBLISHED_FILE = "raft-sintel.pth"
+# The first was converted from the published file; the second was trained anew on the same data.
+TORCHVISION = (Raft_Large_Weights.C_T_SKHT_V1, Raft_Large_Weights.C_T_SKHT_V2)
+PADDED_TO = 8  # pixels: features are at 1/8
+SMALLEST = 128  # pixels: below it the coarsest of the four correlation maps has no extent
+
+
+class RAFT(FlowEstimator):
+    """torchvision's `raft_large` behind the contract: frames of any size, RGB in [0, 1].
+
+    Frames are padded by their edge pixels, to multiples of 8 and to 128 at least, in the middle.
+    All pairs of cells are compared, so memory grows with the fourth power of the side: 6.5 GB for
+    2048 x 1080, and sixteen times that for twice the side.
+
+    Args:
+        iterations: updates of the flow; its demo runs 20, its Sintel evaluation 32.
+    """
+
+    def __init__(self, iterations: int = 20) -> None:
+        if iterations < 1:
+            raise ValueError(f"RAFT updates its flow once or more, got {iterations} iterations.")
+        super().__init__()
+        self.iterations = iterations
+        self.network = raft_large(weights=None)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        height, width = source.shape[-2:]
+        (left, right), (top, bottom) = (
+            margins(size, PADDED_TO if size >= SMALLEST else SMALLEST) for size in (width, height)
+        )
+        pair = (
+            F.pad(2 * frame - 1, (left, right, top, bottom), mode="replicate")
+            for frame in (source, target)
+        )
+        flow = self.network(*pair, num_flow_updates=self.iterations)[-1]
+        return flow[..., top : top + height, left : left + width].contiguous()
+
+
+def load_raft(path: Path | None = None, iterations: int = 20) -> tuple[RAFT, Path]:
+    """RAFT with its Sintel weights, in evaluation mode, and the file that they are from.
+
+    Args:
+        path: torchvision's file or the published one; None looks where they usually lie.
+
+    Raises:
+        FileNotFoundError: there is none; says where to get it and where to put it.
+        CheckpointError: it is damaged or holds other weights.
+    """
+    estimator = RAFT(iterations)
+    weights = read_weights(find_raft() if path is None else path)
+    load_weights(estimator.network, from_published(weights))
+    return estimator.eval(), weights.source
+
+
+def find_raft() -> Path:
+    """The first file of RAFT's Sintel weights among the usual places."""
+    places = list(_places())
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"RAFT's weights are not here: looked for {', '.join(map(str, places))}. Get "
+        f"{TORCHVISION[0].url} (21 MB), or {PUBLISHED_FILE} through the README of "
+        f"github.com/princeton-vl/RAFT, and put it at one of these places, or name the file."
+    )
+
+
+def _places() -> Iterator[Path]:
+    for root in dict.fromkeys((Path.cwd(), ROOT)):
+        yield root / "pretrained" / PUBLISHED_FILE
+    for weights in TORCHVISION:
+        yield Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename a published file's tensors as torchvision's; its own names stay as they are."""
+    state = {
+        our_name(name, PUBLISHED_NAMES): tensor
+        for name, tensor in weights.state.items()
+        if SECOND_NAME not in name
+    }
+    return weights._replace(state=state)
