@@ -37,10 +37,14 @@ class Journal:
 
     The first line says what is measured; a journal of another measurement is refused. A last line
     that was cut off by a crash is measured again.
+
+    Args:
+        key: the names of what tells one row from another.
     """
 
-    def __init__(self, path: Path, measurement: dict[str, Any]) -> None:
+    def __init__(self, path: Path, measurement: dict[str, Any], key: Sequence[str] = KEY) -> None:
         self.path = path
+        self.key = key
         self.rows: list[Row] = []
         opening = as_json(measurement)
         if path.exists():
@@ -52,7 +56,7 @@ class Journal:
                     f"its own command, name another --output, or delete the file."
                 )
             self.rows = [json.loads(line) for line in lines]
-        self.known = {key_of(row) for row in self.rows}
+        self.known = {key_of(row, key) for row in self.rows}
         write_whole(
             path, "".join(f"{line}\n" for line in (opening, *map(as_json, self.rows))).encode()
         )
@@ -60,13 +64,13 @@ class Journal:
 
     def holds(self, row: Row) -> bool:
         """Whether this row was measured before; its numbers do not matter."""
-        return key_of(row) in self.known
+        return key_of(row, self.key) in self.known
 
     def append(self, row: Row) -> None:
         """Keep a row, past a crash of this process."""
         self.file.write(f"{as_json(row)}\n")
         self.file.flush()
-        self.known.add(key_of(row))
+        self.known.add(key_of(row, self.key))
         self.rows.append(row)
 
     def __enter__(self) -> "Journal":
@@ -82,9 +86,9 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> str:
     return ", ".join(name for name in names if one.get(name) != other.get(name))
 
 
-def key_of(row: Row) -> tuple[Any, ...]:
+def key_of(row: Row, key: Sequence[str] = KEY) -> tuple[Any, ...]:
     """What tells one row from another."""
-    return tuple(row[name] for name in KEY)
+    return tuple(row[name] for name in key)
 
 
 def as_json(value: Any) -> str:
