@@ -22,16 +22,6 @@ import numpy as np
 Golden: TypeAlias = Mapping[str, np.ndarray]  # an opened .npz archive is one
 
 
-def names(golden: Golden) -> list[str]:
-    """Names of the tensors in a golden archive."""
-    out = []
-    for k in golden:
-        n = k.split("@")[0]
-        if n not in out:
-            out.append(n)
-    return out
-
-
 def shape(golden: Golden, name: str) -> tuple[int, ...]:
     """The shape of a stored tensor, whole or summarised."""
     if name in golden:
