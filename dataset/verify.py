@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from dataset import snu_film, vimeo90k, x4k1000fps, xiph
+from dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
 from dataset.frames import FrameError, read_samples
 from dataset.stacks import Part, problem_of
 
 DATA_SETS = MappingProxyType(
-    {module.NAME: module for module in (vimeo90k, x4k1000fps, snu_film, xiph)}
+    {
+        module.NAME: module
+        for module in (vimeo90k, x4k1000fps, snu_film, xiph, ucf101, middlebury, gopro)
+    }
 )
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from dataset import snu_film, vimeo90k, x4k1000fps, xiph
+from dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
 from dataset.frames import write_frame
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.x4k1000fps import INTERVAL
@@ -110,7 +110,8 @@ def size_of(shot: Shot, plan: Plan) -> tuple[int, int]:
 def write_shot(shot: Shot, maker: SceneMaker, seed: int, root: Path) -> None:
     """Render a scene at its times and write the frames."""
     folder = root / shot.folder
-    folder.mkdir(parents=True)
+    for name in shot.names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
     height, width = maker.config.size
     scene = maker.draw([(seed, shot.scene)])
     times = torch.linspace(0, 1, len(shot.names), dtype=torch.float64)
@@ -219,6 +220,28 @@ def plan_xiph(scenes: int) -> Plan:
     return plan
 
 
+def plan_ucf101(scenes: int) -> Plan:
+    """`scenes` triplets."""
+    names = list(ucf101.FRAMES)
+    return Plan(ucf101.SIZE, [Shot(scene, str(10 * scene + 1), names) for scene in range(scenes)])
+
+
+def plan_middlebury(scenes: int) -> Plan:
+    """The first `scenes` of the twelve sequences."""
+    plan = Plan(middlebury.SIZE)
+    for scene, sequence in enumerate(middlebury.SEQUENCES[:scenes]):
+        triplet = middlebury.triplet_of(Path(), sequence)
+        plan.shots.append(Shot(scene, ".", [path.as_posix() for path in triplet[:3]]))
+    return plan
+
+
+def plan_gopro(scenes: int) -> Plan:
+    """`scenes` test sequences, two windows of each."""
+    names = [f"{n:06d}.png" for n in range(1, 2 * gopro.FACTOR + 2)]
+    shots = [Shot(n, f"test/GOPR{384 + n:04d}_11_00", names) for n in range(scenes)]
+    return Plan(gopro.SIZE, shots)
+
+
 PLANS: MappingProxyType[str, Callable[[int], Plan]] = MappingProxyType(
     {
         vimeo90k.NAME: plan_vimeo90k,
@@ -226,5 +249,8 @@ PLANS: MappingProxyType[str, Callable[[int], Plan]] = MappingProxyType(
         x4k1000fps.NAME: plan_x4k1000fps,
         snu_film.NAME: plan_snu_film,
         xiph.NAME: plan_xiph,
+        ucf101.NAME: plan_ucf101,
+        middlebury.NAME: plan_middlebury,
+        gopro.NAME: plan_gopro,
     }
 )

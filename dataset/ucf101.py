@@ -1,0 +1,41 @@
+"""UCF101, as used for interpolation: 379 triplets of 256x256; test only.
+
+<n>/frame_00.png, frame_01_gt.png, frame_02.png      n = 1, 11, 21, ...; the second is the target
+"""
+
+from pathlib import Path
+
+from dataset.frames import natural_order
+from dataset.stacks import Part
+from dataset.triplet import TripletPaths
+
+NAME = "ucf101"
+ORIGIN = """
+UCF101 for interpolation: the archive of test triplets that comes with Deep Voxel Flow
+(https://github.com/liuziwei7/voxel-flow), unpacked to the folder ucf101_interp_ours, which is the
+root. What other methods predicted (frame_01_ours.png, ...) lies beside and is not read.
+"""
+SIZE = (256, 256)  # height, width
+PUBLISHED = 379  # triplets
+FRAMES = ("frame_00.png", "frame_01_gt.png", "frame_02.png")
+
+
+def triplets(root: Path) -> list[TripletPaths]:
+    """All triplets, in the order of their folders' numbers."""
+    folders = [file.parent for file in root.glob(f"*/{FRAMES[0]}")]
+    if not folders:
+        raise FileNotFoundError(
+            f"{root} ({root.resolve()}) is no UCF101: it holds no <number>/{FRAMES[0]}. "
+            f"Name the folder ucf101_interp_ours."
+        )
+    return [
+        TripletPaths(*(folder / name for name in FRAMES))
+        for folder in sorted(folders, key=natural_order)
+    ]
+
+
+def parts(root: Path) -> list[Part]:
+    """What of the data set is there."""
+    found = triplets(root)
+    files = [frame for triplet in found for frame in triplet[:3]]
+    return [Part("test", len(found), PUBLISHED, "triplets", files, SIZE)]
