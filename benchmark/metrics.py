@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from dataset.frames import as_samples
+from dataset.frames import as_samples, levels
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,6 +90,16 @@ def ssim_uniform(frame: Tensor, target: Tensor) -> Tensor:
         for one, other in zip(frame, target, strict=True)
     ]
     return torch.tensor(values, dtype=torch.float64)
+
+
+def interpolation_error(frame: Tensor, target: Tensor) -> Tensor:
+    """Middlebury's IE: mean absolute difference in levels of 255, both rounded; less is better.
+
+    Shapes: (B, 3, H, W) twice -> (B,).
+    """
+    require_pair(frame, target)
+    error = (levels(frame, 8) - levels(target, 8)).abs().double()
+    return error.flatten(1).mean(dim=1)
 
 
 METRICS: dict[str, Metric] = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_uniform}

@@ -80,18 +80,20 @@ def validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
 
 def triplets(root: Path, interval: int = INTERVAL, step: int = STEP) -> list[TripletPaths]:
     """The files of all scenes' triplets (i, i + 2 interval -> i + interval), in order."""
+    clips = file_stacks(root)
+    require_length(clips, 2 * interval + 1)
     return [
-        triplet_of(clip, moment)
-        for clip in file_stacks(root)
-        for moment in moments(len(clip), interval, step)
+        triplet_of(clip, moment) for clip in clips for moment in moments(len(clip), interval, step)
     ]
 
 
 def multiple_triplets(root: Path, factor: int = 8, step: int = STEP) -> list[TripletPaths]:
     """The files of `factor` - 1 triplets between frames `step` apart, at times k / factor."""
+    clips = file_stacks(root)
+    require_length(clips, step + 1)
     return [
         triplet_of(clip, Moment(first, first + step * part // factor, first + step))
-        for clip in file_stacks(root)
+        for clip in clips
         for first in range(0, len(clip) - step, step)
         for part in range(1, factor)
     ]

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -64,20 +65,31 @@ class World:
         dist.broadcast_object_list(box, device=torch.device("cpu"))
         return box[0]
 
+    def gather(self, value: T) -> list[T]:
+        """What every process has, by rank, in each of them."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         self.any(False)
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[World]:
+def process_group(device: torch.device, timeout: timedelta | None = None) -> Iterator[World]:
     """Join the other processes, and leave them at the end.
 
     Gradients on a GPU travel by NCCL, everything else by Gloo.
+
+    Args:
+        timeout: how long one process waits for the others before it gives up; None: PyTorch's.
     """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if "RANK" in os.environ:
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=timeout)
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:

@@ -1,0 +1,168 @@
+"""Interpolators under the published protocols: a row per sample and model, kept as it comes."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmark.expect import missed, read_expected
+from benchmark.footage import positive
+from benchmark.measure import Setup, key_of_sample, measure, own_device, plain_arithmetic, set_up
+from benchmark.parts import Parts, is_finished, write_result
+from benchmark.protocols import PROTOCOLS
+from benchmark.report import now, provenance
+from benchmark.results import Result, markdown_report, read_results
+from benchmark.samples import Job, Sample, job_of, pairs, read_groups
+from dataset.frames import read_samples
+from engine.distributed import World, process_group
+from model.options import device, key_points, reasoned
+
+PATIENCE = timedelta(days=7)  # that a process waits for one on a slower device
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` reads."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", nargs="+", metavar="NAME_OR_PATH", help="names, weights files")
+    which.add_argument(
+        "--exp_name", dest="model", nargs="+", metavar="NAME", help="log/NAME/ckpt/NAME.pth"
+    )
+    add = parser.add_argument
+    add("--path", type=Path, required=True, metavar="DIR", help="where the data is")
+    add("--num_key_points", type=reasoned(key_points), metavar="SHARE", help="0 to 1, or -1: all")
+    add("--limit", type=reasoned(positive), help="samples per protocol, evenly spread")
+    add("--output", type=Path, default=Path("output/benchmark"), metavar="DIR", help="of the rows")
+    add("--expect", type=Path, metavar="FILE", help="means and tolerances, JSON; 1 where off")
+    add("--keep_predictions", action="store_true", help="as PNG files below --output")
+    add(
+        "--device",
+        type=reasoned(device),
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="such as cpu, cuda or cuda:1 (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what is not measured yet, and print the tables; 1 where --expect is not met."""
+    names = list(dict.fromkeys(args.model))
+    expected = read_expected(args.expect, args.protocols, names) if args.expect else []
+    jobs, absent = find_jobs(args)
+    with process_group(torch.device("cpu"), PATIENCE) as world, plain_arithmetic():
+        setup = set_up(names, args.num_key_points, own_device(args.device))
+        args.output.mkdir(parents=True, exist_ok=True)
+        files = [measure_job(job, setup, world, args) for job in jobs]
+        if not world.is_main:
+            return 0
+    results = read_results(files)
+    report(results)
+    for line in absent:
+        print(f"Not found: {line}")
+    print(f"\nRows: {args.output}")
+    problems = missed(expected, results)
+    for problem in problems:
+        print(f"Not as expected: {problem}")
+    return int(bool(problems))
+
+
+def find_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
+    """What can be measured, and which protocols have no data, with the reason.
+
+    One protocol has to have its data; of all, those that have.
+    """
+    if not args.path.is_dir():
+        raise FileNotFoundError(f"--path is no folder: {args.path} ({args.path.resolve()}).")
+    jobs, absent = [], []
+    for protocol in (PROTOCOLS[name] for name in args.protocols):
+        try:
+            root = (protocol.root_below if args.below else protocol.root)(args.path)
+            jobs.append(job_of(protocol, root, args.limit))
+        except FileNotFoundError as error:
+            if not args.below:
+                raise
+            absent.append(f"{protocol.name}: {error}")
+    if not jobs:
+        raise FileNotFoundError("There is no data for any protocol.\n" + "\n".join(absent))
+    return jobs, absent
+
+
+def measure_job(job: Job, setup: Setup, world: World, args: argparse.Namespace) -> Path:
+    """Measure what is missing, this process its share of it; the main one writes the file."""
+    path = args.output / f"{job.protocol.name}.jsonl"
+    measurement = world.share(describe(job, setup, args))
+    if world.share(is_finished(path, measurement)):
+        return path
+    predictions = args.output / "predictions" if args.keep_predictions else None
+    parts = Parts(path, measurement, world)
+    if world.is_main and parts.known:
+        total = len(job.samples) * len(setup.models)
+        print(f"{job.protocol.name}: {len(parts.known)} of {total} rows were measured before.")
+    own = still_to_measure(job, setup, parts)[world.rank :: world.size]
+    total = len(setup.models) * sum(map(len, own))
+    quiet = not world.is_main
+    with parts.own, tqdm(total=total, unit="frame", desc=job.protocol.name, disable=quiet) as bar:
+        for group in read_groups(job.protocol, own):
+            for row in measure(group, job.protocol, setup, parts.holds, predictions):
+                parts.own.append(row)
+                bar.update()
+    rows = parts.together(list(setup.models), [sample.name for sample in job.samples])
+    if world.is_main:
+        write_result(path, {"command": args.command, "date": now(), **measurement}, rows)
+    parts.remove()
+    return path
+
+
+def still_to_measure(job: Job, setup: Setup, parts: Parts) -> list[list[Sample]]:
+    """The samples that some model was not measured on, by the frames they lie between."""
+    missing = [
+        sample
+        for sample in job.samples
+        if not all(
+            parts.holds(key_of_sample(model, job.protocol, sample)) for model in setup.models
+        )
+    ]
+    return pairs(missing)
+
+
+def describe(job: Job, setup: Setup, args: argparse.Namespace) -> dict[str, Any]:
+    """What is measured, by what and how: two measurements are one where this is the same."""
+    protocol = job.protocol
+    height, width = read_samples(job.samples[0].paths.target).shape[:2]
+    return {
+        "protocol": protocol.name,
+        **protocol.rules(),
+        "metrics": list(setup.metrics(protocol)),
+        "not_measured": setup.not_measured,
+        "published": {model: known.values for model, known in protocol.published.items()},
+        "published_in": {model: known.where for model, known in protocol.published.items()},
+        "path": str(job.root.resolve()),
+        "samples": len(job.samples),
+        "first_size": f"{width}x{height}",
+        "limit": args.limit,
+        "num_key_points": args.num_key_points,
+        "keep_predictions": args.keep_predictions,
+        "models": setup.origins,
+        **provenance(setup.device),
+    }
+
+
+def report(results: Sequence[Result]) -> None:
+    """Print the tables, and below each what to know before comparing it with published ones."""
+    for result in results:
+        about = result.about
+        print(f"\n{markdown_report([result])}\n")
+        for model, values in about["published"].items():
+            numbers = ", ".join(f"{metric} {value:g}" for metric, value in values.items())
+            print(f"Published: {model}: {numbers} ({about['published_in'][model]}).")
+        for name, unit in (("samples", "samples"), ("size", "pixels, the first frame")):
+            own = about["samples" if name == "samples" else "first_size"]
+            published = about[f"published_{name}"]
+            if published not in (None, own):
+                print(f"Not as published: {own} {unit}; published: {published}.")
+        for guess in about["guessed"]:
+            print(f"Guessed: {guess}")
+    for metric, reason in results[0].about["not_measured"].items():
+        print(f"\nNot measured: {metric}. {reason}")
