@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmark.exhibits import Sample, exhibit, median, worst
 from benchmark.metrics import METRICS, Metric, MetricError, load_lpips
+from benchmark.motion import QUICK_SIDE, estimate_motion
+from benchmark.page import Exhibit, page
 from benchmark.plan import Plan, plan_of, survey_all
 from benchmark.report import (
     Journal,
@@ -23,15 +26,18 @@ from benchmark.report import (
     provenance,
     report_text,
 )
+from benchmark.results import MOTION, read_results
 from benchmark.sheet import contact_sheet, strip
 from dataset.clips import ClipError, clips_in
 from dataset.frames import quantise, write_frame, write_whole
 from dataset.triplet import Triplet
-from model import Interpolator, load_interpolator
+from model import Interpolation, Interpolator, load_interpolator
+from model.flow.classical import DISFlow
 from model.inference.padding import Padded
 from model.options import device, flow_scale, reasoned
 
 NUM_WORST = 8  # triplets on the contact sheet
+NUM_SHOWN = 4  # of them on the page, and as many from the middle
 RULES = (
     "At gap g, frame n is predicted at t = 1/2 from frames n - g and n + g; frames count from 0.",
     "Within a clip, all models and gaps predict the same frames: those that have enough "
@@ -43,6 +49,9 @@ RULES = (
     "in a mean, as does everything above.",
     "ssim: the field's ssim_matlab (11 x 11 x 11 Gaussian window). ssim_uniform: scikit-image's "
     "(7 x 7 uniform window). lpips: LPIPS 0.1 on AlexNet, less is better.",
+    "motion: pixels that the largest 5 % of the motion from the first to the last of the three "
+    f"frames exceed (the 95th percentile), by OpenCV's DIS flow on frames of {QUICK_SIDE} pixels "
+    "at most; it sorts the samples and is no measurement.",
     "The mean of a clip is over its triplets. The mean of all (clip: null) is the mean of the "
     "clip means, over the clips that are long enough for that gap.",
 )
@@ -59,11 +68,18 @@ class Setup:
 
     def predict(self, model: str, triplet: Triplet, bits: int) -> Tensor:
         """The frame between, rounded as the footage is. Shapes: -> (1, 3, H, W)."""
+        return self.interpolate(model, triplet, bits).frame
+
+    def interpolate(
+        self, model: str, triplet: Triplet, bits: int, *, explain: bool = False
+    ) -> Interpolation:
+        """The rounded frame, and how it came about if that is asked for."""
         network = self.models[model]
-        frame = network(triplet.frame0, triplet.frame1, triplet.time, self.flow_scale).frame
-        if frame.isnan().any():
+        frames, time = (triplet.frame0, triplet.frame1), triplet.time
+        result = network(*frames, time, self.flow_scale, explain=explain)
+        if result.frame.isnan().any():
             raise ValueError(f"{model} predicts values that are not numbers. Is it trained?")
-        return quantise(frame, bits)
+        return result._replace(frame=quantise(result.frame, bits))
 
     @torch.inference_mode()
     def measure(self, plan: Plan, journal: Journal) -> Iterator[Row]:
@@ -75,6 +91,7 @@ class Setup:
             ]
             missing = [key for key in keys if not journal.holds(key)]
             if missing:
+                moved = estimate_motion(DISFlow(), triplet.frame0, triplet.frame1, QUICK_SIDE)
                 triplet = triplet.to(self.device)
             for key in missing:
                 prediction = self.predict(key["model"], triplet, plan.survey.bits)
@@ -82,26 +99,39 @@ class Setup:
                     name: metric(prediction, triplet.target).item()
                     for name, metric in self.metrics.items()
                 }
-                yield key | numbers
+                yield key | numbers | {MOTION: round(moved.sufficiency, 3)}
 
     @torch.inference_mode()
-    def show(self, plan: Plan, rows: Sequence[Row]) -> Tensor:
-        """One triplet of a clip as every model predicts it. Shapes: -> (3, h, w).
-
-        Args:
-            rows: of that triplet, one per model.
-        """
-        clip, gap, frame = (rows[0][name] for name in ("clip", "gap", "frame"))
-        [(_, _, triplet)] = replace(plan, gaps=(gap,), targets=(frame,)).triplets()
-        triplet = triplet.to(self.device)
+    def show(self, plans: Mapping[str, Plan], sample: Sample) -> Tensor:
+        """One triplet as every model predicts it. Shapes: -> (3, h, w)."""
+        row, triplet, bits = self.look_up(plans, sample)
         predictions = {
-            f"{row['model']}: {float(row['psnr']):.2f} dB": self.predict(
-                row["model"], triplet, plan.survey.bits
-            )
-            for row in rows
+            f"{name}: {float(own['psnr']):.2f} dB": self.predict(name, triplet, bits)
+            for name, own in sample.items()
         }
-        inputs = f"frame {frame} from {frame - gap} and {frame + gap}"
-        return strip(f"{clip}, gap {gap}, {inputs}", triplet, predictions)
+        return strip(heading_of(row), triplet, predictions)
+
+    @torch.inference_mode()
+    def exhibit(self, kind: str, plans: Mapping[str, Plan], sample: Sample) -> Exhibit:
+        """The same with all that the models explain, for the page."""
+        row, triplet, bits = self.look_up(plans, sample)
+        predictions = {name: self.interpolate(name, triplet, bits, explain=True) for name in sample}
+        values = ", ".join(f"{name} {float(own['psnr']):.2f} dB" for name, own in sample.items())
+        note = f"PSNR: {values}. Motion: {row[MOTION]:.1f} px."
+        return exhibit(f"{kind}: {heading_of(row)}", note, triplet, predictions)
+
+    def look_up(self, plans: Mapping[str, Plan], sample: Sample) -> tuple[Row, Triplet, int]:
+        """A row of a sample, and its frames with their bits per sample."""
+        row = next(iter(sample.values()))
+        plan = plans[row["clip"]]
+        [(_, _, triplet)] = replace(plan, gaps=(row["gap"],), targets=(row["frame"],)).triplets()
+        return row, triplet.to(self.device), plan.survey.bits
+
+
+def heading_of(row: Row) -> str:
+    """Which frame a row is about."""
+    frame, gap = row["frame"], row["gap"]
+    return f"{row['clip']}, gap {gap}, frame {frame} from {frame - gap} and {frame + gap}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -227,31 +257,21 @@ def finish(
     """Write the contact sheet and the report, print the table, and let the journal go."""
     averages = means(journal.rows, list(setup.metrics))
     sheet = args.output.with_suffix(".png")
-    strips = [setup.show(plans[rows[0]["clip"]], rows) for rows in worst(journal.rows, averages)]
-    write_frame(sheet, contact_sheet(strips))
     report = {"command": args.command, "date": now(), **header, "means": averages}
     write_whole(args.output, report_text(report | {"rows": journal.rows}).encode())
+    [result] = read_results([args.output])
+    bad = worst(result, NUM_WORST)
+    write_frame(sheet, contact_sheet([setup.show(plans, sample) for sample in bad]))
+    exhibits = [
+        setup.exhibit(kind, plans, sample)
+        for kind, samples in (("worst", bad), ("median", median(result)))
+        for sample in samples[:NUM_SHOWN]
+    ]
+    title = "Frames left out of footage and predicted"
+    write_whole(args.output.with_suffix(".html"), page(title, [result], exhibits).encode())
     journal.path.unlink()
     print(markdown(averages, list(setup.metrics)))
     for line in header["left_out"]:
         print(f"Left out: {line}.")
-    print(f"\n{args.output}: {len(journal.rows)} rows. {sheet}: the {len(strips)} worst triplets.")
-
-
-def worst(rows: Iterable[Row], averages: Iterable[Row]) -> list[list[Row]]:
-    """The triplets of lowest PSNR by the best of the models, with the rows of all models.
-
-    One per clip and gap, so that a single cut in a clip does not fill the sheet.
-    """
-    totals: dict[str, float] = {}
-    for row in averages:
-        if row["clip"] is None:
-            totals[row["model"]] = totals.get(row["model"], 0.0) + row["psnr"]
-    best = max(totals, key=lambda model: totals[model])
-    triplets: dict[tuple[str, int, int], dict[str, Row]] = {}
-    for row in rows:
-        triplets.setdefault((row["clip"], row["gap"], row["frame"]), {})[row["model"]] = row
-    chosen: dict[tuple[str, int], list[Row]] = {}
-    for key, by_model in sorted(triplets.items(), key=lambda item: float(item[1][best]["psnr"])):
-        chosen.setdefault(key[:2], list(by_model.values()))
-    return list(chosen.values())[:NUM_WORST]
+    print(f"\n{args.output}: {len(journal.rows)} rows. {sheet}: the {len(bad)} worst triplets.")
+    print(f"{args.output.with_suffix('.html')}: plots and pictures, for a browser.")

@@ -19,7 +19,7 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from benchmark.__main__ import main
-from benchmark.footage import Setup, worst
+from benchmark.footage import Setup
 from benchmark.metrics import METRICS
 from benchmark.plan import plan_of, spread
 from benchmark.report import (
@@ -174,7 +174,7 @@ def test_from_files_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (*triplet, model) for triplet in triplets for model in models
     ]
     for row in rows:
-        assert list(row) == ["model", "clip", "gap", "frame", "psnr", "ssim"]
+        assert list(row) == ["model", "clip", "gap", "frame", "psnr", "ssim", "motion"]
         if row["model"] != "classical":
             expected = expected_psnr(folders[row["clip"]], row["model"], row["gap"], row["frame"])
             assert row["psnr"] == pytest.approx(expected, abs=0.01)
@@ -194,7 +194,11 @@ def test_from_files_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert report["command"].startswith("python -m benchmark footage --path ")
     assert report["versions"]["torch"] == torch.__version__
     assert report["clips"]["long"]["num_frames"] == 7
-    assert sorted(path.name for path in output.parent.iterdir()) == ["report.json", "report.png"]
+    assert sorted(path.name for path in output.parent.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.png",
+    ]
     printed = capsys.readouterr().out
     assert "| long | 3 | " in printed
     assert printed.count("| **mean of the clips** |") == 2
@@ -425,23 +429,6 @@ def test_a_table_by_hand() -> None:
         "| a | 1 | 10.00 | 20.13 |\n"
         "| **mean of the clips** | 1 | 10.00 | 20.13 |"
     )
-
-
-def test_the_worst_are_the_best_models_and_one_per_clip_and_gap() -> None:
-    """m is better than n in the mean, so m's failures count; clip a has the three worst."""
-    rows = [
-        *(row("m", "a", 1, frame, psnr) for frame, psnr in ((1, 12), (2, 10), (3, 11))),
-        *(row("m", "b", gap, 1, psnr) for gap, psnr in ((1, 40), (2, 30))),
-        *(row("n", "a", 1, frame, psnr) for frame, psnr in ((1, 1), (2, 9), (3, 8))),
-        *(row("n", "b", gap, 1, psnr) for gap, psnr in ((1, 5), (2, 29))),
-    ]
-    chosen = worst(rows, means(rows, ["psnr"]))
-    assert [(one[0]["clip"], one[0]["gap"], one[0]["frame"]) for one in chosen] == [
-        ("a", 1, 2),
-        ("b", 2, 1),
-        ("b", 1, 1),
-    ]
-    assert all([one["model"] for one in both] == ["m", "n"] for both in chosen)
 
 
 def test_a_report_is_json_with_a_line_per_row() -> None:

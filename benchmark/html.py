@@ -1,0 +1,95 @@
+"""The parts of a page of HTML that needs no server and loads nothing from elsewhere."""
+
+import base64
+from collections.abc import Iterable
+from html import escape
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from dataset.frames import as_samples
+from dataset.pictures import Picture, fitted, with_legend
+
+JPEG_QUALITY = 82
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2;
+  --paper: #ffffff; --panel: #f5f6f8; --best: #0b6b3a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a2abb5; --line: #363c44;
+  --paper: #15181c; --panel: #1e2227; --best: #6fd39b; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.2rem clamp(0.8rem, 3vw, 2.4rem) 4rem; max-width: 1280px;
+  font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+h1 { font-size: 1.6rem; margin: 0.2rem 0 0.6rem; }
+h2 { font-size: 1.25rem; margin: 2.2rem 0 0.6rem; }
+h3 { font-size: 1.05rem; margin: 2rem 0 0.3rem; }
+h4 { font-size: 0.95rem; margin: 0.8rem 0 0.3rem; } h4:empty { display: none; }
+p, li { max-width: 80ch; } .soft, figcaption { color: var(--soft); font-size: 0.88rem; }
+code { font-size: 0.86rem; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; } svg { width: 100%; min-width: 480px; max-width: 860px; }
+.plots { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 500px), 1fr)); }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.32rem 0.8rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
+th { font-weight: 600; color: var(--soft); } th:first-child, td:first-child { text-align: left; }
+td.best { color: var(--best); font-weight: 600; }
+.grid line { stroke: var(--line); } .grid text { fill: var(--soft); font-size: 12px; }
+.mid { text-anchor: middle; } .end { text-anchor: end; }
+circle { fill-opacity: 0.7; stroke: none; } circle:hover { fill-opacity: 1; r: 6px; }
+.trend { fill: none; stroke-width: 2.5; }
+.legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; margin: 0.4rem 0; }
+.legend i { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 50%;
+  margin-right: 0.4em; }
+.pictures { display: grid; gap: 0.8rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(45%, 170px), 1fr)); }
+figure { margin: 0; } img { width: 100%; height: auto; display: block; border-radius: 4px;
+  background: var(--panel); }
+details { margin: 0.8rem 0; } summary { cursor: pointer; color: var(--soft); }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); padding: 0.8rem;
+  border-radius: 6px; font-size: 0.8rem; }
+"""
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole page of its parts, empty ones left out."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(part for part in (f"<h1>{escape(title)}</h1>", *parts) if part)
+        + "\n</body></html>\n"
+    )
+
+
+def as_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of cells that are HTML already."""
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def figure(picture: Picture, sides: tuple[int, int]) -> str:
+    """A picture above its caption."""
+    caption = escape(picture.caption)
+    return (
+        f'<figure><img alt="{caption}" src="{data_url(picture, sides)}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def data_url(picture: Picture, sides: tuple[int, int]) -> str:
+    """A picture as JPEG inside the page, brought below a size."""
+    image = fitted(picture.image.cpu(), *sides, enlarge=False)
+    image = image if picture.longest is None else with_legend(image, picture.longest)
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode()}"
+
+
+def jpeg(image: Tensor) -> bytes:
+    """Shapes: (3, H, W) in [0, 1] -> the bytes of a file."""
+    samples = cv2.cvtColor(as_samples(image), cv2.COLOR_RGB2BGR)
+    data: np.ndarray = cv2.imencode(".jpg", samples, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
+    return data.tobytes()

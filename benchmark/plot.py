@@ -1,0 +1,112 @@
+"""Scatter plots as SVG for a page: no script, every point says what it is under the pointer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.plan import spread
+from engine.chart import COLOURS, Axis, label_of, span
+
+WIDTH, HEIGHT = 640, 360  # of the drawing, in its own units; it is as wide as the page
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 46  # margins
+MOST_POINTS = 1500  # per series, evenly picked: a page stays small
+TREND_FROM = 24  # points: fewer show no trend
+TREND_BINS = 8
+DECADE = 10  # a span of more than this ratio is shown on a logarithmic axis
+LEAST = 0.1  # on a logarithmic axis everything below is drawn here
+
+
+class Point(NamedTuple):
+    """Of a scatter plot; y may be infinite: it is then drawn at the upper edge."""
+
+    x: float
+    y: float
+    title: str
+
+
+def colour(index: int) -> str:
+    """The colour of a series."""
+    return "#{:02x}{:02x}{:02x}".format(*COLOURS[index % (len(COLOURS) - 1)])
+
+
+def legend(names: Sequence[str]) -> str:
+    """Names of the series, each after its colour."""
+    entries = (
+        f'<span><i style="background:{colour(index)}"></i>{escape(name)}</span>'
+        for index, name in enumerate(names)
+    )
+    return f'<p class="legend">{"".join(entries)}</p>'
+
+
+def scatter(series: Mapping[str, Sequence[Point]], x_name: str, y_name: str) -> str:
+    """Points of each series, and its median over an eighth of them at a time."""
+    every = [point for points in series.values() for point in points]
+    x, y = x_axis([point.x for point in every]), y_axis([point.y for point in every])
+    parts = [*grid_lines(x, y, x_name, y_name)]
+    for index, (name, points) in enumerate(series.items()):
+        parts.append(f'<g fill="{colour(index)}" stroke="{colour(index)}">')
+        for place in spread(range(len(points)), MOST_POINTS):
+            parts.append(dot(points[place], name, x, y))
+        parts += [trend(points, x, y), "</g>"]
+    label = escape(f"{y_name} against {x_name}", quote=True)
+    return (
+        f'<div class="scroll"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{label}">{"".join(parts)}</svg></div>'
+    )
+
+
+def x_axis(values: Sequence[float]) -> Axis:
+    """From the least to the greatest value; logarithmic over more than a decade."""
+    low, high = max(min(values), LEAST), max(*values, LEAST)
+    if high > DECADE * low:
+        return Axis(low / 1.1, high * 1.1, LEFT, WIDTH - RIGHT, logarithmic=True)
+    return Axis(*span([np.array(values)], 0.04), LEFT, WIDTH - RIGHT)
+
+
+def y_axis(values: Sequence[float]) -> Axis:
+    """Over the finite values, with a little room."""
+    finite = np.array([value for value in values if math.isfinite(value)])
+    return Axis(*span([finite], 0.06), HEIGHT - BOTTOM, TOP)
+
+
+def grid_lines(x: Axis, y: Axis, x_name: str, y_name: str) -> list[str]:
+    """Lines and numbers at round values, and what the axes are."""
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    parts = ['<g class="grid">']
+    for value in x.ticks():
+        at = float(x.place(value))
+        parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>')
+        parts.append(f'<text x="{at:.1f}" y="{bottom + 17}" class="mid">{label_of(value)}</text>')
+    for value in y.ticks():
+        at = float(y.place(value))
+        parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 7}" y="{at + 4:.1f}" class="end">{label_of(value)}</text>')
+    middle = (TOP + bottom) / 2
+    parts.append(f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" class="mid">{x_name}</text>')
+    parts.append(
+        f'<text x="13" y="{middle}" class="mid" transform="rotate(-90 13 {middle})">{y_name}</text>'
+    )
+    return [*parts, "</g>"]
+
+
+def dot(point: Point, name: str, x: Axis, y: Axis) -> str:
+    """One point, with its title for the pointer."""
+    row = TOP if math.isinf(point.y) else float(y.place(point.y))
+    title = escape(f"{name}: {point.title}")
+    return (
+        f'<circle cx="{float(x.place(point.x)):.1f}" cy="{row:.1f}" r="3.2">'
+        f"<title>{title}</title></circle>"
+    )
+
+
+def trend(points: Sequence[Point], x: Axis, y: Axis) -> str:
+    """The median of each eighth of the points along x, joined; of few points nothing."""
+    finite = sorted(point[:2] for point in points if math.isfinite(point.y))
+    if len(finite) < TREND_FROM:
+        return ""
+    bins = [np.median(part, axis=0) for part in np.array_split(np.array(finite), TREND_BINS)]
+    path = " ".join(f"{float(x.place(px)):.1f},{float(y.place(py)):.1f}" for px, py in bins)
+    return f'<polyline class="trend" points="{path}"/>'
