@@ -1,0 +1,14 @@
+"""SGM-VFI's command for SNU-FILM-L, hard and extreme, as published.
+
+python benchmark/SNU_FILM.py --path SNU-FILM --exp_name ours-1-2-points --num_key_points 0.5
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the repository, not this folder
+
+    from benchmark.__main__ import published_command
+
+    sys.exit(published_command(__doc__, ("snu-film-l-hard", "snu-film-l-extreme")))

@@ -1,0 +1,14 @@
+"""SGM-VFI's command for Xiph-L at 2K and 4K, as published.
+
+python benchmark/Xiph.py --path xiph --exp_name ours-1-2-points --num_key_points 0.5
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the repository, not this folder
+
+    from benchmark.__main__ import published_command
+
+    sys.exit(published_command(__doc__, ("xiph-l-2k", "xiph-l-4k")))
