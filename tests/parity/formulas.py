@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.metrics import psnr, ssim, ssim_uniform
+from benchmark.views import half_as_bytes, half_as_floats, halve
+from dataset.frames import as_samples, quantise
 from tests.parity.finding import Finding
 from tests.parity.recipe import crc, metric_pair
 
@@ -46,7 +47,7 @@ def frame_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
     Shapes: truth (H, W, 3), uint8; estimate (H, W, 3), float32 in [0, 1].
     """
     exact_truth, exact = tensor(truth / 255.0), tensor(estimate)
-    rounded = tensor(rounded_levels(estimate) / 255.0)
+    rounded = quantise(exact)
     return {
         "crc_truth": (lambda: crc(truth), EXACT),
         "crc_estimate": (lambda: crc(estimate), EXACT),
@@ -54,7 +55,7 @@ def frame_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
         "snu_ssim": (lambda: ssim(exact_truth, exact).item(), SINGLE_SSIM),
         "ssim_matlab_255": (lambda: ssim(exact_truth, exact).item(), SINGLE_SSIM),
         "validation_psnr": (lambda: psnr(exact, exact_truth.float()).item(), SINGLE),
-        "xtest_psnr": (lambda: psnr(rounded.float(), exact_truth.float()).item(), SINGLE),
+        "xtest_psnr": (lambda: psnr(rounded, exact_truth.float()).item(), SINGLE),
         "xtest_ssim": (lambda: ssim(rounded, exact_truth).item(), SINGLE_SSIM),
         "xiph_psnr": (lambda: psnr(rounded, exact_truth).item(), DOUBLE),
         "xiph_ssim": (lambda: ssim_uniform(rounded, exact_truth).item(), DOUBLE),
@@ -66,11 +67,11 @@ def half_size_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
 
     Shapes: as for `frame_checks`, H and W even.
     """
-    float_truth, byte_truth = halve(truth.astype(np.float32) / np.float32(255)), halve(truth)
-    rounded = tensor(rounded_levels(halve(estimate)) / 255.0)
-    xtest, xiph = tensor(float_truth), tensor(byte_truth / 255.0)
+    rounded = quantise(tensor(halve(estimate)))
+    xtest, xiph = half_as_floats(truth)[None], half_as_bytes(truth)[None]
+    byte_truth = as_samples(xiph[0])
     return {
-        "xtest_half_psnr": (lambda: psnr(rounded.float(), xtest).item(), SINGLE),
+        "xtest_half_psnr": (lambda: psnr(rounded, xtest).item(), SINGLE),
         "xtest_half_ssim": (lambda: ssim(rounded, xtest).item(), SINGLE_SSIM),
         "xiph_half_truth_crc": (lambda: crc(byte_truth), EXACT),
         "xiph_half_is_round_half_up": (lambda: rounds_half_up(truth, byte_truth), EXACT),
@@ -82,17 +83,6 @@ def half_size_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
 def tensor(image: np.ndarray) -> Tensor:
     """Shapes: (H, W, 3) -> (1, 3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-
-
-def rounded_levels(image: np.ndarray) -> np.ndarray:
-    """[0, 1] to whole numbers 0 to 255, halves to even, as float64."""
-    return (image * 255).clip(0, 255).round().astype(np.float64)
-
-
-def halve(image: np.ndarray) -> np.ndarray:
-    """Half the size, by area averaging. Shapes: (H, W, 3) -> (H / 2, W / 2, 3)."""
-    height, width = image.shape[:2]
-    return cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
 def rounds_half_up(image: np.ndarray, halved: np.ndarray) -> bool:
