@@ -108,8 +108,9 @@ def page_of(
 ) -> str:
     """The table, and every difference against motion, as a page."""
     parts = [f'<p class="soft">{escape(line)}</p>' for line in (*files, *warnings)]
-    rows = ([f"<td>{escape(cell)}</td>" for cell in line_of(one)] for one in comparisons)
-    parts += [as_table(head, rows), '<div class="plots">']
+    lines = (["{} to {}".format(*one.models), *line_of(one)] for one in comparisons)
+    rows = ([f"<td>{escape(cell)}</td>" for cell in line] for line in lines)
+    parts += [as_table(["models", *head], rows), '<div class="plots">']
     for one in comparisons:
         points = [
             Point(pair.motion, pair.difference, f"{pair.label}, {pair.a:.6g} to {pair.b:.6g}")

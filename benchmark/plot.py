@@ -11,7 +11,7 @@ from benchmark.plan import spread
 from engine.chart import COLOURS, Axis, label_of, span
 
 WIDTH, HEIGHT = 640, 360  # of the drawing, in its own units; it is as wide as the page
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 46  # margins
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 46  # margins
 MOST_POINTS = 1500  # per series, evenly picked: a page stays small
 TREND_FROM = 24  # points: fewer show no trend
 TREND_BINS = 8

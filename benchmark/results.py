@@ -35,7 +35,8 @@ class Result(NamedTuple):
 
     def label(self, row: Row) -> str:
         """The sample of a row in words: "carphone.mp4, gap 2, frame 7"."""
-        values = ((key, row[key]) for key in self.keys if row.get(key) is not None)
+        told = (key for key in self.keys if key != "protocol")  # that is the result's name
+        values = ((key, row[key]) for key in told if row.get(key) is not None)
         return ", ".join(str(v) if isinstance(v, str) else f"{key} {v}" for key, v in values)
 
 
