@@ -1,0 +1,356 @@
+"""Protocols from files to tables: here, in other processes, killed and gone on with."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmark import samples
+from benchmark.__main__ import main
+from benchmark.protocols import PROTOCOLS
+from dataset import snu_film
+from dataset.frames import read_frame
+from dataset.lists import read_lines
+from dataset.synthetic import SyntheticConfig
+from dataset.write import write_tree
+from model.checkpoint import save_weights
+from model.sgm.network import SGM
+from tests.conftest import TINY, lively
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
+TREES = {  # data set -> scenes, (height, width)
+    "x4k1000fps": (1, (32, 64)),
+    "snu-film": (4, (32, 64)),
+    "xiph": (1, (32, 64)),
+    "vimeo90k": (8, (32, 32)),
+    "ucf101": (2, (32, 32)),
+    "middlebury": (2, (24, 32)),
+    "gopro": (1, (32, 32)),
+}
+RANDOM = "ours-1-2-points"  # the published name, here of random weights
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of miniature data sets, never changed by a test."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, (scenes, size) in TREES.items():
+        write_tree(name, folder / name, scenes=scenes, size=size, config=SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to run commands in, with weights where published commands look for them."""
+    folder = tmp_path_factory.mktemp("work")
+    weights = folder / f"log/{RANDOM}/ckpt/{RANDOM}.safetensors"
+    save_weights(lively(SGM(TINY)), weights, {"config": dataclasses.asdict(TINY)})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_lpips(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """LPIPS is too slow here, and takes no frames as small as these."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+
+
+def start(*command: object, cwd: Path, processes: int = 0) -> subprocess.Popen[str]:
+    """Start Python, or several of them, on one thread each."""
+    launcher = [sys.executable]
+    if processes:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher, *map(str, command)],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for a process that has to succeed; returns what it said."""
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A file of rows: what was measured, and the rows."""
+    about, *rows = map(json.loads, path.read_text().splitlines())
+    return about, rows
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return read(path)[1]
+
+
+def run(protocol: str, *arguments: object) -> int:
+    return main([protocol, "--device", "cpu", *map(str, arguments)])
+
+
+# --- every protocol ------------------------------------------------------------------------------
+
+
+def everything(data: Path, output: Path) -> list[object]:
+    """The arguments that measure all protocols, two samples of each."""
+    return [
+        *("-m", "benchmark", "all", "--path", data, "--output", output, "--limit", 2),
+        *("--device", "cpu", "--model", "classical", RANDOM),
+    ]
+
+
+@pytest.fixture(scope="module")
+def measured(data: Path, workplace: Path) -> Path:
+    """All protocols, measured by one process that nothing disturbed."""
+    output = workplace / "one"
+    said = finish(start(*everything(data, output), cwd=workplace))
+    assert "Not found" not in said
+    return output
+
+
+def test_all_measures_every_protocol_and_says_how(measured: Path) -> None:
+    assert {path.name for path in measured.iterdir()} == {f"{name}.jsonl" for name in PROTOCOLS}
+    for name, protocol in PROTOCOLS.items():
+        about, rows = read(measured / f"{name}.jsonl")
+        assert len(rows) == 2 * about["samples"]
+        keys = {(row["model"], row["protocol"], row["sample"]) for row in rows}
+        assert len(keys) == len(rows)
+        assert [row["model"] for row in rows[:2]] == ["classical", RANDOM]
+        for row in rows:
+            assert row["protocol"] == name
+            assert all(isinstance(row[metric], float) for metric in protocol.metrics)
+        origin = about["models"][RANDOM]
+        assert len(origin["sha256"]) == 64
+        assert origin["weights"].endswith(f"{RANDOM}.safetensors")
+        assert "lpips" in about["not_measured"]
+        for fact in ("commit", "device", "versions", "date", "command", "rounding", "source"):
+            assert about[fact]
+
+
+def test_killed_and_gone_on_with_by_two_processes_gives_the_same_rows(
+    data: Path, workplace: Path, measured: Path
+) -> None:
+    output = workplace / "killed"
+    process = start(*everything(data, output), cwd=workplace)
+    while not rows_in(output / "xtest-8x-2k.part0"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (output / "xtest-l-2k.jsonl").is_file()
+    finished = (output / "xtest-l-2k.jsonl").stat().st_mtime_ns
+    assert not (output / "xtest-8x-2k.jsonl").exists()
+
+    said = finish(start(*everything(data, output), cwd=workplace, processes=2))
+    assert "of 4 rows were measured before" in said
+    assert (output / "xtest-l-2k.jsonl").stat().st_mtime_ns == finished
+    assert {path.name for path in output.iterdir()} == {path.name for path in measured.iterdir()}
+    for path in measured.iterdir():
+        assert rows_of(output / path.name) == rows_of(path), path.name
+
+
+def rows_in(part: Path) -> int:
+    """Whole rows that a process has kept so far."""
+    return max(part.read_text().count("\n") - 1, 0) if part.is_file() else 0
+
+
+def test_published_commands_work_as_published(data: Path, workplace: Path, measured: Path) -> None:
+    """With imports found from any folder, and from the repository's root; paths honoured."""
+    commands = {
+        ("XTest_interval.py", "x4k1000fps/test"): ("xtest-l-2k", "xtest-l-4k"),
+        ("SNU_FILM.py", "snu-film"): ("snu-film-l-hard", "snu-film-l-extreme"),
+        ("Xiph.py", "xiph"): ("xiph-l-2k", "xiph-l-4k"),
+    }
+    common = ["--limit", 2, "--device", "cpu"]
+    network = ["--exp_name", RANDOM, "--num_key_points", 0.25]
+    output = workplace / "published"
+    running = [
+        start(
+            *(ROOT / "benchmark" / script, "--path", data / folder),
+            *("--output", output, *network, *common),
+            cwd=workplace,
+        )
+        for script, folder in commands
+    ]
+    script, folder, model = "benchmark/Xiph.py", data / "xiph", ["--model", "classical"]
+    here = start(script, "--path", folder, "--output", output / "here", *model, *common, cwd=ROOT)
+    for process in (*running, here):
+        finish(process)
+    for names in commands.values():
+        for name in names:
+            wanted = [row for row in rows_of(measured / f"{name}.jsonl") if row["model"] == RANDOM]
+            assert rows_of(output / f"{name}.jsonl") == wanted
+    every = rows_of(measured / "xiph-l-4k.jsonl")
+    wanted = [row for row in every if row["model"] == "classical"]
+    assert rows_of(output / "here/xiph-l-4k.jsonl") == wanted
+
+
+# --- rows, kept and gone on with -----------------------------------------------------------------
+
+
+def test_several_models_share_one_reading(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, read_bytes = [], samples.read_bytes
+    monkeypatch.setattr(samples, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    path = ["--path", data / "gopro", "--output", tmp_path]
+    run("gopro-8x", *path, "--model", "blend", "repeat", "--limit", 14)
+    assert len(rows_of(tmp_path / "gopro-8x.jsonl")) == 28
+    assert len(reads) == 2 * (2 + 7)  # each window: its two ends and what lies between
+
+
+def test_what_is_finished_is_not_measured_again_nor_mixed_with_another(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--path", data / "ucf101", "--model", "blend", "--output", tmp_path]
+    run("ucf101", *common)
+    before = (tmp_path / "ucf101.jsonl").read_bytes()
+    table = capsys.readouterr().out
+    monkeypatch.setattr("benchmark.runner.measure", None)  # calling it would fail
+    run("ucf101", *common)
+    assert (tmp_path / "ucf101.jsonl").read_bytes() == before
+    assert capsys.readouterr().out == table
+    with pytest.raises(SystemExit):
+        run("ucf101", *common, "--limit", 1)
+    assert "another measurement, which differs in limit, samples" in capsys.readouterr().err
+
+
+def test_rows_of_more_processes_are_taken_over(data: Path, tmp_path: Path) -> None:
+    """A third process's journal, whose row is marked, ends up in the file of a single one."""
+    common = ["--path", data / "ucf101", "--model", "blend", "--output"]
+    run("ucf101", *common, tmp_path / "whole")
+    about, (first, second) = read(tmp_path / "whole/ucf101.jsonl")
+    measurement = {k: v for k, v in about.items() if k not in ("command", "date")}
+    (tmp_path / "parts").mkdir()
+    marked = first | {"psnr": 12.5}
+    lines = [json.dumps(measurement), json.dumps(marked), '{"model": "blend", "cut off']
+    (tmp_path / "parts/ucf101.part2").write_text("\n".join(lines))
+    run("ucf101", *common, tmp_path / "parts")
+    assert rows_of(tmp_path / "parts/ucf101.jsonl") == [marked, second]
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["ucf101.jsonl"]
+
+
+def test_kept_predictions_are_what_was_measured(data: Path, tmp_path: Path) -> None:
+    """The mean of two frames, rounded, under the model's and the sample's name."""
+    common = ["--path", data, "--output", tmp_path, "--model", "blend", "--keep_predictions"]
+    run("vimeo90k-8bit", *common[2:], "--path", data / "vimeo90k", "--limit", 1)
+    [row] = rows_of(tmp_path / "vimeo90k-8bit.jsonl")
+    prediction = read_frame(tmp_path / f"predictions/vimeo90k-8bit/blend/{row['sample']}.png")
+    folder = data / "vimeo90k" / Path(row["sample"]).parent
+    frame0, target, frame1 = (read_frame(folder / f"im{number}.png") for number in (1, 2, 3))
+    assert (prediction - (frame0 + frame1) / 2).abs().max().item() <= 0.5 / 255 + 1e-6
+    error = (prediction.double() - target.double()).square().mean().item()
+    assert row["psnr"] == pytest.approx(-10 * np.log10(error), abs=1e-6)
+
+
+def test_expected_means_are_held_to(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--path", data / "ucf101", "--model", "blend", "--output", tmp_path]
+    assert run("ucf101", *common) == 0
+    psnr = np.mean([row["psnr"] for row in rows_of(tmp_path / "ucf101.jsonl")])
+    expect = tmp_path / "expect.json"
+
+    def expecting(value: float) -> int:
+        expect.write_text(json.dumps({"ucf101": {"blend": {"psnr": [value, 0.01]}}}))
+        return run("ucf101", *common, "--expect", expect)
+
+    assert expecting(psnr + 0.009) == 0
+    assert "Not as expected" not in capsys.readouterr().out
+    assert expecting(psnr + 0.011) == 1
+    assert "Not as expected: ucf101, blend: psnr is" in capsys.readouterr().out
+    for text in ('{"ucf101": {"blend": 3}}', "{", '{"ucf101": {"other": {"psnr": [1, 2]}}}'):
+        expect.write_text(text)
+        with pytest.raises(SystemExit):
+            run("ucf101", *common, "--expect", expect)
+        assert str(expect) in capsys.readouterr().err
+
+
+def test_all_says_what_it_did_not_find(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/UCF101_interp_ours").symlink_to(data / "ucf101")  # a published name
+    snu = shutil.copytree(data / "snu-film", tmp_path / "data/SNU-FILM")
+    (snu / snu_film.LISTS["hard-l"]).unlink()
+    common = ["--model", "blend", "--limit", 1, "--output", tmp_path / "rows"]
+    assert run("all", "--path", tmp_path / "data", *common) == 0
+    said = capsys.readouterr().out
+    missing = {line.split(":")[1].strip() for line in said.split("\n") if "Not found" in line}
+    measured = {path.stem for path in (tmp_path / "rows").iterdir()}
+    assert missing | measured == set(PROTOCOLS)
+    assert not missing & measured
+    assert {"ucf101", "snu-film-hard", "snu-film-l-extreme"} <= measured
+    assert "snu-film-l-hard" in missing
+    with pytest.raises(SystemExit):
+        run("all", "--path", tmp_path / "rows", *common)
+    assert "no data for any protocol" in capsys.readouterr().err
+
+
+# --- lists and files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["data/SNU-FILM/", "", "/other/machine/SNU/", "absolute"])
+def test_lists_of_other_machines_give_the_same_rows(
+    data: Path, tmp_path: Path, prefix: str
+) -> None:
+    """Other prefixes, DOS line ends and blank lines change nothing."""
+    root = shutil.copytree(data / "snu-film", tmp_path / "snu")
+    file = root / snu_film.LISTS["hard"]
+    prefix = f"{root}/" if prefix == "absolute" else prefix
+    lines = [line.replace("data/SNU-FILM/", prefix) for line in read_lines(file)]
+    assert all(prefix in line for line in lines)
+    file.write_bytes("\r\n\r\n".join(["", *lines, "   ", ""]).encode())
+    common = ["--model", "blend", "--output"]
+    run("snu-film-hard", "--path", data / "snu-film", *common, tmp_path / "a")
+    run("snu-film-hard", "--path", root, *common, tmp_path / "b")
+    rows = rows_of(tmp_path / "a/snu-film-hard.jsonl")
+    assert len(rows) == 4
+    assert rows_of(tmp_path / "b/snu-film-hard.jsonl") == rows
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is cut off"),
+        (lambda path: cv2.imwrite(str(path), np.zeros((32, 66, 3), np.uint8)), "66x32"),
+    ],
+)
+def test_bad_frames_are_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any, message: str
+) -> None:
+    root = shutil.copytree(data / "snu-film", tmp_path / "snu")
+    target = snu_film.triplets(root, "easy")[2].target
+    damage(target)
+    with pytest.raises(SystemExit) as ended:
+        run("snu-film-easy", "--path", root, "--model", "blend", "--output", tmp_path / "rows")
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert str(target) in said
+
+
+def test_a_wrong_root_costs_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--model", "no-such-model", "--output", tmp_path / "rows"]  # not even loaded
+    for root, message in ((data / "xiph", "no test-hard.txt"), (tmp_path / "none", "no folder")):
+        with pytest.raises(SystemExit):
+            run("snu-film-hard", "--path", root, *common)
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "rows").exists()
