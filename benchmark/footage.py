@@ -11,9 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmark.exhibits import Sample, exhibit, median, worst
+from benchmark.html import Exhibit
 from benchmark.metrics import METRICS, Metric, MetricError, load_lpips
 from benchmark.motion import QUICK_SIDE, estimate_motion
-from benchmark.page import Exhibit, page
+from benchmark.page import page
 from benchmark.plan import Plan, plan_of, survey_all
 from benchmark.report import (
     Journal,

@@ -1,8 +1,9 @@
 """The parts of a page of HTML that needs no server and loads nothing from elsewhere."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,10 +46,19 @@ circle { fill-opacity: 0.7; stroke: none; } circle:hover { fill-opacity: 1; r: 6
   grid-template-columns: repeat(auto-fill, minmax(min(45%, 170px), 1fr)); }
 figure { margin: 0; } img { width: 100%; height: auto; display: block; border-radius: 4px;
   background: var(--panel); }
+@media (max-width: 600px) { th, td { padding: 0.3rem 0.45rem; } .grid text { font-size: 14px; } }
 details { margin: 0.8rem 0; } summary { cursor: pointer; color: var(--soft); }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); padding: 0.8rem;
   border-radius: 6px; font-size: 0.8rem; }
 """
+
+
+class Exhibit(NamedTuple):
+    """One sample to look at."""
+
+    heading: str
+    note: str
+    rows: Mapping[str, Sequence[Picture]]  # by what they are of: "" for the inputs, then the models
 
 
 def document(title: str, parts: Iterable[str]) -> str:

@@ -18,10 +18,12 @@ from benchmark.protocols import Protocol
 from benchmark.report import Row, fingerprint
 from benchmark.samples import Group, Sample
 from dataset.frames import quantise, write_frame
-from model import ZOO, Interpolator, load_interpolator, time_like
+from model import ZOO, Interpolation, Interpolator, load_interpolator, time_like
 from model.checkpoint import sha256
 from model.inference.bisection import reaching
 from model.inference.padding import Padded
+from model.inference.wrapper import combine
+from model.interpolator import Window
 from model.zoo import find_weights
 
 MEASURES: Mapping[str, Metric] = METRICS | {"ie": interpolation_error}
@@ -134,7 +136,21 @@ def predict(
     frame1: Tensor,
     times: Sequence[float],
 ) -> Iterator[Tensor]:
-    """The frames at some times between two, padded and scaled as the protocol says.
+    """The frames of `interpolate`. Shapes: (1, 3, H, W), all."""
+    for result in interpolate(network, protocol, frame0, frame1, times):
+        yield result.frame
+
+
+def interpolate(
+    network: Interpolator,
+    protocol: Protocol,
+    frame0: Tensor,
+    frame1: Tensor,
+    times: Sequence[float],
+    *,
+    explain: bool = False,
+) -> Iterator[Interpolation]:
+    """Interpolate at some times between two frames, padded and scaled as the protocol says.
 
     Sizes that the published padding does not bring to what the network takes are padded further;
     at the published sizes there are none. Shapes: frames (1, 3, H, W) -> the same.
@@ -148,7 +164,8 @@ def predict(
     frame0, frame1 = (on_canvas(frame, protocol.canvas) for frame in (frame0, frame1))
     state = fitted.prepare(frame0, frame1, protocol.flow_scale)
     for time in times:
-        yield fitted.at(state, time_like(frame0, time)).frame[..., :height, :width]
+        result = fitted.at(state, time_like(frame0, time), explain=explain)
+        yield combine(Window(0, height, 0, width).crop, result)
 
 
 def on_canvas(frame: Tensor, canvas: tuple[int, int] | None) -> Tensor:

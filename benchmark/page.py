@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmark.html import as_table, document, figure
+import torch
+
+from benchmark.html import Exhibit, as_table, document, figure
 from benchmark.plot import TREND_FROM, Point, legend, scatter
 from benchmark.report import ReportError, Row, digits
 from benchmark.results import (
@@ -19,8 +21,9 @@ from benchmark.results import (
     read_results,
     summary,
 )
+from benchmark.revisit import revisited
 from dataset.frames import write_whole
-from dataset.pictures import Picture
+from model.options import device, reasoned
 
 PICTURE_SIDES = (480, 640)  # width and height that a picture is brought below, in pixels
 SMALLER_SIDES = (320, 480)  # where there are many
@@ -29,28 +32,35 @@ EXTREMES = 10  # samples in the table of the worst
 SHOWN_ABOUT = ("command", "date", "device", "commit", "flow_scale", "limit")  # in the heading
 
 
-class Exhibit(NamedTuple):
-    """One sample to look at."""
-
-    heading: str
-    note: str
-    rows: Mapping[str, Sequence[Picture]]  # by what they are of: "" for the inputs, then the models
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe `python -m benchmark report`."""
     add = parser.add_argument
     add("file", type=Path, nargs="+", help="results: .json or .jsonl, or folders of them")
     add("--output", type=Path, default=Path("output/report.html"), help="the page")
+    add(
+        "--pictures",
+        action="store_true",
+        help="read a protocol's data again: motion of all samples, pictures of the worst ones",
+    )
+    add(
+        "--device",
+        type=reasoned(device),
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="for --pictures, such as cpu or cuda:1 (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the tables and write the page; pictures are only made while measuring."""
+    """Print the tables and write the page."""
     if args.output.suffix != ".html":
         raise ReportError(f"The page is HTML: --output ends in .html, got {args.output}.")
-    results = read_results(args.file)
+    results, exhibits = read_results(args.file), []
+    if args.pictures:
+        seen = [revisited(result, args.device) for result in results]
+        results = [result for result, _ in seen]
+        exhibits = [exhibit for _, shown in seen for exhibit in shown]
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.output, page("Results", results).encode())
+    write_whole(args.output, page("Results", results, exhibits).encode())
     print(f"{markdown_report(results)}\n\n{args.output}: tables and plots, for a browser.")
 
 
@@ -62,7 +72,7 @@ def page(title: str, results: Sequence[Result], exhibits: Sequence[Exhibit] = ()
     parts = []
     for result in results:
         parts += [f"<h2>{escape(result.name)}</h2>", origin(result.about), table_of(result)]
-        parts += [plots(result), hardest(result), small_print(result.about)]
+        parts += [published(result), plots(result), hardest(result), small_print(result.about)]
     if exhibits:
         parts.append("<h2>Samples</h2>")
         parts += [shown(exhibit, sides) for exhibit in exhibits]
@@ -90,6 +100,20 @@ def table_of(result: Result) -> str:
         for row, line in enumerate(lines)
     )
     return as_table(head, rows)
+
+
+def published(result: Result) -> str:
+    """Every published value under the protocol, with where it was published."""
+    sources = result.about.get("published_in", {})
+    lines = [
+        [f"<td>{escape(cell)}</td>" for cell in (model, *cells, sources.get(model, ""))]
+        for model, values in result.about.get("published", {}).items()
+        for cells in [[f"{values[m]:g}" if m in values else "" for m in result.metrics]]
+    ]
+    if not lines:
+        return ""
+    table = as_table(["model", *map(named, result.metrics), "where"], lines)
+    return f"<details><summary>Published values</summary>{table}</details>"
 
 
 def best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple[int, int]]:

@@ -19,13 +19,17 @@ from skimage.data import astronaut
 from benchmark.__main__ import main
 from benchmark.exhibits import ZOOM, cut, exhibit, median, most, ranked, worst
 from benchmark.html import data_url
+from benchmark.metrics import psnr
 from benchmark.page import best_cells, page
 from benchmark.plot import HEIGHT, TOP, Point, scatter
 from benchmark.report import ReportError, Row, as_json
 from benchmark.results import Result, averages, markdown_report, read_results, summary
+from benchmark.revisit import revisited
 from dataset.frames import as_frame, write_frame
 from dataset.pictures import Picture
+from dataset.synthetic import SyntheticConfig
 from dataset.triplet import Triplet
+from dataset.write import write_tree
 from model import Interpolation, time_like
 
 VOID = {"meta", "img", "br", "line", "circle", "polyline"}
@@ -325,6 +329,13 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+def test_published_values_are_listed_with_their_source() -> None:
+    about = {"published": {"RIFE": {"psnr": 35.615}}, "published_in": {"RIFE": "a <page>"}}
+    text = page("t", [result_of([row("m", "a", 30.0, ssim=0.9)], **about)])
+    assert "<td>RIFE</td><td>35.615</td><td></td><td>a &lt;page&gt;</td>" in text
+    assert "Published" not in page("t", [result_of([row("m", "a", 30.0)])])
+
+
 def test_rows_without_motion_have_no_plot() -> None:
     text = page("t", [result_of([row("m", "a", 30.0)])])
     assert "<svg" not in text
@@ -358,3 +369,52 @@ def test_footage_leaves_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as caught:
         main(["report", str(output), "--output", str(output)])
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def middlebury(tmp_path: Path) -> Path:
+    """Results of two models on three scenes of a miniature tree."""
+    small = SyntheticConfig(textures=6, texture_size=64, masks=4, mask_size=48, blur=0.0)
+    write_tree("middlebury", tmp_path / "data", scenes=3, size=(48, 64), config=small)
+    arguments = ("--path", tmp_path / "data", "--model", "repeat", "classical")
+    main(["middlebury", *map(str, (*arguments, "--output", tmp_path / "results"))])
+    return tmp_path / "results"
+
+
+def test_a_protocols_pictures_come_from_its_data(middlebury: Path) -> None:
+    """Three scenes are the worst, the middle one the median; the truth is the file's."""
+    output = middlebury.parent / "page.html"
+    main(["report", str(middlebury), "--pictures", "--output", str(output)])
+    text = output.read_text()
+    [result] = read_results([middlebury])
+    assert text.count("<circle") == 2 * 3 * len(result.metrics)
+    headings = re.findall("<h3>(.*?)</h3>", text)[1:]
+    assert [heading.split(":")[0] for heading in headings] == [
+        *(["worst of middlebury"] * 3),
+        "median of middlebury",
+    ]
+    assert headings[1].split(": ")[1] == headings[3].split(": ")[1]
+    again, shown = revisited(result, torch.device("cpu"))
+    assert [{**one, "motion": 0} for one in again.rows] == [
+        {**one, "motion": 0} for one in result.rows
+    ]
+    assert all(0 <= one["motion"] < 100 for one in again.rows)
+    for one in shown:
+        name = one.heading.split(": ")[1]
+        truth, prediction = one.rows[""][1].image, one.rows["classical"][0].image
+        [own] = [r for r in result.rows if r["sample"] == name and r["model"] == "classical"]
+        assert psnr(prediction[None], truth[None]).item() == pytest.approx(own["psnr"])
+
+
+def test_pictures_of_other_weights_or_rows_are_refused(middlebury: Path) -> None:
+    [path] = middlebury.glob("*.jsonl")
+    text = path.read_text()
+    own = '"classical": {"fingerprint": "'
+    path.write_text(text.replace(own, f"{own}1"))
+    with pytest.raises(ReportError, match="weights of classical are others than those"):
+        revisited(*read_results([path]), torch.device("cpu"))
+    with pytest.raises(ReportError, match="takes results of the protocols, got 'xtest'"):
+        revisited(result_of([row("m", "a", 1.0)]), torch.device("cpu"))
+    (middlebury / "again.jsonl").write_text(text)
+    with pytest.raises(ReportError, match="Name one file per protocol"):
+        revisited(*read_results([middlebury]), torch.device("cpu"))
