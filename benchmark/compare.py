@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmark.html import as_table, document
+from benchmark.document import as_table, document
 from benchmark.paired import Comparison, compare
 from benchmark.plot import Point, legend, scatter
 from benchmark.report import ReportError, as_json, differences, digits

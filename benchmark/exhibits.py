@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.html import Exhibit
+from benchmark.document import Exhibit
 from benchmark.report import Row
 from benchmark.results import LESS_IS_BETTER, Result, averages
 from benchmark.sheet import ERROR_RANGE, error_map

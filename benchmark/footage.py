@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmark.document import Exhibit
 from benchmark.exhibits import Sample, exhibit, median, worst
-from benchmark.html import Exhibit
 from benchmark.metrics import METRICS, Metric, MetricError, load_lpips
 from benchmark.motion import QUICK_SIDE, estimate_motion
 from benchmark.page import page

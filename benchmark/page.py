@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmark.html import Exhibit, as_table, document, figure
+from benchmark.document import Exhibit, as_table, document, figure
 from benchmark.plot import TREND_FROM, Point, legend, scatter
 from benchmark.report import ReportError, Row, digits
 from benchmark.results import (

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from benchmark.document import Exhibit
 from benchmark.exhibits import Sample as Rows
 from benchmark.exhibits import exhibit, median, worst
-from benchmark.html import Exhibit
 from benchmark.measure import interpolate
 from benchmark.motion import QUICK_SIDE, estimate_motion
 from benchmark.protocols import PROTOCOLS, Protocol

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 from benchmark.__main__ import main
+from benchmark.document import data_url
 from benchmark.exhibits import ZOOM, cut, exhibit, median, most, ranked, worst
-from benchmark.html import data_url
 from benchmark.metrics import psnr
 from benchmark.page import best_cells, page
 from benchmark.plot import HEIGHT, TOP, Point, scatter

@@ -57,8 +57,8 @@ class RAFT(FlowEstimator):
     """torchvision's `raft_large` behind the contract: frames of any size, RGB in [0, 1].
 
     Frames are padded by their edge pixels, to multiples of 8 and to 128 at least, in the middle.
-    All pairs of cells are compared, so memory grows with the fourth power of the side: 6.5 GB for
-    2048 x 1080, and sixteen times that for twice the side.
+    All pairs of cells are compared, so memory grows with the fourth power of the side: what is
+    kept of 2048 x 1080 are 6.5 GB, and sixteen times that of twice the side.
 
     Args:
         iterations: updates of the flow; its demo runs 20, its Sintel evaluation 32.

@@ -15,9 +15,9 @@ from dataset.pictures import Picture, fitted, with_legend
 JPEG_QUALITY = 82
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5b6470; --line: #d9dde2;
-  --paper: #ffffff; --panel: #f5f6f8; --best: #0b6b3a; }
+  --paper: #ffffff; --panel: #f5f6f8; --best: #0b6b3a; --dot: 0.7; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a2abb5; --line: #363c44;
-  --paper: #15181c; --panel: #1e2227; --best: #6fd39b; } }
+  --paper: #15181c; --panel: #1e2227; --best: #6fd39b; --dot: 0.9; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem clamp(0.8rem, 3vw, 2.4rem) 4rem; max-width: 1280px;
   font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
@@ -37,7 +37,7 @@ th { font-weight: 600; color: var(--soft); } th:first-child, td:first-child { te
 td.best { color: var(--best); font-weight: 600; }
 .grid line { stroke: var(--line); } .grid text { fill: var(--soft); font-size: 12px; }
 .mid { text-anchor: middle; } .end { text-anchor: end; }
-circle { fill-opacity: 0.7; stroke: none; } circle:hover { fill-opacity: 1; r: 6px; }
+circle { fill-opacity: var(--dot); stroke: none; } circle:hover { fill-opacity: 1; r: 6px; }
 .trend { fill: none; stroke-width: 2.5; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; margin: 0.4rem 0; }
 .legend i { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 50%;
