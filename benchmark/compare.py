@@ -83,7 +83,8 @@ def line_of(one: Comparison) -> list[str]:
     sign = -1 if one.metric in LESS_IS_BETTER else 1
     better = sum(sign * pair.difference > 0 for pair in one.pairs) / len(one.pairs)
     worst = min(one.pairs, key=lambda pair: sign * pair.difference)
-    (a, b), (low, high) = one.means, one.interval
+    a, b = one.means
+    interval = " to ".join(f"{end:+.{places}f}" for end in one.interval or ()) or "of one, none"
     left_out = f" ({one.unpaired[0]} only in A, {one.unpaired[1]} only in B)"
     return [
         one.name,
@@ -92,7 +93,7 @@ def line_of(one: Comparison) -> list[str]:
         f"{a:.{places}f}",
         f"{b:.{places}f}",
         f"{b - a:+.{places}f}",
-        f"{low:+.{places}f} to {high:+.{places}f}",
+        interval,
         f"{better:.0%}",
         f"{worst.difference:+.{places}f} at {worst.label}"
         if sign * worst.difference < 0

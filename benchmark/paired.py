@@ -34,7 +34,7 @@ class Comparison(NamedTuple):
     models: tuple[str, str]
     metric: str
     pairs: list[Pair]
-    interval: tuple[float, float]  # of the mean difference
+    interval: tuple[float, float] | None  # of the mean difference; None of a single draw
     unpaired: tuple[int, int]  # samples that only A, only B has
 
     @property
@@ -145,11 +145,16 @@ def pair_of(result: Result, a: Row, b: Row, metric: str, by: str | None) -> Pair
     return Pair(result.label(a), cluster, *values, a.get(MOTION, b.get(MOTION)))
 
 
-def bootstrap(pairs: Sequence[Pair], confidence: float, seed: int) -> tuple[float, float]:
-    """The percentile interval of the mean difference, samples (or clusters) drawn anew."""
+def bootstrap(pairs: Sequence[Pair], confidence: float, seed: int) -> tuple[float, float] | None:
+    """The percentile interval of the mean difference, samples (or clusters) drawn anew.
+
+    A single one says nothing of how others would be: None.
+    """
     clusters: dict[Any, list[float]] = {}
     for pair in pairs:
         clusters.setdefault(pair.cluster, []).append(pair.difference)
+    if len(clusters) < 2:
+        return None
     sums = np.array([math.fsum(values) for values in clusters.values()])
     counts = np.array([len(values) for values in clusters.values()])
     generator = np.random.default_rng(seed)

@@ -87,6 +87,14 @@ def test_equal_differences_leave_no_doubt() -> None:
     assert bootstrap(pairs([0.25] * 9), 0.95, seed=0) == (0.25, 0.25)
 
 
+def test_a_single_draw_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bootstrap(pairs([0.25]), 0.95, seed=0) is None
+    assert bootstrap(pairs([0.25, 1.0], ["clip", "clip"]), 0.95, seed=0) is None
+    path = save(tmp_path / "a.jsonl", [row("m", "a", 30.0)])
+    main(["compare", str(path), str(path)])
+    assert "| +0.00 | of one, none | 0% |" in capsys.readouterr().out
+
+
 def test_the_interval_by_its_theory() -> None:
     """Of many samples it is nearly the mean and 1.96 standard errors to either side."""
     values = np.random.default_rng(1).normal(0.3, 2.0, 400)
@@ -116,7 +124,7 @@ def test_frames_of_one_clip_are_one_draw() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=20))
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20))
 def test_an_interval_lies_within_the_differences(values: list[float]) -> None:
     low, high = bootstrap(pairs(values), 0.95, seed=0)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
