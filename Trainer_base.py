@@ -26,7 +26,7 @@ from engine.schedule import warmup_cosine
 from model.checkpoint import save_weights
 from model.interpolator import Interpolation
 from model.losses import interpolation_loss
-from model.precision import train_in_bfloat16, trunks
+from model.precision import compile_each, train_in_bfloat16, trunks
 from model.sgm.network import SGM
 from model.start import load_features, start_from
 
@@ -74,7 +74,7 @@ class Trainer:
         return self.model.parameters()
 
     def trunks(self) -> Iterable[nn.Module]:
-        """Hook: the parts that may compute in bfloat16."""
+        """Hook: the parts that may be compiled, and compute in bfloat16."""
         return trunks(self.model)
 
     def prepare(self, batch: Triplet) -> Triplet:
@@ -157,6 +157,7 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Score the network on all of the validation data; every process scores its share."""
+        self.records.report()
         network, means = self.measured.eval(), MeanScores(self.SCORES)
         self.validation.set_epoch(0)
         for batch in self.validation:
@@ -209,7 +210,7 @@ class Trainer:
         if config.precision == "bfloat16":
             train_in_bfloat16(self.trunks())
         if config.compile:
-            self.model.compile()
+            compile_each(self.trunks())
         self.network = self.world.wrap(self.model)
 
     def _fetch(self, batches: Iterator[Triplet]) -> list[Triplet]:
@@ -252,11 +253,9 @@ class Trainer:
             self.save()
 
     def _is_validation_due(self) -> bool:
-        if self.validated == self.step:
-            return False
         is_turn = not self.seen and self.epoch % self.config.validate_every == 0
         is_turn &= self.epoch > 0 or self.config.validate_first
-        return is_turn or self.step >= self.total_steps
+        return self.validated != self.step and (is_turn or self.step >= self.total_steps)
 
     @torch.no_grad()
     def _show(self) -> None:

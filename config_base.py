@@ -33,7 +33,7 @@ class TrainConfig:
     average_decay: float | None = None  # of an average of the weights (EMA), which is then kept
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
-    compile: bool = False
+    compile: bool = False  # convolutions and attention, by torch.compile
     scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
     chances: tuple[float, ...] = (1.0,)  # drawn for all processes alike
     seed: int = 1234

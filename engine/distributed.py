@@ -102,9 +102,15 @@ def local_device(name: str | None) -> torch.device:
     """The device of this process: the one named, or its own GPU, or the CPU.
 
     Becomes the current device, before anything is put anywhere.
+
+    Raises:
+        ValueError: a GPU is named, but there is none.
+        RuntimeError: no device has that name.
     """
     device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"There is no GPU that PyTorch can use, got --device {name}. Use cpu.")
         if device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)

@@ -86,18 +86,20 @@ class RunLog:
 
     def scalars(self, step: int, **values: float) -> None:
         """Draw values in TensorBoard."""
-        if self._board is not None:
-            for name, value in values.items():
-                self._guarded(self._board.add_scalar, name, value, step)
+        for name, value in values.items():
+            self._draw("add_scalar", name, value, step)
 
     def picture(self, step: int, name: str, samples: np.ndarray) -> None:
         """Show a picture in TensorBoard, and the latest as a file beside the log.
 
         Shapes: (H, W, 3), uint8, RGB.
         """
-        if self._board is not None:
-            self._guarded(self._board.add_image, name, samples, step, dataformats="HWC")
-            self._guarded(write_png, self.path.with_name(f"{name}.png"), samples)
+        self._draw("add_image", name, samples, step, dataformats="HWC")
+        if self.active:
+            try:
+                write_png(self.path.with_name(f"{name}.png"), samples)
+            except OSError as error:
+                logger.warning("Could not write a picture (%s).", error)
 
     def position(self) -> int:
         """The length of the log in bytes, for `rewind`."""
@@ -112,8 +114,7 @@ class RunLog:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        if self._board is not None:
-            self._guarded(self._board.close)
+        self._draw("close")
 
     def _write(self) -> None:
         if not self.active:
@@ -129,12 +130,15 @@ class RunLog:
         else:
             self._waiting = ""
 
-    def _guarded(self, call: Any, *arguments: Any, **options: Any) -> None:
-        """Pictures are worth having, but not worth a run."""
+    def _draw(self, name: str, *arguments: Any, **options: Any) -> None:
+        """Call TensorBoard, until its files cannot be written: they are not worth a run."""
+        if self._board is None:
+            return
         try:
-            call(*arguments, **options)
+            getattr(self._board, name)(*arguments, **options)
         except OSError as error:
-            logger.warning("Curves and pictures cannot be written (%s).", error)
+            logger.warning("No more TensorBoard files (%s); log.jsonl goes on.", error)
+            self._board = None
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training in bfloat16 where it does no harm."""
+"""Training faster where it does no harm: in bfloat16, and compiled."""
 
 from collections.abc import Iterable, Iterator
 from functools import wraps
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from model.sgm.network import SGM
+
+MOST_VERSIONS = 256  # parts x sizes x modes
 
 
 def trunks(network: SGM) -> Iterator[nn.Module]:
@@ -25,6 +27,18 @@ def trunks(network: SGM) -> Iterator[nn.Module]:
         heads.append(network.matching.refine)
     for head in heads:
         yield from (head.head, head.residual)
+
+
+def compile_each(parts: Iterable[nn.Module]) -> None:
+    """Compile parts one by one.
+
+    Warps, splats and matching between them stay as they are: they gain little, and would cut a
+    compiled network into pieces anyway. Parts share code, which the compiler's limit of versions
+    does not expect; past it, it would silently stop compiling.
+    """
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    for part in parts:
+        part.compile()
 
 
 def train_in_bfloat16(parts: Iterable[nn.Module]) -> None:

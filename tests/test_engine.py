@@ -5,6 +5,7 @@ import math
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -235,6 +236,24 @@ def test_log_waits_for_room_on_the_disk(tmp_path: Path, caplog: pytest.LogCaptur
     log.rows([{"step": 3}])
     assert [row["step"] for row in read_rows(tmp_path)] == [1, 2, 3]
     log.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_tensorboard_without_room_does_not_end_a_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own thread fails, and says so only later, if at all."""
+    log = RunLog(tmp_path, active=True)
+    with full_disk(1000):
+        for step in range(200):
+            log.scalars(step, loss=1.0)
+            time.sleep(0.001)
+        log.picture(1, "panel", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    assert caplog.text.count("No more TensorBoard files") == 1
+    assert "Could not write a picture" in caplog.text
+    log.rows([{"step": 1}])
+    log.close()
+    assert len(read_rows(tmp_path)) == 1
 
 
 def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:

@@ -630,6 +630,11 @@ def test_a_run_is_not_overwritten_by_accident(
         (("--set", "epochs"), "FIELD=VALUE"),
         (("--config", "nothing"), "ours-local-small"),
         (("--device", "warp"), "warp"),
+        pytest.param(
+            ("--device", "cuda"),
+            "no GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_bad_arguments_are_refused(
