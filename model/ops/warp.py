@@ -8,7 +8,12 @@ from model.ops.grid import pixel_grid
 
 
 def backward_warp(
-    source: Tensor, flow: Tensor, padding: str = "border", origin: tuple[int, int] = (0, 0)
+    source: Tensor,
+    flow: Tensor,
+    padding: str = "border",
+    origin: tuple[int, int] = (0, 0),
+    *,
+    mode: str = "bilinear",
 ) -> Tensor:
     """Read each output pixel from where its flow vector points in `source`.
 
@@ -22,6 +27,7 @@ def backward_warp(
     Args:
         origin: (y, x) of the flow's first pixel in the source, where the flow covers only a
             window of it.
+        mode: how to read between pixels; "bicubic" keeps more detail and may leave [0, 1].
 
     Shapes: source (B, C, H, W), flow (B, 2, h, w) -> (B, C, h, w); h, w = H, W without a window.
     """
@@ -36,4 +42,4 @@ def backward_warp(
         dim=-1,
     )  # (B, h, w, 2), in [-1, 1] inside the frame
     grid = grid.nan_to_num_(nan=-2, posinf=2, neginf=-2)
-    return F.grid_sample(source, grid, padding_mode=padding, align_corners=True)
+    return F.grid_sample(source, grid, mode, padding, align_corners=True)

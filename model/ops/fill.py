@@ -1,0 +1,29 @@
+"""Filling of holes."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def fill_holes(values: Tensor, weight: Tensor, *, epsilon: float = 1e-6) -> Tensor:
+    """Give each pixel as much of its surroundings' weighted mean as it lacks weight itself.
+
+        out = weight * values + (1 - weight) * enlarged(fill_holes(halved))
+
+    Halving takes the weighted mean of 2 x 2 pixels and adds their weights up to one, so that the
+    mean is taken over no more of the surroundings than it needs. A weight of one keeps the value;
+    without weight anywhere the values stay.
+
+    Shapes: values (B, C, H, W), weight (B, 1, H, W), clamped to [0, 1] -> (B, C, H, W).
+    """
+    weight = weight.clamp(0, 1)
+    height, width = values.shape[-2:]
+    if height == width == 1:
+        return values
+    halved = F.avg_pool2d(
+        torch.cat((values * weight, weight), dim=1), 2, ceil_mode=True, count_include_pad=False
+    )
+    mean, coarse = halved[:, :-1] / (halved[:, -1:] + epsilon), 4 * halved[:, -1:]
+    filled = fill_holes(mean, coarse, epsilon=epsilon)
+    filled = F.interpolate(filled, size=(height, width), mode="bilinear", align_corners=False)
+    return torch.lerp(filled, values, weight)
