@@ -81,7 +81,7 @@ def draw_chart(
     curves = [drawable(curve, logarithmic) for curve in curves]
     colours = iter(COLOURS * len(curves))
     pens = [GREY if curve.is_reference else next(colours) for curve in curves]
-    values = [smooth(curve.y) if len(curve.y) > MANY else curve.y for curve in curves]
+    values = [what_counts(curve) for curve in curves]
     y = Axis(*span(values, 0.06, logarithmic), HEIGHT - BOTTOM, TOP, logarithmic)
     draw_grid(canvas, x, y)
     for draw in (draw_behind, draw_curve):
@@ -97,6 +97,12 @@ def drawable(curve: Curve, logarithmic: bool) -> Curve:
     """Leave out points that cannot be drawn."""
     kept = np.isfinite(curve.y) & ((curve.y > 0) | (not logarithmic))
     return curve._replace(x=curve.x[kept].astype(float), y=curve.y[kept].astype(float))
+
+
+def what_counts(curve: Curve) -> np.ndarray:
+    """The values that a chart must have room for: not what was before the first step."""
+    drawn = smooth(curve.y) if len(curve.y) > MANY else curve.y
+    return drawn[curve.x > 0] if (curve.x > 0).any() else drawn
 
 
 def span(
@@ -140,7 +146,8 @@ def draw_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colou
     columns, rows = x.place(curve.x), y.place(smooth(curve.y) if is_dense else curve.y)
     polyline(canvas, columns, rows, colour, 1 if curve.is_reference else 2)
     if not is_dense and not curve.is_reference:
-        for column, row in zip(columns, rows, strict=True):
+        inside = (rows >= TOP) & (rows <= HEIGHT - BOTTOM)
+        for column, row in zip(columns[inside], rows[inside], strict=True):
             cv2.circle(canvas, (round(column), round(row)), 3, colour, -1, cv2.LINE_AA)
 
 

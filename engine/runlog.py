@@ -172,7 +172,7 @@ def curves_of(run: Path) -> dict[str, Curve]:
 
 def charts_of(runs: Sequence[Path]) -> dict[str, list[Curve]]:
     """One chart per quantity; `psnr_blend` is a reference, blend, in the chart of psnr."""
-    charts: dict[str, list[Curve]] = {}
+    charts: dict[str, list[Curve]] = {"loss": []}
     for run in runs:
         for name, curve in curves_of(run).items():
             name, _, reference = name.partition("_")
@@ -181,7 +181,7 @@ def charts_of(runs: Sequence[Path]) -> dict[str, list[Curve]]:
                 chart.append(curve)
             elif all(other.label != reference for other in chart):
                 chart.append(curve._replace(label=reference, is_reference=True))
-    return charts
+    return {name: curves for name, curves in charts.items() if curves}
 
 
 def plot(runs: Sequence[Path], output: Path) -> None:

@@ -291,7 +291,7 @@ def test_plot_command_says_what_is_missing(
 def test_curve_goes_through_its_points() -> None:
     """A rising line: its pixels lie on the straight line between its ends."""
     x = Axis(0, 100, 84, 1076)
-    line = draw_chart("line", [Curve("a", np.array([0.0, 100.0]), np.array([0.0, 1.0]))], x)
+    line = draw_chart("line", [Curve("a", np.array([1e-9, 100.0]), np.array([0.0, 1.0]))], x)
     blue = (line == (0, 114, 178)).all(axis=-1)
     blue[:44] = False  # the legend
     rows, columns = blue.nonzero()
@@ -299,6 +299,16 @@ def test_curve_goes_through_its_points() -> None:
     expected = y.place((columns - 84) / (1076 - 84))
     assert np.abs(rows - expected).max() < 5  # the marks at the ends are wider than the line
     assert len(rows) > 900
+
+
+def test_the_untrained_network_does_not_flatten_the_chart() -> None:
+    """A first score of 3 among 28 and 29: these two lie far apart, the line comes from below."""
+    x = Axis(0, 2, 84, 1076)
+    drawn = draw_chart("psnr", [Curve("a", np.arange(3.0), np.array([3.0, 28.0, 29.0]))], x)
+    blue = (drawn == (0, 114, 178)).all(axis=-1)
+    assert blue[420 - 46 - 2, 100:580].any()
+    rows = [blue[44:, column].nonzero()[0].mean() for column in (590, 1070)]
+    assert rows[0] - rows[1] > 250
 
 
 def test_charts_of_one_point_or_constant_values_or_nothing() -> None:
