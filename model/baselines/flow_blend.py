@@ -21,6 +21,7 @@ from model.ops.warp import backward_warp
 SHRINK = 4  # motion at time t is found on frames that many times smaller
 WINDOW = 7  # over which agreement is measured, in small pixels
 NOISE = 0.01  # a mean difference of colours that says little
+HIDDEN = 0.1  # weight of a frame where nothing of it lands: the flow may also be wrong
 UNSEEN = 1e-3  # weight of what a frame does not show: it counts where nothing else is
 
 
@@ -132,11 +133,11 @@ def landing(velocity: Tensor, step: Tensor, weight: Tensor) -> tuple[Tensor, Ten
     """Move velocities along a flow, and fill the holes that they leave.
 
     Shapes: velocity and step (B, 2, h, w), weight (B, 1, h, w) -> velocity where it lands, and
-    the cover (B, 1, h, w): 1 where the frame shows what is seen there, 1/2 in its holes.
+    the cover (B, 1, h, w): 1 where the frame shows what is seen there, little in its holes.
     """
     landed, _ = splat(velocity, step, weight, epsilon=1e-12)
     mass = splat_sum(torch.ones_like(weight), step)
-    return fill_holes(landed, 2 * mass), (0.5 + mass).clamp(max=1)
+    return fill_holes(landed, 2 * mass), (HIDDEN + 4 * mass).clamp(max=1)
 
 
 def plausibility(motion: Motion, velocity: Tensor, time: Tensor) -> Tensor:

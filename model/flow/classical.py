@@ -13,6 +13,7 @@ from torch import Tensor
 from model.flow.estimator import FlowEstimator
 
 LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in grey
+LARGEST_PATCH = 16  # pixels: as many as OpenCV adds around a frame; it reads outside of them
 
 
 class DISFlow(FlowEstimator):
@@ -21,7 +22,7 @@ class DISFlow(FlowEstimator):
     Frames of any size: those too small for its coarsest patch are padded by their edge pixels, so
     that a frame of one pixel has a flow too (zero).
 
-    Args:
+    Args: OpenCV's medium preset.
         finest_scale: the search ends on frames halved that many times; the rest is interpolated.
         patch_size: of the squares that are searched for, in pixels of the halved frame.
         patch_stride: distance between them.
@@ -39,6 +40,12 @@ class DISFlow(FlowEstimator):
         refinements: int = 5,
     ) -> None:
         super().__init__()
+        if not 0 <= finest_scale <= 4:
+            raise ValueError(f"finest_scale is 0 to 4 halvings, got {finest_scale}.")
+        if not 4 <= patch_size <= LARGEST_PATCH:
+            raise ValueError(f"patch_size is 4 to {LARGEST_PATCH} pixels, got {patch_size}.")
+        if not 1 <= patch_stride <= patch_size:
+            raise ValueError(f"patch_stride is 1 to {patch_size} pixels, got {patch_stride}.")
         self.finest_scale = finest_scale
         self.patch_size = patch_size
         self.patch_stride = patch_stride
@@ -48,11 +55,18 @@ class DISFlow(FlowEstimator):
     @torch.no_grad()
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         height, width = source.shape[-2:]
-        smallest = 4 * self.patch_size << self.finest_scale  # below it OpenCV fails or crashes
-        pad = (0, max(smallest - width, 0), 0, max(smallest - height, 0))
+        pad = (0, self.padding(width), 0, self.padding(height))
         pairs = zip(grey_bytes(source, pad), grey_bytes(target, pad), strict=True)
         flow = np.stack([self.searcher().calc(*pair, None) for pair in pairs])  # (B, H, W, 2)
         return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
+
+    def padding(self, side: int) -> int:
+        """Pixels to add to a side, so that OpenCV neither crashes nor mistakes its scale.
+
+        It fails on frames without room for a few patches, and takes every half for exact.
+        """
+        smallest = 4 * self.patch_size << self.finest_scale
+        return max(smallest - side, -side % (1 << self.finest_scale))
 
     def searcher(self) -> cv2.DISOpticalFlow:
         """A fresh one each time: it keeps buffers, so two threads cannot share it."""

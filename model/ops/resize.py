@@ -11,11 +11,11 @@ def resize(tensor: Tensor, scale: float) -> Tensor:
 
     Down by an even whole number it is the mean of the 2 x 2 pixels in the middle of each cell.
 
-    Shapes: (B, C, H, W) -> (B, C, scale * H, scale * W), rounded down.
+    Shapes: (B, C, H, W) -> (B, C, scale * H, scale * W), rounded down, but one pixel at least.
     """
     if scale == 1:
         return tensor
-    size = [math.floor(side * scale + 1e-6) for side in tensor.shape[-2:]]
+    size = [max(math.floor(side * scale + 1e-6), 1) for side in tensor.shape[-2:]]
     return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
 
 
