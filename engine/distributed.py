@@ -7,14 +7,17 @@ started by plain `python` there is one.
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
+
+from engine.meeting import meet
 
 T = TypeVar("T")
 
@@ -25,6 +28,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    is_restarted: bool = False  # torchrun started all processes again, because one had died
 
     @property
     def is_main(self) -> bool:
@@ -89,11 +93,18 @@ def process_group(device: torch.device, timeout: timedelta | None = None) -> Ite
     """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=timeout)
+        store, rank, size = next(rendezvous("env://"))
+        meeting = meet(store, rank, size)
+        dist.init_process_group(
+            backend, store=meeting.store, rank=rank, world_size=size, timeout=timeout
+        )
+        restarts = meeting.attempt - 1 + int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        restarts = 0
     try:
-        yield World(dist.get_rank(), dist.get_world_size())
+        world = World(dist.get_rank(), dist.get_world_size())
+        yield replace(world, is_restarted=world.any(restarts > 0))
     finally:
         dist.destroy_process_group()
 

@@ -7,7 +7,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,8 +84,7 @@ def launch(
         level = logging.INFO if world.is_main else logging.WARNING
         logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S")
         folder = args.output / "log" / experiment.name
-        was_restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-        run = Run(folder, world, device, resume=args.resume or was_restarted)
+        run = Run(folder, world, device, resume=args.resume or world.is_restarted)
         try:
             require_room(run, experiment, args)
             training = trainer(experiment, run)

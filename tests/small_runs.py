@@ -1,6 +1,7 @@
 """Training runs small enough for tests."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -82,4 +83,16 @@ def start(script: Path | str, *arguments: str, processes: int = 1, restarts: int
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
+        start_new_session=True,  # so that all of it can be ended
     )
+
+
+def outcome(process: Any, patience: float = 120) -> tuple[int, str]:
+    """Wait for a run; give its exit code and what it said. One that hangs is ended."""
+    try:
+        output, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        raise AssertionError(f"Still running after {patience} seconds:\n{output}") from None
+    return process.returncode, output

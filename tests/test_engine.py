@@ -7,9 +7,11 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +22,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.distributed import TCPStore
 
 from engine import runlog
 from engine.chart import Axis, Curve, draw_chart, draw_charts, logarithmic_ticks, smooth
 from engine.distributed import World, process_group
 from engine.interrupt import Interrupt
+from engine.meeting import Meeting, meet
 from engine.optimiser import GuardedAdamW, WeightAverage
 from engine.records import MeanScores, Pace, StepRecords
 from engine.runlog import RunLog, read_rows
@@ -477,6 +481,37 @@ def test_a_world_of_one(world: World) -> None:
     module = network()
     assert world.wrap(module) is module
     world.barrier()
+
+
+def test_processes_meet_where_nobody_was_before() -> None:
+    """Three attempts over one store; in the later ones, others come before the main process."""
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+    def come(rank: int) -> Meeting:
+        mine = TCPStore("127.0.0.1", server.port, is_master=False)
+        meeting = meet(mine, rank, 3)
+        assert not meeting.store.check([f"address/{rank}"])  # nothing of earlier attempts
+        meeting.store.set(f"address/{rank}", "here")
+        return meeting
+
+    places: set[str] = set()
+    with ThreadPoolExecutor(3) as pool:
+        for attempt, order in enumerate(((0, 1, 2), (1, 2, 0), (2, 0, 1)), start=1):
+            arrivals = []
+            for rank in order:
+                arrivals.append(pool.submit(come, rank))
+                time.sleep(0.1)
+            meetings = [arrival.result(timeout=30) for arrival in arrivals]
+            assert {meeting.attempt for meeting in meetings} == {attempt}
+            places |= {meeting.place for meeting in meetings}
+            assert len(places) == attempt
+            assert all(meetings[0].store.check([f"address/{rank}"]) for rank in range(3))
+
+
+def test_nobody_waits_for_ever_for_the_main_process() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    with pytest.raises(TimeoutError, match="Process 1"):
+        meet(store, 1, 2, patience=timedelta(milliseconds=50))
 
 
 def test_interrupt_notes_a_signal_and_gives_way_afterwards() -> None:

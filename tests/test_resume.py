@@ -11,7 +11,7 @@ import torch
 
 from engine.runlog import read_rows
 from model import load_interpolator
-from tests.small_runs import ROOT, SIDE, losses, start, write_vimeo
+from tests.small_runs import ROOT, SIDE, losses, outcome, start, write_vimeo
 
 TRIPLETS, EPOCHS, STEPS = 8, 3, 12
 PATIENCE = 120  # seconds, for a slow machine
@@ -60,8 +60,8 @@ def arguments(vimeo: Path, output: Path, batch_size: int, *changes: str) -> list
 
 def finish(process: subprocess.Popen) -> str:
     """Wait for a run that is to succeed; give what it said."""
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
+    code, output = outcome(process)
+    assert code == 0, output
     return output
 
 
@@ -86,7 +86,7 @@ def wait_for_step(output: Path, step: int, process: subprocess.Popen) -> None:
     """Until a running process has logged a step."""
     log, deadline = run_of(output) / "log.jsonl", time.monotonic() + PATIENCE
     while not (log.is_file() and len(losses(log)) >= step):
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, outcome(process)
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -166,8 +166,8 @@ def test_a_stopped_run_leaves_a_checkpoint_and_goes_on(
     process = start(ROOT / "train_base.py", *arguments(vimeo, tmp_path, 2))
     wait_for_step(tmp_path, 4, process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 128 + signal.SIGTERM, output
+    code, output = outcome(process)
+    assert code == 128 + signal.SIGTERM, output
     assert "--resume goes on from here" in output
     steps = len(losses(run_of(tmp_path)))
     assert 4 <= steps < STEPS
@@ -181,8 +181,8 @@ def test_a_stopped_run_leaves_a_checkpoint_and_goes_on(
 def test_the_commands_name_what_is_missing(tmp_path: Path) -> None:
     """No traceback for what a user can put right."""
     process = start(ROOT / "train_base.py", "--device", "cpu", "--output", str(tmp_path))
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
+    code, output = outcome(process)
+    assert code == 2
     assert "Where is vimeo90k?" in output
     assert "--synthetic" in output
     assert "Traceback" not in output
