@@ -2,7 +2,7 @@
 
 python -m dataset verify vimeo90k /data/vimeo_triplet         is it all there, and good?
 python -m dataset pack x4k1000fps /data/X4K1000FPS /fast/X4K  decode once, for fast training
-python -m dataset write vimeo90k /tmp/vimeo --scenes 16       a small stand-in, made here
+python -m dataset write vimeo90k small_vimeo --scenes 16      a small stand-in, made here
 python -m dataset speed vimeo90k /data/vimeo_triplet          samples a second that one core reads
 python -m dataset sheet sheet.png                             what synthetic scenes look like
 """
