@@ -3,7 +3,8 @@
     python -m tests.parity FOLDER [--device D]
 
 FOLDER holds cases.json with archives beside, and files of formulas (metrics.json, padder.json,
-learning_rate.json, weights_crc.json); sizes, variants and seeds are read from them. Prints case,
+learning_rate.json, weights_crc.json); sizes, variants and seeds are read from them. Or it holds
+archives of the other systems, which tests/parity/zoo knows by name. Prints case,
 quantity, worst error and tolerance, and exits with 1 when one is out.
 """
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from tests.parity import formulas, networks, tables, training
 from tests.parity.finding import Finding
 from tests.parity.units import UNITS
+from tests.parity.zoo import ARCHIVES
 
 FORMULAS: dict[str, Callable[[Path], Iterator[Finding]]] = {
     "metrics.json": formulas.metrics,
@@ -44,15 +46,17 @@ def checks(
         if "quirk" in case:
             left[name] = f"not reproduced on purpose: {case['quirk']}"
         elif checker is None:
-            left[name] = "not covered: not a case of SGM-VFI"
+            left[name] = "not covered: a case of no network here"
         else:
             todo[name] = lambda n=name, c=case, f=checker: f(n, c, folder, device)
     files = {case.get(key) for case in cases.values() for key in ("file", "file_tensors")}
     for path in sorted(folder.iterdir()):
         if path.name in FORMULAS:
             todo[path.stem] = lambda p=path: FORMULAS[p.name](p.parent)
+        elif path.suffix == ".npz" and path.stem in ARCHIVES:
+            todo[path.stem] = lambda p=path: ARCHIVES[p.stem](np.load(p), device)
         elif path.suffix in (".json", ".npz") and path.name not in files | {"cases.json"}:
-            left[path.stem] = "not covered: not a case of SGM-VFI"
+            left[path.stem] = "not covered: a case of no network here"
     return todo, left
 
 
