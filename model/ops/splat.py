@@ -1,6 +1,7 @@
 """Forward splatting (Niklaus and Liu, Softmax Splatting, CVPR 2020), from its equations."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,15 +10,30 @@ from model.ops.grid import pixel_grid
 
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (dx, dy) of the four pixels around a landing point
 FIXED_POINT = 2.0**32  # of the deterministic sum: steps of 2.3e-10, sums up to 2.1e9
+Kernel: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-def splat_sum(source: Tensor, flow: Tensor, *, deterministic: bool = False) -> Tensor:
-    """Add each source pixel, bilinearly, to where its flow vector lands.
+def bilinear(x: Tensor, y: Tensor) -> Tensor:
+    """Weights that sum to one over the four corners, by the distances from them."""
+    return (1 - x.abs()) * (1 - y.abs())
 
-    The adjoint of `backward_warp(..., padding="zeros")`: both share one convention. What lands
-    outside the frame is lost, and so is a pixel whose flow is not finite.
+
+def gaussian(x: Tensor, y: Tensor) -> Tensor:
+    """Weights that fall with the square of the distance, and are nowhere zero."""
+    return torch.exp(-(x * x + y * y))
+
+
+def splat_sum(
+    source: Tensor, flow: Tensor, *, kernel: Kernel = bilinear, deterministic: bool = False
+) -> Tensor:
+    """Add each source pixel, by its weights, to the four pixels around where its flow lands.
+
+    With the bilinear kernel it is the adjoint of `backward_warp(..., padding="zeros")`: both share
+    one convention. What lands outside the frame is lost, and so is a pixel whose flow is not
+    finite.
 
     Args:
+        kernel: weight of a corner by its distances from the landing point, each up to one pixel.
         deterministic: give the same bits on every run and every device, by adding in 64-bit fixed
             point (on a GPU the order of floating-point additions is otherwise left open). Without
             gradient.
@@ -29,14 +45,14 @@ def splat_sum(source: Tensor, flow: Tensor, *, deterministic: bool = False) -> T
     height, width = source.shape[-2:]
     x, y = pixel_grid(flow)
     x, y = x + flow[:, 0], y + flow[:, 1]  # landing points, (B, H, W)
-    near = (x > -1) & (x < width) & (y > -1) & (y < height)  # False where not finite
+    near = (x >= -1) & (x < width) & (y >= -1) & (y < height)  # False where not finite
     x, y = torch.where(near, x, -1), torch.where(near, y, -1)
     dtype = torch.int64 if deterministic else source.dtype
     out = source.new_zeros(source.shape, dtype=dtype).flatten(2)  # (B, C, HW)
     for dx, dy in CORNERS:
         column, row = x.floor() + dx, y.floor() + dy
         inside = near & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+        weight = kernel(x - column, y - row) * inside
         target = torch.where(inside, row.long() * width + column.long(), 0)  # (B, H, W)
         share = source * weight[:, None]  # (B, C, H, W)
         if deterministic:

@@ -42,7 +42,7 @@ def window_mask(
     """
     bands = [_padding_bands(height, width, window, device)]
     if shift:
-        bands.append(_shift_bands(height, width, window, shift, device))
+        bands.append(shift_bands(height, width, window, shift, device))
     elif not height % window and not width % window:
         return None
     regions = [to_windows(band[None, :, :, None], window)[0, :, :, 0] for band in bands]
@@ -56,7 +56,7 @@ def _padding_bands(height: int, width: int, window: int, device: torch.device) -
     return _bands((top, height, bottom), (left, width, right), device)
 
 
-def _shift_bands(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
+def shift_bands(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
     """Number the nine regions that a cyclic shift makes."""
     rows, columns = height + -height % window, width + -width % window
     ends = (window - shift, shift)
