@@ -117,8 +117,13 @@ def flow_ratio(flow_scale: float) -> Fraction:
     return ratio
 
 
-def require_frames(frame0: Tensor, frame1: Tensor, interpolator: Interpolator) -> None:
-    """Refuse two tensors that are no pair of frames, or of a size that would be misaligned."""
+def require_frames(
+    frame0: Tensor, frame1: Tensor, interpolator: Interpolator, flow_scale: float | None = None
+) -> None:
+    """Refuse two tensors that are no pair of frames, or of a size that would be misaligned.
+
+    Good sizes are multiples of the stride; with a `flow_scale`, of what is asked for at that scale.
+    """
     name = type(interpolator).__name__
     if frame0.shape != frame1.shape or frame0.ndim != 4 or frame0.shape[1] != 3:
         raise ValueError(
@@ -131,8 +136,10 @@ def require_frames(frame0: Tensor, frame1: Tensor, interpolator: Interpolator) -
             f"Divide bytes by 255."
         )
     height, width = frame0.shape[-2:]
-    if height % interpolator.stride or width % interpolator.stride or not height or not width:
+    multiple = interpolator.stride if flow_scale is None else interpolator.multiple(flow_scale)
+    if height % multiple or width % multiple or not height or not width:
+        scaled = f"At flow_scale {flow_scale:g} " if flow_scale not in (None, 1) else ""
         raise ValueError(
-            f"{name} takes heights and widths divisible by {interpolator.stride}, "
+            f"{scaled}{name} takes heights and widths divisible by {multiple}, "
             f"got {height}x{width}. Wrap it: Padded({name}(...))."
         )

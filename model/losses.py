@@ -53,6 +53,37 @@ def interpolation_loss(prediction: Interpolation, target: Tensor) -> Tensor:
     return loss
 
 
+def charbonnier(difference: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt(d^2 + epsilon^2): an absolute value with a round bottom. Shapes: -> ()."""
+    return (difference.square() + epsilon**2).sqrt().mean()
+
+
+def census_loss(image: Tensor, target: Tensor, *, patch: int, border: int) -> Tensor:
+    """Compare what surrounds each pixel, relative to the pixel itself (UnFlow, Meister et al.).
+
+    Of each channel on its own: neighbour minus centre, v / sqrt(0.81 + v^2); the squared distance
+    x of both images' values counts as x / (0.1 + x). Outside the image is zero.
+
+    Args:
+        patch: side of the surroundings, an odd number of pixels.
+        border: pixels along the edges that count as equal, in a mean over all pixels.
+
+    Shapes: (B, C, H, W) twice -> ().
+    """
+    distance = (_surroundings(image, patch) - _surroundings(target, patch)).square()
+    distance = (distance / (0.1 + distance)).mean(dim=(1, 2)).unflatten(1, image.shape[-2:])
+    height, width = image.shape[-2:]
+    inside = distance[:, border : height - border, border : width - border]
+    return inside.sum() / distance.numel()
+
+
+def _surroundings(image: Tensor, patch: int) -> Tensor:
+    """Shapes: (B, C, H, W) -> (B, C, patch^2, HW), in (-1, 1)."""
+    taps = F.unfold(image, patch, padding=patch // 2).unflatten(1, (image.shape[1], -1))
+    relative = taps - image.flatten(2)[:, :, None]
+    return relative / (0.81 + relative.square()).sqrt()
+
+
 def _blur(image: Tensor) -> Tensor:
     """5 x 5 binomial, mirrored at the border: once along columns, once along rows."""
     channels = image.shape[1]

@@ -3,9 +3,15 @@
 from torch import nn
 
 
-def conv_prelu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """A 3 x 3 convolution and a PReLU with one slope per channel."""
+def conv_prelu(
+    in_channels: int, out_channels: int, stride: int = 1, kernel_size: int = 3
+) -> nn.Sequential:
+    """A convolution that keeps the size, but for its stride, and a PReLU with a slope per channel.
+
+    Args:
+        kernel_size: an odd number.
+    """
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2),
         nn.PReLU(out_channels),
     )
