@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,25 @@ class Weights(NamedTuple):
     state: dict[str, Tensor]
     metadata: dict[str, Any]  # network, config, recipe, ...; empty for published files
     source: Path
+
+
+class Family(NamedTuple):
+    """Networks of one kind: how their files are recognised, and what is built for one of them.
+
+    A network is shaped by a config, a frozen dataclass that it keeps as `config`. Files that were
+    written here hold it in their metadata; of a published file it is read off the tensors.
+    """
+
+    name: str  # what files written here call it, as `network` in their metadata
+    network: Callable[[Any], Any]  # config -> network, with fresh weights
+    config: type
+    is_published: Callable[[Weights], bool]  # by names that no other published network has
+    from_published: Callable[[Weights], Weights]  # the same tensors under our names
+    published_config: Callable[[Weights], Any]  # of what `from_published` gives
+    in_words: Callable[[Any], str]  # config -> what tells variants apart, so that they differ
+    # (found, wanted, published) -> what was found in a file (published or not), with what tensors
+    # do not tell taken from the variant that was asked for by name
+    completed: Callable[[Any, Any, bool], Any] = lambda found, wanted, published: found
 
 
 class NameScope(NamedTuple):

@@ -5,20 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from model.baselines.flow_blend import FlowBlend
 from model.baselines.trivial import Blend, Repeat
-from model.checkpoint import CheckpointError, Weights, load_weights, read_weights
+from model.checkpoint import CheckpointError, Family, Weights, load_weights, read_weights
 from model.flow.classical import DISFlow
 from model.flow.gmflow import NOT_FEATURES
 from model.interpolator import Interpolator
-from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
-from model.sgm.published import from_published, is_published, published_config
+from model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
+from model.sgm.published import FAMILY as SGM_FAMILY
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
+ENDINGS = (".safetensors", ".pth", ".pkl")  # of files of weights, ours and as published
 DENSE = -1  # what the published code calls matching every cell
 
 
@@ -26,26 +27,39 @@ class Entry(NamedTuple):
     """One row of the zoo."""
 
     build: Callable[[], Interpolator]  # with fresh weights
-    needs_weights: bool = True
+    family: Family | None = None  # None: it needs no weights
+    config: Any = None  # of the family
     published: str | None = None  # name of the published experiment
-    licence: str = "Apache-2.0"
+    licence: str = "Apache-2.0"  # of the published code and weights
+
+    @property
+    def needs_weights(self) -> bool:
+        return self.family is not None
 
 
-def _sgm(config: SGMConfig, **changes: float | None) -> Callable[[], Interpolator]:
-    return partial(SGM, replace(config, **changes))
+def _row(
+    family: Family, config: Any, published: str | None = None, licence: str = "Apache-2.0"
+) -> Entry:
+    return Entry(partial(family.network, config), family, config, published, licence)
 
+
+def _sgm(base: SGMConfig, keypoint_ratio: float | None, published: str | None = None) -> Entry:
+    return _row(SGM_FAMILY, replace(base, keypoint_ratio=keypoint_ratio), published)
+
+
+FAMILIES = (SGM_FAMILY,)  # the first is meant where a file written here names none
 
 ZOO: dict[str, Entry] = {
-    "repeat": Entry(Repeat, needs_weights=False),
-    "blend": Entry(Blend, needs_weights=False),
-    "classical": Entry(lambda: FlowBlend(DISFlow()), needs_weights=False),
-    "ours-local-small": Entry(_sgm(SGM_SMALL, keypoint_ratio=None), published="ours-local"),
-    "ours-local-base": Entry(_sgm(SGM_BASE, keypoint_ratio=None)),
-    "ours-small-1-2": Entry(_sgm(SGM_SMALL, keypoint_ratio=1 / 2), published="ours-1-2-points"),
-    "ours-small-1-4": Entry(_sgm(SGM_SMALL, keypoint_ratio=1 / 4), published="ours-1-4-points"),
-    "ours-small-1-8": Entry(_sgm(SGM_SMALL, keypoint_ratio=1 / 8), published="ours-1-8-points"),
-    "ours-small-dense": Entry(_sgm(SGM_SMALL, keypoint_ratio=1.0)),
-    "ours-base-1-2": Entry(_sgm(SGM_BASE, keypoint_ratio=1 / 2)),
+    "repeat": Entry(Repeat),
+    "blend": Entry(Blend),
+    "classical": Entry(lambda: FlowBlend(DISFlow())),
+    "ours-local-small": _sgm(SGM_SMALL, None, "ours-local"),
+    "ours-local-base": _sgm(SGM_BASE, None),
+    "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points"),
+    "ours-small-1-4": _sgm(SGM_SMALL, 1 / 4, "ours-1-4-points"),
+    "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points"),
+    "ours-small-dense": _sgm(SGM_SMALL, 1.0),
+    "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
 }
 DEFAULT = "classical"  # until weights ship with the project
 
@@ -57,8 +71,8 @@ def load_interpolator(
 
     A name is a row of the zoo, or an experiment: then `pretrained/<name>.safetensors` and
     `log/<name>/ckpt/<name>.safetensors` (or `.pth` or `.pkl`, as published) are looked for, here
-    and in the repository. A path is a file of weights, ours or published: size and variant are
-    read off it.
+    and in the repository. A path is a file of weights, ours or published: which network it is
+    for, its size and its variant are read off it.
 
     Args:
         num_key_points: share of cells to match, in [0, 1], or -1 for all; None as it was trained.
@@ -106,59 +120,66 @@ def _places(name_or_path: str) -> Iterator[Path]:
     names = [name_or_path, *([entry.published] if entry and entry.published else [])]
     for root in dict.fromkeys((Path.cwd(), ROOT)):
         for name in names:
-            yield root / "pretrained" / f"{name}.safetensors"
-            for ending in (".safetensors", ".pth", ".pkl"):
-                yield root / "log" / name / "ckpt" / f"{name}{ending}"
+            for folder in (root / "pretrained", root / "log" / name / "ckpt"):
+                yield from (folder / f"{name}{ending}" for ending in ENDINGS)
 
 
 def _built_for(
     weights: Weights, num_key_points: float | None, entry: Entry | None, name: str
 ) -> Interpolator:
     """A network of the shape of these weights, holding them."""
-    published = is_published(weights)
-    weights = from_published(weights) if published else weights
-    config = _config_of(weights, published)
+    family, is_published = _family_of(weights)
+    if is_published:
+        weights = family.from_published(weights)
+        config = family.published_config(weights)
+    else:
+        config = _own_config(weights, family)
     if entry is not None:
-        expected = entry.build().config
-        got, wanted = _shape_in_words(config), _shape_in_words(expected)
+        misfit = f"{weights.source} does not fit {name}: the file is "
+        if family is not entry.family:
+            raise CheckpointError(f"{misfit}of {family.name}, {name} is of {entry.family.name}.")
+        config = family.completed(config, entry.config, is_published)
+        got, wanted = family.in_words(config), family.in_words(entry.config)
         if got != wanted:
-            raise CheckpointError(
-                f"{weights.source} does not fit {name}: the file is {got}, {name} is {wanted}."
-            )
-        config = replace(config, keypoint_ratio=expected.keypoint_ratio)
+            raise CheckpointError(f"{misfit}{got}, {name} is {wanted}.")
     if num_key_points is not None:
-        if config.keypoint_ratio is None:
+        if getattr(config, "keypoint_ratio", None) is None:
             raise ValueError(
-                f"{name} is the local branch alone, which matches no key points; "
+                f"{name} matches no key points (it is {family.in_words(config)}); "
                 f"leave num_key_points out, or name a checkpoint with global matching."
             )
         config = replace(config, keypoint_ratio=keypoint_ratio(num_key_points))
-    network = SGM(config)
+    network = family.network(config)
     load_weights(network, weights)
     return network
 
 
-def _shape_in_words(config: SGMConfig) -> str:
-    """What tells one row of the zoo from another, the share of key points apart."""
-    matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
-    return f"{config.channels} channels wide, {config.depths} deep, {matching}"
-
-
-def _config_of(weights: Weights, published: bool) -> SGMConfig:
-    if published:
-        return published_config(weights)
+def _family_of(weights: Weights) -> tuple[Family, bool]:
+    """Which networks these weights are for, and whether they bear published names."""
+    for family in FAMILIES:
+        if family.is_published(weights):
+            return family, True
     if any(key.startswith(NOT_FEATURES) for key in weights.state):
         raise CheckpointError(
             f"{weights.source} is a GMFlow checkpoint: features for matching, no interpolator. "
             f"It starts the second stage of training (model.flow.gmflow.load_gmflow)."
         )
-    fields = weights.metadata.get("config")
-    if fields is None:
-        raise CheckpointError(
-            f"{weights.source} is no SGM-VFI checkpoint: neither published names "
-            f"(feature_bone...) nor a config in its metadata, among {len(weights.state)} tensors."
-        )
-    return SGMConfig(**{**fields, "depths": tuple(fields["depths"])})
+    name = weights.metadata.get("network", FAMILIES[0].name)
+    for family in FAMILIES:
+        if family.name == name and "config" in weights.metadata:
+            return family, False
+    known = ", ".join(family.name for family in FAMILIES)
+    raise CheckpointError(
+        f"{weights.source} is no SGM-VFI checkpoint, nor another one known here ({known}): "
+        f"neither published names (feature_bone...) nor a config in its metadata, among "
+        f"{len(weights.state)} tensors."
+    )
+
+
+def _own_config(weights: Weights, family: Family) -> Any:
+    """The config in the metadata, where tuples have become lists."""
+    fields = weights.metadata["config"].items()
+    return family.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields})
 
 
 def keypoint_ratio(num_key_points: float) -> float:

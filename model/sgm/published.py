@@ -1,10 +1,20 @@
 """Published checkpoints of SGM-VFI: what their names mean here, and what they were built as."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from model.checkpoint import CheckpointError, NameScope, Weights, our_name, published_name, some
+from model.checkpoint import (
+    CheckpointError,
+    Family,
+    NameScope,
+    Weights,
+    our_name,
+    published_name,
+    some,
+)
 from model.flow.gmflow import PUBLISHED_NAMES as GMFLOW_NAMES
-from model.sgm.network import SGMConfig
+from model.sgm.network import SGM, SGMConfig
 
 SAVED_BY_ACCIDENT = (".attn_mask", ".HW")  # caches that the published code registered as buffers
 HEAD_PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
@@ -93,3 +103,27 @@ def _blocks(state: dict[str, Tensor]) -> int:
     return sum(
         name.startswith("encoder.blocks.") and name.endswith(".norm1.weight") for name in state
     )
+
+
+def _in_words(config: SGMConfig) -> str:
+    matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
+    return f"{config.channels} channels wide, {config.depths} deep, {matching}"
+
+
+def _completed(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:
+    """The share of key points is the name's to say: weights serve any."""
+    if found.keypoint_ratio is None or wanted.keypoint_ratio is None:
+        return found
+    return replace(found, keypoint_ratio=wanted.keypoint_ratio)
+
+
+FAMILY = Family(
+    "sgm",
+    SGM,
+    SGMConfig,
+    is_published,
+    from_published,
+    published_config,
+    in_words=_in_words,
+    completed=_completed,
+)
