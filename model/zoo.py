@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.baselines.flow_blend import FlowBlend
+from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
+from model.baselines.ifrnet.published import FAMILY as IFRNET_FAMILY
 from model.baselines.trivial import Blend, Repeat
 from model.checkpoint import CheckpointError, Family, Weights, load_weights, read_weights
 from model.flow.classical import DISFlow
@@ -47,7 +49,11 @@ def _sgm(base: SGMConfig, keypoint_ratio: float | None, published: str | None = 
     return _row(SGM_FAMILY, replace(base, keypoint_ratio=keypoint_ratio), published)
 
 
-FAMILIES = (SGM_FAMILY,)  # the first is meant where a file written here names none
+def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> Entry:
+    return _row(IFRNET_FAMILY, replace(base, any_time=any_time), published, "MIT")
+
+
+FAMILIES = (SGM_FAMILY, IFRNET_FAMILY)  # the first is meant where a file written here names none
 
 ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
@@ -60,6 +66,12 @@ ZOO: dict[str, Entry] = {
     "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points"),
     "ours-small-dense": _sgm(SGM_SMALL, 1.0),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
+    "ifrnet": _ifrnet(IFRNET, False, "IFRNet_Vimeo90K"),
+    "ifrnet_s": _ifrnet(IFRNET_SMALL, False, "IFRNet_S_Vimeo90K"),
+    "ifrnet_l": _ifrnet(IFRNET_LARGE, False, "IFRNet_L_Vimeo90K"),
+    "ifrnet_gopro": _ifrnet(IFRNET, True, "IFRNet_GoPro"),
+    "ifrnet_s_gopro": _ifrnet(IFRNET_SMALL, True, "IFRNet_S_GoPro"),
+    "ifrnet_l_gopro": _ifrnet(IFRNET_LARGE, True, "IFRNet_L_GoPro"),
 }
 DEFAULT = "classical"  # until weights ship with the project
 

@@ -25,10 +25,10 @@ MAY_IMPORT = {
 }
 INSIDE_MODEL = {  # room -> rooms of model/ that it may import
     "ops": {"ops"},
-    "layers": {"layers", "ops"},
+    "layers": {"layers", "ops", "checkpoint"},
     "flow": {"flow", "layers", "ops", "checkpoint"},
     "sgm": {"sgm", "flow", "layers", "ops", "interpolator", "checkpoint"},
-    "baselines": {"baselines", "flow", "layers", "ops", "interpolator", "checkpoint"},
+    "baselines": {"baselines", "flow", "layers", "ops", "interpolator", "checkpoint", "losses"},
     "inference": {"inference", "interpolator", "ops"},
 }
 NAMELESS = {"utils", "util", "misc", "helpers", "common", "tools"}

@@ -1,0 +1,195 @@
+"""IFRNet (Kong et al., Intermediate Feature Refine Network, CVPR 2022).
+
+Published code: ltkong218/IFRNet, MIT. This is written from a specification of its arithmetic.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from model.layers.conv import conv_prelu
+from model.ops.resize import resize, resize_flow
+from model.ops.warp import backward_warp
+
+COARSEST = 16  # pixels: the last level of features is at 1/16
+
+
+@dataclass(frozen=True, kw_only=True)
+class IFRNetConfig:
+    """Shape and habits of the network."""
+
+    widths: tuple[int, int, int, int] = (32, 48, 72, 96)  # of the encoder's levels, fine to coarse
+    side_channels: int = 32  # of a residual block, which are refined more often than the others
+    first_kernel: int = 3  # of the first convolution
+    any_time: bool = False  # whether the weights were trained at times other than 1/2
+
+
+IFRNET = IFRNetConfig()
+IFRNET_SMALL = IFRNetConfig(widths=(24, 36, 54, 72), side_channels=24)
+IFRNET_LARGE = IFRNetConfig(widths=(64, 96, 144, 192), side_channels=64, first_kernel=7)
+
+
+class Pair(NamedTuple):
+    """What serves every time between two frames."""
+
+    frame0: Tensor  # less the mean, at full size
+    frame1: Tensor
+    mean: Tensor  # of both frames, (B, 1, 1, 1)
+    features0: tuple[Tensor, ...]  # fine to coarse, of the frames resized by flow_scale
+    features1: tuple[Tensor, ...]
+    flow_scale: float
+
+
+class Decoded(NamedTuple):
+    """What the decoders give at a time, at the size that motion is estimated at."""
+
+    flows: tuple[Tensor, ...]  # coarse to fine: (B, 4, ...) at 1/8, 1/4, 1/2, 1, in their pixels
+    features: tuple[Tensor, ...]  # of the frame between, coarse to fine, at 1/8, 1/4, 1/2
+    blend: Tensor  # (B, 1, H, W)
+    residual: Tensor  # (B, 3, H, W)
+
+
+class Lesson(NamedTuple):
+    """What the loss needs of a prediction."""
+
+    frame: Tensor  # (B, 3, H, W) in [0, 1]
+    flows: tuple[Tensor, ...]  # as in `Decoded`
+    features: tuple[Tensor, ...]
+    target_features: tuple[Tensor, ...]  # of the true frame, likewise
+
+
+class IFRNet(Interpolator):
+    """Refines flows and features of the frame between together, from coarse to fine."""
+
+    stride = COARSEST
+
+    def __init__(self, config: IFRNetConfig = IFRNET) -> None:
+        super().__init__()
+        self.config = config
+        self.any_time = config.any_time
+        fine, second, third, coarse = config.widths
+        self.encoder = nn.ModuleList(
+            nn.Sequential(conv_prelu(a, b, 2, kernel), conv_prelu(b, b))
+            for (a, b), kernel in zip(
+                pairwise((3, *config.widths)), (config.first_kernel, 3, 3, 3), strict=True
+            )
+        )
+        shapes = (
+            (2 * coarse + 1, 2 * coarse, 4 + third),
+            (3 * third + 4, 3 * third, 4 + second),
+            (3 * second + 4, 3 * second, 4 + fine),
+            (3 * fine + 4, 3 * fine, 8),
+        )
+        self.decoders = nn.ModuleList(Decoder(*shape, config.side_channels) for shape in shapes)
+
+    def multiple(self, flow_scale: float = 1.0) -> int:
+        """Only the scaled size matters: at 4/5 multiples of 20 will do."""
+        ratio = flow_ratio(flow_scale)
+        return COARSEST * ratio.denominator // math.gcd(COARSEST, ratio.numerator)
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+        require_frames(frame0, frame1, self, flow_scale)
+        mean = torch.cat((frame0, frame1), dim=1).mean(dim=(1, 2, 3), keepdim=True)
+        frame0, frame1 = frame0 - mean, frame1 - mean
+        levels = self.encode(resize(torch.cat((frame0, frame1)), flow_scale))
+        features0, features1 = zip(*(level.chunk(2) for level in levels), strict=True)
+        return Pair(frame0, frame1, mean, features0, features1, flow_scale)
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        """Shapes: (B, 3, H, W) -> (B, widths[i], H / 2^(i + 1), W / 2^(i + 1)), fine to coarse."""
+        levels = []
+        for level in self.encoder:
+            frames = level(frames)
+            levels.append(frames)
+        return levels
+
+    def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+        decoded = self.decode(state, time)
+        enlarged = 1 / state.flow_scale
+        flow = resize_flow(decoded.flows[-1], enlarged)
+        blend, residual = resize(decoded.blend, enlarged), resize(decoded.residual, enlarged)
+        notes = None
+        if explain:
+            first = resize_flow(resize_flow(decoded.flows[0], COARSEST // 2), enlarged)
+            notes = {"initial_flow": first, "flow": flow, "blend": blend}
+        return Interpolation(compose(state, flow, blend, residual), explanation=notes)
+
+    def decode(self, state: Pair, time: Tensor) -> Decoded:
+        """Find the motion to both frames, a mask and what warping cannot give."""
+        *finer0, coarse0 = state.features0
+        *finer1, coarse1 = state.features1
+        plane = time.expand(len(coarse0), 1, *coarse0.shape[-2:])
+        out = self.decoders[0](torch.cat((coarse0, coarse1, plane), dim=1))
+        flows, features = [out[:, :4]], [out[:, 4:]]
+        levels = zip(self.decoders[1:], reversed(finer0), reversed(finer1), strict=True)
+        for decoder, feature0, feature1 in levels:
+            flow = flows[-1]
+            warped0 = backward_warp(feature0, flow[:, :2])
+            warped1 = backward_warp(feature1, flow[:, 2:])
+            out = decoder(torch.cat((features[-1], warped0, warped1, flow), dim=1))
+            flows.append(out[:, :4] + resize_flow(flow, 2))
+            features.append(out[:, 4:])
+        *features, last = features
+        return Decoded(tuple(flows), tuple(features), last[:, :1].sigmoid(), last[:, 1:])
+
+    def study(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Lesson:
+        """Predict with the true frame at hand, whose features the loss compares with.
+
+        Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
+        """
+        state = self.prepare(frame0, frame1)
+        decoded = self.decode(state, time)
+        frame = compose(state, decoded.flows[-1], decoded.blend, decoded.residual)
+        fine_to_coarse = self.encode(target - state.mean)[:3]
+        return Lesson(frame, decoded.flows, decoded.features, tuple(reversed(fine_to_coarse)))
+
+
+class Decoder(nn.Module):
+    """Convolutions at one size, and one that doubles it.
+
+    Shapes: (B, in_channels, h, w) -> (B, out_channels, 2h, 2w).
+    """
+
+    def __init__(self, in_channels: int, channels: int, out_channels: int, side: int) -> None:
+        super().__init__()
+        self.enter = conv_prelu(in_channels, channels)
+        self.refine = SideRefinement(channels, side)
+        self.enlarge = nn.ConvTranspose2d(channels, out_channels, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.enlarge(self.refine(self.enter(x)))
+
+
+class SideRefinement(nn.Module):
+    """A residual block that looks at its last channels twice as often.
+
+    Shapes: (B, channels, h, w) -> the same.
+    """
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.split = (channels - side, side)
+        self.conv1, self.conv3 = conv_prelu(channels, channels), conv_prelu(channels, channels)
+        self.conv2, self.conv4 = conv_prelu(side, side), conv_prelu(side, side)
+        self.conv5 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.activation = nn.PReLU(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for whole, side in ((self.conv1, self.conv2), (self.conv3, self.conv4)):
+            kept, refined = whole(y).split(self.split, dim=1)
+            y = torch.cat((kept, side(refined)), dim=1)
+        return self.activation(x + self.conv5(y))
+
+
+def compose(state: Pair, flow: Tensor, blend: Tensor, residual: Tensor) -> Tensor:
+    """Warp, mix, correct. Shapes: flow (B, 4, H, W), blend (B, 1, ...), residual (B, 3, ...)."""
+    warped0 = backward_warp(state.frame0, flow[:, :2])
+    warped1 = backward_warp(state.frame1, flow[:, 2:])
+    mixed = blend * warped0 + (1 - blend) * warped1
+    return (mixed + state.mean + residual).clamp(0, 1)
