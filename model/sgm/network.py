@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model.flow.gmflow import CHANNELS as GLOBAL_CHANNELS
 from model.flow.gmflow import GMFlowFeatures
 from model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
+from model.layers.synthesis import blend
 from model.ops.resize import resize, resize_flow
 from model.ops.warp import backward_warp
 from model.sgm.compensation import fill_holes, match_globally, select_keypoints, shift_to_time
@@ -18,7 +19,7 @@ from model.sgm.difference import difference_map
 from model.sgm.encoder import LocalEncoder
 from model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
 from model.sgm.merge import FlowMatching, refine_input
-from model.sgm.synthesis import Synthesis, blend
+from model.sgm.synthesis import make_synthesis
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps
 
@@ -85,7 +86,7 @@ class SGM(TileableInterpolator):
         self.local_flow = nn.ModuleList(
             (FlowHead(7 + 16 * channels), FlowHead(18 + 8 * channels))  # at 1/8 and at 1/4
         )
-        self.synthesis = Synthesis(2 * channels)
+        self.synthesis = make_synthesis(2 * channels)
         has_matching = config.keypoint_ratio is not None
         self.gmflow = GMFlowFeatures() if has_matching else None
         feature_channels = 2 * GLOBAL_CHANNELS + 16 * channels

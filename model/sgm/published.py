@@ -14,6 +14,7 @@ from model.checkpoint import (
     some,
 )
 from model.flow.gmflow import PUBLISHED_NAMES as GMFLOW_NAMES
+from model.layers.synthesis import PUBLISHED_NAMES as SYNTHESIS_NAMES
 from model.sgm.network import SGM, SGMConfig
 
 SAVED_BY_ACCIDENT = (".attn_mask", ".HW")  # caches that the published code registered as buffers
@@ -35,18 +36,7 @@ SCOPES = (
     *(NameScope(f"feature_bone.block{i}.conv.", f"encoder.block{i}.") for i in (1, 2, 3)),
     NameScope("feature_bone.block4.", "encoder.blocks.", BLOCK_PARTS),
     NameScope("block.", "local_flow.", HEAD_PARTS),
-    *(
-        NameScope(f"contextnet.conv{i + 1}.conv{j + 1}.", f"synthesis.context.levels.{i}.{j}.")
-        for i in range(4)
-        for j in range(2)
-    ),
-    *(
-        NameScope(f"unet.down{i}.conv{j + 1}.", f"synthesis.unet.down.{i}.{j}.")
-        for i in range(4)
-        for j in range(2)
-    ),
-    *(NameScope(f"unet.up{i}.", f"synthesis.unet.up.{i}.") for i in range(4)),
-    NameScope("unet.conv.", "synthesis.unet.output."),
+    *SYNTHESIS_NAMES,
     *(s._replace(published="gmflow." + s.published, ours="gmflow." + s.ours) for s in GMFLOW_NAMES),
     NameScope("matching_block.0.merge.conv.", "matching.merge.logits."),
     NameScope("matching_block.0.refine_block.", "matching.refine.", HEAD_PARTS),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.layers.position import sine_embedding
+from model.layers.synthesis import warp_levels
 from model.losses import laplacian_loss, laplacian_pyramid
 from model.ops.matching import attend_in_blocks
 from model.ops.resize import resize
@@ -19,7 +20,6 @@ from model.sgm.compensation import landing_mass, match_globally, select_keypoint
 from model.sgm.difference import EPSILON, difference_map
 from model.sgm.local_flow import expand_motion
 from model.sgm.network import SGM, SGM_SMALL
-from model.sgm.synthesis import warp_levels
 from tests.parity import recipe
 from tests.parity.networks import build
 

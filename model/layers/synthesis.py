@@ -1,0 +1,159 @@
+"""From two frames and the motion to the frame between them, as RIFE does it (Huang et al., 2022).
+
+SGM-VFI took it over. "Doubled" is RIFE's 2R: the same weights look at twice the resolution.
+"""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from model.checkpoint import NameScope
+from model.layers.conv import conv_prelu
+from model.ops.resize import resize_flow
+from model.ops.warp import backward_warp
+
+PUBLISHED_NAMES = (  # in the files of both
+    *(
+        NameScope(f"contextnet.conv{i + 1}.conv{j + 1}.", f"synthesis.context.levels.{i}.{j}.")
+        for i in range(4)
+        for j in range(2)
+    ),
+    *(
+        NameScope(f"unet.down{i}.conv{j + 1}.", f"synthesis.unet.down.{i}.{j}.")
+        for i in range(4)
+        for j in range(2)
+    ),
+    *(NameScope(f"unet.up{i}.", f"synthesis.unet.up.{i}.") for i in range(4)),
+    NameScope("unet.conv.", "synthesis.unet.output."),
+)
+
+
+class ContextNet(nn.Module):
+    """Four levels of features of a frame, before any warping.
+
+    Shapes: (B, 3, H, W) -> (B, c * 2 ** i, H / 2 ** (i + 1), W / 2 ** (i + 1)), i = 0 to 3;
+    doubled: H / 2 ** i and W / 2 ** i.
+    """
+
+    def __init__(self, channels: int, *, doubled: bool = False) -> None:
+        super().__init__()
+        widths = (3, *(channels * 2**level for level in range(4)))
+        first, *others = itertools.pairwise(widths)
+        self.levels = nn.ModuleList(
+            (double_conv(*first, stride=1 if doubled else 2), *(double_conv(*w) for w in others))
+        )
+
+    def forward(self, frame: Tensor) -> list[Tensor]:
+        features = []
+        for level in self.levels:
+            frame = level(frame)
+            features.append(frame)
+        return features
+
+
+class UNet(nn.Module):
+    """The residual that warping cannot give: new content, softened seams.
+
+    Shapes: pictures (B, 17, H, W), context of frame 0 and frame 1, warped, as `ContextNet` lays
+    them out -> (B, 3, H, W) in [-1, 1].
+    """
+
+    def __init__(self, channels: int, *, doubled: bool = False) -> None:
+        super().__init__()
+        c = channels
+        first = double_conv(17, 2 * c, stride=1 if doubled else 2)
+        self.down = nn.ModuleList((first, *(double_conv(s * c, s * c) for s in (4, 8, 16))))
+        self.up = nn.ModuleList(
+            up_conv(a * c, b * c) for a, b in ((32, 8), (16, 4), (8, 2), (4, 1))
+        )
+        self.output = nn.Conv2d(c, 3, kernel_size=3, stride=2 if doubled else 1, padding=1)
+
+    def forward(self, pictures: Tensor, context0: list[Tensor], context1: list[Tensor]) -> Tensor:
+        x, skips = pictures, []
+        for down, warped0, warped1 in zip(self.down, context0, context1, strict=True):
+            x = down(x)
+            skips.append(x)
+            x = torch.cat((x, warped0, warped1), dim=1)
+        skips.pop()
+        for up in self.up:
+            x = up(x)
+            if skips:
+                x = torch.cat((x, skips.pop()), dim=1)
+        return 2 * self.output(x).sigmoid() - 1
+
+
+class Synthesis(nn.Module):
+    """Warp both frames, blend them, add what is missing."""
+
+    def __init__(self, channels: int, *, doubled: bool = False) -> None:
+        super().__init__()
+        self.doubled = doubled
+        self.context = ContextNet(channels, doubled=doubled)
+        self.unet = UNet(channels, doubled=doubled)
+
+    def forward(
+        self,
+        frames: Tensor,
+        context: list[Tensor],
+        flow: Tensor,
+        blend_logits: Tensor,
+        origin: tuple[int, int] = (0, 0),
+    ) -> tuple[Tensor, Tensor]:
+        """Compose the frame, or the window of it that `flow` and `blend_logits` cover.
+
+        Args:
+            origin: (y, x) of that window in the frames, multiples of 16.
+
+        Shapes: frames (2B, 3, H, W), context levels (2B, ...), flow (B, 4, h, w),
+        blend_logits (B, 1, h, w) -> frame and blend before refinement, (B, 3, h, w).
+        """
+        flows = torch.cat(flow.chunk(2, dim=1))  # (2B, 2, h, w)
+        warped = backward_warp(frames, flows, origin=origin)
+        merged = blend(warped, blend_logits)
+        (top, left), (height, width) = origin, flow.shape[-2:]
+        window = frames[..., top : top + height, left : left + width]
+        here = (*window.chunk(2), *warped.chunk(2), blend_logits, flow)
+        del warped
+        levels = warp_levels(context, flows, origin, first=0 if self.doubled else 1)
+        residual = self.unet(torch.cat(here, dim=1), *levels)
+        return (merged + residual).clamp(0, 1), merged
+
+
+def blend(warped: Tensor, blend_logits: Tensor) -> Tensor:
+    """Mix the two warped frames. Shapes: warped (2B, 3, H, W), logits (B, 1, H, W) -> (B, ...)."""
+    share = blend_logits.sigmoid()
+    warped0, warped1 = warped.chunk(2)
+    return share * warped0 + (1 - share) * warped1
+
+
+def warp_levels(
+    context: list[Tensor], flows: Tensor, origin: tuple[int, int], first: int = 1
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Warp each level by the flow reduced to its size; frame 0's levels, then frame 1's.
+
+    Args:
+        first: how often the first level is halved; each other is halved once more.
+    """
+    warped = []
+    for level, features in enumerate(context, start=first):
+        flows = resize_flow(flows, 1 / 2) if level else flows
+        y, x = origin
+        warped.append(backward_warp(features, flows, origin=(y >> level, x >> level)).chunk(2))
+    return [pair[0] for pair in warped], [pair[1] for pair in warped]
+
+
+def double_conv(in_channels: int, out_channels: int, stride: int = 2) -> nn.Sequential:
+    """Halve the size, then look once more."""
+    return nn.Sequential(
+        conv_prelu(in_channels, out_channels, stride=stride),
+        conv_prelu(out_channels, out_channels),
+    )
+
+
+def up_conv(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Double the size."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1),
+        nn.PReLU(out_channels),
+    )
