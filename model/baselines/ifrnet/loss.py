@@ -1,4 +1,4 @@
-"""What training an IFRNet minimises (its paper, section 3.3)."""
+"""What training an IFRNet minimises (its paper, section 3)."""
 
 import torch
 from torch import Tensor

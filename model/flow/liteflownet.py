@@ -1,0 +1,271 @@
+"""LiteFlowNet (Hui et al., CVPR 2018): the flow that published IFRNets were taught.
+
+Written from a specification of the arithmetic of its public PyTorch port. Published weights carry
+research-only terms of their authors, and do not come with this project.
+"""
+
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
+from model.flow.estimator import FlowEstimator
+from model.ops.correlation import local_correlation
+from model.ops.padding import margins
+
+SLOPE = 0.1  # of the leaky rectifiers
+FLOW_UNIT = 20  # pixels of the frame: what one stands for inside the network
+RADIUS = 3  # of matching, in cells
+MULTIPLE = 32  # pixels: frames are resized to such sizes
+MEANS = ((0.411618, 0.434631, 0.454253), (0.410782, 0.433645, 0.452793))
+FEATURES = ((32, 1), (32, 3), (64, 2), (96, 2), (128, 1), (192, 1))  # channels, convolutions
+LIFTED = 64  # channels that the finest features are compared in
+KERNELS = (7, 5, 5, 3, 3)  # of the last convolutions, fine to coarse
+PUBLISHED_NAMES = (
+    *(
+        NameScope(f"netFeatures.net{number}.", f"features.{level}.")
+        for level, number in enumerate(("One", "Two", "Thr", "Fou", "Fiv", "Six"))
+    ),
+    NameScope(
+        "netMatching.",
+        "matching.",
+        (
+            (".netFeat.", ".lift."),
+            (".netUpflow.", ".enlarge_flow."),
+            (".netUpcorr.", ".enlarge_costs."),
+            (".netMain.", ".head."),
+        ),
+    ),
+    NameScope("netSubpixel.", "subpixel.", ((".netFeat.", ".lift."), (".netMain.", ".head."))),
+    NameScope(
+        "netRegularization.",
+        "regularisation.",
+        (
+            (".netFeat.", ".lift."),
+            (".netMain.", ".trunk."),
+            (".netDist.", ".distance."),
+            (".netScaleX.", ".mean_x."),
+            (".netScaleY.", ".mean_y."),
+        ),
+    ),
+)
+
+
+class Level(NamedTuple):
+    """Both frames at one size: what the units of a level read."""
+
+    image0: Tensor  # (B, 3, h, w)
+    image1: Tensor
+    feature0: Tensor  # (B, C, h, w)
+    feature1: Tensor
+
+
+class LiteFlowNet(FlowEstimator):
+    """Matches features from coarse to fine, and smooths the flow where features are alike.
+
+    Frames of any size; they are resized to multiples of 32 inside.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        before = (3, *(channels for channels, _ in FEATURES))
+        self.features = nn.ModuleList(
+            feature_level(before[level], channels, count, is_first=level == 0)
+            for level, (channels, count) in enumerate(FEATURES)
+        )
+        self.matching = nn.ModuleList(Matching(level) for level in range(5))
+        self.subpixel = nn.ModuleList(Subpixel(level) for level in range(5))
+        self.regularisation = nn.ModuleList(Regularisation(level) for level in range(5))
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        height, width = source.shape[-2:]
+        size = [side + sum(margins(side, MULTIPLE)) for side in (height, width)]
+        image0, image1 = (
+            bilinear(frame, size) - frame.new_tensor(mean).view(1, 3, 1, 1)
+            for frame, mean in zip((source, target), MEANS, strict=True)
+        )
+        flow = None
+        for index, level in reversed(list(enumerate(self.levels(image0, image1)))):
+            flow = self.matching[index](level, flow)
+            flow = self.subpixel[index](level, flow)
+            flow = self.regularisation[index](level, flow)
+        assert flow is not None
+        ratio = flow.new_tensor((width / size[1], height / size[0])).view(1, 2, 1, 1)
+        return bilinear(flow, [height, width]) * ratio * FLOW_UNIT
+
+    def levels(self, image0: Tensor, image1: Tensor) -> list[Level]:
+        """All but full size, from 1/2 to 1/32."""
+        levels = []
+        feature0, feature1 = image0, image1
+        for block in self.features:
+            feature0, feature1 = block(feature0), block(feature1)
+            size = list(feature0.shape[-2:])
+            image0, image1 = bilinear(image0, size), bilinear(image1, size)
+            levels.append(Level(image0, image1, feature0, feature1))
+        return levels[1:]
+
+
+class Matching(nn.Module):
+    """The flow of the level before, twice as large, corrected by comparing around where it leads.
+
+    Shapes: flow (B, 2, h / 2, w / 2), None at the coarsest level -> (B, 2, h, w).
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.to_pixels = FLOW_UNIT / 2 ** (level + 1)
+        self.lift = lifting(level)
+        self.enlarge_flow = enlarging(2) if level < 4 else None
+        self.enlarge_costs = enlarging((2 * RADIUS + 1) ** 2) if level < 2 else None
+        self.head = flow_head((2 * RADIUS + 1) ** 2, KERNELS[level])
+
+    def forward(self, level: Level, flow: Tensor | None) -> Tensor:
+        feature0, feature1 = self.lift(level.feature0), self.lift(level.feature1)
+        if flow is not None:
+            assert self.enlarge_flow is not None
+            flow = self.enlarge_flow(flow)
+            feature1 = warp(feature1, flow * self.to_pixels)
+        stride = 1 if self.enlarge_costs is None else 2
+        costs = F.leaky_relu(local_correlation(feature0, feature1, RADIUS, stride), SLOPE)
+        if self.enlarge_costs is not None:
+            costs = self.enlarge_costs(costs)
+        correction = self.head(costs)
+        return correction if flow is None else flow + correction
+
+
+class Subpixel(nn.Module):
+    """A correction read off the features themselves. Shapes: flow (B, 2, h, w) -> the same."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.to_pixels = FLOW_UNIT / 2 ** (level + 1)
+        self.lift = lifting(level)
+        channels = LIFTED if level == 0 else FEATURES[level + 1][0]
+        self.head = flow_head(2 * channels + 2, KERNELS[level])
+
+    def forward(self, level: Level, flow: Tensor) -> Tensor:
+        feature0, feature1 = self.lift(level.feature0), self.lift(level.feature1)
+        warped = warp(feature1, flow * self.to_pixels)
+        return flow + self.head(torch.cat((feature0, warped, flow), dim=1))
+
+
+class Regularisation(nn.Module):
+    """A weighted mean of the flow around each place; close in meaning counts more.
+
+    Shapes: flow (B, 2, h, w) -> the same.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.to_pixels = FLOW_UNIT / 2 ** (level + 1)
+        self.kernel = kernel = KERNELS[level]
+        channels = FEATURES[level + 1][0]
+        self.lift = leaky(channels, 128, 1) if level < 3 else nn.Identity()
+        widths = (3 + (128 if level < 3 else channels), 128, 128, 64, 64, 32, 32)
+        pairs = itertools.pairwise(widths)
+        self.trunk = nn.Sequential(*(layer for pair in pairs for layer in leaky(*pair, 3)))
+        taps, half = kernel**2, kernel // 2
+        self.distance = nn.Sequential(
+            *(
+                (
+                    nn.Conv2d(32, taps, (kernel, 1), padding=(half, 0)),
+                    nn.Conv2d(taps, taps, (1, kernel), padding=(0, half)),
+                )
+                if level < 3
+                else (nn.Conv2d(32, taps, kernel, padding=half),)
+            )
+        )
+        self.mean_x, self.mean_y = nn.Conv2d(taps, 1, 1), nn.Conv2d(taps, 1, 1)
+
+    def forward(self, level: Level, flow: Tensor) -> Tensor:
+        missed = level.image0 - warp(level.image1, flow * self.to_pixels)
+        missed = missed.norm(dim=1, keepdim=True).detach()
+        relative = flow - flow.mean(dim=(2, 3), keepdim=True)
+        seen = torch.cat((missed, relative, self.lift(level.feature0)), dim=1)
+        distance = -self.distance(self.trunk(seen)).square()
+        weight = (distance - distance.amax(dim=1, keepdim=True)).exp()
+        total = weight.sum(dim=1, keepdim=True)
+        around = F.unfold(flow, self.kernel, padding=self.kernel // 2)
+        around_x, around_y = around.unflatten(2, flow.shape[-2:]).chunk(2, dim=1)
+        mean_x, mean_y = self.mean_x(weight * around_x), self.mean_y(weight * around_y)
+        return torch.cat((mean_x, mean_y), dim=1) / total
+
+
+def warp(source: Tensor, flow: Tensor) -> Tensor:
+    """Like `ops.backward_warp`, but with vectors longer by W / (W - 1), as weights expect it.
+
+    Pixels are squares here, and outside of the source is zero. Shapes: (B, C, H, W) -> the same.
+    """
+    height, width = source.shape[-2:]
+    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width).to(flow)
+    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height).to(flow)
+    x = x + flow[:, 0] * (2 / max(width - 1, 1))
+    y = y[:, None] + flow[:, 1] * (2 / max(height - 1, 1))
+    grid = torch.stack((x, y), dim=-1)
+    return F.grid_sample(source, grid, padding_mode="zeros", align_corners=False)
+
+
+def bilinear(tensor: Tensor, size: list[int]) -> Tensor:
+    """Shapes: (B, C, H, W) -> (B, C, *size)."""
+    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
+
+
+def leaky(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """A convolution and a leaky rectifier."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2),
+        nn.LeakyReLU(SLOPE),
+    )
+
+
+def feature_level(in_channels: int, channels: int, count: int, *, is_first: bool) -> nn.Sequential:
+    """Convolutions of which the first halves the size; at the first level it looks wider."""
+    first = leaky(in_channels, channels, 7) if is_first else leaky(in_channels, channels, 3, 2)
+    more = [layer for _ in range(count - 1) for layer in leaky(channels, channels, 3)]
+    return nn.Sequential(*first, *more)
+
+
+def lifting(level: int) -> nn.Module:
+    """More channels for the finest features, which are compared."""
+    return leaky(FEATURES[1][0], LIFTED, 1) if level == 0 else nn.Identity()
+
+
+def enlarging(channels: int) -> nn.ConvTranspose2d:
+    """Doubles the size of each channel on its own."""
+    return nn.ConvTranspose2d(
+        channels, channels, 4, stride=2, padding=1, bias=False, groups=channels
+    )
+
+
+def flow_head(in_channels: int, kernel: int) -> nn.Sequential:
+    """Shapes: (B, in_channels, h, w) -> (B, 2, h, w)."""
+    return nn.Sequential(
+        *leaky(in_channels, 128, 3),
+        *leaky(128, 64, 3),
+        *leaky(64, 32, 3),
+        nn.Conv2d(32, 2, kernel, padding=kernel // 2),
+    )
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published file, whose parts are called `module...`."""
+    state = {
+        our_name(name.replace("module", "net"), PUBLISHED_NAMES): tensor
+        for name, tensor in weights.state.items()
+    }
+    return weights._replace(state=state)
+
+
+def load_liteflownet(path: Path) -> LiteFlowNet:
+    """Load a published file of weights (network-default.pytorch), in evaluation mode.
+
+    Raises:
+        FileNotFoundError, CheckpointError: there is none, or it holds other weights.
+    """
+    estimator = LiteFlowNet()
+    load_weights(estimator, from_published(read_weights(path)))
+    return estimator.eval()

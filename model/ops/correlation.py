@@ -1,0 +1,28 @@
+"""Comparing each place of a map with what is around it in another."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def local_correlation(source: Tensor, target: Tensor, radius: int, stride: int = 1) -> Tensor:
+    """Mean over the channels of source(x, y) * target(x + u, y + v); outside, target is zero.
+
+    Args:
+        radius: u and v go from -radius to radius times the stride, in steps of it.
+        stride: only every so many rows and columns of the source are looked at.
+
+    Shapes: (B, C, H, W) twice -> (B, (2 radius + 1)^2, H / stride, W / stride), rounded up;
+    displacements row by row, u fastest.
+    """
+    height, width = source.shape[-2:]
+    padded = F.pad(target, (radius * stride,) * 4)
+    places = source[..., ::stride, ::stride]
+    steps = range(0, (2 * radius + 1) * stride, stride)
+    costs = [
+        (places * padded[..., top : top + height : stride, left : left + width : stride]).mean(1)
+        for top, left in itertools.product(steps, steps)
+    ]
+    return torch.stack(costs, dim=1)
