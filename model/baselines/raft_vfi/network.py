@@ -1,0 +1,152 @@
+"""The network of RAFT-VFI: flows, refined once per pair, and the frame at any time from them."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.baselines.raft_vfi.motion import advanced, reversed_flow
+from model.baselines.raft_vfi.refinement import FlowRefinement
+from model.baselines.raft_vfi.synthesis import Layers, Synthesis, blend_of, compose, dilate
+from model.flow.raft import RAFT
+from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from model.ops.resize import resize, resize_flow
+
+MEAN = (0.429, 0.431, 0.397)  # taken off the channels, in the order that the weights expect
+
+
+@dataclass(frozen=True, kw_only=True)
+class RAFTVFIConfig:
+    """Habits of the network; its shape is fixed."""
+
+    iterations: int = 12  # updates of RAFT's flow
+    colour_order: Literal["rgb", "bgr"] = "rgb"  # that the weights expect; published ones: "bgr"
+
+    def __post_init__(self) -> None:
+        if self.colour_order not in ("rgb", "bgr"):
+            raise ValueError(f"colour_order is 'rgb' or 'bgr', got {self.colour_order!r}.")
+
+
+class View(NamedTuple):
+    """A frame as the network looks at it."""
+
+    frame: Tensor  # (B, 3, H, W), in the network's colour order
+    small: Tensor  # the same at the size that motion is estimated at
+    flow_scale: float
+
+
+class Gap(NamedTuple):
+    """What serves every time between two frames; flows are in pixels of the small views."""
+
+    view0: View
+    view1: View
+    flow: Tensor  # flow_01 and flow_10, refined, (B, 4, h, w)
+    outwards: Tensor | None  # frame 0 to the one before, frame 1 to the one after, (B, 4, h, w)
+
+
+class RAFTVFI(Interpolator):
+    """Moves both frames along the flows between them, and blends them.
+
+    Motion is estimated, refined, brought to time t and repaired at the flow scale; the frames are
+    warped and blended at full size. Its authors take 1/2 where a frame is 1440 pixels high or
+    2560 wide, or more.
+
+    With the frames before and after the two, what moves may change its speed. Where either is
+    missing, as in every call that names two frames only, it moves at one speed: so do the first
+    and the last gap of a clip, and gaps next to a cut.
+    """
+
+    stride = 32
+
+    def __init__(self, config: RAFTVFIConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or RAFTVFIConfig()
+        self.flow = RAFT(self.config.iterations)
+        self.refinement = FlowRefinement()
+        self.synthesis = Synthesis()
+
+    def prepare(
+        self,
+        frame0: Tensor,
+        frame1: Tensor,
+        flow_scale: float = 1.0,
+        *,
+        before: Tensor | None = None,
+        after: Tensor | None = None,
+    ) -> Gap:
+        """Estimate the motion between two frames.
+
+        Args:
+            before: the frame as long before frame 0 as frame 1 is after it; None where there is
+                none, or where the scene changes in between.
+            after: the frame as long after frame 1.
+
+        Shapes: frames (B, 3, H, W).
+        """
+        for other in (frame1, before, after):
+            if other is not None:
+                require_frames(frame0, other, self, flow_scale)
+        view0, view1 = self.view(frame0, flow_scale), self.view(frame1, flow_scale)
+        flow = self.refine(view0, view1, self.flow.both(view0.small, view1.small))
+        if before is None or after is None:
+            return Gap(view0, view1, flow, None)
+        outer = self.view(before, flow_scale), self.view(after, flow_scale)
+        pairs = zip((view0, view1), outer, strict=True)
+        outwards = torch.cat([self.flow(x.small, y.small) for x, y in pairs], dim=1)
+        return Gap(view0, view1, flow, outwards)
+
+    def at(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
+        flow_t = self.motion(state, time)
+        layers = self.layers(state, flow_t)
+        frame = self.compose(state, layers, time).clamp(0, 1)
+        if not explain:
+            return Interpolation(frame)
+        notes = {
+            "initial_flow": resize_flow(flow_t, 1 / state.view0.flow_scale),
+            "flow": torch.cat((layers.flow_t0, layers.flow_t1), dim=1),
+            "blend": blend_of(layers.mask, time),
+            "static": layers.static,
+        }
+        return Interpolation(frame, explanation=notes)
+
+    def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
+        """What depends on one frame only."""
+        frame = self._recolour(frame)
+        return View(frame, resize(frame, float(flow_ratio(flow_scale))), flow_scale)
+
+    def refine(self, view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
+        """Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""
+        frames = self._centred(view0.small), self._centred(view1.small)
+        return self.refinement(*frames, torch.cat(flows, dim=1))
+
+    def motion(self, state: Gap, time: Tensor) -> Tensor:
+        """flow_t0 and flow_t1, as the flows between the frames have them (B, 4, h, w)."""
+        flow_01, flow_10 = state.flow.chunk(2, dim=1)
+        before, after = (None, None) if state.outwards is None else state.outwards.chunk(2, dim=1)
+        ways = advanced(flow_01, time, before), advanced(flow_10, 1 - time, after)
+        return torch.cat([reversed_flow(way) for way in ways], dim=1)
+
+    def layers(self, state: Gap, flow_t: Tensor) -> Layers:
+        """What the frame is put together from, at full size."""
+        frames = (self._centred(view.small) for view in (state.view0, state.view1))
+        flow_t0, flow_t1, mask, static = self.synthesis(*frames, state.flow, flow_t)
+        larger = 1 / state.view0.flow_scale
+        return Layers(
+            resize_flow(flow_t0, larger),
+            resize_flow(flow_t1, larger),
+            resize(mask, larger),
+            resize(dilate(static), larger),
+        )
+
+    def compose(self, state: Gap, layers: Layers, time: Tensor) -> Tensor:
+        """The frame, RGB, which may leave [0, 1] by what rounding does."""
+        return self._recolour(compose(state.view0.frame, state.view1.frame, layers, time))
+
+    def _recolour(self, frame: Tensor) -> Tensor:
+        """Between RGB outside and the order of the weights inside."""
+        return frame.flip(1) if self.config.colour_order == "bgr" else frame
+
+    @staticmethod
+    def _centred(frame: Tensor) -> Tensor:
+        return frame - frame.new_tensor(MEAN).view(1, 3, 1, 1)
