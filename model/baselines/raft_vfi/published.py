@@ -1,7 +1,6 @@
 """Published checkpoints of RAFT-VFI: two files, and what their names mean here."""
 
 import torch
-from torch import Tensor
 
 from model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
 from model.checkpoint import (

@@ -3,6 +3,7 @@
 RAFT-VFI (Apache-2.0); the adaptive filter of flows is that of QVI (Xu et al., NeurIPS 2019).
 """
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -137,7 +138,7 @@ def convolutions(
 ) -> nn.Sequential:
     """Convolutions that keep the size, with activations between them."""
     layers: list[nn.Module] = []
-    for i, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+    for i, (before, after) in enumerate(itertools.pairwise(channels)):
         size = kernel if i else first_kernel
         layers += [nn.Conv2d(before, after, size, padding=size // 2), nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers[:-1])
