@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from model.checkpoint import NameScope, Weights, load_weights, our_name
 from model.layers.position import sine_embedding
 from model.ops.padding import margins
+from model.ops.windows import BLOCKED, apart, from_windows, shift_bands, to_windows
 
 CHANNELS = 128
 PUBLISHED_NAMES = (
@@ -32,12 +33,18 @@ PADDED_TO = 16  # pixels: the published code ran every frame at such a size
 
 
 class GMFlowFeatures(nn.Module):
-    """Features of two frames that have seen each other, comparable by their dot product."""
+    """Features of two frames that have seen each other, comparable by their dot product.
 
-    def __init__(self, num_layers: int = 6) -> None:
+    Args:
+        splits: windows each way that attention stays inside of. The published weights were
+            trained with 2; SGM-VFI looks over the whole frame, 1.
+    """
+
+    def __init__(self, num_layers: int = 6, splits: int = 1) -> None:
         super().__init__()
+        self.splits = splits
         self.backbone = Backbone()
-        self.transformer = FeatureTransformer(num_layers)
+        self.transformer = FeatureTransformer(num_layers, splits)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Shapes: (2B, 3, H, W), all first frames, then all second -> (2B, 128, H/8, W/8).
@@ -56,11 +63,13 @@ class GMFlowFeatures(nn.Module):
         if any(pad):
             frames = F.pad(frames, pad, mode="replicate")
         tokens = self.backbone(frames).permute(0, 2, 3, 1)
-        return tokens + sine_embedding(*tokens.shape[1:], frames.device)
+        height, width = (side // self.splits for side in tokens.shape[1:3])
+        embedding = sine_embedding(height, width, CHANNELS, frames.device)
+        return tokens + embedding.repeat(self.splits, self.splits, 1)
 
     def relate(self, tokens: Tensor) -> Tensor:
         """What depends on both. Shapes: (2B, h', w', 128), twice."""
-        return self.transformer(tokens.flatten(1, 2)).view_as(tokens)
+        return self.transformer(tokens)
 
 
 def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:
@@ -127,20 +136,49 @@ def normalise(x: Tensor, epsilon: float = 1e-5) -> Tensor:
 
 
 class FeatureTransformer(nn.Module):
-    """Blocks of self-attention and of attention to the other frame, over all cells."""
+    """Blocks of self-attention and of attention to the other frame.
 
-    def __init__(self, num_layers: int) -> None:
+    Over all cells, or inside of windows, which every second block shifts by half.
+    """
+
+    def __init__(self, num_layers: int, splits: int = 1) -> None:
         super().__init__()
+        self.splits = splits
         self.layers = nn.ModuleList(TransformerBlock() for _ in range(num_layers))
         for weight in self.parameters():
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Shapes: (2B, L, 128), all first frames, then all second ones -> the same."""
-        for layer in self.layers:
-            tokens = layer(tokens, tokens.roll(len(tokens) // 2, dims=0))
-        return tokens
+        """Shapes: (2B, h, w, 128), all first frames, then all second ones -> the same."""
+        height, width = tokens.shape[1:3]
+        window = (height // self.splits, width // self.splits)
+        shift = (window[0] // 2, window[1] // 2) if self.splits > 1 else (0, 0)
+        mask = self.mask(tokens, window, shift)
+        windows = to_windows(tokens, window)
+        for i, layer in enumerate(self.layers):
+            shifted = i % 2 and mask is not None
+            if shifted:
+                windows = self.shift(windows, window, (-shift[0], -shift[1]))
+            others = windows.roll(len(windows) // 2, dims=0)
+            windows = layer(windows, others, mask if shifted else None)
+            if shifted:
+                windows = self.shift(windows, window, shift)
+        return from_windows(windows, window, self.splits)
+
+    def shift(self, windows: Tensor, window: tuple[int, int], by: tuple[int, int]) -> Tensor:
+        """Move the windows over the map, cyclically. Shapes: (2B, windows, L, 128) -> the same."""
+        tokens = from_windows(windows, window, self.splits)
+        return to_windows(tokens.roll(by, dims=(1, 2)), window)
+
+    def mask(
+        self, tokens: Tensor, window: tuple[int, int], shift: tuple[int, int]
+    ) -> Tensor | None:
+        """What to add to the logits where a shift has brought edges together; None without one."""
+        if shift == (0, 0):
+            return None
+        bands = shift_bands(*tokens.shape[1:3], window, shift, tokens.device)
+        return (apart(bands, window) * BLOCKED).to(tokens.dtype)
 
 
 class TransformerBlock(nn.Module):
@@ -157,15 +195,15 @@ class TransformerBlock(nn.Module):
         )
         self.mlp_norm = nn.LayerNorm(CHANNELS)
 
-    def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
-        """Shapes: tokens, others (2B, L, 128) -> (2B, L, 128)."""
-        tokens = tokens + self.self_attention(tokens, tokens)
-        message = self.cross_attention(tokens, others)
+    def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
+        tokens = tokens + self.self_attention(tokens, tokens, mask)
+        message = self.cross_attention(tokens, others, mask)
         return tokens + self.mlp_norm(self.mlp(torch.cat((tokens, message), dim=-1)))
 
 
 class Attention(nn.Module):
-    """One head over all cells, normalised; the fused kernel never stores the score matrix."""
+    """One head inside each window, normalised; the fused kernel never stores the score matrix."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,9 +213,8 @@ class Attention(nn.Module):
         self.project = nn.Linear(CHANNELS, CHANNELS, bias=False)
         self.norm = nn.LayerNorm(CHANNELS)
 
-    def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
-        """Shapes: tokens, others (2B, L, 128) -> (2B, L, 128)."""
-        queries = self.query(tokens)[:, None]
-        keys, values = self.key(others)[:, None], self.value(others)[:, None]
-        out = F.scaled_dot_product_attention(queries, keys, values)[:, 0]
+    def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
+        queries, keys, values = self.query(tokens), self.key(others), self.value(others)
+        out = F.scaled_dot_product_attention(queries, keys, values, mask)
         return self.norm(self.project(out))

@@ -96,8 +96,13 @@ def load_raft(path: Path | None = None, iterations: int = 20) -> tuple[RAFT, Pat
     """
     estimator = RAFT(iterations)
     weights = read_weights(find_raft() if path is None else path)
-    load_weights(estimator.network, from_published(weights))
+    fill_raft(estimator, weights)
     return estimator.eval(), weights.source
+
+
+def fill_raft(estimator: RAFT, weights: Weights) -> None:
+    """Load torchvision's weights or the published ones, all or none."""
+    load_weights(estimator.network, from_published(weights))
 
 
 def find_raft() -> Path:
@@ -120,10 +125,14 @@ def _places() -> Iterator[Path]:
         yield Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
 
 
-def from_published(weights: Weights) -> Weights:
-    """Rename a published file's tensors as torchvision's; its own names stay as they are."""
+def from_published(weights: Weights, more: tuple[NameScope, ...] = ()) -> Weights:
+    """Rename a published file's tensors as torchvision's; its own names stay as they are.
+
+    Args:
+        more: names of a network that adds to RAFT; they are tried first.
+    """
     state = {
-        our_name(name, PUBLISHED_NAMES): tensor
+        our_name(name, (*more, *PUBLISHED_NAMES)): tensor
         for name, tensor in weights.state.items()
         if SECOND_NAME not in name
     }

@@ -15,9 +15,10 @@ def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     plain float32 one: fused kernels round the weights, which positions of many pixels do not
     forgive (specification 6.5).
 
-    Shapes: queries (B, K, C), keys (B, L, C), values (L, V) -> (B, K, V).
+    Shapes: queries (B, K, C), keys (B, L, C), values (L, V) or (B, L, V) -> (B, K, V).
     """
     batch, count, channels = queries.shape
+    values = values.expand(batch, -1, -1)
     keys = keys.transpose(1, 2)
     rows = max(1, BLOCK_ELEMENTS // max(1, keys.shape[-1]))
     out = queries.new_empty(batch, count, values.shape[-1])
@@ -25,7 +26,7 @@ def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             scores = (queries[sample, part] * channels**-0.5) @ keys[sample]
-            out[sample, part] = scores.softmax(dim=-1) @ values
+            out[sample, part] = scores.softmax(dim=-1) @ values[sample]
     return out
 
 

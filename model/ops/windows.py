@@ -9,6 +9,9 @@ from model.ops.padding import margins
 BLOCKED = -100.0  # added to the logit of a pair that must not see each other; weights expect it
 
 
+Window = int | tuple[int, int]  # side of a square, or height and width, in tokens
+
+
 def pad_to_windows(tokens: Tensor, window: int) -> Tensor:
     """Shapes: (B, h, w, C) -> (B, h', w', C), both sides multiples of `window`, centred."""
     height, width = tokens.shape[1:3]
@@ -16,15 +19,16 @@ def pad_to_windows(tokens: Tensor, window: int) -> Tensor:
     return F.pad(tokens, pad) if any(pad) else tokens
 
 
-def to_windows(tokens: Tensor, window: int) -> Tensor:
-    """Shapes: (B, h', w', C) -> (B, windows row by row, window ** 2, C)."""
-    tiles = tokens.unflatten(1, (-1, window)).unflatten(3, (-1, window))  # (B, r, y, c, x, C)
+def to_windows(tokens: Tensor, window: Window) -> Tensor:
+    """Shapes: (B, h', w', C) -> (B, windows row by row, tokens of a window, C)."""
+    height, width = _sides(window)
+    tiles = tokens.unflatten(1, (-1, height)).unflatten(3, (-1, width))  # (B, r, y, c, x, C)
     return tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def from_windows(windows: Tensor, window: int, columns: int) -> Tensor:
-    """Undo `to_windows`. Shapes: (B, windows, window ** 2, C) -> (B, h', w', C)."""
-    tiles = windows.unflatten(1, (-1, columns)).unflatten(3, (window, window))
+def from_windows(windows: Tensor, window: Window, columns: int) -> Tensor:
+    """Undo `to_windows`. Shapes: (B, windows, tokens of a window, C) -> (B, h', w', C)."""
+    tiles = windows.unflatten(1, (-1, columns)).unflatten(3, _sides(window))
     return tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -45,9 +49,16 @@ def window_mask(
         bands.append(shift_bands(height, width, window, shift, device))
     elif not height % window and not width % window:
         return None
-    regions = [to_windows(band[None, :, :, None], window)[0, :, :, 0] for band in bands]
-    apart = torch.stack([r[:, :, None] != r[:, None, :] for r in regions]).any(dim=0)
-    return apart * BLOCKED
+    return torch.stack([apart(band, window) for band in bands]).any(dim=0) * BLOCKED
+
+
+def apart(regions: Tensor, window: Window) -> Tensor:
+    """Which tokens of a window lie in different regions.
+
+    Shapes: numbers of regions (h', w') -> (windows, tokens of a window, tokens of a window).
+    """
+    number = to_windows(regions[None, :, :, None], window)[0, :, :, 0]
+    return number[:, :, None] != number[:, None, :]
 
 
 def _padding_bands(height: int, width: int, window: int, device: torch.device) -> Tensor:
@@ -56,11 +67,15 @@ def _padding_bands(height: int, width: int, window: int, device: torch.device) -
     return _bands((top, height, bottom), (left, width, right), device)
 
 
-def shift_bands(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Number the nine regions that a cyclic shift makes."""
-    rows, columns = height + -height % window, width + -width % window
-    ends = (window - shift, shift)
-    return _bands((rows - window, *ends), (columns - window, *ends), device)
+def shift_bands(
+    height: int, width: int, window: Window, shift: Window, device: torch.device
+) -> Tensor:
+    """Number the nine regions that a cyclic shift makes, of a grid padded to whole windows."""
+    rows, columns = (
+        (side + -side % extent - extent, extent - by, by)
+        for side, extent, by in zip((height, width), _sides(window), _sides(shift), strict=True)
+    )
+    return _bands(rows, columns, device)
 
 
 def _bands(
@@ -71,3 +86,7 @@ def _bands(
     row = number.repeat_interleave(torch.tensor(rows, device=device))
     column = number.repeat_interleave(torch.tensor(columns, device=device))
     return 3 * row[:, None] + column[None, :]
+
+
+def _sides(window: Window) -> tuple[int, int]:
+    return (window, window) if isinstance(window, int) else window

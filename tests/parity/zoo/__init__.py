@@ -4,12 +4,7 @@ Each module beside holds `ARCHIVES`: by the name of an archive, a function of th
 and the device that gives its findings.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from tests.parity.zoo import flow_nets
+from tests.parity.zoo.comparison import Check
 
-import numpy as np
-import torch
-
-from tests.parity.finding import Finding
-
-Check = Callable[[Mapping[str, np.ndarray], torch.device], Iterator[Finding]]
-ARCHIVES: dict[str, Check] = {}
+ARCHIVES: dict[str, Check] = {**flow_nets.ARCHIVES}

@@ -1,0 +1,79 @@
+"""Recurrent flow with global motion aggregation (Jiang et al., GMA, ICCV 2021; WTFPL).
+
+Written from a specification, on torchvision's parts of RAFT.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.optical_flow.raft import (
+    FlowHead,
+    MotionEncoder,
+    RecurrentBlock,
+    UpdateBlock,
+)
+
+from model.checkpoint import NameScope, Weights, load_weights
+from model.flow.raft import RAFT, from_published
+
+CHANNELS = 128  # of the context, of the motion features and of the hidden state
+CORRELATIONS = 4 * 9**2  # looked up around each cell: 9 x 9 in each of four maps
+PUBLISHED_NAMES = (
+    NameScope("att.to_qk.", "update_block.query_key."),
+    NameScope("update_block.aggregator.to_v.", "update_block.value."),
+    NameScope("update_block.aggregator.gamma", "update_block.gamma"),
+)
+UNUSED = "att.pos_emb."  # tables of positions that the published network holds, and does not read
+
+
+class GMA(RAFT):
+    """RAFT in which cells that look alike also share what is known of their motion.
+
+    Frames as for RAFT; the published demo runs 20 iterations.
+    """
+
+    def __init__(self, iterations: int = 20) -> None:
+        super().__init__(iterations)
+        self.network.update_block = AggregatingUpdate()
+
+
+class AggregatingUpdate(UpdateBlock):
+    """torchvision's update, which sees motion features also after attention to the context.
+
+    The attention is the same in every update. It is worked out anew each time: kept, it would
+    fill as much memory as the comparison of all cells.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            motion_encoder=MotionEncoder(in_channels_corr=CORRELATIONS, out_channels=CHANNELS),
+            recurrent_block=RecurrentBlock(input_size=3 * CHANNELS, hidden_size=CHANNELS),
+            flow_head=FlowHead(in_channels=CHANNELS, hidden_size=256),
+        )
+        self.query_key = nn.Conv2d(CHANNELS, 2 * CHANNELS, kernel_size=1, bias=False)
+        self.value = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(
+        self, hidden_state: Tensor, context: Tensor, corr_features: Tensor, flow: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Shapes: hidden_state, context (B, 128, h, w), flow (B, 2, h, w) -> state, flow update."""
+        motion = self.motion_encoder(flow, corr_features)
+        queries, keys = tokens(self.query_key(context)).chunk(2, dim=-1)
+        shared = F.scaled_dot_product_attention(queries, keys, tokens(self.value(motion)))
+        shared = shared[:, 0].transpose(1, 2).view_as(motion)
+        seen = torch.cat((context, motion, motion + self.gamma * shared), dim=1)
+        hidden_state = self.recurrent_block(hidden_state, seen)
+        return hidden_state, self.flow_head(hidden_state)
+
+
+def tokens(maps: Tensor) -> Tensor:
+    """Shapes: (B, C, h, w) -> (B, 1, h w, C), one head of attention."""
+    return maps.flatten(2).transpose(1, 2)[:, None]
+
+
+def fill_gma(estimator: GMA, weights: Weights) -> None:
+    """Load published weights, all that the network reads or none."""
+    state = {n: t for n, t in weights.state.items() if not n.startswith(UNUSED)}
+    weights = from_published(weights._replace(state=state), PUBLISHED_NAMES)
+    load_weights(estimator.network, weights)

@@ -1,0 +1,104 @@
+"""Flow by global matching (Xu et al., GMFlow, CVPR 2022; Apache-2.0), the one-scale network.
+
+Written from a specification. The features are those that SGM-VFI matches, inside windows.
+"""
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.optical_flow._utils import upsample_flow
+
+from model.checkpoint import NameScope, Weights, load_weights, our_name
+from model.flow.estimator import FlowEstimator
+from model.flow.gmflow import (
+    CHANNELS,
+    NOT_FEATURES,
+    PADDED_TO,
+    PUBLISHED_NAMES,
+    GMFlowFeatures,
+)
+from model.ops.matching import attend_in_blocks, cell_positions, match_positions
+from model.ops.padding import margins
+
+HEAD_NAMES = (
+    NameScope("feature_flow_attn.q_proj.", "propagation.query."),
+    NameScope("feature_flow_attn.k_proj.", "propagation.key."),
+)
+CELL = 8  # pixels, each way
+COLOUR_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, which the published weights expect removed
+COLOUR_SPREAD = (0.229, 0.224, 0.225)
+
+
+class GMFlow(FlowEstimator):
+    """Flow by matching features over the whole frame, without iterations.
+
+    Frames of any size are padded by their edge pixels, to multiples of 16, in the middle.
+    """
+
+    def __init__(self, num_layers: int = 6) -> None:
+        super().__init__()
+        self.features = GMFlowFeatures(num_layers, splits=2)
+        self.propagation = FlowPropagation()
+        self.upsampler = nn.Sequential(
+            nn.Conv2d(CHANNELS + 2, 256, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, CELL**2 * 9, kernel_size=1),
+        )
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return self.flow(*self.describe(source, target), like=source)
+
+    def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        tokens0, tokens1 = self.describe(frame0, frame1)
+        return self.flow(tokens0, tokens1, like=frame0), self.flow(tokens1, tokens0, like=frame0)
+
+    def describe(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of both frames, padded. Shapes: (B, 3, H, W) -> (B, h', w', 128), twice."""
+        frames = torch.cat((frame0, frame1))
+        mean, spread = (
+            frames.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
+        )
+        tokens = self.features.relate(self.features.look((frames - mean) / spread))
+        first, second = tokens.chunk(2)
+        return first, second
+
+    def flow(self, source: Tensor, target: Tensor, like: Tensor) -> Tensor:
+        """Match, spread to where nothing matches, enlarge, and crop to the size of `like`.
+
+        Shapes: tokens (B, h', w', 128), like (B, 3, H, W) -> (B, 2, H, W), in pixels.
+        """
+        rows, columns = source.shape[1:3]
+        tokens, others = source.flatten(1, 2), target.flatten(1, 2)
+        matched = match_positions(tokens, others, rows, columns)
+        flow = self.propagation(tokens, matched - cell_positions(rows, columns, like=tokens))
+        flow = flow.transpose(1, 2).unflatten(2, (rows, columns))
+        mask = self.upsampler(torch.cat((flow, source.permute(0, 3, 1, 2)), dim=1))
+        height, width = like.shape[-2:]
+        top, left = margins(height, PADDED_TO)[0], margins(width, PADDED_TO)[0]
+        flow = upsample_flow(flow, mask)
+        return flow[..., top : top + height, left : left + width].contiguous()
+
+
+class FlowPropagation(nn.Module):
+    """Gives each cell the flow of cells that look alike: what is hidden moves with the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(CHANNELS, CHANNELS)
+        self.key = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, tokens: Tensor, flow: Tensor) -> Tensor:
+        """Shapes: tokens (B, L, 128), flow (B, L, 2) -> (B, L, 2)."""
+        queries = self.query(tokens)
+        keys = self.key(queries)  # not of the tokens: so the published weights were trained
+        return attend_in_blocks(queries, keys, flow)
+
+
+def fill_gmflow(estimator: GMFlow, weights: Weights) -> None:
+    """Load published weights, all or none."""
+    state = {
+        our_name(name, HEAD_NAMES)
+        if name.startswith(NOT_FEATURES)
+        else "features." + our_name(name, PUBLISHED_NAMES): tensor
+        for name, tensor in weights.state.items()
+    }
+    load_weights(estimator, weights._replace(state=state))

@@ -1,0 +1,78 @@
+"""Flow networks by name, with the weights that they were published with."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from model.checkpoint import Weights, read_weights
+from model.flow.estimator import FlowEstimator
+from model.flow.gma import GMA, fill_gma
+from model.flow.gmflow_head import GMFlow, fill_gmflow
+from model.flow.raft import RAFT, fill_raft, find_raft
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class FlowNetwork(NamedTuple):
+    """One row of `FLOW_NETWORKS`."""
+
+    build: Callable[[], FlowEstimator]  # with fresh weights
+    fill: Callable[[Any, Weights], None]  # with published ones, all or none
+    find: Callable[[], Path]  # their file
+
+
+def _find(file: str, repository: str) -> Path:
+    """The file in the usual folders, here before the repository."""
+    places = [root / "pretrained" / file for root in dict.fromkeys((Path.cwd(), ROOT))]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"The flow network's weights are not here: looked for {', '.join(map(str, places))}. Get "
+        f"{file} through the README of github.com/{repository}, and put it at one of these places."
+    )
+
+
+FLOW_NETWORKS = {  # as PerVFI was trained and is run with them
+    "raft": FlowNetwork(partial(RAFT, 12), fill_raft, find_raft),
+    "gma": FlowNetwork(
+        partial(GMA, 20), fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")
+    ),
+    "gmflow": FlowNetwork(
+        GMFlow, fill_gmflow, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
+    ),
+}
+
+
+def build_flow(name: str) -> FlowEstimator:
+    """A flow network with fresh weights.
+
+    Raises:
+        ValueError: no such name; says which there are.
+    """
+    return _row(name).build()
+
+
+def load_flow(name: str, path: Path | None = None) -> FlowEstimator:
+    """A flow network with its published weights, in evaluation mode.
+
+    Args:
+        path: their file; None looks where it usually lies.
+
+    Raises:
+        ValueError: no such name; says which there are.
+        FileNotFoundError: the file is not there; says where to get it and where to put it.
+        CheckpointError: it is damaged or holds other weights.
+    """
+    row = _row(name)
+    estimator = row.build()
+    row.fill(estimator, read_weights(row.find() if path is None else path))
+    return estimator.eval()
+
+
+def _row(name: str) -> FlowNetwork:
+    if name not in FLOW_NETWORKS:
+        known = ", ".join(FLOW_NETWORKS)
+        raise ValueError(f"No flow network is called {name!r}. Known names: {known}.")
+    return FLOW_NETWORKS[name]
