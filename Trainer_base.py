@@ -26,7 +26,7 @@ from engine.schedule import warmup_cosine
 from model.checkpoint import save_weights
 from model.interpolator import Interpolation
 from model.losses import interpolation_loss
-from model.precision import compile_each, train_in_bfloat16, trunks
+from model.precision import compile_each, train_in_bfloat16
 from model.sgm.network import SGM
 from model.start import load_features, start_from
 
@@ -75,7 +75,7 @@ class Trainer:
 
     def trunks(self) -> Iterable[nn.Module]:
         """Hook: the parts that may be compiled, and compute in bfloat16."""
-        return trunks(self.model)
+        return self.model.trunks()
 
     def prepare(self, batch: Triplet) -> Triplet:
         """Hook: the last change to a batch before the network learns from it."""

@@ -1,6 +1,7 @@
 """The contract that every interpolator meets."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -35,6 +36,21 @@ class Window(NamedTuple):
     def crop(self, tensor: Tensor) -> Tensor:
         """Shapes: (B, C, H, W) -> (B, C, bottom - top, right - left), a view."""
         return tensor[..., self.top : self.bottom, self.left : self.right]
+
+    def grown(self, margin: int, frame: Tensor) -> "Window":
+        """With `margin` pixels around it, as far as the frame (B, C, H, W) has them."""
+        height, width = frame.shape[-2:]
+        return Window(
+            max(self.top - margin, 0),
+            min(self.bottom + margin, height),
+            max(self.left - margin, 0),
+            min(self.right + margin, width),
+        )
+
+    def within(self, outer: "Window") -> "Window":
+        """The same pixels, counted from the corner of a window that holds this one."""
+        rows = (row - outer.top for row in (self.top, self.bottom))
+        return Window(*rows, *(column - outer.left for column in (self.left, self.right)))
 
 
 class Interpolator(nn.Module, ABC):
@@ -76,6 +92,13 @@ class Interpolator(nn.Module, ABC):
     def multiple(self, flow_scale: float = 1.0) -> int:
         """Smallest number whose multiples are good sizes: so are they after scaling by it."""
         return self.stride * flow_ratio(flow_scale).denominator
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """The parts that may compute in half precision and be compiled, if there are any.
+
+        They are called with tensors and lists of tensors, and hold no state.
+        """
+        yield from ()
 
 
 class TileableInterpolator(Interpolator):

@@ -12,6 +12,7 @@ from model.inference.ensemble import FlipEnsemble
 from model.inference.padding import Padded
 from model.inference.tiling import Tiled
 from model.interpolator import Interpolator, flow_ratio
+from model.precision import PRECISIONS, compile_each, infer_in
 from model.zoo import DEFAULT, ZOO, find_weights, keypoint_ratio, load_interpolator
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average with the prediction upside down: a little better, twice the time",
     )
+    add_acceleration(group)
     group.add_argument(
         "--device",
         type=reasoned(device),
@@ -66,9 +68,35 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_acceleration(parser: argparse._ActionsContainer) -> None:
+    """Add what `accelerate` reads."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="of convolutions and attention; all but fp32 change the result a little "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile first: slow to start, then faster"
+    )
+
+
+def accelerate(network: Interpolator, precision: str, compiled: bool) -> None:
+    """Make a network faster as `--precision` and `--compile` say; without them it is exact."""
+    torch.backends.cudnn.allow_tf32 = False  # PyTorch rounds convolutions on GPUs unless told
+    infer_in(network, precision)
+    if compiled:
+        parts = list(network.trunks())
+        if not parts:
+            raise ValueError(f"{type(network).__name__} has no parts that gain from --compile.")
+        compile_each(parts)
+
+
 def network_from(args: argparse.Namespace) -> Interpolator:
     """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
+    accelerate(network, args.precision, args.compile)
     if args.tile is not None:
         try:
             network = Tiled(network, args.tile)

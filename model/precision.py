@@ -1,32 +1,18 @@
-"""Training faster where it does no harm: in bfloat16, and compiled."""
+"""Faster where it does no harm: parts of a network in half precision, and compiled."""
 
-from collections.abc import Iterable, Iterator
-from functools import wraps
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from model.sgm.network import SGM
+from model.interpolator import Interpolator
 
 MOST_VERSIONS = 256  # parts x sizes x modes
-
-
-def trunks(network: SGM) -> Iterator[nn.Module]:
-    """The convolutions and attention that most of the time goes into.
-
-    What comes out of a flow head is in pixels of 1/8 or 1/4 size, where bfloat16 errs by whole
-    pixels of the frame (specification 6.5): so heads count without their last layer, and flows,
-    warps, splats, matching and the choice of key points are not among these parts.
-    """
-    yield from (network.encoder, network.synthesis.context, network.synthesis.unet)
-    heads = list(network.local_flow)
-    if network.matching is not None:
-        yield network.gmflow
-        yield network.matching.merge.logits
-        heads.append(network.matching.refine)
-    for head in heads:
-        yield from (head.head, head.residual)
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("fp32", "tf32", *HALVES)
 
 
 def compile_each(parts: Iterable[nn.Module]) -> None:
@@ -47,21 +33,66 @@ def train_in_bfloat16(parts: Iterable[nn.Module]) -> None:
     Their weights stay float32, and in evaluation mode nothing changes.
     """
     for part in parts:
-        part.forward = _mixed(part)
+        part.forward = _within(part, _autocast(part, torch.bfloat16), in_training=True)
 
 
-def _mixed(part: nn.Module) -> Any:
+def infer_in(network: Interpolator, precision: str) -> None:
+    """Let a network's trunks compute in a precision in evaluation mode; all else is float32.
+
+    "fp32" is exact; "tf32" rounds the factors of products to 10 bits, on NVIDIA GPUs alone; "bf16"
+    and "fp16" round everything inside a trunk. Weights stay float32, flows, warps, splats and
+    matches too (specification 6.5).
+
+    Raises:
+        ValueError: the network has no trunks, or the precision is not for its device.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"A precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "fp32":
+        return
+    name, trunks = type(network).__name__, list(network.trunks())
+    if not trunks:
+        raise ValueError(f"{name} has no parts that forgive {precision}; it computes in fp32.")
+    kind = next(trunks[0].parameters()).device.type
+    if precision == "tf32" and kind != "cuda":
+        raise ValueError(f"tf32 is a mode of NVIDIA GPUs, the network is on {kind}; take bf16.")
+    for part in trunks:
+        context = _tf32 if precision == "tf32" else _autocast(part, HALVES[precision])
+        part.forward = _within(part, context, in_training=False)
+
+
+Context = Callable[[], AbstractContextManager[None]]
+
+
+def _within(part: nn.Module, context: Context, *, in_training: bool) -> Callable[..., Any]:
+    """Give the part's forward, which in one of the two modes runs inside a context."""
     exact = part.forward
 
     @wraps(exact)
     def forward(*inputs: Any) -> Any:
-        if not part.training:
+        if part.training is not in_training:
             return exact(*inputs)
-        kind = next(part.parameters()).device.type
-        with torch.autocast(kind, dtype=torch.bfloat16):
+        with context():
             return _as_float32(exact(*inputs))
 
     return forward
+
+
+def _autocast(part: nn.Module, dtype: torch.dtype) -> Context:
+    return partial(torch.autocast, next(part.parameters()).device.type, dtype=dtype)
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = True
+    try:
+        yield
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
 
 
 def _as_float32(output: Any) -> Any:

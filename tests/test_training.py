@@ -24,7 +24,7 @@ from model import load_interpolator
 from model.checkpoint import CheckpointError, read_weights, save_weights
 from model.flow.gmflow import GMFlowFeatures
 from model.interpolator import time_like
-from model.precision import train_in_bfloat16, trunks
+from model.precision import train_in_bfloat16
 from model.sgm.network import SGM, SGMConfig
 from model.sgm.published import to_published
 from model.start import FEATURES_NETWORK, find_features, load_features, start_from
@@ -404,7 +404,7 @@ def test_bfloat16_is_close_and_leaves_flows_alone(config: SGMConfig) -> None:
     exact = SGM(config).train()
     mixed = SGM(config).train()
     mixed.load_state_dict(exact.state_dict())
-    train_in_bfloat16(trunks(mixed))
+    train_in_bfloat16(mixed.trunks())
     batch = some_batch()
     seen = []
     for part in (mixed.encoder.block1, mixed.local_flow[0].output):
@@ -426,7 +426,7 @@ def test_bfloat16_ends_where_training_ends() -> None:
     """In evaluation mode nothing differs, to the bit."""
     exact, mixed = SGM(SPARSE).eval(), SGM(SPARSE).eval()
     mixed.load_state_dict(exact.state_dict())
-    train_in_bfloat16(trunks(mixed))
+    train_in_bfloat16(mixed.trunks())
     batch = some_batch()
     frames = [net(batch.frame0, batch.frame1, batch.time).frame for net in (exact, mixed)]
     assert torch.equal(*frames)

@@ -1,8 +1,8 @@
 """What every interpolator made of an interpolator shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.interpolator import Interpolation, Interpolator
 
@@ -18,6 +18,9 @@ class Wrapper(Interpolator):
 
     def multiple(self, flow_scale: float = 1.0) -> int:
         return self.inner.multiple(flow_scale)
+
+    def trunks(self) -> Iterator[nn.Module]:
+        return self.inner.trunks()
 
 
 def combine(function: Callable[..., Tensor], *results: Interpolation) -> Interpolation:

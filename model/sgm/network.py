@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,9 @@ from model.flow.gmflow import CHANNELS as GLOBAL_CHANNELS
 from model.flow.gmflow import GMFlowFeatures
 from model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
 from model.layers.synthesis import blend
+from model.ops.colour import ColourOrder, in_order, require_order
 from model.ops.resize import resize, resize_flow
-from model.ops.warp import backward_warp
+from model.ops.warp import warp_pair
 from model.sgm.compensation import fill_holes, match_globally, select_keypoints, shift_to_time
 from model.sgm.difference import difference_map
 from model.sgm.encoder import LocalEncoder
@@ -33,7 +34,7 @@ class SGMConfig:
     window: int = 7  # attention window of the local branch, in cells
     keypoint_ratio: float | None = 0.5  # share of cells matched; 1: all; None: no matching branch
     dense_up_to: int = 32  # cells: maps no higher than this match every cell, as published
-    colour_order: Literal["rgb", "bgr"] = "rgb"  # that the weights expect; published ones: "bgr"
+    colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
     any_time: bool = False  # whether the weights were trained at times other than 1/2
 
     def __post_init__(self) -> None:
@@ -42,8 +43,7 @@ class SGMConfig:
                 f"keypoint_ratio is a share in [0, 1] (1 matches every cell), or None for the "
                 f"local branch alone, got {self.keypoint_ratio}."
             )
-        if self.colour_order not in ("rgb", "bgr"):
-            raise ValueError(f"colour_order is 'rgb' or 'bgr', got {self.colour_order!r}.")
+        require_order(self.colour_order)
 
 
 SGM_SMALL = SGMConfig()
@@ -116,14 +116,14 @@ class SGM(TileableInterpolator):
         notes: dict[str, Tensor] | None = {} if explain else None
         raw = self.local_flow[0](coarse_input(state.small, time, state.coarse))
         flow, logits = expand_motion(raw, CELL)
-        warped = _warp(state.small, flow)
+        warped = warp_pair(state.small, flow)
         merged = [blend(warped, logits)] if self.training else []
         if notes is not None:
             notes["initial_flow"] = flow
         if self.matching is not None:
             correction = self._compensate(state, time, raw, (flow, logits, warped), notes)
             flow, logits = _add(flow, logits, expand_motion(correction, CELL))
-            warped = _warp(state.small, flow)
+            warped = warp_pair(state.small, flow)
             merged += [blend(warped, logits)] if self.training else []
         raw = self.local_flow[1](fine_input(state.small, warped, flow, logits, time, state.fine))
         flow, logits = _add(flow, logits, expand_motion(raw, CELL // 2))
@@ -137,14 +137,8 @@ class SGM(TileableInterpolator):
         self, state: Pair, motion: Motion, window: Window | None = None
     ) -> Interpolation:
         height, width = state.frames.shape[-2:]
-        whole = Window(0, height, 0, width)
-        window = window or whole
-        outer = Window(
-            max(window.top - self.halo, 0),
-            min(window.bottom + self.halo, height),
-            max(window.left - self.halo, 0),
-            min(window.right + self.halo, width),
-        )
+        window = window or Window(0, height, 0, width)
+        outer = window.grown(self.halo, state.frames)
         frame, merged = self.synthesis(
             state.frames,
             state.context,
@@ -152,12 +146,7 @@ class SGM(TileableInterpolator):
             outer.crop(motion.blend_logits),
             origin=(outer.top, outer.left),
         )
-        inner = Window(
-            window.top - outer.top,
-            window.bottom - outer.top,
-            window.left - outer.left,
-            window.right - outer.left,
-        )
+        inner = window.within(outer)
         stages = (*motion.merged, inner.crop(merged)) if self.training else ()
         explanation = motion.explanation
         if explanation is not None:
@@ -167,6 +156,21 @@ class SGM(TileableInterpolator):
             tuple(self._recolour(window.crop(stage)) for stage in stages),
             explanation,
         )
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """The convolutions and attention between warps, splats and matches.
+
+        What comes out of a flow head is in pixels of 1/8 or 1/4 size, where bfloat16 errs by whole
+        pixels of the frame (specification 6.5): so heads count without their last layer.
+        """
+        yield from (self.encoder, self.synthesis.context, self.synthesis.unet)
+        heads = list(self.local_flow)
+        if self.matching is not None:
+            yield self.gmflow
+            yield self.matching.merge.logits
+            heads.append(self.matching.refine)
+        for head in heads:
+            yield from (head.head, head.residual)
 
     def parts_below_matching(self) -> Iterator[nn.Module]:
         """What the second training stage keeps as it is; the context network is not among it."""
@@ -226,7 +230,7 @@ class SGM(TileableInterpolator):
 
     def _recolour(self, frames: Tensor) -> Tensor:
         """Between RGB outside and the order of the weights inside."""
-        return frames.flip(1) if self.config.colour_order == "bgr" else frames
+        return in_order(frames, self.config.colour_order)
 
     def _require_scale(self, height: int, width: int, flow_scale: float) -> None:
         """Refuse a scale at which cells would not fit the frame."""
@@ -237,11 +241,6 @@ class SGM(TileableInterpolator):
                 f"At flow_scale {flow_scale:g} SGM takes heights and widths divisible by "
                 f"{multiple}, got {height}x{width}. Wrap it: Padded(SGM(...))."
             )
-
-
-def _warp(frames: Tensor, flow: Tensor) -> Tensor:
-    """Shapes: frames (2B, 3, H, W), flow (B, 4, H, W) -> (2B, 3, H, W)."""
-    return backward_warp(frames, torch.cat(flow.chunk(2, dim=1)))
 
 
 def _add(flow: Tensor, logits: Tensor, correction: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,83 @@
+"""Half precision and compilation change little, are asked for, and are refused in words."""
+
+import argparse
+
+import pytest
+import torch
+
+from model import ZOO, time_like
+from model.inference.padding import Padded
+from model.options import accelerate, add_network_options, network_from
+from model.precision import PRECISIONS, infer_in
+from model.sgm.network import SGM
+from tests.conftest import TINY, lively
+
+
+def twin() -> SGM:
+    """Another network with the weights of `tiny`."""
+    return lively(SGM(TINY)).eval()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_close_and_leaves_motion_in_float32(
+    pair: tuple[torch.Tensor, torch.Tensor], precision: str
+) -> None:
+    """Fresh weights move little: where lively ones choose other matches, nothing is close."""
+    torch.manual_seed(0)
+    full, half, inside = SGM(TINY).eval(), SGM(TINY).eval(), []
+    half.load_state_dict(full.state_dict())
+    infer_in(half, precision)
+    half.local_flow[0].head.register_forward_hook(lambda *call: inside.append(call[-1].dtype))
+    half.synthesis.unet.down[0][0][0].register_forward_hook(
+        lambda *call: inside.append(call[-1].dtype)
+    )
+    time = time_like(pair[0], 0.5)
+    with torch.inference_mode():
+        exact, rounded = full(*pair, time), half(*pair, time, explain=True)
+    assert inside == [torch.float32, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]]
+    assert rounded.frame.dtype == torch.float32
+    assert all(note.dtype == torch.float32 for note in rounded.explanation.values())
+    error = (exact.frame - rounded.frame).abs()
+    assert 0 < error.mean() < 0.02
+
+
+def test_full_precision_changes_nothing(tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    plain = twin()
+    accelerate(plain, "fp32", compiled=False)
+    time = time_like(pair[0], 0.5)
+    with torch.inference_mode():
+        assert torch.equal(tiny(*pair, time).frame, plain(*pair, time).frame)
+
+
+def test_training_mode_stays_exact(tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    half = twin().train()
+    infer_in(half, "bf16")
+    time = time_like(pair[0], 0.5)
+    assert torch.equal(tiny.train()(*pair, time).frame, half(*pair, time).frame)
+
+
+def test_wrapped_networks_have_the_same_parts(tiny: SGM) -> None:
+    assert list(Padded(tiny).trunks()) == list(tiny.trunks())
+
+
+def test_refused_in_words(tiny: SGM) -> None:
+    with pytest.raises(ValueError, match="one of fp32, tf32, bf16, fp16, got 'half'"):
+        infer_in(tiny, "half")
+    with pytest.raises(ValueError, match="tf32 is a mode of NVIDIA GPUs, the network is on cpu"):
+        infer_in(tiny, "tf32")
+    with pytest.raises(ValueError, match="Blend has no parts that forgive bf16"):
+        infer_in(ZOO["blend"].build(), "bf16")
+    with pytest.raises(ValueError, match="Blend has no parts that gain from --compile"):
+        accelerate(ZOO["blend"].build(), "fp32", compiled=True)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_command_line_reads_it(precision: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_network_options(parser)
+    args = parser.parse_args(["--model", "blend", "--precision", precision])
+    if precision == "fp32":
+        network_from(args)
+    else:
+        with pytest.raises(ValueError, match=f"no parts that forgive {precision}"):
+            network_from(args)
