@@ -4,12 +4,12 @@ The test is the one that video encoders live by: does motion explain the next fr
 are reduced to thumbnails; each block of one is sought in the other, with light and contrast made
 equal. What no place explains, as a share of what there is to explain, is the score: near 0 within
 a scene, fast motion included, near 1 across a cut. A light that flashes, a fade and a dissolve
-change no scene: see `CutDetector.scan`.
+change no scene: see `CutDetector`.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -42,7 +42,13 @@ class Thumbnail(NamedTuple):
 
 
 class CutDetector:
-    """Tells cuts from motion, flashes, fades and dissolves.
+    """Tells cuts from motion, flashes, fades and dissolves, in one stream of frames.
+
+    A frame begins a scene where its score stands out from its neighbours' by the threshold,
+    unless the scene before it comes back within `FLASH` frames (that was a flash), or the change
+    goes on in the next step or began in the one before (a fade or a dissolve). To know, up to
+    `FLASH` frames are looked at ahead, but only where there is a doubt. The first frame begins
+    nothing. Memory: a few thumbnails.
 
     Args:
         threshold: a score from which on two frames belong to different scenes, in (0, 1]. Lower
@@ -53,42 +59,62 @@ class CutDetector:
         if not 0 < threshold <= 1:
             raise ValueError(f"The threshold of cuts lies in (0, 1], got {threshold:g}.")
         self.threshold = threshold
+        self._past: deque[Thumbnail] = deque(maxlen=FLASH + 1)
+        self._ahead: deque[Thumbnail] = deque()  # of frames that are not judged yet
 
     def is_cut(self, frame0: Tensor, frame1: Tensor) -> bool:
         """True where two frames, seen alone, share no scene. Shapes: (1, 3, H, W) each."""
         return score(thumbnail(frame0), thumbnail(frame1)) >= self.threshold
+
+    def feed(self, frame: Tensor) -> list[bool]:
+        """Take the next frame; tell of each frame that can be judged now if it begins a scene.
+
+        Verdicts come in the order of the frames, as many in all as frames: the last ones from
+        `finish`.
+
+        Shapes: (1, 3, H, W), on any device.
+        """
+        self._ahead.append(thumbnail(frame))
+        return self._judge(is_last=False)
+
+    def finish(self) -> list[bool]:
+        """The verdicts still owed when no more frames come; then the next stream may begin."""
+        verdicts = self._judge(is_last=True)
+        self._past.clear()
+        return verdicts
 
     def scan(
         self, items: Iterable[Item], frame_of: Callable[[Item], Tensor]
     ) -> Iterator[tuple[Item, bool]]:
         """Give every item as it came, and whether a new scene begins with its frame.
 
-        A frame begins a scene where its score stands out from its neighbours' by the threshold,
-        unless the scene before it comes back within `FLASH` frames (that was a flash), or the
-        change goes on in the frame after or began in the frame before (a fade or a dissolve).
-        To know, up to `FLASH` items are read ahead, but only where there is a doubt. The first
-        frame begins nothing.
-
         Args:
             frame_of: the frame (1, 3, H, W) in an item.
         """
-        source = ((item, thumbnail(frame_of(item))) for item in items)
-        past: deque[Thumbnail] = deque(maxlen=FLASH + 1)
-        ahead: deque[tuple[Item, Thumbnail]] = deque()
-        while ahead or (ahead := deque(islice(source, 1))):
+        detector, waiting = CutDetector(self.threshold), deque[Item]()
+        for item in items:
+            waiting.append(item)
+            for verdict in detector.feed(frame_of(item)):
+                yield waiting.popleft(), verdict
+        yield from zip(waiting, detector.finish(), strict=True)
+
+    def _judge(self, *, is_last: bool) -> list[bool]:
+        verdicts = []
+        while self._ahead:
             cut = False
-            if past and score(past[-1], ahead[0][1]) >= self.threshold:
-                ahead.extend(islice(source, FLASH + 1 - len(ahead)))
-                cut = self._begins_scene(past, [thumb for _, thumb in ahead])
-            item, thumb = ahead.popleft()
+            if self._past and score(self._past[-1], self._ahead[0]) >= self.threshold:
+                if len(self._ahead) <= FLASH and not is_last:
+                    break
+                cut = self._begins_scene(list(self._past), list(self._ahead)[: FLASH + 1])
             if cut:
-                past.clear()
-            past.append(thumb)
-            yield item, cut
+                self._past.clear()
+            self._past.append(self._ahead.popleft())
+            verdicts.append(cut)
+        return verdicts
 
     def _begins_scene(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
         """Whether the first of the frames ahead begins a scene."""
-        around = [*list(past)[-2:], *ahead[:2]]
+        around = [*past[-2:], *ahead[:2]]
         scores = [score(*pair) for pair in pairwise(around)]
         here = scores[min(len(past), 2) - 1]
         level = (sum(scores) - here) / 2  # of the neighbours
