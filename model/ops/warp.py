@@ -43,3 +43,11 @@ def backward_warp(
     )  # (B, h, w, 2), in [-1, 1] inside the frame
     grid = grid.nan_to_num_(nan=-2, posinf=2, neginf=-2)
     return F.grid_sample(source, grid, mode, padding, align_corners=True)
+
+
+def warp_pair(frames: Tensor, flow: Tensor) -> Tensor:
+    """Warp two frames, stacked on the batch axis, each by its half of the flow.
+
+    Shapes: frames (2B, C, H, W), flow (B, 4, H, W) -> (2B, C, H, W).
+    """
+    return backward_warp(frames, torch.cat(flow.chunk(2, dim=1)))
