@@ -5,14 +5,13 @@ research-only terms of their authors, and do not come with this project.
 """
 
 import itertools
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
+from model.checkpoint import NameScope, Weights, load_weights, our_name
 from model.flow.estimator import FlowEstimator
 from model.ops.correlation import local_correlation
 from model.ops.padding import margins
@@ -260,12 +259,6 @@ def from_published(weights: Weights) -> Weights:
     return weights._replace(state=state)
 
 
-def load_liteflownet(path: Path) -> LiteFlowNet:
-    """Load a published file of weights (network-default.pytorch), in evaluation mode.
-
-    Raises:
-        FileNotFoundError, CheckpointError: there is none, or it holds other weights.
-    """
-    estimator = LiteFlowNet()
-    load_weights(estimator, from_published(read_weights(path)))
-    return estimator.eval()
+def fill_liteflownet(estimator: LiteFlowNet, weights: Weights) -> None:
+    """Load all tensors of a published file (network-default.pytorch), or none."""
+    load_weights(estimator, from_published(weights))

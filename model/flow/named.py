@@ -9,6 +9,7 @@ from model.checkpoint import Weights, read_weights
 from model.flow.estimator import FlowEstimator
 from model.flow.gma import GMA, fill_gma
 from model.flow.gmflow_head import GMFlow, fill_gmflow
+from model.flow.liteflownet import LiteFlowNet, fill_liteflownet
 from model.flow.raft import RAFT, fill_raft, find_raft
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,13 +35,18 @@ def _find(file: str, repository: str) -> Path:
     )
 
 
-FLOW_NETWORKS = {  # as PerVFI was trained and is run with them
+FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
     "raft": FlowNetwork(partial(RAFT, 12), fill_raft, find_raft),
     "gma": FlowNetwork(
         partial(GMA, 20), fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")
     ),
     "gmflow": FlowNetwork(
         GMFlow, fill_gmflow, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
+    ),
+    "liteflownet": FlowNetwork(  # only for labels, as published IFRNets were taught
+        LiteFlowNet,
+        fill_liteflownet,
+        partial(_find, "network-default.pytorch", "sniklaus/pytorch-liteflownet"),
     ),
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
 from model.layers.conv import conv_prelu
 from model.ops.resize import resize, resize_flow
-from model.ops.warp import backward_warp
+from model.ops.warp import warp_pair
 
 COARSEST = 16  # pixels: the last level of features is at 1/16
 
@@ -35,13 +35,11 @@ IFRNET_LARGE = IFRNetConfig(widths=(64, 96, 144, 192), side_channels=64, first_k
 
 
 class Pair(NamedTuple):
-    """What serves every time between two frames."""
+    """What serves every time between two frames, which are stacked on the batch axis."""
 
-    frame0: Tensor  # less the mean, at full size
-    frame1: Tensor
+    frames: Tensor  # (2B, 3, H, W), less the mean
     mean: Tensor  # of both frames, (B, 1, 1, 1)
-    features0: tuple[Tensor, ...]  # fine to coarse, of the frames resized by flow_scale
-    features1: tuple[Tensor, ...]
+    features: list[Tensor]  # fine to coarse, of the frames resized by flow_scale
     flow_scale: float
 
 
@@ -95,10 +93,8 @@ class IFRNet(Interpolator):
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
         require_frames(frame0, frame1, self, flow_scale)
         mean = torch.cat((frame0, frame1), dim=1).mean(dim=(1, 2, 3), keepdim=True)
-        frame0, frame1 = frame0 - mean, frame1 - mean
-        levels = self.encode(resize(torch.cat((frame0, frame1)), flow_scale))
-        features0, features1 = zip(*(level.chunk(2) for level in levels), strict=True)
-        return Pair(frame0, frame1, mean, features0, features1, flow_scale)
+        frames = torch.cat((frame0 - mean, frame1 - mean))
+        return Pair(frames, mean, self.encode(resize(frames, flow_scale)), flow_scale)
 
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Shapes: (B, 3, H, W) -> (B, widths[i], H / 2^(i + 1), W / 2^(i + 1)), fine to coarse."""
@@ -121,17 +117,15 @@ class IFRNet(Interpolator):
 
     def decode(self, state: Pair, time: Tensor) -> Decoded:
         """Find the motion to both frames, a mask and what warping cannot give."""
-        *finer0, coarse0 = state.features0
-        *finer1, coarse1 = state.features1
-        plane = time.expand(len(coarse0), 1, *coarse0.shape[-2:])
-        out = self.decoders[0](torch.cat((coarse0, coarse1, plane), dim=1))
+        *finer, coarse = state.features
+        both = torch.cat(coarse.chunk(2), dim=1)
+        plane = time.expand(len(both), 1, *both.shape[-2:])
+        out = self.decoders[0](torch.cat((both, plane), dim=1))
         flows, features = [out[:, :4]], [out[:, 4:]]
-        levels = zip(self.decoders[1:], reversed(finer0), reversed(finer1), strict=True)
-        for decoder, feature0, feature1 in levels:
+        for decoder, level in zip(self.decoders[1:], reversed(finer), strict=True):
             flow = flows[-1]
-            warped0 = backward_warp(feature0, flow[:, :2])
-            warped1 = backward_warp(feature1, flow[:, 2:])
-            out = decoder(torch.cat((features[-1], warped0, warped1, flow), dim=1))
+            warped = warp_pair(level, flow).chunk(2)
+            out = decoder(torch.cat((features[-1], *warped, flow), dim=1))
             flows.append(out[:, :4] + resize_flow(flow, 2))
             features.append(out[:, 4:])
         *features, last = features
@@ -189,7 +183,6 @@ class SideRefinement(nn.Module):
 
 def compose(state: Pair, flow: Tensor, blend: Tensor, residual: Tensor) -> Tensor:
     """Warp, mix, correct. Shapes: flow (B, 4, H, W), blend (B, 1, ...), residual (B, 3, ...)."""
-    warped0 = backward_warp(state.frame0, flow[:, :2])
-    warped1 = backward_warp(state.frame1, flow[:, 2:])
+    warped0, warped1 = warp_pair(state.frames, flow).chunk(2)
     mixed = blend * warped0 + (1 - blend) * warped1
     return (mixed + state.mean + residual).clamp(0, 1)
