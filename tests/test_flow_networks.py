@@ -19,6 +19,7 @@ FILES = {
     "raft": "raft-sintel.pth",
     "gma": "gma-sintel.pth",
     "gmflow": "gmflow_sintel-0c07dcb3.pth",
+    "liteflownet": "network-default.pytorch",
 }
 
 

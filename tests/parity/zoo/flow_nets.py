@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model.checkpoint import Weights, published_name
-from model.flow import gma, gmflow, gmflow_head, raft
+from model.flow import gma, gmflow, gmflow_head, liteflownet, raft
 from model.flow.estimator import FlowEstimator
 from model.flow.named import FLOW_NETWORKS
 from tests.parity import recipe
@@ -27,6 +27,9 @@ def published_state(name: str, estimator: FlowEstimator) -> dict[str, Tensor]:
     """The tensors of a flow network as its published file has them: some under two names."""
     if name == "gmflow":
         return {gmflow_name(ours): tensor for ours, tensor in estimator.state_dict().items()}
+    if name == "liteflownet":
+        scopes = liteflownet.PUBLISHED_NAMES
+        return {published_name(ours, scopes): t for ours, t in estimator.state_dict().items()}
     scopes = (*(gma.PUBLISHED_NAMES if name == "gma" else ()), *raft.PUBLISHED_NAMES)
     tensors = estimator.network.state_dict().items()
     state = {published_name(ours, scopes): tensor for ours, tensor in tensors}
