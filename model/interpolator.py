@@ -65,6 +65,7 @@ class Interpolator(nn.Module, ABC):
 
     stride: int = 1  # height and width must be multiples of this
     any_time: bool = True  # False where only t = 1/2 was trained
+    largest_flow_scale: int = 1  # more where motion may be estimated on enlarged frames
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:
@@ -91,7 +92,7 @@ class Interpolator(nn.Module, ABC):
 
     def multiple(self, flow_scale: float = 1.0) -> int:
         """Smallest number whose multiples are good sizes: so are they after scaling by it."""
-        return self.stride * flow_ratio(flow_scale).denominator
+        return self.stride * flow_ratio(flow_scale, self.largest_flow_scale).denominator
 
     def trunks(self) -> Iterator[nn.Module]:
         """The parts that may compute in half precision and be compiled, if there are any.
@@ -129,13 +130,13 @@ def time_like(frame: Tensor, time: float) -> Tensor:
     return torch.full((len(frame), 1, 1, 1), time, dtype=frame.dtype, device=frame.device)
 
 
-def flow_ratio(flow_scale: float) -> Fraction:
+def flow_ratio(flow_scale: float, largest: int = 1) -> Fraction:
     """`flow_scale` as the ratio of small whole numbers that it must be, so that sizes fit."""
     ratio = Fraction(flow_scale).limit_denominator(LARGEST_DENOMINATOR)
-    if not 0 < ratio <= 1 or abs(float(ratio) - flow_scale) > 1e-6:
+    if not 0 < ratio <= largest or abs(float(ratio) - flow_scale) > 1e-6:
         raise ValueError(
-            f"flow_scale is a ratio of small whole numbers in (0, 1], such as 1, 1/2, 1/4 or 4/5 "
-            f"(denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
+            f"flow_scale is a ratio of small whole numbers in (0, {largest}], such as 1, 1/2, 1/4 "
+            f"or 4/5 (denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
         )
     return ratio
 

@@ -16,6 +16,7 @@ from model.precision import PRECISIONS, compile_each, infer_in
 from model.zoo import DEFAULT, ZOO, find_weights, keypoint_ratio, load_interpolator
 
 T = TypeVar("T")
+LARGEST_FLOW_SCALE = 4  # that any network takes
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         type=reasoned(flow_scale),
         default=1.0,
         metavar="RATIO",
-        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K (default: 1)",
+        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K; RIFE also takes 2 "
+        "and 4, for small or slow motion (default: 1)",
     )
     group.add_argument(
         "--tile",
@@ -96,6 +98,7 @@ def accelerate(network: Interpolator, precision: str, compiled: bool) -> None:
 def network_from(args: argparse.Namespace) -> Interpolator:
     """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
+    flow_ratio(args.flow_scale, network.largest_flow_scale)
     accelerate(network, args.precision, args.compile)
     if args.tile is not None:
         try:
@@ -151,8 +154,8 @@ def multiple(text: str) -> int:
 
 
 def flow_scale(text: str) -> float:
-    """Read a flow scale."""
-    return float(flow_ratio(number(text)))
+    """Read a flow scale; a network may take less."""
+    return float(flow_ratio(number(text), LARGEST_FLOW_SCALE))
 
 
 def key_points(text: str) -> float:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from model.baselines.flow_blend import FlowBlend
 from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from model.baselines.ifrnet.published import FAMILY as IFRNET_FAMILY
+from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M
+from model.baselines.rife.published import FAMILY as RIFE_FAMILY
 from model.baselines.trivial import Blend, Repeat
 from model.checkpoint import CheckpointError, Family, Weights, load_weights, read_weights
 from model.flow.classical import DISFlow
@@ -53,7 +55,8 @@ def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> Entry:
     return _row(IFRNET_FAMILY, replace(base, any_time=any_time), published, "MIT")
 
 
-FAMILIES = (SGM_FAMILY, IFRNET_FAMILY)  # the first is meant where a file written here names none
+# The first is meant where a file written here names none.
+FAMILIES = (SGM_FAMILY, RIFE_FAMILY, IFRNET_FAMILY)
 
 ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
@@ -66,6 +69,9 @@ ZOO: dict[str, Entry] = {
     "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points"),
     "ours-small-dense": _sgm(SGM_SMALL, 1.0),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
+    "rife": _row(RIFE_FAMILY, RIFE_BASE, licence="MIT"),
+    "rife_m": _row(RIFE_FAMILY, RIFE_M, licence="MIT"),
+    "rife_2r": _row(RIFE_FAMILY, RIFE_2R, licence="MIT"),
     "ifrnet": _ifrnet(IFRNET, False, "IFRNet_Vimeo90K"),
     "ifrnet_s": _ifrnet(IFRNET_SMALL, False, "IFRNet_S_Vimeo90K"),
     "ifrnet_l": _ifrnet(IFRNET_LARGE, False, "IFRNet_L_Vimeo90K"),

@@ -45,7 +45,7 @@ class Bisected(Wrapper):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Halvings:
         require_frames(frame0, frame1, self)
-        flow_ratio(flow_scale)
+        flow_ratio(flow_scale, self.largest_flow_scale)
         return Halvings(frame0, frame1, flow_scale, {})
 
     def at(self, state: Halvings, time: Tensor, *, explain: bool = False) -> Interpolation:

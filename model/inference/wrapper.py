@@ -15,6 +15,7 @@ class Wrapper(Interpolator):
         self.inner = inner
         self.stride = inner.stride
         self.any_time = inner.any_time
+        self.largest_flow_scale = inner.largest_flow_scale
 
     def multiple(self, flow_scale: float = 1.0) -> int:
         return self.inner.multiple(flow_scale)
