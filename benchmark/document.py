@@ -38,7 +38,8 @@ td.best { color: var(--best); font-weight: 600; }
 .grid line { stroke: var(--line); } .grid text { fill: var(--soft); font-size: 12px; }
 .mid { text-anchor: middle; } .end { text-anchor: end; }
 circle { fill-opacity: var(--dot); stroke: none; } circle:hover { fill-opacity: 1; r: 6px; }
-.trend { fill: none; stroke-width: 2.5; }
+.crowd circle { fill-opacity: calc(var(--dot) * 0.4); } .crowd circle:hover { fill-opacity: 1; }
+.trend, .halo { fill: none; stroke-width: 2.5; } .halo { stroke: var(--paper); stroke-width: 6; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; margin: 0.4rem 0; }
 .legend i { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 50%;
   margin-right: 0.4em; }

@@ -13,6 +13,7 @@ from engine.chart import COLOURS, Axis, label_of, span
 WIDTH, HEIGHT = 640, 360  # of the drawing, in its own units; it is as wide as the page
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 46  # margins
 MOST_POINTS = 1500  # per series, evenly picked: a page stays small
+CROWD = 200  # points of a series: beyond it they are drawn smaller and paler
 TREND_FROM = 24  # points: fewer show no trend
 TREND_BINS = 8
 DECADE = 10  # a span of more than this ratio is shown on a logarithmic axis
@@ -47,10 +48,12 @@ def scatter(series: Mapping[str, Sequence[Point]], x_name: str, y_name: str) -> 
     x, y = x_axis([point.x for point in every]), y_axis([point.y for point in every])
     parts = [*grid_lines(x, y, x_name, y_name)]
     for index, (name, points) in enumerate(series.items()):
-        parts.append(f'<g fill="{colour(index)}" stroke="{colour(index)}">')
+        crowd = ' class="crowd"' if len(points) > CROWD else ""
+        parts.append(f'<g fill="{colour(index)}"{crowd}>')
         for place in spread(range(len(points)), MOST_POINTS):
-            parts.append(dot(points[place], name, x, y))
-        parts += [trend(points, x, y), "</g>"]
+            parts.append(dot(points[place], name, x, y, 2.2 if crowd else 3.2))
+        parts.append("</g>")
+    parts += [trend(points, x, y, colour(index)) for index, points in enumerate(series.values())]
     label = escape(f"{y_name} against {x_name}", quote=True)
     return (
         f'<div class="scroll"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -92,21 +95,22 @@ def grid_lines(x: Axis, y: Axis, x_name: str, y_name: str) -> list[str]:
     return [*parts, "</g>"]
 
 
-def dot(point: Point, name: str, x: Axis, y: Axis) -> str:
+def dot(point: Point, name: str, x: Axis, y: Axis, radius: float) -> str:
     """One point, with its title for the pointer."""
     row = TOP if math.isinf(point.y) else float(y.place(point.y))
     title = escape(f"{name}: {point.title}")
     return (
-        f'<circle cx="{float(x.place(point.x)):.1f}" cy="{row:.1f}" r="3.2">'
+        f'<circle cx="{float(x.place(point.x)):.1f}" cy="{row:.1f}" r="{radius}">'
         f"<title>{title}</title></circle>"
     )
 
 
-def trend(points: Sequence[Point], x: Axis, y: Axis) -> str:
+def trend(points: Sequence[Point], x: Axis, y: Axis, stroke: str) -> str:
     """The median of each eighth of the points along x, joined; of few points nothing."""
     finite = sorted(point[:2] for point in points if math.isfinite(point.y))
     if len(finite) < TREND_FROM:
         return ""
     bins = [np.median(part, axis=0) for part in np.array_split(np.array(finite), TREND_BINS)]
     path = " ".join(f"{float(x.place(px)):.1f},{float(y.place(py)):.1f}" for px, py in bins)
-    return f'<polyline class="trend" points="{path}"/>'
+    line = f'points="{path}"/>'
+    return f'<polyline class="halo" {line}<polyline class="trend" stroke="{stroke}" {line}'
