@@ -1,7 +1,7 @@
 """The network of RAFT-VFI: flows, refined once per pair, and the frame at any time from them."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from model.baselines.raft_vfi.refinement import FlowRefinement
 from model.baselines.raft_vfi.synthesis import Layers, Synthesis, blend_of, compose, dilate
 from model.flow.raft import RAFT
 from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from model.ops.colour import ColourOrder, in_order, require_order
 from model.ops.resize import resize, resize_flow
 
 MEAN = (0.429, 0.431, 0.397)  # taken off the channels, in the order that the weights expect
@@ -21,11 +22,10 @@ class RAFTVFIConfig:
     """Habits of the network; its shape is fixed."""
 
     iterations: int = 12  # updates of RAFT's flow
-    colour_order: Literal["rgb", "bgr"] = "rgb"  # that the weights expect; published ones: "bgr"
+    colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
 
     def __post_init__(self) -> None:
-        if self.colour_order not in ("rgb", "bgr"):
-            raise ValueError(f"colour_order is 'rgb' or 'bgr', got {self.colour_order!r}.")
+        require_order(self.colour_order)
 
 
 class View(NamedTuple):
@@ -112,12 +112,12 @@ class RAFTVFI(Interpolator):
 
     def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
         """What depends on one frame only."""
-        frame = self._recolour(frame)
+        frame = in_order(frame, self.config.colour_order)
         return View(frame, resize(frame, float(flow_ratio(flow_scale))), flow_scale)
 
     def refine(self, view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
         """Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""
-        frames = self._centred(view0.small), self._centred(view1.small)
+        frames = self.centred(view0.small), self.centred(view1.small)
         return self.refinement(*frames, torch.cat(flows, dim=1))
 
     def motion(self, state: Gap, time: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class RAFTVFI(Interpolator):
 
     def layers(self, state: Gap, flow_t: Tensor) -> Layers:
         """What the frame is put together from, at full size."""
-        frames = (self._centred(view.small) for view in (state.view0, state.view1))
+        frames = (self.centred(view.small) for view in (state.view0, state.view1))
         flow_t0, flow_t1, mask, static = self.synthesis(*frames, state.flow, flow_t)
         larger = 1 / state.view0.flow_scale
         return Layers(
@@ -141,12 +141,10 @@ class RAFTVFI(Interpolator):
 
     def compose(self, state: Gap, layers: Layers, time: Tensor) -> Tensor:
         """The frame, RGB, which may leave [0, 1] by what rounding does."""
-        return self._recolour(compose(state.view0.frame, state.view1.frame, layers, time))
-
-    def _recolour(self, frame: Tensor) -> Tensor:
-        """Between RGB outside and the order of the weights inside."""
-        return frame.flip(1) if self.config.colour_order == "bgr" else frame
+        frame = compose(state.view0.frame, state.view1.frame, layers, time)
+        return in_order(frame, self.config.colour_order)
 
     @staticmethod
-    def _centred(frame: Tensor) -> Tensor:
+    def centred(frame: Tensor) -> Tensor:
+        """Without the mean that the weights expect to be off."""
         return frame - frame.new_tensor(MEAN).view(1, 3, 1, 1)

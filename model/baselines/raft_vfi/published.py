@@ -17,9 +17,9 @@ from model.flow import raft
 FLOW_FILES = ("raft-sintel.pt", "raft-sintel.pth")  # one of them lies beside interpnet.pt
 COMPUTED = (".relative_position_index", ".attn_mask", ".attn_mask_x", ".attn_mask_y")
 KERNELS = {  # saved as if they were learnt
-    "internet.lpfilter.weight_lpf": torch.full((7, 7), 1 / 49),
-    "internet.get_grad.weight_h": torch.tensor([[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]]),
-    "internet.get_grad.weight_v": torch.tensor([[0.0, -1, 0], [0, 0, 0], [0, 1, 0]]),
+    "internet.lpfilter.weight_lpf": torch.full((1, 1, 7, 7), 1 / 49),
+    "internet.get_grad.weight_h": torch.tensor([[[[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]]]]),
+    "internet.get_grad.weight_v": torch.tensor([[[[0.0, -1, 0], [0, 0, 0], [0, 1, 0]]]]),
 }
 GROUP_PARTS = (
     (".residual_group.blocks.", ".layers."),
@@ -41,27 +41,30 @@ CROSS_PARTS = (
 SELF_PARTS = (*GROUP_PARTS, (".relative_position_bias_table", ".offset_bias"))
 
 
-def _correction(theirs: str, ours: str) -> tuple[NameScope, ...]:
-    return (
-        NameScope(f"{theirs}conv0.", f"{ours}body.0."),
-        NameScope(f"{theirs}up.", f"{ours}up."),
-        NameScope(f"{theirs}conv2.", f"{ours}output."),
-        NameScope(f"{theirs}convblock1.", f"{ours}body.1."),
-        NameScope(f"{theirs}convblock2.", f"{ours}body.2."),
-        NameScope(f"{theirs}trans.patch_embed.norm.", f"{ours}body.1.norm_in."),
-        NameScope(f"{theirs}trans.norm.", f"{ours}body.1.norm_out."),
-        NameScope(f"{theirs}trans.layers0.0.", f"{ours}body.1.groups.0.", SELF_PARTS),
-        NameScope(f"{theirs}trans.layers0.1.", f"{ours}body.1.groups.1.", CROSS_PARTS),
-        NameScope(f"{theirs}conv1.", f"{ours}body.2."),
-    )
+def _correction(stage: int, *body: tuple[str, str, tuple[tuple[str, str], ...]]) -> list[NameScope]:
+    """One stage of the refinement; of its body: published, ours, and names below."""
+    parts = (("up.", "up.", ()), ("conv2.", "output.", ()), ("conv0.", "body.0.", ()), *body)
+    return [
+        NameScope(f"ifnet.block{stage + 1}.{theirs}", f"refinement.{stage}.{ours}", below)
+        for theirs, ours, below in parts
+    ]
 
 
 def _synthesis(theirs: str, ours: str) -> NameScope:
     return NameScope(f"internet.{theirs}.", f"synthesis.{ours}.")
 
 
+TRANSFORMER = (
+    ("trans.patch_embed.norm.", "body.1.norm_in.", ()),
+    ("trans.norm.", "body.1.norm_out.", ()),
+    ("trans.layers0.0.", "body.1.groups.0.", SELF_PARTS),
+    ("trans.layers0.1.", "body.1.groups.1.", CROSS_PARTS),
+    ("conv1.", "body.2.", ()),
+)
 SCOPES = (
-    *(_ for i in range(3) for _ in _correction(f"ifnet.block{i + 1}.", f"refinement.{i}.")),
+    *_correction(0, ("convblock1.", "body.1.", ()), ("convblock2.", "body.2.", ())),
+    *_correction(1, *TRANSFORMER),
+    *_correction(2, *TRANSFORMER),
     *(
         _synthesis(f"refinenet.conv{i + 1}_{j + 1}", f"unet.{level}.{2 * j}")
         for i, level in enumerate(("full_size", "half_size"))
@@ -111,8 +114,8 @@ def from_published(weights: Weights) -> Weights:
 def joined(weights: Weights, flow: Weights) -> Weights:
     """One network's weights, under our names, from `interpnet.pt` and torchvision's RAFT."""
     for name, kernel in KERNELS.items():
-        found = weights.state.get(name)
-        if found is not None and not torch.allclose(found.reshape(kernel.shape), kernel):
+        found = weights.state.get(name, kernel)
+        if found.shape != kernel.shape or not torch.allclose(found, kernel):
             raise CheckpointError(
                 f"{weights.source}: {name} is a fixed kernel, but holds other values than it must."
             )

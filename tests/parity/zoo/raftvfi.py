@@ -1,0 +1,257 @@
+"""RAFT-VFI: its network, its parts, its schedule and its rule for changes of scene."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.baselines.raft_vfi import motion, scenes, synthesis
+from model.baselines.raft_vfi.clip import resampled
+from model.baselines.raft_vfi.network import MEAN, RAFTVFI, Gap, View
+from model.baselines.raft_vfi.published import FLOW_PREFIX, KERNELS, joined, to_published
+from model.baselines.raft_vfi.schedule import steps
+from model.checkpoint import Weights, load_weights
+from model.interpolator import Interpolation, time_like
+from tests.parity import recipe
+from tests.parity.finding import Finding
+from tests.parity.zoo import recipe as zoo
+from tests.parity.zoo.comparison import Check, Golden, compare
+from tests.parity.zoo.flow_nets import golden_flow
+
+Arrays = dict[str, Tensor | np.ndarray | int]
+TIMES = (-1, 0, 1, 2)  # of four frames; the first and the last lie outside
+QUAD = {"b": 1, "h": 128, "w": 160, "seed": "zoo_quad"}
+LARGE = {"b": 1, "h": 256, "w": 320, "seed": "zoo_quad2k"}
+ODD = {"b": 1, "h": 141, "w": 171, "seed": "zoo_quadodd"}
+SCENE = {"b": 1, "h": 192, "w": 256, "seed": "zoo_scene"}
+OTHER_SCENE = SCENE | {"seed": "zoo_scene_b"}
+VIDEO = {"b": 1, "h": 144, "w": 176}
+EXACT = ("scene_flags", "unit_holes", "run_uint8", "run_uint8_idx")
+FLOWS = ("raft_f", "refined_", "t50_Ft", "unit_acc", "unit_reverse_flow", "unit_fill")
+
+
+def tolerance(name: str) -> float:
+    if name in EXACT or name.endswith("_calls"):
+        return 0
+    if name.startswith("plan_"):
+        return 1e-5  # frames went through float32 means before their index was read off
+    if name.startswith("raft_"):
+        return 5e-4
+    return 2e-4 if name.startswith(FLOWS) else 5e-5
+
+
+def golden_network(device: torch.device) -> tuple[RAFTVFI, Arrays]:
+    """The network with the recipe's weights, and their fingerprints."""
+    net = RAFTVFI()
+    flow, flow_crc = golden_flow("raft", torch.device("cpu"))
+    shapes = {
+        to_published(name): tuple(tensor.shape)
+        for name, tensor in net.state_dict().items()
+        if not name.startswith(FLOW_PREFIX)
+    } | {name: tuple(kernel.shape) for name, kernel in KERNELS.items()}
+    entries = {name: zoo.fill("raftvfi", name, shape) for name, shape in shapes.items()}
+    state = {name: torch.from_numpy(entry) for name, entry in entries.items()}
+    source = Path("recipe")
+    flow_weights = Weights(flow.network.state_dict(), {}, source)
+    load_weights(net, joined(Weights(state, {}, source), flow_weights))
+    crc = {"flownet_weights_crc": flow_crc, "internet_weights_crc": zoo.fingerprint(entries)}
+    return net.to(device).eval(), crc
+
+
+def four(case: recipe.Case, device: torch.device) -> list[Tensor]:
+    return [torch.from_numpy(recipe.frames(case, t)).to(device) for t in TIMES]
+
+
+def prepared(net: RAFTVFI, frames: list[Tensor], flow_scale: float = 1.0) -> Gap:
+    before, frame0, frame1, after = frames
+    return net.prepare(frame0, frame1, flow_scale, before=before, after=after)
+
+
+def unclamped(net: RAFTVFI, gap: Gap, time: float) -> Tensor:
+    """The frame as it was stored, before it is brought into [0, 1]."""
+    at = time_like(gap.view0.frame, time)
+    return net.compose(gap, net.layers(gap, net.motion(gap, at)), at)
+
+
+def network(net: RAFTVFI, device: torch.device) -> Arrays:
+    """Flows, and the frame at two times with and without the outer frames."""
+    frames = four(QUAD, device)
+    named = {str(i): frame.cpu().numpy() * np.float32(255) for i, frame in enumerate(frames)}
+    gap = prepared(net, frames)
+    flow_01, flow_10 = gap.flow.chunk(2, dim=1)
+    before, after = gap.outwards.chunk(2, dim=1)
+    half = time_like(frames[0], 0.5)
+    flow_t = net.motion(gap, half)
+    centred = (net.centred(frame) for frame in frames[1:3])
+    layers = net.synthesis(*centred, gap.flow, flow_t)
+    linear = gap._replace(outwards=None)
+    return {
+        "inputs_crc": zoo.fingerprint(named),
+        "raft_f12": net.flow(frames[1], frames[2]),
+        "raft_f10_mean": before.mean(dim=(2, 3)),
+        "raft_f23_mean": after.mean(dim=(2, 3)),
+        "refined_F12": flow_01,
+        "refined_F21": halved(flow_10),
+        "t50_out4": unclamped(net, gap, 0.5),
+        "t50_mask": halved(layers.mask),
+        "t50_static": halved(layers.static),
+        "t50_Ft1r": halved(layers.flow_t0),
+        "t50_Ft2r": halved(layers.flow_t1),
+        "t50_out2": halved(unclamped(net, linear, 0.5)),
+        "t25_out4": halved(unclamped(net, gap, 0.25)),
+        "t25_out2": halved(unclamped(net, linear, 0.25)),
+    }
+
+
+def halved(tensor: Tensor) -> Tensor:
+    return tensor[..., ::2, ::2]
+
+
+def units(device: torch.device) -> Arrays:
+    """Acceleration, reversal, holes, gradients, dilation."""
+    flows = {
+        name: torch.from_numpy(zoo.smooth_flow(f"ms{name}", 1, 48, 60, 6.0)).to(device)
+        for name in ("10", "12", "21", "23")
+    }
+    quarter = time_like(flows["12"], 0.25)
+    arrived, weight = motion.arrivals(flows["12"])
+    back = -arrived / torch.where(weight > 0, weight, 1)
+    noise = torch.from_numpy(recipe.tensor("ms_unit_x", (1, 3, 24, 30), 0, 1)).to(device)
+    return {
+        "unit_acc_F1t": motion.advanced(flows["12"], quarter, flows["10"]),
+        "unit_acc_F2t": motion.advanced(flows["21"], 1 - quarter, flows["23"]),
+        "unit_reverse_flow": arrived,
+        "unit_reverse_norm": weight.expand(-1, 2, -1, -1),
+        "unit_holes": (weight == 0).expand(-1, 2, -1, -1),
+        "unit_fill": motion.fill_holes(back, weight, -flows["12"]),
+        "unit_grad": synthesis.gradient_magnitude(noise),
+        "unit_dilate": synthesis.dilate(noise[:, :1]),
+    }
+
+
+def other_sizes(net: RAFTVFI, device: torch.device) -> Arrays:
+    """The variant for high resolution, and a size that is padded with zeros."""
+    large = unclamped(net, prepared(net, four(LARGE, device), 0.5), 0.5)
+    height, width = ODD["h"], ODD["w"]
+    padding = (0, -width % net.stride, 0, -height % net.stride)
+    frames = [F.pad(frame, padding) for frame in four(ODD, device)]
+    odd = unclamped(net, prepared(net, frames), 0.5)[..., :height, :width]
+    error = odd - torch.from_numpy(recipe.target(ODD)).to(device)
+    return {
+        "ds_out_crop": large[..., 96:160, 112:208],
+        "ds_out_mean": large.mean(dim=(2, 3)),
+        "model_forward_odd": halved(odd),
+        "model_forward_psnr": -10 * error.double().square().mean().log10(),
+    }
+
+
+def scene_rule(device: torch.device) -> Arrays:
+    """Flags of six pairs, and histograms."""
+    first, second = (torch.from_numpy(x).to(device) for x in recipe.inputs(SCENE))
+    other = torch.from_numpy(recipe.frames(OTHER_SCENE, 0)).to(device)
+    dark = 0.05 * first
+    still = first.new_zeros(1, 2, *first.shape[-2:])
+    away = still + 20
+    cases = (
+        (first, first, still, still),
+        (first, dark, still, still),
+        (first, second, still, away),
+        (first, other, still, away),
+        (first, other, still, still),
+        (first, first, still, away),
+    )
+    counts = [scenes.histogram(scenes.levels(frame)) for frame in (first, second, other, dark)]
+    flags = np.array([scenes.is_cut(*case) for case in cases])
+    return {"scene_flags": flags, "scene_hist": torch.stack(counts)}
+
+
+class Planned(SimpleNamespace):
+    """Stands in for the network: makes no frame, but notes what it would make it from."""
+
+    def __init__(self) -> None:
+        super().__init__(calls=[], flow=SimpleNamespace(both=self.both))
+
+    @staticmethod
+    def multiple(flow_scale: float) -> int:
+        return 1
+
+    @staticmethod
+    def view(frame: Tensor, flow_scale: float) -> View:
+        return View(frame, frame, flow_scale)
+
+    @staticmethod
+    def both(frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        flow = torch.zeros_like(frame0[:, :2])
+        return flow, flow
+
+    @staticmethod
+    def refine(view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
+        return torch.cat(flows, dim=1)
+
+    def at(self, gap: Gap, time: Tensor) -> Interpolation:
+        self.calls.append((2 if gap.outwards is None else 3, time.item()))
+        return Interpolation(gap.view0.frame)
+
+
+def plan(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What is shown, and what is made how, in a case such as `plan_n6_fps25_to50_cuts`.
+
+    Frames of one scene are alike; across a cut, their brightness changes.
+    """
+    _, count, source, wanted, cuts = name.split("_")
+    advance = float(Fraction(source.removeprefix("fps")) / Fraction(wanted.removeprefix("to")))
+    num_frames = int(count[1:])
+    cut = int(cuts.removeprefix("cuts") or num_frames)
+    frames = [torch.full((1, 3, 8, 8), 0.2 + 0.6 * (i > cut)) for i in range(num_frames)]
+    net: Any = Planned()
+    shown, calls = [], []
+    for step, frame in zip(steps(advance), resampled(net, frames, advance), strict=False):
+        if 0 < step.time < 1:
+            shown.append(step.gap)
+            made = net.calls.pop() if net.calls else (1, step.time)
+            calls.append((made[0], round(made[1], 2)))
+        else:
+            shown.append(next(i for i, source in enumerate(frames) if source is frame))
+    return np.array(shown), np.array(calls).reshape(-1, 2)
+
+
+def clip_run(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
+    """A clip at twice its rate, in bytes as the pipeline wrote them."""
+    first = [recipe.frames(VIDEO | {"seed": "zoo_vid_a"}, t, np.uint8) for t in (0, 0.33, 0.66, 1)]
+    second = [recipe.frames(VIDEO | {"seed": "zoo_vid_b"}, t, np.uint8) for t in (0, 0.5, 1)]
+    clip = [torch.from_numpy(x).to(device) for x in (*first, *(x // 8 for x in second))]
+    outputs = list(resampled(net, [frame / 255 for frame in clip], 0.5))
+    indices = golden["run_uint8_idx"]
+    written = torch.cat([as_written(outputs[i]) for i in indices])
+    kept = (as_written(outputs[0]) == clip[0]).double().mean()
+    return {
+        "run_means": torch.cat(outputs).mean(dim=(2, 3)) * 255,
+        "run_uint8": halved(written).permute(0, 2, 3, 1),
+        "run_uint8_idx": indices if len(outputs) == len(golden["run_means"]) else np.empty(0),
+        "run_byte0_equals_input": kept[None],
+    }
+
+
+def as_written(frame: Tensor) -> Tensor:
+    """Bytes: the mean off and on again, and cut, which loses a level here and there."""
+    mean = frame.new_tensor(MEAN).view(1, 3, 1, 1)
+    return (255 * (frame - mean + mean)).to(torch.uint8)
+
+
+@torch.inference_mode()
+def raftvfi(golden: Golden, device: torch.device) -> Iterator[Finding]:
+    net, ours = golden_network(device)
+    ours |= network(net, device) | units(device) | other_sizes(net, device) | scene_rule(device)
+    ours |= clip_run(net, golden, device)
+    for name in {key.rpartition("_")[0] for key in golden if key.startswith("plan_")}:
+        ours[f"{name}_src"], ours[f"{name}_calls"] = plan(name)
+    yield from compare("raftvfi", golden, ours, tolerance)
+
+
+ARCHIVES: dict[str, Check] = {"raftvfi": raftvfi}
