@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from model.baselines.flow_blend import FlowBlend
 from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from model.baselines.ifrnet.published import FAMILY as IFRNET_FAMILY
+from model.baselines.raft_vfi.network import RAFTVFIConfig
+from model.baselines.raft_vfi.published import FAMILY as RAFT_VFI_FAMILY
 from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M
 from model.baselines.rife.published import FAMILY as RIFE_FAMILY
 from model.baselines.trivial import Blend, Repeat
@@ -23,7 +25,7 @@ from model.sgm.published import FAMILY as SGM_FAMILY
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-ENDINGS = (".safetensors", ".pth", ".pkl")  # of files of weights, ours and as published
+ENDINGS = (".safetensors", ".pth", ".pt", ".pkl")  # of files of weights, ours and as published
 DENSE = -1  # what the published code calls matching every cell
 
 
@@ -56,7 +58,7 @@ def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> Entry:
 
 
 # The first is meant where a file written here names none.
-FAMILIES = (SGM_FAMILY, RIFE_FAMILY, IFRNET_FAMILY)
+FAMILIES = (SGM_FAMILY, RIFE_FAMILY, IFRNET_FAMILY, RAFT_VFI_FAMILY)
 
 ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
@@ -78,6 +80,7 @@ ZOO: dict[str, Entry] = {
     "ifrnet_gopro": _ifrnet(IFRNET, True, "IFRNet_GoPro"),
     "ifrnet_s_gopro": _ifrnet(IFRNET_SMALL, True, "IFRNet_S_GoPro"),
     "ifrnet_l_gopro": _ifrnet(IFRNET_LARGE, True, "IFRNet_L_GoPro"),
+    "raft_vfi": _row(RAFT_VFI_FAMILY, RAFTVFIConfig(), "interpnet"),
 }
 DEFAULT = "classical"  # until weights ship with the project
 
@@ -88,8 +91,8 @@ def load_interpolator(
     """Find an interpolator by name or by file, with its trained weights, ready to interpolate.
 
     A name is a row of the zoo, or an experiment: then `pretrained/<name>.safetensors` and
-    `log/<name>/ckpt/<name>.safetensors` (or `.pth` or `.pkl`, as published) are looked for, here
-    and in the repository. A path is a file of weights, ours or published: which network it is
+    `log/<name>/ckpt/<name>.safetensors` (or `.pth`, `.pt`, `.pkl`, as published) are looked for,
+    here and in the repository. A path is a file of weights, ours or published: which network it is
     for, its size and its variant are read off it.
 
     Args:

@@ -41,12 +41,12 @@ CROSS_PARTS = (
 SELF_PARTS = (*GROUP_PARTS, (".relative_position_bias_table", ".offset_bias"))
 
 
-def _correction(stage: int, *body: tuple[str, str, tuple[tuple[str, str], ...]]) -> list[NameScope]:
-    """One stage of the refinement; of its body: published, ours, and names below."""
-    parts = (("up.", "up.", ()), ("conv2.", "output.", ()), ("conv0.", "body.0.", ()), *body)
+def _correction(stage: int, *body: NameScope) -> list[NameScope]:
+    """One stage of the refinement, with names below it for what makes up its body."""
+    ends = (NameScope("up.", "up."), NameScope("conv2.", "output."), NameScope("conv0.", "body.0."))
     return [
-        NameScope(f"ifnet.block{stage + 1}.{theirs}", f"refinement.{stage}.{ours}", below)
-        for theirs, ours, below in parts
+        NameScope(f"ifnet.block{stage + 1}.{theirs}", f"refinement.{stage}.{ours}", parts)
+        for theirs, ours, parts in (*ends, *body)
     ]
 
 
@@ -54,15 +54,16 @@ def _synthesis(theirs: str, ours: str) -> NameScope:
     return NameScope(f"internet.{theirs}.", f"synthesis.{ours}.")
 
 
+RESIDUALS = (NameScope("convblock1.", "body.1."), NameScope("convblock2.", "body.2."))
 TRANSFORMER = (
-    ("trans.patch_embed.norm.", "body.1.norm_in.", ()),
-    ("trans.norm.", "body.1.norm_out.", ()),
-    ("trans.layers0.0.", "body.1.groups.0.", SELF_PARTS),
-    ("trans.layers0.1.", "body.1.groups.1.", CROSS_PARTS),
-    ("conv1.", "body.2.", ()),
+    NameScope("trans.patch_embed.norm.", "body.1.norm_in."),
+    NameScope("trans.norm.", "body.1.norm_out."),
+    NameScope("trans.layers0.0.", "body.1.groups.0.", SELF_PARTS),
+    NameScope("trans.layers0.1.", "body.1.groups.1.", CROSS_PARTS),
+    NameScope("conv1.", "body.2."),
 )
 SCOPES = (
-    *_correction(0, ("convblock1.", "body.1.", ()), ("convblock2.", "body.2.", ())),
+    *_correction(0, *RESIDUALS),
     *_correction(1, *TRANSFORMER),
     *_correction(2, *TRANSFORMER),
     *(
