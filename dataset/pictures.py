@@ -16,6 +16,7 @@ from dataset.frames import FrameError, as_frame, as_samples, write_whole
 GAP = 8  # pixels between the pictures of a grid
 FONT_SIZE = 16  # pixels
 DARK = (38, 38, 38)  # of captions, red, green and blue
+LIGHT = (255, 255, 255)  # of labels
 EXPLAINED = {  # what a network may explain, in the order of its steps: caption, kind of picture
     "initial_flow": ("initial flow", "flow"),
     "difference": ("difference map", "heat"),
@@ -103,7 +104,9 @@ def heat(values: Tensor, largest: float = 1.0) -> Tensor:
     return as_frame(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB))
 
 
-def explained(notes: dict[str, Tensor], frame: Tensor) -> list[Picture]:
+def explained(
+    notes: dict[str, Tensor], frame: Tensor, largest: float | None = None
+) -> list[Picture]:
     """A picture of each explanation, in the order of the network's steps.
 
     Of maps that come in twos, towards frame 0 and frame 1, the first is shown. All flows share one
@@ -112,9 +115,9 @@ def explained(notes: dict[str, Tensor], frame: Tensor) -> list[Picture]:
     Args:
         notes: as `Interpolation.explanation` lays them out, of one sample: (C, H, W) each.
         frame: (3, H, W), what key points are drawn upon.
+        largest: the length in pixels that is fully coloured; None: the longest there is.
     """
-    flows = [note[:2] for name, note in notes.items() if EXPLAINED[name][1] == "flow"]
-    largest = max(map(longest, flows), default=1.0)
+    largest = largest or longest_explained(notes)
     pictures = []
     for name in sorted(notes, key=list(EXPLAINED).index):
         caption, kind = EXPLAINED[name]
@@ -127,6 +130,12 @@ def explained(notes: dict[str, Tensor], frame: Tensor) -> list[Picture]:
             brightest = 1.0 if name == "blend" else max(note[0].max().item(), 1e-6)
             pictures.append(Picture(caption, heat(note[0], brightest)))
     return pictures
+
+
+def longest_explained(notes: dict[str, Tensor]) -> float:
+    """`longest` of all the flows that `explained` shows."""
+    flows = [note[:2] for name, note in notes.items() if EXPLAINED[name][1] == "flow"]
+    return max(map(longest, flows), default=1.0)
 
 
 def points_on(frame: Tensor, chosen: Tensor) -> Tensor:
@@ -162,6 +171,23 @@ def captioned(picture: Tensor, caption: str, width: int) -> Tensor:
     canvas = np.full((top + height, width, 3), 255, np.uint8)
     canvas[top:, left : left + own] = as_samples(picture)
     _write(canvas, caption, left, FONT_SIZE, DARK)
+    return as_frame(canvas)
+
+
+def labelled(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
+    """Write on a dark ground into an upper corner, as large as the picture allows.
+
+    Shapes: (3, H, W) -> the same, on the CPU.
+    """
+    canvas = as_samples(picture)
+    height, width = picture.shape[-2:]
+    size = max(height // 30, FONT_SIZE * 3 // 4)
+    space = size // 2
+    along = min(_text_width(text, size) + 2 * space, width)
+    left = width - along if at_right else 0
+    ground = canvas[: size + 2 * space, left : left + along]
+    ground[:] = ground // 4
+    _write(canvas, text, left + space, space + size * 5 // 6, LIGHT, size)
     return as_frame(canvas)
 
 
@@ -235,11 +261,18 @@ def write_animation(path: Path, frames: Iterable[Tensor], milliseconds: int) -> 
     write_whole(path, data.tobytes())
 
 
-def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
+def _write(
+    canvas: np.ndarray,
+    text: str,
+    x: int,
+    y: int,
+    colour: tuple[int, int, int],
+    size: int = FONT_SIZE,
+) -> None:
     """Write into an RGB canvas; (x, y) is the lower left corner. What does not fit is cut off."""
-    cv2.putText(canvas, text, (x, y), colour, cv2.FontFace("sans"), FONT_SIZE, 500)
+    cv2.putText(canvas, text, (x, y), colour, cv2.FontFace("sans"), size, 500)
 
 
-def _text_width(text: str) -> int:
-    size = cv2.getTextSize((0, 0), text, (0, 0), cv2.FontFace("sans"), FONT_SIZE, 500)
-    return size[2]
+def _text_width(text: str, size: int = FONT_SIZE) -> int:
+    box = cv2.getTextSize((0, 0), text, (0, 0), cv2.FontFace("sans"), size, 500)
+    return box[2]
