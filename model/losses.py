@@ -77,6 +77,22 @@ def census_loss(image: Tensor, target: Tensor, *, patch: int, border: int) -> Te
     return inside.sum() / distance.numel()
 
 
+def sobel_loss(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the slopes to the right, plus that of the slopes down.
+
+    Sobel's kernels, of each channel on its own; outside the image is zero. Shapes: -> ().
+    """
+    difference = (image - target).flatten(0, 1)[:, None]
+    slope = difference.new_tensor(((1, 0, -1), (2, 0, -2), (1, 0, -1)))[None, None]
+    kernels = torch.cat((slope, slope.transpose(2, 3)))
+    return F.conv2d(difference, kernels, padding=1).abs().sum(dim=1).mean()
+
+
+def end_point_error(flow: Tensor, target: Tensor) -> Tensor:
+    """Mean length of the difference of two flows, in pixels. Shapes: (B, 2, H, W) twice -> ()."""
+    return ((flow - target).square().sum(dim=1) + 1e-6).sqrt().mean()
+
+
 def _surroundings(image: Tensor, patch: int) -> Tensor:
     """Shapes: (B, C, H, W) -> (B, C, patch^2, HW), in (-1, 1)."""
     taps = F.unfold(image, patch, padding=patch // 2).unflatten(1, (image.shape[1], -1))
