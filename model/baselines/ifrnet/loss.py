@@ -11,9 +11,12 @@ GEOMETRY_WEIGHT = DISTILLATION_WEIGHT = 0.01
 CONFIDENCE = 0.3  # how fast a label is trusted less, per pixel that the finest flow is from it
 
 
-def ifrnet_loss(lesson: Lesson, target: Tensor, label: Tensor | None = None) -> Tensor:
-    """Sum of the three losses; without a label, of the first two. Shapes: -> ()."""
-    loss = reconstruction_loss(lesson.frame, target) + geometry_loss(lesson)
+def ifrnet_loss(lesson: Lesson, label: Tensor | None = None) -> Tensor:
+    """Sum of the three losses; without a label, of the first two.
+
+    Shapes: label (B, 4, H, W) in pixels, flow_t0 and flow_t1 -> ().
+    """
+    loss = reconstruction_loss(lesson.frame, lesson.target) + geometry_loss(lesson)
     return loss if label is None else loss + distillation_loss(lesson.flows, label)
 
 
@@ -35,7 +38,7 @@ def geometry_loss(lesson: Lesson) -> Tensor:
 def distillation_loss(flows: tuple[Tensor, ...], label: Tensor) -> Tensor:
     """Draw the coarse flows to a label, most where the finest agrees with it.
 
-    Shapes: flows as in `Lesson`, label (B, 4, H, W) in pixels: flow_t0, flow_t1 -> ().
+    Shapes: flows as in `Lesson`, label (B, 4, H, W) -> ().
     """
     *coarse, finest = flows
     loss = label.new_zeros(())

@@ -4,6 +4,7 @@ Published code: ltkong218/IFRNet, MIT. This is written from a specification of i
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -56,9 +57,10 @@ class Lesson(NamedTuple):
     """What the loss needs of a prediction."""
 
     frame: Tensor  # (B, 3, H, W) in [0, 1]
+    target: Tensor
     flows: tuple[Tensor, ...]  # as in `Decoded`
     features: tuple[Tensor, ...]
-    target_features: tuple[Tensor, ...]  # of the true frame, likewise
+    target_features: tuple[Tensor, ...]  # of the target, likewise
 
 
 class IFRNet(Interpolator):
@@ -140,7 +142,15 @@ class IFRNet(Interpolator):
         decoded = self.decode(state, time)
         frame = compose(state, decoded.flows[-1], decoded.blend, decoded.residual)
         fine_to_coarse = self.encode(target - state.mean)[:3]
-        return Lesson(frame, decoded.flows, decoded.features, tuple(reversed(fine_to_coarse)))
+        return Lesson(
+            frame, target, decoded.flows, decoded.features, tuple(reversed(fine_to_coarse))
+        )
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """All convolutions but the last ones of the decoders, which give pixels."""
+        yield from self.encoder
+        for decoder in self.decoders:
+            yield from (decoder.enter, decoder.refine)
 
 
 class Decoder(nn.Module):

@@ -1,6 +1,7 @@
 """IFRNet, its losses, and the flow network that its labels were made with."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def check_size(
     config: IFRNetConfig, case: str, golden: Golden, device: torch.device
 ) -> Iterator[Finding]:
     """One size of the network: frames, flows, losses and gradients."""
-    net = IFRNet(config)
+    net = IFRNet(replace(config, any_time=True))
     weights, weights_crc = filled("ifrnet", net, PUBLISHED_NAMES)
     load_weights(net, from_published(weights))
     net.to(device).eval()
@@ -79,12 +80,12 @@ def trained(net: IFRNet, frame0: Tensor, frame1: Tensor, target: Tensor, label: 
     lesson = net.study(frame0, frame1, time_like(frame0, 0.5), target)
     rec = losses.reconstruction_loss(lesson.frame, target)
     geo, dis = losses.geometry_loss(lesson), losses.distillation_loss(lesson.flows, label)
-    losses.ifrnet_loss(lesson, target, label).backward()
+    losses.ifrnet_loss(lesson, label).backward()
     norms = {
         published_name(name, PUBLISHED_NAMES): weight.grad.double().norm().item()
         for name, weight in net.named_parameters()
     }
-    unlabelled = losses.ifrnet_loss(lesson, target) - (rec + geo)
+    unlabelled = losses.ifrnet_loss(lesson) - (rec + geo)
     parts = {"loss_rec": rec, "loss_geo": geo, "loss_dis": dis, "loss_dis_noflow": unlabelled}
     return parts | {"grad_norm": norms}
 

@@ -1,0 +1,274 @@
+"""IFRNet: what it promises beyond the golden numbers, its losses, and its files."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from model import load_interpolator, time_like
+from model.baselines.ifrnet.loss import (
+    adaptive_charbonnier,
+    distillation_loss,
+    geometry_loss,
+    ifrnet_loss,
+    label_trust,
+    reconstruction_loss,
+)
+from model.baselines.ifrnet.network import (
+    IFRNET,
+    IFRNET_LARGE,
+    IFRNET_SMALL,
+    IFRNet,
+    IFRNetConfig,
+    Lesson,
+)
+from model.baselines.ifrnet.published import PUBLISHED_NAMES
+from model.checkpoint import CheckpointError, published_name, save_weights
+from model.losses import census_loss, charbonnier
+from model.ops.correlation import local_correlation
+from tests.conftest import lively
+
+TINY = IFRNetConfig(widths=(8, 8, 12, 12), side_channels=4, any_time=True)
+
+
+@pytest.fixture
+def net() -> IFRNet:
+    return lively(IFRNet(TINY)).eval()
+
+
+def frames(height: int = 64, width: int = 96, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Two smooth frames of some contrast. Shapes: -> (2, 3, H, W) twice."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(2, 2, 3, height // 8, width // 8, generator=generator)
+    both = [
+        torch.nn.functional.interpolate(c, size=(height, width), mode="bicubic") for c in coarse
+    ]
+    return both[0].clamp(0, 1), both[1].clamp(0, 1)
+
+
+# the network
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [(IFRNET_SMALL, 2_803_610), (IFRNET, 4_959_692), (IFRNET_LARGE, 19_699_460)],
+)
+def test_sizes_are_the_published_ones(config: IFRNetConfig, parameters: int) -> None:
+    with torch.device("meta"):
+        net = IFRNet(config)
+    assert sum(weight.numel() for weight in net.parameters()) == parameters
+    assert len(net.state_dict()) == 104
+
+
+def test_frames_are_encoded_once_for_all_times(net: IFRNet) -> None:
+    calls = []
+    net.encoder[0].register_forward_hook(lambda *_: calls.append(1))
+    pair = frames()
+    with torch.inference_mode():
+        state = net.prepare(*pair)
+        eighths = [net.at(state, time_like(pair[0], k / 8)).frame for k in range(1, 8)]
+    assert len(calls) == 1
+    steps = [(a - b).abs().mean() for a, b in pairwise(eighths)]
+    assert min(steps) > 1e-4  # the time is heard
+
+
+def test_a_time_for_each_sample(net: IFRNet) -> None:
+    """A batch of times is each of them alone."""
+    pair = frames()
+    times = torch.tensor([0.125, 0.75]).view(2, 1, 1, 1)
+    with torch.inference_mode():
+        both = net(*pair, times).frame
+        for i in range(2):
+            alone = net(*(frame[i : i + 1] for frame in pair), times[i : i + 1]).frame
+            torch.testing.assert_close(both[i : i + 1], alone)
+
+
+def test_brightness_passes_through(net: IFRNet) -> None:
+    """The mean of both frames is taken off and put back: a constant added stays a constant."""
+    pair = [0.25 + frame / 4 for frame in frames()]
+    with torch.inference_mode():
+        half = time_like(pair[0], 0.5)
+        plain = net.at(net.prepare(*pair), half, explain=True)
+        brighter = net.at(net.prepare(*(frame + 0.125 for frame in pair)), half, explain=True)
+    torch.testing.assert_close(
+        plain.explanation["flow"], brighter.explanation["flow"], rtol=1e-3, atol=1e-3
+    )
+    inside = (plain.frame > 0.05) & (brighter.frame < 0.95)
+    assert inside.float().mean() > 0.05
+    torch.testing.assert_close(
+        (plain.frame + 0.125)[inside], brighter.frame[inside], rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(("scale", "multiple"), [(1, 16), (1 / 2, 32), (4 / 5, 20), (3 / 8, 128)])
+def test_sizes_are_good_where_the_scaled_ones_are(net: IFRNet, scale: float, multiple: int) -> None:
+    assert net.multiple(scale) == multiple
+    one = frames(multiple * 2, multiple)[0][:1]
+    with torch.inference_mode():
+        out = net(one, one, time_like(one, 0.5), scale, explain=True)
+    assert out.frame.shape == one.shape
+    assert {picture.shape[-2:] for picture in out.explanation.values()} == {one.shape[-2:]}
+    with pytest.raises(ValueError, match=f"divisible by {multiple}, got"):
+        net.prepare(one[..., :-4], one[..., :-4], scale)
+
+
+# the losses, against slower definitions and by hand
+def test_census_is_its_definition() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, y = torch.rand(2, 1, 2, 6, 7, generator=generator, dtype=torch.double)
+
+    def tap(image: Tensor, c: int, row: int, column: int, dy: int, dx: int) -> float:
+        inside = 0 <= row + dy < 6 and 0 <= column + dx < 7
+        value = (image[0, c, row + dy, column + dx] if inside else 0) - image[0, c, row, column]
+        return value / (0.81 + value**2) ** 0.5
+
+    total = 0.0
+    for row in range(1, 5):
+        for column in range(1, 6):
+            for c in range(2):
+                for dy in (-1, 0, 1):
+                    for dx in (-1, 0, 1):
+                        d = tap(x, c, row, column, dy, dx) - tap(y, c, row, column, dy, dx)
+                        total += d**2 / (0.1 + d**2) / 18
+    assert census_loss(x, y, patch=3, border=1).item() == pytest.approx(total / 42)
+
+
+def test_census_does_not_see_brightness() -> None:
+    """Away from the border, where zero begins, a constant makes no difference."""
+    x, y = frames(24, 24)
+    plain = census_loss(x, y, patch=7, border=3)
+    torch.testing.assert_close(census_loss(x + 0.2, y, patch=7, border=3), plain)
+    assert census_loss(x, x, patch=7, border=3) == 0
+    assert plain > 0.01
+
+
+def test_charbonnier_by_hand() -> None:
+    assert charbonnier(torch.zeros(3)).item() == pytest.approx(1e-3)
+    assert charbonnier(torch.tensor([3.0, -4.0])).item() == pytest.approx(3.5, abs=1e-6)
+
+
+def test_trust_falls_with_the_distance_from_the_label() -> None:
+    difference = torch.tensor([[[[0.0, 3.0]], [[0.0, 4.0]]]])
+    trust = label_trust(difference)
+    torch.testing.assert_close(trust, torch.tensor([[[[1.0, 0.22313]]]]), atol=1e-5, rtol=0)
+
+
+def test_little_trust_pulls_little() -> None:
+    """With full trust the pull is that of an absolute value; without any there is none."""
+    far = torch.full((1, 2, 1, 1), 5.0, requires_grad=True)
+    pulls = []
+    for trust in (1.0, 0.5, 0.0):
+        loss = adaptive_charbonnier(far, torch.full((1, 1, 1, 1), trust))
+        pulls.append(torch.autograd.grad(loss, far)[0].abs().sum().item())
+    assert pulls[0] == pytest.approx(1, rel=1e-3)
+    assert pulls[0] > pulls[1] > pulls[2] == 0
+
+
+def test_distillation_teaches_the_coarse_flows_alone(net: IFRNet) -> None:
+    pair = frames()
+    lesson = net.study(*pair, time_like(pair[0], 0.5), pair[0])
+    label = torch.randn(2, 4, 64, 96)
+    leaves = tuple(flow.detach().requires_grad_() for flow in lesson.flows)
+    distillation_loss(leaves, label).backward()
+    assert [flow.grad is not None for flow in leaves] == [True, True, True, False]
+
+
+def test_a_label_that_is_met_costs_least() -> None:
+    """Flows that are the label at every size lie at the bottom."""
+    label = torch.full((1, 4, 32, 32), 4.0)
+    met = tuple(torch.full((1, 4, 32 // s, 32 // s), 4.0 / s) for s in (8, 4, 2, 1))
+    missed = (*(flow + 0.5 for flow in met[:3]), met[3])
+    assert distillation_loss(met, label) < distillation_loss(missed, label)
+
+
+def test_geometry_teaches_the_encoder_from_both_sides(net: IFRNet) -> None:
+    """The true frame's features get a gradient, too."""
+    pair = frames()
+    lesson = net.study(*pair, time_like(pair[0], 0.5), pair[0])
+    parts = lesson.features, lesson.target_features
+    leaves = [tuple(t.detach().requires_grad_() for t in part) for part in parts]
+    geometry_loss(lesson._replace(features=leaves[0], target_features=leaves[1])).backward()
+    assert all(leaf.grad.any() for part in leaves for leaf in part)
+    assert geometry_loss(lesson._replace(features=lesson.target_features)) == 0
+
+
+def test_loss_is_the_sum_of_its_parts(net: IFRNet) -> None:
+    pair = frames()
+    target, label = frames(seed=1)[0], torch.randn(2, 4, 64, 96)
+    lesson = net.study(*pair, time_like(pair[0], 0.5), target)
+    assert isinstance(lesson, Lesson)
+    parts = [
+        reconstruction_loss(lesson.frame, target),
+        geometry_loss(lesson),
+        distillation_loss(lesson.flows, label),
+    ]
+    torch.testing.assert_close(ifrnet_loss(lesson, label), sum(parts))
+    torch.testing.assert_close(ifrnet_loss(lesson), parts[0] + parts[1])
+
+
+def test_it_learns(net: IFRNet) -> None:
+    """A few steps on one pair lower the loss, and what was learnt shows when interpolating."""
+    pair = [frame[:1] for frame in frames(32, 32)]
+    target, half = (pair[0] + pair[1]) / 2, time_like(pair[0], 0.5)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    before = (net(*pair, half).frame - target).abs().mean()
+    for _ in range(8):
+        optimiser.zero_grad()
+        ifrnet_loss(net.study(*pair, half, target)).backward()
+        optimiser.step()
+    assert (net(*pair, half).frame - target).abs().mean() < 0.8 * before
+
+
+# correlation, for LiteFlowNet
+@pytest.mark.parametrize("stride", [1, 2])
+def test_correlation_finds_the_shift(stride: int) -> None:
+    """The largest product is where the other map was moved to; what moved out compares with 0."""
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randn(1, 64, 12, 14, generator=generator)
+    u, v = 2 * stride, -stride
+    target = source.roll((v, u), dims=(2, 3))
+    costs = local_correlation(source, target, 3, stride)
+    assert costs.shape == (1, 49, 12 // stride, 14 // stride)
+    best = costs.argmax(dim=1)[0]
+    inner = best[2 : best.shape[0], 0 : best.shape[1] - 2]
+    assert (inner == (v // stride + 3) * 7 + u // stride + 3).all()
+    assert (costs[0, :7, 0] == 0).all()  # three up from the first row is outside
+
+
+# files
+def published_file(net: IFRNet, path: Path) -> Path:
+    state = {published_name(n, PUBLISHED_NAMES): t for n, t in net.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"module." + name: tensor for name, tensor in state.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize(("file", "any_time"), [("IFRNet_S_Vimeo90K", 0), ("IFRNet_S_GoPro", 1)])
+def test_published_files_are_recognised(
+    file: str, any_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By path, by the published name, and by ours; the name tells which times it knows."""
+    net = IFRNet(IFRNET_SMALL)
+    path = published_file(net, tmp_path / "pretrained" / f"{file}.pth")
+    monkeypatch.chdir(tmp_path)
+    for name in (path, file, "ifrnet_s_gopro" if any_time else "ifrnet_s"):
+        loaded = load_interpolator(name)
+        assert loaded.config == replace(IFRNET_SMALL, any_time=bool(any_time))
+        both = zip(net.state_dict().values(), loaded.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in both)
+
+
+def test_another_size_or_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    published_file(IFRNet(IFRNET_SMALL), tmp_path / "pretrained" / "ifrnet.pth")
+    with pytest.raises(CheckpointError, match=r"ifrnet: the file is IFRNet, \(24, 36, 54, 72\)"):
+        load_interpolator("ifrnet")
+    middle = IFRNet(replace(TINY, any_time=False))
+    config = {"widths": TINY.widths, "side_channels": 4, "any_time": False}
+    metadata = {"network": "ifrnet", "config": config}
+    save_weights(middle, tmp_path / "pretrained" / "ifrnet_gopro.safetensors", metadata)
+    with pytest.raises(CheckpointError, match="for the middle only"):
+        load_interpolator("ifrnet_gopro")
+    loaded = load_interpolator(tmp_path / "pretrained" / "ifrnet_gopro.safetensors")
+    assert loaded.config == middle.config
