@@ -44,6 +44,8 @@ class Family(NamedTuple):
     # (found, wanted, published) -> what was found in a file (published or not), with what tensors
     # do not tell taken from the variant that was asked for by name
     completed: Callable[[Any, Any, bool], Any] = lambda found, wanted, published: found
+    # config -> under our names, what the published file leaves to a file of another network
+    beside: Callable[[Any], dict[str, Tensor]] = lambda config: {}
 
 
 class NameScope(NamedTuple):

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from model.baselines.flow_blend import FlowBlend
 from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from model.baselines.ifrnet.published import FAMILY as IFRNET_FAMILY
+from model.baselines.pervfi.network import PerVFIConfig
+from model.baselines.pervfi.published import FAMILY as PERVFI_FAMILY
 from model.baselines.raft_vfi.network import RAFTVFIConfig
 from model.baselines.raft_vfi.published import FAMILY as RAFT_VFI_FAMILY
 from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M
@@ -57,8 +59,13 @@ def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> Entry:
     return _row(IFRNET_FAMILY, replace(base, any_time=any_time), published, "MIT")
 
 
+def _pervfi(estimator: str, published: str) -> Entry:
+    config = PerVFIConfig(invertible=published == "v00", estimator=estimator)
+    return _row(PERVFI_FAMILY, config, f"PerVFI/{published}")
+
+
 # The first is meant where a file written here names none.
-FAMILIES = (SGM_FAMILY, RIFE_FAMILY, IFRNET_FAMILY, RAFT_VFI_FAMILY)
+FAMILIES = (SGM_FAMILY, RIFE_FAMILY, IFRNET_FAMILY, PERVFI_FAMILY, RAFT_VFI_FAMILY)
 
 ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
@@ -80,7 +87,20 @@ ZOO: dict[str, Entry] = {
     "ifrnet_gopro": _ifrnet(IFRNET, True, "IFRNet_GoPro"),
     "ifrnet_s_gopro": _ifrnet(IFRNET_SMALL, True, "IFRNet_S_GoPro"),
     "ifrnet_l_gopro": _ifrnet(IFRNET_LARGE, True, "IFRNet_L_GoPro"),
+    "pervfi": _pervfi("raft", "v00"),
+    "pervfi_vb": _pervfi("raft", "vb"),
+    "gma+pervfi": _pervfi("gma", "v00"),
+    "gma+pervfi_vb": _pervfi("gma", "vb"),
+    "gmflow+pervfi": _pervfi("gmflow", "v00"),
+    "gmflow+pervfi_vb": _pervfi("gmflow", "vb"),
     "raft_vfi": _row(RAFT_VFI_FAMILY, RAFTVFIConfig(), "interpnet"),
+}
+ALIASES = {  # how the published tools call a row of the zoo
+    "raft+pervfi": "pervfi",
+    "raft+pervfi_vb": "pervfi_vb",
+    "raft+pervfi-vb": "pervfi_vb",
+    "gma+pervfi-vb": "gma+pervfi_vb",
+    "gmflow+pervfi-vb": "gmflow+pervfi_vb",
 }
 DEFAULT = "classical"  # until weights ship with the project
 
@@ -102,7 +122,7 @@ def load_interpolator(
         FileNotFoundError: no such name, or its weights are not in place; says where they belong.
         CheckpointError: the file is damaged or does not fit; says which tensors differ.
     """
-    name = str(name_or_path)
+    name = ALIASES.get(str(name_or_path), str(name_or_path))
     entry = ZOO.get(name)
     if entry is not None and not entry.needs_weights:
         network = entry.build()
@@ -171,6 +191,8 @@ def _built_for(
             )
         config = replace(config, keypoint_ratio=keypoint_ratio(num_key_points))
     network = family.network(config)
+    if is_published:
+        weights = weights._replace(state=weights.state | family.beside(config))
     load_weights(network, weights)
     return network
 

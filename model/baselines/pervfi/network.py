@@ -1,0 +1,158 @@
+"""PerVFI (Wu et al., Perception-Oriented Video Frame Interpolation via Asymmetric Blending, CVPR
+2024).
+
+Published code: mulns/PerVFI, Apache-2.0. This is written from a specification of its arithmetic.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model.baselines.flow_blend import flow_to_size
+from model.baselines.pervfi.align import DeformableAlign
+from model.baselines.pervfi.blend import AsymmetricBlend
+from model.baselines.pervfi.decoder import Decoder
+from model.baselines.pervfi.fuse import MultiscaleFuse
+from model.baselines.pervfi.generator import ConditionalFlow, noise_shapes
+from model.baselines.pervfi.motion import Moved, flow_back, move
+from model.baselines.pervfi.pyramid import Encoder, SplatMetric
+from model.flow.estimator import FlowEstimator
+from model.flow.named import build_flow
+from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from model.ops.resize import resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerVFIConfig:
+    """Shape and habits of the network."""
+
+    invertible: bool = True  # draws the picture from a normalising flow (v00), or not (vb)
+    estimator: str = "raft"  # of optical flow, one of model.flow.named.FLOW_NETWORKS
+    temperature: float = 0.3  # of the noise that the picture is drawn from
+    seed: int = 0  # of that noise: every picture of a size starts from the same
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"A temperature is 0 or more, got {self.temperature}.")
+
+
+PERVFI = PerVFIConfig()
+PERVFI_VB = PerVFIConfig(invertible=False)
+
+
+class Pair(NamedTuple):
+    """What serves every time between two frames."""
+
+    levels0: list[Tensor]  # features, fine to coarse: 35, 64 and 96 channels
+    levels1: list[Tensor]
+    flow_01: Tensor  # (B, 2, H, W), pixels
+    flow_10: Tensor
+    metric0: Tensor  # (B, 1, H, W), at twice the distance in time that it stands for
+    metric1: Tensor
+
+
+class Seen(NamedTuple):
+    """What both frames tell of the frame between."""
+
+    conditions: list[Tensor]  # of the generator: 35, 64, 96 channels at 1/2, 1/4, 1/8
+    moved: list[Moved]  # frame 0 at that time, fine to coarse
+    aligned: list[Tensor]  # frame 1
+    masks: list[Tensor]  # share of frame 1, (B, 1, h, w)
+    flow_t1: Tensor  # (B, 2, H, W)
+
+
+class PerVFI(Interpolator):
+    """Frame 0 gives the content, moved along a flow; frame 1 fills its holes.
+
+    Args:
+        estimator: of optical flow; None builds the one that the config names. Any other will do.
+    """
+
+    stride = 8
+
+    def __init__(
+        self, config: PerVFIConfig = PERVFI, estimator: FlowEstimator | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.estimator = build_flow(config.estimator) if estimator is None else estimator
+        self.encoder = Encoder()
+        self.metric = SplatMetric()
+        self.align = DeformableAlign()
+        self.blend = AsymmetricBlend()
+        self.fuse = MultiscaleFuse()
+        self.generator = ConditionalFlow() if config.invertible else Decoder()
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+        require_frames(frame0, frame1, self)
+        scale = float(flow_ratio(flow_scale))
+        flows = self.estimator.both(resize(frame0, scale), resize(frame1, scale))
+        flow_01, flow_10 = (flow_to_size(flow, frame0.shape[-2:]) for flow in flows)
+        return self.prepare_along(frame0, frame1, flow_01, flow_10)
+
+    def prepare_along(
+        self, frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor
+    ) -> Pair:
+        """`prepare` with flows of the caller's own.
+
+        Shapes: frames (B, 3, H, W), flows (B, 2, H, W), in pixels.
+        """
+        require_frames(frame0, frame1, self)
+        both = self.encoder(2 * torch.cat((frame0, frame1)) - 1)
+        levels0, levels1 = (list(half) for half in zip(*(x.chunk(2) for x in both), strict=True))
+        fine0, fine1 = levels0[0], levels1[0]
+        metric0, metric1 = self.metric(
+            torch.cat((fine0, fine1)), torch.cat((fine1, fine0)), torch.cat((flow_01, flow_10))
+        ).chunk(2)
+        return Pair(levels0, levels1, flow_01, flow_10, metric0, metric1)
+
+    def see(self, pair: Pair, time: Tensor) -> Seen:
+        """All that depends on time, but the picture. Shapes: time (B, 1, 1, 1)."""
+        moved = move(pair.levels0, time * pair.flow_01, 2 * time * pair.metric0)
+        flow_t1 = flow_back((1 - time) * pair.flow_10, 2 * (1 - time) * pair.metric1)
+        aligned = self.align(moved, pair.levels1, flow_t1)
+        blended, masks = self.blend(moved, aligned)
+        return Seen(self.fuse(blended), moved, aligned, masks, flow_t1)
+
+    def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+        seen = self.see(state, time)
+        frame = (self.draw(seen.conditions) + 1) / 2
+        notes = explanation(state, seen, time) if explain else None
+        return Interpolation(frame.clamp(0, 1), explanation=notes)
+
+    def draw(self, conditions: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
+        """The picture. Shapes: as `ConditionalFlow.decode` takes them -> (B, 3, H, W) in [-1, 1].
+
+        Args:
+            noise: None draws it, by the config's seed and temperature; the plain decoder needs
+                none.
+        """
+        if not self.config.invertible:
+            return self.generator(conditions)
+        return self.generator.decode(
+            self.noise(conditions[0]) if noise is None else noise, conditions
+        )
+
+    def noise(self, like: Tensor) -> list[Tensor]:
+        """The same noise for every sample, every time and on every device.
+
+        Shapes: like (B, C, H/2, W/2) -> (B, 6, H/2, W/2), (B, 12, H/4, W/4), (B, 48, H/8, W/8).
+        """
+        random = torch.Generator().manual_seed(self.config.seed)
+        height, width = (2 * side for side in like.shape[-2:])
+        noise = (torch.randn(shape, generator=random) for shape in noise_shapes(height, width))
+        return [(self.config.temperature * x).to(like).expand(len(like), -1, -1, -1) for x in noise]
+
+    def trunks(self) -> Iterator[nn.Module]:
+        yield from (*self.encoder.levels, self.fuse)
+        if not self.config.invertible:
+            yield self.generator
+
+
+def explanation(pair: Pair, seen: Seen, time: Tensor) -> dict[str, Tensor]:
+    """The flows towards both frames, and the share of frame 0."""
+    flow_t0 = flow_back(time * pair.flow_01, 2 * time * pair.metric0)
+    return {"flow": torch.cat((flow_t0, seen.flow_t1), dim=1), "blend": 1 - seen.masks[0]}
