@@ -4,6 +4,12 @@
   python demo_2x.py A.png B.png                 two images: the frame between, and pictures of it
   python demo_2x.py A.png B.png --output C.png  that frame alone
   python demo_2x.py FOLDER --multi 4            a folder of frames: another, four times as dense
+  python demo_2x.py CLIP.mp4                    a video: another with twice as many frames
+  python demo_2x.py CLIP.mp4 --fps 60           at another rate, as long as before
+  python demo_2x.py CLIP.mp4 --slow 4           in slow motion
+
+Of a video all else is kept: sound, subtitles, chapters, metadata, colours, rotation. The same
+command goes on where an interrupted one was. --dry_run says what would be done.
 
 Images may have 8 or 16 bits; new frames have as many. Given frames keep their pixels.
 """
@@ -21,11 +27,19 @@ from tqdm import tqdm
 
 from dataset.frames import as_frame, is_image, read_frame, require_writable, write_frame
 from dataset.pictures import fitted, pair_pictures, write_animation
-from dataset.sequence import check_frames, find_sequence, require_apart, require_no_others
+from dataset.sequence import (
+    check_frames,
+    find_sequence,
+    is_video,
+    require_apart,
+    require_no_others,
+)
 from model import Interpolation, Interpolator, time_like
 from model.inference.bisection import Bisected, reaching
 from model.inference.sequence import densify, there_and_back
 from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
+from video.command import fill_video
+from video.options import add_video_options
 
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATED_SIDE = 640  # pixels at most
@@ -47,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"(--flow_scale 1/2), synthesise in windows (--tile 512), or take --device cpu."
         )
     except KeyboardInterrupt:
-        print("demo_2x.py: interrupted; the files written so far are whole.", file=sys.stderr)
+        print(
+            "demo_2x.py: interrupted; all files are whole. The same command goes on.",
+            file=sys.stderr,
+        )
         sys.exit(130)
 
 
@@ -75,13 +92,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="T",
         help="a new frame at T in every gap, such as 0.25 or 1/3; may be repeated",
     )
+    add_video_options(parser, times)
     parser.add_argument(
         "--explain", action="store_true", help="two images: also show the steps of the network"
     )
     add_network_options(parser)
     args = parser.parse_args(arguments)
     if len(args.inputs) > 2:
-        parser.error(f"give two images or a folder of frames, got {len(args.inputs)} inputs")
+        parser.error(
+            f"give two images, a folder of frames or a video, got {len(args.inputs)} inputs"
+        )
     multi = args.multi or 2
     args.times = sorted(set(args.time or [number / multi for number in range(1, multi)]))
     return args
@@ -89,6 +109,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @torch.inference_mode()
 def run(args: argparse.Namespace) -> None:
+    if len(args.inputs) == 1 and is_video(args.inputs[0]):
+        fill_video(args.inputs[0], args)
+        return
+    if args.fps or args.slow:
+        raise ValueError("--fps and --slow are for videos: a folder has no rate. Use --multi.")
     network = reaching(network_from(args), args.times)
     print(f"model   {origin(args.model)} on {args.device}")
     if isinstance(network, Bisected):

@@ -8,6 +8,11 @@ from dataset.clips import VIDEO_SUFFIXES
 from dataset.frames import BITS, FrameError, is_image, list_frames, read_samples, what_is
 
 
+def is_video(path: Path) -> bool:
+    """Whether a path names a file that is no image, and so can only be a video."""
+    return path.is_file() and not is_image(path)
+
+
 class FrameFormat(NamedTuple):
     height: int
     width: int
@@ -24,8 +29,7 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
             raise FrameError(f"Cannot read {path}: {what_is(path)}.")
         if path.suffix.lower() in (*VIDEO_SUFFIXES, ".gif") and not path.is_dir():
             raise FrameError(
-                f"{path} is a video, and videos cannot be read yet. Extract its frames first:\n"
-                f"  mkdir frames && ffmpeg -i {path} frames/%06d.png"
+                f"{path} is a video, and no frame to be put beside others. Give it alone."
             )
     paths = list_frames(inputs[0]) if len(inputs) == 1 and inputs[0].is_dir() else inputs
     if len(paths) < 2:

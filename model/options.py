@@ -95,11 +95,17 @@ def accelerate(network: Interpolator, precision: str, compiled: bool) -> None:
         compile_each(parts)
 
 
-def network_from(args: argparse.Namespace) -> Interpolator:
-    """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
+def bare_network(args: argparse.Namespace) -> Interpolator:
+    """Load what `--model` names, to its device and as fast as the options say; wrap nothing."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
     flow_ratio(args.flow_scale, network.largest_flow_scale)
     accelerate(network, args.precision, args.compile)
+    return network
+
+
+def network_from(args: argparse.Namespace) -> Interpolator:
+    """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
+    network = bare_network(args)
     if args.tile is not None:
         try:
             network = Tiled(network, args.tile)

@@ -1,0 +1,160 @@
+"""Decoded pictures to RGB frames in [0, 1] and back, with the matrix and the range that they have.
+
+The way there and back is the identity on every picture whose colours exist in RGB, bit by bit:
+no rounding to bytes lies between, and chroma is reduced by the exact inverse of how it was
+enlarged. So originals that pass beside new frames keep their samples, and a still scene is still.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# ITU-T H.273, table 4: the shares of red and blue in luma; the names are the file's own.
+MATRICES = {
+    1: ("BT.709", 0.2126, 0.0722),
+    4: ("FCC", 0.30, 0.11),
+    5: ("BT.601", 0.299, 0.114),
+    6: ("BT.601", 0.299, 0.114),
+    7: ("SMPTE 240M", 0.212, 0.087),
+    9: ("BT.2020", 0.2627, 0.0593),
+}
+BT709, BT601 = 1, 6
+FULL_RANGE = 2  # as FFmpeg numbers it; 1 is the range of broadcast, 0 is unstated
+
+
+class Layout(NamedTuple):
+    """How samples lie in planes: one brightness and two colour planes, or green, blue and red."""
+
+    pix_fmt: str
+    bits: int
+    step_y: int  # rows of luma for each row of chroma: 1 or 2
+    step_x: int
+    is_rgb: bool = False
+
+    def plane_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Height and width of each of the three planes."""
+        chroma = (-(-height // self.step_y), -(-width // self.step_x))
+        return [(height, width), chroma, chroma]
+
+
+def _layouts() -> dict[str, Layout]:
+    found = {}
+    for bits in (8, 9, 10, 12, 14, 16):
+        ending = "" if bits == 8 else f"{bits}le"
+        for name, step_y, step_x in (("420", 2, 2), ("422", 1, 2), ("444", 1, 1)):
+            pix_fmt = f"yuv{name}p{ending}"
+            found[pix_fmt] = Layout(pix_fmt, bits, step_y, step_x)
+        found[f"gbrp{ending}"] = Layout(f"gbrp{ending}", bits, 1, 1, is_rgb=True)
+    return found
+
+
+LAYOUTS = _layouts()
+
+
+class Colours(NamedTuple):
+    """What samples mean."""
+
+    layout: Layout
+    matrix: int = BT709  # a key of MATRICES
+    is_full: bool = False  # luma from 0 to the largest sample, not from 16/255 to 235/255
+
+    def to_rgb(self, planes: list[Tensor]) -> Tensor:
+        """Shapes: three planes (h, w) of whole numbers -> (1, 3, H, W), float32, in [0, 1]."""
+        first, second, third = (plane.float() for plane in planes)
+        if self.layout.is_rgb:
+            green, blue, red = (plane / self.largest for plane in (first, second, third))
+            return torch.stack((red, green, blue))[None]
+        height, width = first.shape
+        luma = (first - self.black) / self.luma_span
+        chroma = (torch.stack((second, third)) - self.grey) / self.chroma_span
+        blue, red = enlarge(chroma, self.layout, height, width)
+        _, share_red, share_blue = MATRICES[self.matrix]
+        share_green = 1 - share_red - share_blue
+        from_red, from_blue = 2 * (1 - share_red), 2 * (1 - share_blue)
+        rgb = luma.new_empty(1, 3, height, width)
+        torch.add(luma, red, alpha=from_red, out=rgb[0, 0])
+        torch.add(luma, red, alpha=-from_red * share_red / share_green, out=rgb[0, 1])
+        rgb[0, 1].add_(blue, alpha=-from_blue * share_blue / share_green)
+        torch.add(luma, blue, alpha=from_blue, out=rgb[0, 2])
+        return rgb.clamp_(0, 1)
+
+    def to_planes(self, frame: Tensor) -> list[Tensor]:
+        """Shapes: (1, 3, H, W) -> three planes (h, w), uint8, or int32 above 8 bits."""
+        red, green, blue = frame[0].float().clamp(0, 1)
+        if self.layout.is_rgb:
+            return [self.stored(plane * self.largest) for plane in (green, blue, red)]
+        _, share_red, share_blue = MATRICES[self.matrix]
+        luma = share_red * red + (1 - share_red - share_blue) * green + share_blue * blue
+        chroma = torch.stack(
+            ((blue - luma) / (2 * (1 - share_blue)), (red - luma) / (2 * (1 - share_red)))
+        )
+        chroma = reduce(chroma, self.layout) * self.chroma_span + self.grey
+        return [self.stored(plane) for plane in (luma * self.luma_span + self.black, *chroma)]
+
+    def stored(self, plane: Tensor) -> Tensor:
+        """Values to whole samples."""
+        whole = plane.round_().clamp_(0, self.largest)
+        return whole.to(torch.uint8 if self.layout.bits == 8 else torch.int32)
+
+    @property
+    def largest(self) -> int:
+        return 2**self.layout.bits - 1
+
+    @property
+    def grey(self) -> int:
+        return 2 ** (self.layout.bits - 1)
+
+    @property
+    def black(self) -> int:
+        return 0 if self.is_full else 16 << (self.layout.bits - 8)
+
+    @property
+    def luma_span(self) -> int:
+        return self.largest if self.is_full else 219 << (self.layout.bits - 8)
+
+    @property
+    def chroma_span(self) -> int:
+        return self.largest if self.is_full else 224 << (self.layout.bits - 8)
+
+
+def enlarge(chroma: Tensor, layout: Layout, height: int, width: int) -> Tensor:
+    """Chroma for every pixel, linearly: samples sit on even columns and between two rows.
+
+    Shapes: (2, h, w) -> (2, H, W).
+    """
+    if layout.step_y == 2:
+        above = torch.cat((chroma[:, :1], chroma[:, :-1]), dim=1)
+        below = torch.cat((chroma[:, 1:], chroma[:, -1:]), dim=1)
+        rows = (torch.lerp(chroma, above, 0.25), torch.lerp(chroma, below, 0.25))
+        chroma = torch.stack(rows, dim=2).flatten(1, 2)[:, :height]
+    if layout.step_x == 2:
+        after = torch.cat((chroma[..., 1:], chroma[..., -1:]), dim=2)
+        columns = (chroma, torch.lerp(chroma, after, 0.5))
+        chroma = torch.stack(columns, dim=3).flatten(2)[..., :width]
+    return chroma
+
+
+def reduce(chroma: Tensor, layout: Layout) -> Tensor:
+    """The inverse of `enlarge`: of what it gave, this gives back what it was given.
+
+    Columns are weighed -1, 2, 6, 2, -1 over 8 and rows -1, 3, 3, -1 over 4: short low-pass filters
+    that undo the linear enlargement exactly (of an odd last row to within an eighth).
+
+    Shapes: (2, H, W) -> (2, h, w).
+    """
+    if layout.step_x == 2:
+        width = chroma.shape[2]
+        right = 2 - width % 2 + 1
+        wide = F.pad(chroma[None], (2, right, 0, 0), mode="replicate")[0]
+        count = -(-width // 2)
+        taps = [wide[..., place::2][..., :count] for place in range(5)]
+        chroma = 0.75 * taps[2] + 0.25 * (taps[1] + taps[3]) - 0.125 * (taps[0] + taps[4])
+    if layout.step_y == 2:
+        height = chroma.shape[1]
+        tall = F.pad(chroma[None], (0, 0, 1, 1 + height % 2), mode="replicate")[0]
+        count = -(-height // 2)
+        taps = [tall[:, place::2][:, :count] for place in range(4)]
+        chroma = 0.75 * (taps[1] + taps[2]) - 0.25 * (taps[0] + taps[3])
+    return chroma

@@ -1,0 +1,273 @@
+"""How pictures are compressed, and the writing of one closed piece of video."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.codec.codec import UnknownCodecError
+from torch import Tensor
+
+from video.colour import BT601, BT709, LAYOUTS, Colours, Layout
+from video.source import HIGH_DEFINITION, RGB_MATRIX, Source, Tags
+
+ENCODERS = {  # what users call a codec, and who writes it
+    "h264": "libx264",
+    "x264": "libx264",
+    "avc": "libx264",
+    "hevc": "libx265",
+    "h265": "libx265",
+    "x265": "libx265",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "libdav1d": "libsvtav1",
+    "prores": "prores_ks",
+}
+SAME = "same"  # as the source's
+PIECE_RATE = 25  # frames per second at which a piece plays that is looked at by itself
+
+
+class Encoder(NamedTuple):
+    """What an encoder understands."""
+
+    crf: int | None = None  # the default quality; None: it has no such number
+    preset: str | None = None
+    lossless: tuple[tuple[str, str], ...] | None = None  # options; None: it cannot
+    always: tuple[tuple[str, str], ...] = ()
+    odd_chroma: bool = False  # takes 4:2:0 of odd sizes
+
+
+KNOWN = {
+    "libx264": Encoder(16, "medium", (("qp", "0"),)),
+    "libx265": Encoder(
+        18,
+        "medium",
+        (("x265-params", "lossless=1:log-level=error"),),
+        (("x265-params", "log-level=error"),),
+    ),
+    "libvpx-vp9": Encoder(20, None, (("lossless", "1"),), (("row-mt", "1"),), True),
+    "libsvtav1": Encoder(20, "6"),
+    "ffv1": Encoder(lossless=(), odd_chroma=True, always=(("level", "3"),)),
+}
+
+
+class EncodingError(ValueError):
+    """A wish that an encoder cannot fulfil: the message says what it can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the user asks of the encoding; None: the best guess."""
+
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    lossless: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How pictures are compressed."""
+
+    encoder: str
+    colours: Colours
+    tags: Tags
+    options: tuple[tuple[str, str], ...]
+    height: int
+    width: int
+    aspect: Fraction | None
+    rate: Fraction
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name} {value}" for name, value in self.options)
+        return f"{self.encoder} ({options})" if options else self.encoder
+
+
+def choose_encoding(wish: Wish, source: Source, rate: Fraction, suffix: str) -> Encoding:
+    """Settle what the user left open.
+
+    Args:
+        rate: output frames per second, on average.
+        suffix: of the output file.
+
+    Raises:
+        EncodingError: no such encoder, or it has no such option or pixel format.
+    """
+    name = encoder_name(wish, source, suffix)
+    encoder = KNOWN.get(name, Encoder())
+    options = dict(encoder.always)
+    if wish.lossless:
+        if encoder.lossless is None:
+            can = ", ".join(name for name, known in KNOWN.items() if known.lossless is not None)
+            raise EncodingError(f"{name} cannot encode without loss; these can: {can}.")
+        if wish.crf is not None:
+            raise EncodingError(f"Either --lossless or --crf {wish.crf}, not both.")
+        options |= dict(encoder.lossless)
+    elif encoder.crf is not None:
+        options["crf"] = str(encoder.crf if wish.crf is None else wish.crf)
+    elif wish.crf is not None:
+        raise EncodingError(f"{name} takes no --crf.")
+    if wish.preset is not None and encoder.preset is None:
+        raise EncodingError(f"{name} takes no --preset.")
+    if encoder.preset is not None:
+        options["preset"] = wish.preset or encoder.preset
+    layout, notes = choose_layout(wish, source, name, encoder)
+    colours, tags = outgoing_colours(source, layout)
+    return Encoding(
+        encoder=name,
+        colours=colours,
+        tags=tags,
+        options=tuple(options.items()),
+        height=source.height,
+        width=source.width,
+        aspect=source.header.aspect,
+        rate=rate,
+        notes=tuple(notes),
+    )
+
+
+def encoder_name(wish: Wish, source: Source, suffix: str) -> str:
+    """The encoder that is meant, which exists."""
+    codec = wish.codec
+    if codec is None:
+        codec = (
+            "vp9" if suffix == ".webm" else "ffv1" if wish.lossless and suffix == ".mkv" else "h264"
+        )
+    if codec == SAME:
+        codec = source.header.codec
+    name = ENCODERS.get(codec, codec)
+    try:
+        found = av.codec.Codec(name, "w")
+    except UnknownCodecError as error:
+        raise EncodingError(
+            f"There is no encoder {name!r} here. Try {', '.join(KNOWN)}, or {SAME} for the "
+            f"source's own codec."
+        ) from error
+    if found.type != "video":
+        raise EncodingError(f"{name} encodes {found.type}, not video.")
+    return name
+
+
+def choose_layout(
+    wish: Wish, source: Source, name: str, encoder: Encoder
+) -> tuple[Layout, list[str]]:
+    """The pixel format: the source's, or the least that loses nothing where it cannot be had."""
+    formats = [f.name for f in av.codec.Codec(name, "w").video_formats or ()]
+    possible = {key: layout for key, layout in LAYOUTS.items() if key in formats}
+    is_odd = bool(source.height % 2 or source.width % 2)
+
+    def fits(layout: Layout) -> bool:
+        odd_y = source.height % layout.step_y and not encoder.odd_chroma
+        odd_x = source.width % layout.step_x and not encoder.odd_chroma
+        return not odd_y and not odd_x
+
+    if wish.pix_fmt is not None:
+        layout = possible.get(wish.pix_fmt)
+        if layout is None:
+            raise EncodingError(
+                f"{name} cannot write --pix_fmt {wish.pix_fmt} here; it can: {', '.join(possible)}."
+            )
+        if not fits(layout):
+            raise EncodingError(
+                f"{name} cannot write {source.width}x{source.height} as {layout.pix_fmt}, which "
+                f"halves its chroma: leave --pix_fmt out, or take a yuv444p format."
+            )
+        return layout, []
+    wanted = source.colours.layout
+    if wanted.pix_fmt in possible and fits(wanted):
+        return wanted, []
+    choices = [layout for layout in possible.values() if fits(layout)]
+    if not choices:
+        raise EncodingError(
+            f"{name} cannot write {source.width}x{source.height}, in any of its formats "
+            f"({', '.join(possible)}). Take --codec h264 or ffv1."
+        )
+    layout = min(choices, key=lambda choice: distance(wanted, choice))
+    why = f"of odd size {source.width}x{source.height}" if is_odd else f"which {name} cannot write"
+    return layout, [f"pixels become {layout.pix_fmt}; they were {wanted.pix_fmt}, {why}"]
+
+
+def distance(wanted: Layout, choice: Layout) -> tuple[int, int, bool, int, int]:
+    """Lost bits first, then lost chroma, then what is only a detour."""
+    return (
+        max(wanted.bits - choice.bits, 0),
+        max(choice.step_y - wanted.step_y, 0) + max(choice.step_x - wanted.step_x, 0),
+        wanted.is_rgb != choice.is_rgb,
+        abs(wanted.bits - choice.bits),
+        abs(choice.step_y - wanted.step_y) + abs(choice.step_x - wanted.step_x),
+    )
+
+
+def outgoing_colours(source: Source, layout: Layout) -> tuple[Colours, Tags]:
+    """The source's own matrix, range and tags; between RGB and luma they have to change."""
+    colours, tags = source.colours, source.tags
+    if layout.is_rgb:
+        return Colours(layout, is_full=True), tags._replace(matrix=RGB_MATRIX, colour_range=2)
+    if colours.layout.is_rgb:
+        matrix = BT709 if source.height >= HIGH_DEFINITION else BT601
+        return Colours(layout, matrix), tags._replace(matrix=matrix, colour_range=1)
+    return Colours(layout, colours.matrix, colours.is_full), tags
+
+
+class PieceWriter:
+    """Writes consecutive pictures as a closed piece of video, which can be joined with others.
+
+    The piece plays at 25 frames per second; the times that count come in when pieces are joined.
+    """
+
+    def __init__(self, path: Path, encoding: Encoding) -> None:
+        self.encoding = encoding
+        rate = encoding.rate.limit_denominator(2**16)
+        self.container = av.open(path, "w", format="matroska")
+        self.stream = self.container.add_stream(
+            encoding.encoder,
+            rate=rate,
+            options=dict(encoding.options),
+            width=encoding.width,
+            height=encoding.height,
+            pix_fmt=encoding.colours.layout.pix_fmt,
+        )
+        context, tags = self.stream.codec_context, encoding.tags
+        context.colorspace, context.color_range = tags.matrix, tags.colour_range
+        context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+        if encoding.aspect:
+            context.sample_aspect_ratio = encoding.aspect
+        self.tick = 1 / rate
+        context.time_base = self.tick
+        self.count = self.muxed = self.reorder = 0
+
+    def write(self, frame: Tensor) -> None:
+        """Shapes: (1, 3, H, W), RGB in [0, 1], on any device."""
+        picture = to_picture(frame, self.encoding.colours)
+        picture.pts, picture.time_base = self.count, self.tick
+        self.count += 1
+        self._mux(self.stream.encode(picture))
+
+    def close(self) -> dict[str, int]:
+        """Finish the file; give how many frames it has, and how far out of order, at most."""
+        self._mux(self.stream.encode(None))
+        self.container.close()
+        return {"frames": self.count, "reorder": self.reorder}
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            self.reorder = max(self.reorder, self.muxed - packet.pts)
+            self.muxed += 1
+            packet.time_base = Fraction(1, PIECE_RATE)
+            self.container.mux(packet)
+
+
+def to_picture(frame: Tensor, colours: Colours) -> av.VideoFrame:
+    """A frame as the samples that an encoder takes. Shapes: (1, 3, H, W)."""
+    height, width = frame.shape[-2:]
+    picture = av.VideoFrame(width, height, colours.layout.pix_fmt)
+    dtype = np.dtype("u1") if colours.layout.bits == 8 else np.dtype("<u2")
+    for plane, samples in zip(picture.planes, colours.to_planes(frame), strict=True):
+        rows = np.zeros((plane.height, plane.line_size // dtype.itemsize), dtype)
+        rows[:, : plane.width] = samples.cpu().numpy()
+        plane.update(rows)
+    return picture

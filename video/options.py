@@ -1,0 +1,129 @@
+"""What a user may ask of a video, on the command line and in Python."""
+
+import argparse
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from model.options import multiple, reasoned
+from video.cuts import THRESHOLD as CUT_THRESHOLD
+from video.encoding import SAME, Wish
+from video.segments import LENGTH
+from video.timeline import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Everything that decides what becomes of a video, but the network."""
+
+    target: Target = field(default_factory=lambda: Target(multi=2))
+    wish: Wish = field(default_factory=Wish)
+    cuts: bool = True  # find them, and do not interpolate across
+    cut_threshold: float = CUT_THRESHOLD
+    at_cuts: str = "hold"  # the frame before until the cut; or "blend"
+    dedup: bool = False  # a run of repeated frames is one long frame
+    segment_frames: int = LENGTH
+    dry_run: bool = False
+    resume: bool = False  # there must be unfinished work
+    restart: bool = False  # unfinished work is given up
+
+
+def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsContainer) -> None:
+    """Add what `options_from` reads.
+
+    Args:
+        times: a group of options that exclude each other, where `--multi` is already.
+    """
+    times.add_argument(
+        "--fps",
+        type=reasoned(rate),
+        metavar="R",
+        help="videos: R frames per second, more or fewer, such as 60 or 24000/1001",
+    )
+    times.add_argument(
+        "--slow", type=reasoned(multiple), metavar="N", help="videos: N times as slow, no sound"
+    )
+    group = parser.add_argument_group("video")
+    group.add_argument(
+        "--codec",
+        help=f"h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or {SAME} as the input "
+        f"(default: h264)",
+    )
+    group.add_argument("--crf", type=int, help="quality: lower is better and larger (default: 16)")
+    group.add_argument("--preset", help="speed of the encoder (default: medium)")
+    group.add_argument("--pix_fmt", help="such as yuv420p or yuv444p10le (default: the input's)")
+    group.add_argument("--lossless", action="store_true", help="encode without loss")
+    group.add_argument(
+        "--cuts",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="find scene cuts, and do not interpolate across them (default: on)",
+    )
+    group.add_argument(
+        "--cut_threshold",
+        type=float,
+        default=CUT_THRESHOLD,
+        metavar="X",
+        help="0 to 1: lower finds more cuts (default: %(default)s)",
+    )
+    group.add_argument(
+        "--at_cuts",
+        choices=("hold", "blend"),
+        default="hold",
+        help="what to show there: the frame before, or a cross-fade (default: %(default)s)",
+    )
+    group.add_argument(
+        "--dedup",
+        action="store_true",
+        help="take a run of repeated frames (animation on twos) as one frame that lasts longer",
+    )
+    group.add_argument(
+        "--segment_frames",
+        type=int,
+        default=LENGTH,
+        metavar="N",
+        help="output frames that are finished at a time; what a crash may cost "
+        "(default: %(default)s)",
+    )
+    group.add_argument("--dry_run", action="store_true", help="say what would be done, and stop")
+    group.add_argument(
+        "--resume", action="store_true", help="go on with unfinished work, or stop if there is none"
+    )
+    group.add_argument("--restart", action="store_true", help="give up unfinished work")
+
+
+def options_from(args: argparse.Namespace) -> Options:
+    """Read what `add_video_options` added, and `--multi`."""
+    if args.resume and args.restart:
+        raise ValueError("Either --resume or --restart, not both.")
+    multi = args.multi or (None if args.fps or args.slow else 2)
+    return Options(
+        target=Target(multi=multi, fps=args.fps, slow=args.slow),
+        wish=Wish(
+            codec=args.codec,
+            crf=args.crf,
+            preset=args.preset,
+            pix_fmt=args.pix_fmt,
+            lossless=args.lossless,
+        ),
+        cuts=args.cuts,
+        cut_threshold=args.cut_threshold,
+        at_cuts=args.at_cuts,
+        dedup=args.dedup,
+        segment_frames=args.segment_frames,
+        dry_run=args.dry_run,
+        resume=args.resume,
+        restart=args.restart,
+    )
+
+
+def rate(text: str) -> Fraction:
+    """Read 60, 59.94 (which means 60000/1001), or 24000/1001."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"a rate such as 60 or 24000/1001 is wanted, got {text!r}") from error
+    if not 0 < value <= 1000:
+        raise ValueError(f"a rate lies above 0 and up to 1000 frames per second, got {text}")
+    broadcast = Fraction(round(value * Fraction(1001, 1000)) * 1000, 1001)
+    is_rounded = "." in text and value.denominator != 1
+    return broadcast if is_rounded and abs(broadcast - value) < Fraction(1, 200) else value

@@ -1,0 +1,251 @@
+"""What will be done with a video, known before any of it is done."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from av.video.reformatter import Interpolation as Scaling
+from torch import Tensor
+
+from dataset.frames import as_frame
+from dataset.sequence import require_apart
+from video.cuts import CutDetector
+from video.duplicates import is_duplicate, without_repeats
+from video.encoding import Encoding, choose_encoding
+from video.options import Options
+from video.segments import Segment, segments
+from video.source import Seen, Source, colours_of, survey, to_planes
+from video.target import CONTAINERS, Clock, Kept, choose_kept
+from video.timeline import Moment, Timeline, ticks
+
+BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
+LOSSLESS_BITS = 5  # per pixel
+THUMBNAIL = (192, 128)  # width and height of what cuts are sought in
+NAMED_CUTS = 12  # that are listed; the receipt has all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What becomes of a video."""
+
+    source: Source
+    output: Path
+    options: Options
+    timeline: Timeline
+    cuts: frozenset[int]  # source frames that begin a scene
+    encoding: Encoding
+    kept: Kept
+
+    def moments(self) -> Iterator[Moment]:
+        """Every output frame."""
+        return self.timeline.moments(self.is_cut if self.options.at_cuts == "hold" else None)
+
+    def is_cut(self, left: int, right: int) -> bool:
+        """Whether a scene begins after one source frame and up to another."""
+        return any(index in self.cuts for index in range(left + 1, right + 1))
+
+    def segments(self) -> Iterator[Segment]:
+        """The pieces of the work."""
+        return segments(self.moments(), self.cuts, self.options.segment_frames)
+
+    def clock(self) -> Clock:
+        """When output frames are shown."""
+        tick = self.timeline.out_tick
+        times = (ticks(moment.shown, tick) for moment in self.moments())
+        return Clock(tick, times, ticks(self.timeline.out_end, tick))
+
+    @property
+    def duration(self) -> Fraction:
+        """Of the output, in seconds."""
+        return self.timeline.out_end - self.timeline.start
+
+    @property
+    def bytes_needed(self) -> int:
+        """On disk, about: the pieces and the whole, for a moment both."""
+        bits = LOSSLESS_BITS if self.options.wish.lossless else BITS_PER_PIXEL
+        pixels = self.encoding.height * self.encoding.width * self.timeline.num_frames
+        return 2 * int(pixels * bits / 8)
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides about pixels, to tell one run from another."""
+        state = self.source.path.stat()
+        options, target = self.options, self.options.target
+        return {
+            "input": str(self.source.path.resolve()),
+            "input bytes": state.st_size,
+            "input changed": state.st_mtime_ns,
+            "frames": self.timeline.num_frames,
+            "multi": target.multi,
+            "fps": None if target.fps is None else str(target.fps),
+            "slow": target.slow,
+            "encoding": str(self.encoding),
+            "pix_fmt": self.encoding.colours.layout.pix_fmt,
+            "cuts": sorted(self.cuts),
+            "at_cuts": options.at_cuts,
+            "dedup": options.dedup,
+            "segment_frames": options.segment_frames,
+        }
+
+
+def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
+    """Look at a video from end to end, and settle what will be done with it.
+
+    Raises:
+        ValueError: the video cannot be read, or what is asked for cannot be done.
+    """
+    if output is not None:
+        require_container(output)
+        require_apart([output], [path])
+    cuts: set[int] = set()
+    distinct: list[int] = []
+
+    def watch(passing: Iterator[Seen]) -> Iterable[Seen]:
+        if options.cuts:
+            passing = noting_cuts(passing, options.cut_threshold, cuts)
+        if options.dedup:
+            passing = noting_repeats(path, passing, distinct)
+        return passing
+
+    source = survey(path, watch)
+    if len(source.stamps) < 2:
+        raise ValueError(f"{path} holds one frame; something lies between two or more.")
+    output = output or default_output(path, options)
+    require_container(output)
+    require_apart([output], [path])
+    timeline = Timeline(
+        source.stamps,
+        source.end,
+        options.target,
+        source.header.tick,
+        distinct if options.dedup else None,
+    )
+    rate = timeline.num_frames / (timeline.out_end - timeline.start)
+    suffix = output.suffix.lower()
+    encoding = choose_encoding(options.wish, source, rate, suffix)
+    return Plan(
+        source=source,
+        output=output,
+        options=options,
+        timeline=timeline,
+        cuts=frozenset(cuts),
+        encoding=encoding,
+        kept=choose_kept(source, encoding, suffix, options.target.stretch),
+    )
+
+
+def require_container(output: Path) -> None:
+    """Refuse a name whose suffix is no container that holds any timestamps."""
+    if output.suffix.lower() not in CONTAINERS:
+        raise ValueError(
+            f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}."
+        )
+
+
+def default_output(path: Path, options: Options) -> Path:
+    """A name that says what was done: NAME_2x.mp4, NAME_60fps.mp4, NAME_slow4x.mp4."""
+    target = options.target
+    if target.fps is not None:
+        done = f"{float(target.fps):.6g}fps"
+    else:
+        done = f"{target.multi}x" if target.multi else f"slow{target.slow}x"
+    suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
+    return Path("output", f"{path.stem}_{done}{suffix}")
+
+
+def noting_cuts(passing: Iterator[Seen], threshold: float, cuts: set[int]) -> Iterator[Seen]:
+    """Pass pictures on, and note those that begin a scene."""
+    for seen, begins in CutDetector(threshold).scan(passing, thumbnail):
+        if begins:
+            cuts.add(seen.index)
+        yield seen
+
+
+def thumbnail(seen: Seen) -> Tensor:
+    """A small picture. Shapes: -> (1, 3, 128, 192)."""
+    width, height = THUMBNAIL
+    small = seen.picture.reformat(width, height, "rgb24", interpolation=Scaling.AREA)
+    return as_frame(small.to_ndarray())[None]
+
+
+def noting_repeats(path: Path, passing: Iterator[Seen], distinct: list[int]) -> Iterator[Seen]:
+    """Pass on pictures that differ from the one before, and note which they are."""
+
+    def frame(seen: Seen) -> Tensor:
+        colours, _ = colours_of(path, seen.picture)
+        return colours.to_rgb(to_planes(seen.picture, colours.layout))
+
+    def is_repeat(first: Seen, second: Seen) -> bool:
+        return is_duplicate(frame(first), frame(second))
+
+    for seen in without_repeats(passing, is_repeat, lambda seen: seen.stamp):
+        distinct.append(seen.index)
+        yield seen
+
+
+def described(plan: Plan) -> str:
+    """A plan in words, for the terminal."""
+    source, timeline = plan.source, plan.timeline
+    encoding, kept = plan.encoding, plan.kept
+    out_rate = timeline.num_frames / plan.duration
+    lines = [
+        (
+            "input",
+            f"{source.path}: {len(source.stamps)} frames, {shown_rate(source.rate)}, "
+            f"{float(source.duration):.3f} s, {source.width}x{source.height} "
+            f"{source.colours.layout.pix_fmt}, {source.header.codec}",
+        ),
+        (
+            "output",
+            f"{plan.output}: {timeline.num_frames} frames, {shown_rate(out_rate)}, "
+            f"{float(plan.duration):.3f} s, {encoding.colours.layout.pix_fmt}, {encoding}",
+        ),
+        ("cuts", shown_cuts(plan)),
+    ]
+    if timeline.distinct is not None:
+        repeats = len(source.stamps) - len(timeline.distinct)
+        lines.append(("repeats", f"{repeats} of the frames repeat the one before"))
+    beside = [str(s) for s in source.header.others if s.index in kept.streams]
+    beside += [f"{source.header.num_chapters} chapters"] if kept.chapters else []
+    lines.append(("copied", ", ".join([*beside, "metadata", "colour tags"])))
+    lines += [("lost", text) for text in kept.lost]
+    lines += [("note", text) for text in (*source.notes, *encoding.notes)]
+    folder = existing_folder(plan.output)
+    lines.append(
+        (
+            "disk",
+            f"about {shown_bytes(plan.bytes_needed)} while at work, "
+            f"{shown_bytes(shutil.disk_usage(folder).free)} free",
+        )
+    )
+    return "\n".join(f"{name:8}{text}" for name, text in lines)
+
+
+def shown_cuts(plan: Plan) -> str:
+    """How many cuts there are, and where the first are."""
+    if not plan.options.cuts:
+        return "not looked for"
+    if not plan.cuts:
+        return "none found"
+    cuts = sorted(plan.cuts)
+    named = ", ".join(f"{float(plan.source.stamps[cut]):.2f}" for cut in cuts[:NAMED_CUTS])
+    more = f" and {len(cuts) - NAMED_CUTS} more" if len(cuts) > NAMED_CUTS else ""
+    what = "the frame before is held" if plan.options.at_cuts == "hold" else "frames are blended"
+    return f"{len(cuts)}, at {named}{more} s; there {what}"
+
+
+def shown_rate(rate: Fraction) -> str:
+    """Frames per second, in the digits that matter."""
+    return f"{float(rate):.5g} fps"
+
+
+def shown_bytes(count: int) -> str:
+    """A size on disk."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def existing_folder(path: Path) -> Path:
+    """The nearest folder around a path that exists."""
+    return next(folder for folder in path.resolve().parents if folder.is_dir())

@@ -1,0 +1,320 @@
+"""A video file: what it holds, and its pictures with exact timestamps."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import av
+import numpy as np
+import torch
+from av.sidedata.sidedata import Type as SideData
+from torch import Tensor
+
+from dataset.clips import HIGH_DEFINITION, ClipError, Video
+from dataset.frames import what_is
+from video.colour import BT601, BT709, FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
+
+UNSTATED = 2  # of matrix, primaries and transfer in ITU-T H.273
+RGB_MATRIX = 0  # there is none
+
+
+class Tags(NamedTuple):
+    """What the file says of its colours, as numbered in ITU-T H.273; range as FFmpeg numbers it."""
+
+    matrix: int
+    colour_range: int
+    primaries: int
+    transfer: int
+
+
+class OtherStream(NamedTuple):
+    """A stream that is no video: to be copied."""
+
+    index: int
+    kind: str  # audio, subtitle, data or attachment
+    codec: str
+    language: str | None
+
+    def __str__(self) -> str:
+        language = f", {self.language}" if self.language not in (None, "und") else ""
+        return f"{self.kind} stream {self.index} ({self.codec}{language})"
+
+
+class Header(NamedTuple):
+    """What a file says of itself, before anything is decoded."""
+
+    codec: str
+    bit_rate: int
+    promised: int  # frames; 0 where the file does not say
+    tick: Fraction  # of its clock, in seconds
+    rate: Fraction | None  # frames per second, on average
+    aspect: Fraction | None  # width of a pixel over its height
+    others: tuple[OtherStream, ...]
+    num_chapters: int
+    num_more_videos: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video that was decoded once from end to end."""
+
+    path: Path
+    header: Header
+    height: int  # as stored, before any rotation
+    width: int
+    colours: Colours
+    tags: Tags
+    stamps: tuple[Fraction, ...]  # seconds at which each frame appears
+    end: Fraction  # seconds at which the last one disappears
+    rotation: int  # degrees
+    display_matrix: tuple[int, ...] | None  # where the file asks to be turned or mirrored
+    notes: tuple[str, ...]  # what was guessed, repaired or cannot be kept
+
+    @property
+    def duration(self) -> Fraction:
+        return self.end - self.stamps[0]
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        return len(self.stamps) / self.duration
+
+    def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
+        """Index and samples of each frame that is wanted (in order; None: all); see `to_planes`.
+
+        Always decodes from the beginning: seeking is not exact in every format, and decoding takes
+        little time beside a network.
+        """
+        numbers = iter(range(len(self.stamps)) if wanted is None else wanted)
+        next_wanted = next(numbers, None)
+        for seen in Passing(self.path, self.header):
+            if next_wanted is None:
+                return
+            if seen.index == next_wanted:
+                yield seen.index, to_planes(seen.picture, self.colours.layout)
+                next_wanted = next(numbers, None)
+
+
+class Seen(NamedTuple):
+    """A picture as it passes by."""
+
+    index: int
+    stamp: Fraction  # seconds
+    picture: av.VideoFrame
+
+
+def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None = None) -> Source:
+    """Decode a video from end to end without keeping its pictures.
+
+    There is no shorter way to know its timestamps, or that all of it can be decoded.
+
+    Args:
+        watch: takes all pictures as they pass by; what it gives is not looked at.
+
+    Raises:
+        ClipError: no video, no frame, or damage; says which and how far it could be read.
+    """
+    header = read_header(path)
+    passing = Passing(path, header)
+    for _ in passing if watch is None else watch(iter(passing)):
+        pass
+    first, stamps, dropped = passing.first, passing.stamps, passing.dropped
+    if first is None:
+        raise ClipError(f"{path} holds a video stream without a single frame.")
+    colours, notes = colours_of(path, first)
+    if dropped:
+        notes.append(f"{dropped} frames whose timestamps do not advance are left out")
+    if passing.is_interlaced:
+        notes.append("the video is interlaced; its frames are taken as they are. Deinterlace first")
+    if header.num_more_videos:
+        notes.append(f"{header.num_more_videos} more video streams are left out")
+    if header.promised > len(stamps) + dropped:
+        notes.append(f"the file promises {header.promised} frames and gives {len(stamps)}")
+    return Source(
+        path=path,
+        header=header,
+        height=first.height,
+        width=first.width,
+        colours=colours,
+        tags=tags_of(first),
+        stamps=tuple(stamps),
+        end=stamps[-1] + (passing.duration or usual_gap(stamps, header)),
+        rotation=round(first.rotation),
+        display_matrix=display_matrix(first),
+        notes=tuple(notes),
+    )
+
+
+class Passing:
+    """Decodes a video once, and remembers of its pictures what takes no room."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.path = path
+        self.header = header
+        self.first: av.VideoFrame | None = None
+        self.stamps: list[Fraction] = []
+        self.dropped = 0
+        self.duration = Fraction(0)  # of the last frame
+        self.is_interlaced = False
+
+    def __iter__(self) -> Iterator[Seen]:
+        for picture in Video(self.path.name, self.path).pictures():
+            index = len(self.stamps)
+            self.first = self.first or picture
+            require_alike(self.path, index, self.first, picture)
+            self.is_interlaced = self.is_interlaced or picture.interlaced_frame
+            stamp = stamp_of(picture, index, self.header)
+            if index and stamp <= self.stamps[-1]:
+                self.dropped += 1
+                continue
+            self.stamps.append(stamp)
+            self.duration = (picture.duration or 0) * (picture.time_base or self.header.tick)
+            yield Seen(index, stamp, picture)
+
+
+def read_header(path: Path) -> Header:
+    """Open a file and read what it says of itself.
+
+    Raises:
+        ClipError: no file, no video, or a codec that cannot be decoded here.
+    """
+    if not path.is_file():
+        raise ClipError(f"Cannot read {path}: {what_is(path)}.")
+    if not path.stat().st_size:
+        raise ClipError(f"Cannot read {path}: the file is empty.")
+    try:
+        with av.open(path) as container:
+            videos = [s for s in container.streams.video if not is_cover(s)]
+            if not videos:
+                kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
+                raise ClipError(f"{path} holds no video stream ({', '.join(kinds)} only).")
+            stream = videos[0]
+            if stream.index != container.streams.video[0].index:
+                raise ClipError(
+                    f"{path} has a cover picture before its video. Remove the cover first:\n"
+                    f"  ffmpeg -i {path} -map 0 -map -0:v -map 0:V -c copy clean{path.suffix}"
+                )
+            others = [s for s in container.streams if s.type != "video"]
+            return Header(
+                codec=stream.codec_context.name if stream.codec_context else "unknown",
+                bit_rate=stream.bit_rate or container.bit_rate or 0,
+                promised=stream.frames,
+                tick=stream.time_base,
+                rate=stream.average_rate or stream.guessed_rate,
+                aspect=stream.sample_aspect_ratio,
+                others=tuple(
+                    OtherStream(s.index, s.type, s.name or "", s.language) for s in others
+                ),
+                num_chapters=len(container.chapters()),
+                num_more_videos=len(container.streams.video) - 1,
+            )
+    except av.error.FFmpegError as error:
+        raise ClipError(
+            f"{path} is no video that can be read ({error.strerror or error}): it is damaged, "
+            f"truncated, or of another kind."
+        ) from error
+
+
+def is_cover(stream: av.VideoStream) -> bool:
+    """Whether a video stream is a picture to show beside music."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def stamp_of(picture: av.VideoFrame, index: int, header: Header) -> Fraction:
+    """When a picture appears, in seconds; by counting where the file gives no timestamps."""
+    if picture.pts is not None:
+        return picture.pts * (picture.time_base or header.tick)
+    if header.rate is None:
+        raise ClipError(
+            "The file gives neither timestamps nor a rate. Put it into a container first: "
+            "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
+        )
+    return index / header.rate
+
+
+def usual_gap(stamps: list[Fraction], header: Header) -> Fraction:
+    """How long a frame of unknown duration is shown: as long as most of the others."""
+    if len(stamps) > 1:
+        return median(after - before for before, after in pairwise(stamps))
+    return 1 / header.rate if header.rate else Fraction(1, 25)
+
+
+def require_alike(path: Path, index: int, first: av.VideoFrame, picture: av.VideoFrame) -> None:
+    """Refuse a video that changes its size or its format on the way."""
+    old, new = (f"{p.width}x{p.height} {p.format.name}" for p in (first, picture))
+    if old != new:
+        raise ClipError(
+            f"{path} changes at frame {index} from {old} to {new}. Cut it there, and give the "
+            f"parts one by one."
+        )
+
+
+def tags_of(picture: av.VideoFrame) -> Tags:
+    """What a picture says of its colours."""
+    return Tags(picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
+
+
+def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
+    """What the samples of a picture mean, and what had to be guessed for it."""
+    layout, tags, notes = layout_of(picture), tags_of(picture), []
+    if any(component.is_alpha for component in picture.format.components):
+        notes.append("its transparency is dropped")
+    if layout.is_rgb:
+        return Colours(layout, is_full=True), notes
+    matrix = tags.matrix
+    if matrix == UNSTATED or (matrix == RGB_MATRIX and not layout.is_rgb):
+        is_large = picture.height >= HIGH_DEFINITION
+        matrix = BT709 if is_large else BT601
+        notes.append(
+            f"it states no colour matrix; {MATRICES[matrix][0]} is taken, as players do for "
+            f"{picture.height} rows"
+        )
+    if matrix not in MATRICES:
+        known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
+        raise ClipError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
+    is_full = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
+    return Colours(layout, matrix, is_full), notes
+
+
+def layout_of(picture: av.VideoFrame) -> Layout:
+    """The planar layout that holds what this picture holds."""
+    name = picture.format.name.replace("yuvj", "yuv")
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    components = picture.format.components
+    bits = max(component.bits for component in components)
+    ending = "" if bits <= 8 else "16le" if bits > 12 else f"{bits + bits % 2}le"
+    if picture.format.is_rgb or len(components) < 3:
+        return LAYOUTS[f"gbrp{ending}"]
+    halves = {(2, 2): "420", (2, 1): "422"}
+    chroma = next(c for c in components if not c.is_luma and not c.is_alpha)
+    steps = (round(picture.width / chroma.width), round(picture.height / chroma.height))
+    return LAYOUTS[f"yuv{halves.get(steps, '444')}p{ending}"]
+
+
+def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """The nine numbers that say how the picture is turned and mirrored for display."""
+    for note in picture.side_data:
+        if note.type == SideData.DISPLAYMATRIX:
+            return tuple(np.frombuffer(bytes(note), np.int32).tolist())
+    return None
+
+
+def to_planes(picture: av.VideoFrame, layout: Layout) -> list[Tensor]:
+    """Samples as they were decoded.
+
+    Shapes: -> three planes (h, w), uint8, or int32 above 8 bits.
+    """
+    if picture.format.name.replace("yuvj", "yuv") != layout.pix_fmt:
+        picture = picture.reformat(format=layout.pix_fmt)
+    dtype = np.uint8 if layout.bits == 8 else np.dtype("<u2")
+    planes = []
+    for plane in picture.planes:
+        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        kept = rows[:, : plane.width]
+        planes.append(torch.from_numpy(kept.astype(np.uint8 if layout.bits == 8 else np.int32)))
+    return planes
