@@ -1,56 +1,39 @@
-"""What an interpolator costs: seconds and memory for one frame, beside the arithmetic's floor."""
+"""What an interpolator costs: seconds and memory for one frame, beside what the machine allows."""
 
 import argparse
-import multiprocessing
-import resource
+import json
 import statistics
-import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from time import perf_counter
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from tqdm import tqdm
 
 from benchmark.report import provenance
-from model import ZOO, time_like
-from model.inference.padding import Padded
-from model.options import device, flow_scale, reasoned
+from benchmark.timing import GIB, Cost, Job, measure_apart
+from dataset.frames import write_whole
+from model import ZOO
+from model.options import add_acceleration, device, flow_scale, reasoned
 
-GIB = 2**30
-PROBE_CHANNELS, PROBE_SIZE = 64, (256, 256)
-PROBE_RUNS = 10
-
-
-class Job(NamedTuple):
-    """One row of the table."""
-
-    model: str
-    width: int
-    height: int
-    flow_scale: float
-    device: str
-    runs: int
-
-
-class Cost(NamedTuple):
-    """What a job took; memory is what the frame needed beyond the network's weights."""
-
-    parameters: int
-    gflop: float  # convolutions and matrix products, two per multiply-add
-    seconds: list[float]
-    gib: float
-    throughput: float  # GFLOP/s of a 3 x 3 convolution, in the same process
+SAME = ("model", "width", "height", "flow_scale", "precision", "compiled")  # what makes rows alike
+SMALL = 0.01  # share of the time: stages below it are shown as one
+LEGEND = """
+floor: what the arithmetic takes at the throughput of a convolution, and the traffic of
+convolutions, products and attention at the bandwidth of a copy, both measured in the same run.
+GiB: beyond weights and frames."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` reads."""
     parser.add_argument(
-        "--model", nargs="+", default=["ours-small-1-2"], choices=sorted(ZOO), metavar="NAME"
+        "--model",
+        nargs="+",
+        default=["ours-small-1-2"],
+        choices=[*sorted(ZOO), "all"],
+        metavar="NAME",
+        help="names of networks, or all; weights are fresh (default: ours-small-1-2)",
     )
     parser.add_argument(
         "--size",
@@ -62,11 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--flow_scale", type=reasoned(flow_scale), default=1.0, metavar="RATIO")
     parser.add_argument("--runs", type=int, default=5, help="timed runs after one warm-up")
+    add_acceleration(parser)
     parser.add_argument(
         "--device",
         type=reasoned(device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stages", action="store_true", help="also split time and memory by part of the network"
+    )
+    parser.add_argument("--output", type=Path, help="keep the figures, as JSON")
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="compare with figures kept before"
     )
 
 
@@ -85,119 +76,146 @@ def run(args: argparse.Namespace) -> None:
     """Print the table; every row is measured in a process of its own."""
     if args.runs < 1:
         raise ValueError(f"--runs is 1 or more, got {args.runs}.")
+    if args.output is not None and args.output.suffix != ".json":
+        raise ValueError(f"The figures are JSON: --output ends in .json, got {args.output}.")
+    earlier = read_figures(args.against) if args.against else []
+    names = list(ZOO) if "all" in args.model else args.model
     jobs = [
-        Job(model, *dimensions, args.flow_scale, str(args.device), args.runs)
-        for model in args.model
-        for dimensions in args.size
+        Job(
+            name,
+            *dimensions,
+            args.flow_scale,
+            str(args.device),
+            args.runs,
+            args.precision,
+            args.compile,
+            args.stages,
+        )
+        for name, dimensions in product(names, args.size)
     ]
     rows = [(job, measure_apart(job)) for job in tqdm(jobs, unit="row", disable=None)]
-    print("\n".join(table(rows)))
+    figures = [figures_of(job, cost) for job, cost in rows]
+    print("\n".join([*table(figures), *stage_tables(figures), *comparison(figures, earlier)]))
     facts = provenance(torch.device(args.device))
-    print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
+    print(LEGEND + "\n\n" + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
     print(f"threads {torch.get_num_threads()}, command: {args.command}")
+    if args.output is not None:
+        kept = {"command": args.command, "provenance": facts, "rows": figures}
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(args.output, json.dumps(kept, indent=1).encode())
 
 
-def measure_apart(job: Job) -> Cost | None:
-    """Measure in a fresh process, whose peak of memory is this job's; None: out of memory."""
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(measure, job).result()
-    except (BrokenProcessPool, torch.OutOfMemoryError):  # killed for it, or told so by the GPU
-        return None
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # how PyTorch says it of the CPU
-            raise
-        return None
-
-
-def measure(job: Job) -> Cost:
-    """Time one frame between two, with fresh weights: speed does not depend on their values."""
-    where = torch.device(job.device)
-    torch.manual_seed(0)
-    network = ZOO[job.model].build().eval().to(where)
-    frame0, frame1 = torch.rand(2, 1, 3, job.height, job.width, device=where)
-    time = time_like(frame0, 0.5)
-    throughput = convolution_throughput(where)
-    padded = Padded(network)
-
-    def once() -> Tensor:
-        return padded(frame0, frame1, time, job.flow_scale).frame
-
-    with torch.inference_mode():
-        before = reset_peak(where)
-        once()
-        gib = (peak(where) - before) / GIB
-        gflop = count_gflop(once)
-        seconds = [timed(once, where) for _ in range(job.runs)]
-    parameters = sum(weight.numel() for weight in network.parameters())
-    return Cost(parameters, gflop, seconds, gib, throughput)
-
-
-def timed(call: Callable[[], Any], where: torch.device) -> float:
-    """Seconds of a call, until its device has done all of it."""
-    start = perf_counter()
-    call()
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
-    return perf_counter() - start
-
-
-def count_gflop(call: Callable[[], Any]) -> float:
-    """Arithmetic of a call, as PyTorch counts it; its CPU attention is counted here."""
-
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(query, key, value)
-
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with FlopCounterMode(display=False, custom_mapping={fused: attention}) as counter:
-        call()
-    return counter.get_total_flops() / 1e9
-
-
-def convolution_throughput(where: torch.device) -> float:
-    """GFLOP/s of a 3 x 3 convolution, float32 and channels-last: the best of a few runs."""
-    layer = nn.Conv2d(PROBE_CHANNELS, PROBE_CHANNELS, kernel_size=3, padding=1, device=where)
-    layer = layer.to(memory_format=torch.channels_last)
-    image = torch.rand(1, PROBE_CHANNELS, *PROBE_SIZE, device=where)
-    image = image.to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        best = min(timed(lambda: layer(image), where) for _ in range(PROBE_RUNS))
-    return 2 * 9 * PROBE_CHANNELS**2 * image[0, 0].numel() / best / 1e9
-
-
-def reset_peak(where: torch.device) -> int:
-    """Bytes in use before the work."""
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(where)
-    return peak(where)
-
-
-def peak(where: torch.device) -> int:
-    """Most bytes in use so far: on the device, or of the whole process."""
-    if where.type == "cuda":
-        return torch.cuda.max_memory_allocated(where)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def table(rows: list[tuple[Job, Cost | None]]) -> list[str]:
-    """Markdown; the floor is the arithmetic at the throughput of the machine's convolutions."""
-    lines = [
-        "| model | size | flow scale | parameters | GFLOP | seconds | floor | of floor | GiB |",
-        "|---|---|---|---|---|---|---|---|---|",
+def figures_of(job: Job, cost: Cost | str) -> dict[str, Any]:
+    """One row as plain values."""
+    row: dict[str, Any] = {name: getattr(job, name) for name in SAME}
+    if isinstance(cost, str):
+        return row | {"problem": cost}
+    row |= {name: getattr(cost, name) for name in ("parameters", "seconds", "gib", "floor")}
+    row |= {name: getattr(cost, name) for name in ("gflop_s", "gbyte_s")}
+    row |= {"gflop": cost.work.gflop, "gbyte": cost.work.gbyte}
+    row["stages"] = [
+        {
+            "name": stage.name,
+            "seconds": stage.seconds,
+            "gflop": stage.work.gflop,
+            "gbyte": stage.work.gbyte,
+            "floor": stage.work.floor(cost.gflop_s, cost.gbyte_s),
+            "gib": stage.work.peak / GIB,
+        }
+        for stage in cost.stages
     ]
-    for job, cost in rows:
-        head = f"| {job.model} | {job.width}x{job.height} | {job.flow_scale:g} |"
-        if cost is None:
-            lines.append(f"{head} | | out of memory | | | |")
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown, a row for each job."""
+    yield "| model | size | flow scale | parameters | GFLOP | GB | seconds | floor | share | GiB |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        head = f"| {name_of(row)} | {row['width']}x{row['height']} | {row['flow_scale']:g} |"
+        if "problem" in row:
+            yield f"{head} | | | {row['problem']} | | | |"
             continue
-        median, floor = statistics.median(cost.seconds), "- | -"
-        if cost.gflop:
-            least = cost.gflop / cost.throughput
-            floor = f"{least:.3g} at {cost.throughput:.0f} GFLOP/s | {least / median:.0%}"
-        lines.append(
-            f"{head} {cost.parameters:,} | {cost.gflop:.0f} | {median:.3g} "
-            f"({min(cost.seconds):.3g} to {max(cost.seconds):.3g}) | {floor} | {cost.gib:.2f} |"
+        seconds, floor = row["seconds"], "- | -"
+        median = statistics.median(seconds)
+        if row["gflop"]:
+            floor = f"{row['floor']:.3g} | {row['floor'] / median:.0%}"
+        yield (
+            f"{head} {row['parameters']:,} | {row['gflop']:.0f} | {row['gbyte']:.1f} | "
+            f"{median:.3g} ({min(seconds):.3g} to {max(seconds):.3g}) | {floor} | "
+            f"{row['gib']:.2f} |"
         )
-    return lines
+    measured = [row for row in rows if "problem" not in row]
+    if measured:
+        gflop_s = statistics.median(row["gflop_s"] for row in measured)
+        gbyte_s = statistics.median(row["gbyte_s"] for row in measured)
+        yield f"\nA convolution: {gflop_s:.0f} GFLOP/s; a copy: {gbyte_s:.1f} GB/s."
+
+
+def stage_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown, a table for each job that was split; stages in the order of a call."""
+    for row in rows:
+        stages = row.get("stages")
+        if not stages:
+            continue
+        yield f"\n{name_of(row)}, {row['width']}x{row['height']}:\n"
+        yield "| stage | ms | share | GFLOP | GB | floor, ms | times the floor | GiB held |"
+        yield "|---|---|---|---|---|---|---|---|"
+        total = sum(stage["seconds"] for stage in stages)
+        small = 0.0
+        for stage in stages:
+            share = stage["seconds"] / total
+            if share < SMALL:
+                small += stage["seconds"]
+                continue
+            floor = stage["floor"]
+            times = f"{1e3 * floor:.1f} | {stage['seconds'] / floor:.1f}" if floor else "- | -"
+            yield (
+                f"| {stage['name']} | {1e3 * stage['seconds']:.1f} | {share:.0%} | "
+                f"{stage['gflop']:.1f} | {stage['gbyte']:.2f} | {times} | {stage['gib']:.2f} |"
+            )
+        yield f"| all others | {1e3 * small:.1f} | {small / total:.0%} | | | | | |"
+
+
+def comparison(rows: list[dict[str, Any]], earlier: list[dict[str, Any]]) -> Iterator[str]:
+    """Markdown: how many times as fast, and with what share of the memory, as before.
+
+    Where the same was not measured before, the same network at the same size is compared with.
+    """
+    measured = [row for row in earlier if "seconds" in row]
+    if not earlier:
+        return
+    yield "\n| now | before | size | before, s | now, s | times as fast | memory |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows:
+        alike = [old for old in measured if all(old[name] == row[name] for name in SAME[:4])]
+        alike.sort(key=lambda old: sum(old[name] != row[name] for name in SAME))
+        dimensions = f"{row['width']}x{row['height']}"
+        if not alike or "seconds" not in row:
+            yield f"| {name_of(row)} | not in both | {dimensions} | | | | |"
+            continue
+        old = alike[0]
+        was, now = (statistics.median(r["seconds"]) for r in (old, row))
+        memory = f"{row['gib'] / old['gib']:.2f}" if old["gib"] > 0 else "-"
+        yield (
+            f"| {name_of(row)} | {name_of(old)} | {dimensions} | {was:.3g} | {now:.3g} | "
+            f"{was / now:.2f} | {memory} |"
+        )
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """The model, and what was done to make it faster."""
+    extra = [] if row["precision"] == "fp32" else [row["precision"]]
+    return ", ".join([row["model"], *extra, *(["compiled"] if row["compiled"] else [])])
+
+
+def read_figures(path: Path) -> list[dict[str, Any]]:
+    """The rows that an earlier run kept."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        complete = all(name in row for row in rows for name in SAME)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not what --output of this command keeps ({error}).") from error
+    if not complete:
+        raise ValueError(f"{path} lacks {', '.join(SAME)} in a row: measure it again.")
+    return rows

@@ -1,33 +1,104 @@
 """What an interpolator costs is counted and measured right."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from benchmark.__main__ import main
-from benchmark.speed import Job, convolution_throughput, count_gflop, measure_apart, size
+from benchmark.cost import Operation, Work, work_of
+from benchmark.speed import comparison, figures_of, size, table
+from benchmark.stages import REST, seconds_by_stage, work_by_stage
+from benchmark.timing import OUT_OF_MEMORY, Job, bandwidth, convolution_throughput, measure_apart
+from model import time_like
+from model.sgm.network import SGM
+
+CPU = torch.device("cpu")
 
 
 def test_arithmetic_is_counted_as_by_hand() -> None:
-    """Two per multiply-add, in a product and in both products of fused attention."""
+    """Two per multiply-add, in a product, in a convolution and in both products of attention."""
     a = torch.rand(300, 200)
-    assert count_gflop(lambda: a @ a.T) == pytest.approx(2 * 300 * 300 * 200 / 1e9)
+    assert work_of(lambda: a @ a.T).gflop == pytest.approx(2 * 300 * 300 * 200 / 1e9)
     tokens = torch.rand(1, 1, 640, 32)
-    attention = count_gflop(lambda: F.scaled_dot_product_attention(tokens, tokens, tokens))
-    assert attention == pytest.approx(4 * 640 * 640 * 32 / 1e9)
+    with torch.inference_mode():
+        attention = work_of(lambda: F.scaled_dot_product_attention(tokens, tokens, tokens))
+        layer = nn.Conv2d(3, 5, kernel_size=3, padding=1)
+        convolution = work_of(lambda: layer(torch.rand(1, 3, 20, 30)))
+    assert attention.gflop == pytest.approx(4 * 640 * 640 * 32 / 1e9)
+    assert convolution.gflop == pytest.approx(2 * 9 * 3 * 5 * 20 * 30 / 1e9)
+    read, weights, written = 3 * 20 * 30, 5 * (3 * 9 + 1), 5 * 20 * 30
+    assert convolution.operations[0].bytes == 4 * (read + weights + written)
 
 
-def test_throughput_is_positive() -> None:
-    assert 0 < convolution_throughput(torch.device("cpu")) < 1e6
+def test_floor_is_the_larger_of_arithmetic_and_traffic_in_each_operation() -> None:
+    busy, idle = Operation(8 * 10**9, 10**9, "a"), Operation(10**9, 6 * 10**9, "b")
+    work = Work((busy, idle), {"a": 5, "b": 7})
+    assert work.floor(gflop_s=4, gbyte_s=3) == pytest.approx(8 / 4 + 6 / 3)
+    assert work.part("b") == Work((idle,), {"b": 7})
+    assert work.peak == 7
+
+
+def test_tensors_count_while_they_are_held() -> None:
+    """Three of 4 kB one after the other, of which two are alive at a time."""
+
+    def call() -> None:
+        a = torch.zeros(1000)
+        b = a + 1
+        del a
+        assert (b * 2).sum() == 2000
+
+    assert 8000 <= work_of(call).peak < 12000
+
+
+def test_throughput_and_bandwidth_are_positive() -> None:
+    assert 0 < convolution_throughput(CPU) < 1e6
+    assert 0 < bandwidth(CPU) < 1e5
+
+
+def test_stages_share_out_all_of_the_work(
+    tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    time = time_like(pair[0], 0.5)
+
+    def once() -> torch.Tensor:
+        return tiny(*pair, time).frame
+
+    with torch.inference_mode():
+        plain = once()
+        whole, split = work_of(once), work_by_stage(tiny, once)
+        seconds = seconds_by_stage(tiny, once, CPU)
+        assert torch.equal(once(), plain)
+    assert split.gflop == pytest.approx(whole.gflop)
+    stages = {operation.label for operation in split.operations}
+    assert {"gmflow.transformer", "encoder", "synthesis.unet", "match_globally"} <= stages
+    assert sum(split.part(name).gflop for name in stages) == pytest.approx(whole.gflop)
+    assert stages <= seconds.keys()
+    assert {REST, "difference_map"} <= seconds.keys()
+    assert all(value >= 0 for value in seconds.values())
 
 
 def test_out_of_memory_is_a_result() -> None:
     """A frame of 1.2 TB."""
-    assert measure_apart(Job("blend", 400_000, 250_000, 1.0, "cpu", 1)) is None
+    assert measure_apart(Job("blend", 400_000, 250_000, 1.0, "cpu", 1)) == OUT_OF_MEMORY
 
 
-def test_table_has_a_row_for_each_model_and_size(capsys: pytest.CaptureFixture) -> None:
-    main(["speed", "--model", "blend", "repeat", "--size", "64x32", "33x17", "--runs", "1"])
+def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
+    job = Job("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
+    problem = measure_apart(job)
+    assert problem == "Blend has no parts that forgive bf16; it computes in fp32."
+    assert problem in list(table([figures_of(job, problem)]))[2]
+
+
+def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    kept = str(tmp_path / "kept.json")
+    both = ["--model", "blend", "repeat", "--size", "64x32", "33x17"]
+    main(["speed", *both, "--runs", "1", "--output", kept])
     lines = capsys.readouterr().out.splitlines()
     rows = [line.split("|")[1:3] for line in lines if line.startswith(("| blend", "| repeat"))]
     assert [(model.strip(), text.strip()) for model, text in rows] == [
@@ -36,6 +107,29 @@ def test_table_has_a_row_for_each_model_and_size(capsys: pytest.CaptureFixture) 
         ("repeat", "64x32"),
         ("repeat", "33x17"),
     ]
+    assert len(json.loads(Path(kept).read_text())["rows"]) == 4
+    main(["speed", "--model", "blend", "--size", "64x32", "8x8", "--runs", "1", "--against", kept])
+    out = capsys.readouterr().out
+    assert "| blend | blend | 64x32 |" in out
+    assert "| blend | not in both | 8x8 |" in out
+
+
+def test_comparison_is_in_times() -> None:
+    job = {"model": "m", "width": 8, "height": 8, "flow_scale": 1.0, "precision": "bf16"}
+    row = job | {"compiled": False, "seconds": [1.0, 2.0, 9.0], "gib": 1.0}
+    old = row | {"precision": "fp32", "seconds": [3.0], "gib": 4.0}
+    assert list(comparison([row], [old]))[-1] == "| m, bf16 | m | 8x8 | 3 | 2 | 1.50 | 0.25 |"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"rows": [{"model": "m"}]}'])
+def test_figures_of_something_else_are_refused(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(content)
+    with pytest.raises(SystemExit):
+        main(["speed", "--model", "blend", "--against", str(file)])
+    assert "other.json" in capsys.readouterr().err
 
 
 def test_sizes_are_width_by_height() -> None:
