@@ -1,8 +1,8 @@
 """What lies over the picture and does not move with it: logos, subtitles, black bars.
 
-The rule. A pixel belongs to an overlay as long as it keeps its brightness, from the time on when
-it has kept it for `FRAMES` frames, and when in `PASSES` of them something moved right beside it
-without covering it: a share of `MOVING` or more of the pixels around changed.
+The rule. A pixel belongs to an overlay if it kept its brightness in the last `FRAMES` frames,
+while in `PASSES` of their steps or more something moved right beside it without covering it: a
+share of `MOVING` or more of the pixels around changed.
 So a still background is none: what moves there covers it, or keeps away from it. Where it is taken
 for one nevertheless, along the way of something that passes, it stands still in both frames.
 
@@ -14,18 +14,19 @@ that could be smeared.
 """
 
 from collections import deque
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FRAMES = 6  # a quarter of a second of film
+FRAMES = 8  # a third of a second of film
 PASSES = 3
 MOVING = 0.3
-SAME = 12 / 255  # of brightness: codecs change what stands still by less
+SAME = 12  # levels of 255 of brightness: codecs change what stands still by less
 CELLS = 90  # rows of a grid: around are the cell of a pixel and the eight beside it
-BLACK, SPECK = 6 / 255, 24 / 255  # brightness of a black line: its mean, and its brightest pixel
+BLACK, SPECK = 6, 24  # levels of a black line: its mean, and its brightest pixel
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -41,42 +42,42 @@ class Bars(NamedTuple):
 class OverlayTracker:
     """Follows what stands still in a stream of frames of one size; cuts need no reset.
 
-    Memory: three planes of the size of a frame, however long the stream is. Any device.
+    What it says depends on the last `FRAMES` frames alone: fed with these, a new tracker says the
+    same. Memory: a byte per pixel of each. Any device.
     """
 
     def __init__(self) -> None:
-        self._still = torch.empty(0)  # (1, 1, H, W): brightness since it last changed
-        self._age = torch.empty(0)  # frames that have it
-        self._passes = torch.empty(0)  # in how many of them something moved around
-        self._bars: deque[Bars] = deque(maxlen=FRAMES)
+        self._past: deque[Tensor] = deque(maxlen=FRAMES)  # brightness, (1, 1, H, W) in bytes
+        self._moving: deque[Tensor] = deque(maxlen=FRAMES - 1)  # steps: cells where much changed
 
     def feed(self, frame: Tensor) -> None:
         """Take the next frame. Shapes: (1, 3, H, W)."""
         luma = brightness(frame)
-        self._bars.append(black_bars(luma))
-        if not self._still.numel():
-            self._still, self._age, self._passes = luma, torch.ones_like(luma), 0 * luma
-            return
-        if luma.shape != self._still.shape:
-            raise ValueError(
-                f"A stream has frames of one size, got {tuple(luma.shape[-2:])} after "
-                f"{tuple(self._still.shape[-2:])}."
-            )
-        changed = (luma - self._still).abs() > SAME
-        moving = share_around(changed.to(luma)) >= MOVING
-        self._still = torch.where(changed, luma, self._still)
-        self._age = torch.where(changed, 1, self._age + 1)
-        self._passes = torch.where(changed, 0, self._passes + moving)
+        if self._past:
+            before = self._past[-1]
+            if luma.shape != before.shape:
+                raise ValueError(
+                    f"A stream has frames of one size, got {tuple(luma.shape[-2:])} after "
+                    f"{tuple(before.shape[-2:])}."
+                )
+            self._moving.append(share_around(spread(before, luma) > SAME) >= MOVING)
+        self._past.append(luma)
 
     def mask(self) -> Tensor:
         """Where the last two frames show an overlay: 1, at its rim less, elsewhere 0.
 
         Shapes: -> (1, 1, H, W), the size of the frames, of which one at least was fed.
         """
-        stands = ((self._age >= FRAMES) & (self._passes >= PASSES)).to(self._still)
-        mask = stands * F.avg_pool2d(stands, 3, stride=1, padding=1, count_include_pad=False)
-        if len(self._bars) == FRAMES:
-            paint(mask, Bars(*map(min, zip(*self._bars, strict=True))))
+        brightest, darkest = (
+            reduce(extreme, self._past) for extreme in (torch.maximum, torch.minimum)
+        )
+        mask = torch.zeros(brightest.shape, device=brightest.device)
+        if len(self._past) == FRAMES:
+            passed = sum(step.int() for step in self._moving) >= PASSES
+            stands = (brightest - darkest <= SAME) & on_pixels(passed, mask)
+            mask = stands.float()
+            mask = mask * F.avg_pool2d(mask, 3, stride=1, padding=1, count_include_pad=False)
+        paint(mask, black_bars(brightest))
         return mask
 
 
@@ -89,18 +90,24 @@ def protect(frame: Tensor, frame0: Tensor, frame1: Tensor, time: float, mask: Te
 
 
 def brightness(frame: Tensor) -> Tensor:
-    """Shapes: RGB (1, 3, H, W) -> (1, 1, H, W)."""
-    return torch.einsum("bchw,c->bhw", frame, frame.new_tensor(LUMA))[:, None]
+    """Shapes: RGB in [0, 1], (1, 3, H, W) -> 0 to 255, uint8, (1, 1, H, W)."""
+    luma = torch.einsum("bchw,c->bhw", frame.float(), torch.tensor(LUMA, device=frame.device))
+    return (luma[:, None] * 255).round().clamp(0, 255).byte()
+
+
+def spread(first: Tensor, second: Tensor) -> Tensor:
+    """The distance of bytes, which does not wrap around. Shapes: any, twice -> the same."""
+    return torch.maximum(first, second) - torch.minimum(first, second)
 
 
 def black_bars(luma: Tensor) -> Bars:
-    """Count the black lines at each edge; none where all of the frame is black.
+    """Count the black lines at each edge; none where all of the picture is black.
 
-    Shapes: (1, 1, H, W).
+    Shapes: (1, 1, H, W), 0 to 255.
     """
     sides = []
     for axis in (1, 0):
-        mean, brightest = luma[0, 0].mean(axis), luma[0, 0].amax(axis)
+        mean, brightest = luma[0, 0].float().mean(axis), luma[0, 0].amax(axis)
         pictured = ((mean > BLACK) | (brightest > SPECK)).nonzero().flatten().tolist()
         if not pictured:
             return Bars(0, 0, 0, 0)
@@ -118,13 +125,19 @@ def paint(mask: Tensor, bars: Bars) -> None:
 
 
 def share_around(changed: Tensor) -> Tensor:
-    """The mean of the cell that a pixel is in, and of those around it.
+    """The share of each cell and of those around it. Shapes: (1, 1, H, W) -> (1, 1, h, w)."""
+    cells = F.avg_pool2d(changed.float(), cell_side(changed), ceil_mode=True)
+    return F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
 
-    Shapes: (1, 1, H, W) -> the same.
-    """
-    height, width = changed.shape[-2:]
-    side = max(height // CELLS, 2)
-    cells = F.avg_pool2d(changed, side, ceil_mode=True)
-    cells = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
+
+def on_pixels(cells: Tensor, picture: Tensor) -> Tensor:
+    """What holds for a cell, for each of its pixels. Shapes: (1, 1, h, w), (1, 1, H, W) -> that."""
+    height, width = picture.shape[-2:]
+    side = cell_side(picture)
     cells = cells.repeat_interleave(side, dim=2)[:, :, :height]
     return cells.repeat_interleave(side, dim=3)[..., :width]
+
+
+def cell_side(picture: Tensor) -> int:
+    """Of a cell, in pixels."""
+    return max(picture.shape[-2] // CELLS, 2)
