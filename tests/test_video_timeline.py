@@ -1,0 +1,203 @@
+"""Which frames a video gets, and when: by hand, and for any clock."""
+
+from fractions import Fraction as Fr
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from video.options import rate
+from video.segments import segments
+from video.timeline import Moment, Target, Timeline, common_tick, locate, ticks
+
+FILM = Fr(24000, 1001)
+
+
+def steady(count: int, fps: Fr, start: Fr = Fr(0), tick: Fr = Fr(1, 90000)) -> dict[str, object]:
+    stamps = [start + number / fps for number in range(count)]
+    return {"stamps": stamps, "end": start + count / fps, "tick": tick}
+
+
+def shown(timeline: Timeline) -> list[tuple[int, Fr]]:
+    return [(moment.left, moment.time) for moment in timeline.moments()]
+
+
+def test_twice_as_many_frames_by_hand() -> None:
+    """Two per source frame; the last one is held, so that the clip is as long as before."""
+    timeline = Timeline(**steady(3, Fr(30)), target=Target(multi=2))
+    half = Fr(1, 2)
+    assert shown(timeline) == [(0, 0), (0, half), (1, 0), (1, half), (2, 0), (2, 0)]
+    assert [moment.shown * 60 for moment in timeline.moments()] == [0, 1, 2, 3, 4, 5]
+    assert (timeline.num_frames, timeline.out_end, timeline.out_tick) == (6, Fr(1, 10), Fr(1, 60))
+
+
+def test_film_at_sixty_by_hand() -> None:
+    """23.976 -> 60: every fifth output frame is 2 * 1001 / 1000 source frames further."""
+    timeline = Timeline(**steady(24, FILM), target=Target(fps=Fr(60)))
+    assert timeline.num_frames == 60  # 24 * 1001 / 24000 s * 60 = 60.06
+    moments = list(timeline.moments())
+    assert moments[5] == Moment(Fr(5, 60), 1, 5 * FILM / 60 - 1, 2)
+    assert moments[5].time == Fr(999, 1001)
+    assert [m.left for m in moments[:6]] == [0, 0, 0, 1, 1, 1]
+
+
+def test_film_to_a_thousandth_slower_by_hand() -> None:
+    """24 -> 23.976: frame k lies k / 1000 past source frame k; the 1000th is one further."""
+    timeline = Timeline(**steady(1201, Fr(24)), target=Target(fps=FILM))
+    moments = list(timeline.moments())
+    assert timeline.num_frames == len(moments) == 1200  # 1201 * 1000 / 1001 = 1199.8
+    assert (moments[7].left, moments[7].time) == (7, Fr(7, 1000))
+    assert (moments[1000].left, moments[1000].time) == (1001, 0)
+
+
+def test_thirty_to_sixty_is_twice_as_many() -> None:
+    half = Timeline(**steady(7, Fr(30)), target=Target(fps=Fr(60)))
+    twice = Timeline(**steady(7, Fr(30)), target=Target(multi=2))
+    assert list(half.moments()) == list(twice.moments())
+
+
+def test_fewer_frames() -> None:
+    """60 -> 24: every other output frame is an original, the others lie half-way."""
+    timeline = Timeline(**steady(10, Fr(60)), target=Target(fps=Fr(24)))
+    assert shown(timeline) == [(0, 0), (2, Fr(1, 2)), (5, 0), (7, Fr(1, 2))]
+
+
+def test_variable_rate_is_honoured() -> None:
+    """Frames at 0, 1, 4 s that ends at 6 s: divided where they are, or met by a steady rate."""
+    clock = {"stamps": [Fr(0), Fr(1), Fr(4)], "end": Fr(6), "tick": Fr(1, 1000)}
+    twice = Timeline(**clock, target=Target(multi=2))
+    assert [moment.shown for moment in twice.moments()] == [0, Fr(1, 2), 1, Fr(5, 2), 4, 5]
+    steady_rate = Timeline(**clock, target=Target(fps=Fr(1)))
+    third = Fr(1, 3)
+    assert shown(steady_rate) == [(0, 0), (1, 0), (1, third), (1, 2 * third), (2, 0), (2, 0)]
+
+
+def test_slow_motion_keeps_the_rate() -> None:
+    timeline = Timeline(**steady(3, Fr(30), start=Fr(1)), target=Target(slow=2))
+    assert [moment.shown for moment in timeline.moments()] == [1 + Fr(k, 30) for k in range(6)]
+    assert timeline.out_end == 1 + Fr(6, 30)
+    assert timeline.out_tick == Fr(1, 30)
+
+
+def test_stamps_that_were_rounded_are_met() -> None:
+    """Milliseconds of Matroska: 33 and 67 ms are 1/30 and 2/30 s, not something near."""
+    stamps = [Fr(round(Fr(1000 * k, 30)), 1000) for k in range(30)]
+    timeline = Timeline(stamps, Fr(1), Target(fps=Fr(60)), Fr(1, 1000))
+    moments = list(timeline.moments())
+    assert [(m.left, m.time) for m in moments[::2]] == [(k, 0) for k in range(30)]
+    assert all(m.time for m in moments[1:-1:2])
+
+
+def test_a_coarse_clock_swallows_no_frames() -> None:
+    """A tick as long as a frame, as AVI has it, does not pull new frames onto originals."""
+    clock = {"stamps": [Fr(k, 25) for k in range(3)], "end": Fr(3, 25), "tick": Fr(1, 25)}
+    assert locate(clock["stamps"], Fr(1, 250), clock["tick"]) == (0, Fr(1, 10))
+    assert locate(clock["stamps"], Fr(1, 1000), clock["tick"]) == (0, 0)
+
+
+def test_repeats_are_one_long_frame() -> None:
+    """Animation on twos: motion is spread over both frames, at unchanged times."""
+    timeline = Timeline(**steady(4, Fr(24)), target=Target(multi=2), distinct=[0, 2])
+    quarter = Fr(1, 4)
+    assert shown(timeline)[:5] == [(0, 0), (0, quarter), (0, 2 * quarter), (0, 3 * quarter), (2, 0)]
+    assert shown(timeline)[5:] == [(2, 0)] * 3
+    assert [m.right for m in timeline.moments()][:4] == [0, 2, 2, 2]
+
+
+def test_nothing_lies_across_a_cut() -> None:
+    timeline = Timeline(**steady(3, Fr(30)), target=Target(multi=3))
+    held = list(timeline.moments(lambda left, right: right == 2))
+    assert [(m.left, m.right) for m in held[3:6]] == [(1, 1)] * 3
+    assert [m.shown for m in held] == [m.shown for m in timeline.moments()]
+    assert held[1].time == Fr(1, 3)
+
+
+clocks = st.builds(
+    lambda start, gaps, last, tick: (
+        [start * tick + sum(gaps[:k]) * tick for k in range(len(gaps) + 1)],
+        (start + sum(gaps) + last) * tick,
+        tick,
+    ),
+    start=st.integers(-50, 2000),
+    gaps=st.lists(st.integers(1, 4000), min_size=1, max_size=20),
+    last=st.integers(1, 4000),
+    tick=st.sampled_from([Fr(1, 1000), Fr(1, 90000), Fr(1001, 30000), Fr(1, 12800)]),
+)
+targets = st.one_of(
+    st.builds(lambda n: Target(multi=n), st.integers(2, 7)),
+    st.builds(lambda n: Target(slow=n), st.integers(2, 7)),
+    st.builds(lambda n: Target(fps=n), st.sampled_from([Fr(60), FILM, Fr(7), Fr(1, 3)])),
+)
+
+
+@given(clocks, targets)
+def test_any_clock(clock: tuple[list[Fr], Fr, Fr], target: Target) -> None:
+    """Times increase from the first frame on, are counted exactly, and last as long as promised."""
+    stamps, end, tick = clock
+    timeline = Timeline(stamps, end, target, tick)
+    duration = (end - stamps[0]) * target.stretch
+    if target.fps is not None and duration * target.fps > 3000:
+        return
+    moments = list(timeline.moments())
+    times = [moment.shown for moment in moments]
+    assert len(moments) == timeline.num_frames
+    assert times[0] == stamps[0]
+    assert all(before < after for before, after in pairwise(times))
+    assert times[-1] < timeline.out_end
+    longest = 1 / target.fps if target.fps else Fr(0)
+    assert abs(timeline.out_end - stamps[0] - duration) <= longest
+    assert all(ticks(time, timeline.out_tick) * timeline.out_tick == time for time in times)
+    assert all(m.left <= m.right <= m.left + 1 and (m.time > 0) == (m.right > m.left)
+               for m in moments)  # fmt: skip
+    assert all(before.left <= after.left for before, after in pairwise(moments))
+    whole = [moment for segment in segments(moments, (), 4) for moment in segment.moments]
+    assert whole == moments
+
+
+@given(clocks, st.integers(2, 5))
+def test_every_original_is_shown_at_its_time(clock: tuple[list[Fr], Fr, Fr], multi: int) -> None:
+    stamps, end, tick = clock
+    moments = list(Timeline(stamps, end, Target(multi=multi), tick).moments())
+    originals = [(m.shown, m.left) for m in moments[::multi]]
+    assert originals == list(zip(stamps, range(len(stamps)), strict=True))
+    assert all(m.time == 0 for m in moments[::multi])
+
+
+@given(st.lists(st.fractions(0, 100, max_denominator=1000).filter(bool), min_size=1))
+def test_a_common_tick_counts_all_and_is_the_longest(times: list[Fr]) -> None:
+    tick = common_tick(times)
+    counts = [time / tick for time in times]
+    assert all(count.denominator == 1 for count in counts)
+    assert common_tick(counts) == 1
+
+
+def test_pieces_end_where_pairs_do_and_sooner_at_scenes() -> None:
+    timeline = Timeline(**steady(12, Fr(30)), target=Target(multi=4))
+    lengths = [len(s.moments) for s in segments(timeline.moments(), scenes={4}, length=18)]
+    assert lengths == [16, 20, 12]
+    for segment in segments(timeline.moments(), scenes={4}, length=18):
+        assert segment.moments[0].time == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("60", Fr(60)), ("24000/1001", FILM), ("23.976", FILM), ("59.94", Fr(60000, 1001)),
+     ("12.5", Fr(25, 2)), ("29.97", Fr(30000, 1001)), ("0.5", Fr(1, 2))],
+)  # fmt: skip
+def test_rates_as_people_write_them(text: str, value: Fr) -> None:
+    assert rate(text) == value
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "fast", "1/0", "2000", "nan", "inf"])
+def test_rates_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        rate(text)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"multi": 2, "slow": 2}, {"multi": 1}, {"slow": 0}, {"fps": Fr(0)}]
+)
+def test_targets_that_are_none(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"wanted|from 2 up|above 0"):
+        Target(**wrong)
