@@ -87,7 +87,7 @@ class Experiment:
     allow_random_features: bool = False  # train on meaningless matches: to try things out
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, SGMConfig) and self.model.any_time != self.data.any_time:
+        if getattr(self.model, "any_time", self.data.any_time) != self.data.any_time:
             raise ValueError(
                 f"A network learns the times that it is shown: model.any_time is "
                 f"{self.model.any_time}, data.any_time is {self.data.any_time}. Set both."

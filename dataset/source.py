@@ -141,7 +141,7 @@ def _validation_set(config: DataConfig) -> FixedTriplets:
     root = _root(config.val_path, "val", config)
     if config.source == "x4k1000fps":
         return x4k1000fps.validation_set(root, config.patch_size)
-    return vimeo90k.validation_set(root)
+    return vimeo90k.validation_set(root, any_time=config.any_time)
 
 
 def _root(path: str | None, split: str, config: DataConfig) -> Path:

@@ -75,11 +75,18 @@ def training_set(
     return TrainingTriplets(clips, augmentation, any_frame if any_time else middle_frame)
 
 
-def validation_set(root: Path) -> FixedTriplets:
-    """The test triplets, whole frames, in the list's order."""
-    clips = stacks(root, "test")
+def validation_set(root: Path, *, any_time: bool = False) -> FixedTriplets:
+    """The test triplets, whole frames, in the list's order.
+
+    For any time they are of the test septuplets: the outer frames, and of those between the first
+    one in the first clip, the second one in the second, and so on.
+    """
+    clips = stacks(root, "test", "sep" if any_time else "tri")
     require_intact(clips, NAME, root)
-    return FixedTriplets([(clip, Moment(0, 1, 2)) for clip in clips])
+    last = FRAMES["sep"] - 1
+    between = (1 + number % (last - 1) for number in range(len(clips)))
+    moments = [Moment(0, frame, last) if any_time else Moment(0, 1, 2) for frame in between]
+    return FixedTriplets(list(zip(clips, moments, strict=True)))
 
 
 def triplets(root: Path, split: str = "test") -> list[TripletPaths]:

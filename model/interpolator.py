@@ -86,9 +86,25 @@ class Interpolator(nn.Module, ABC):
         flow_scale: float = 1.0,
         *,
         explain: bool = False,
-    ) -> Interpolation:
-        """Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
+        target: Tensor | None = None,
+    ) -> Any:
+        """The frame at `time`; with the true one as `target`, what `study` gives.
+
+        Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W).
+        """
+        if target is not None:
+            return self.study(frame0, frame1, time, target)
         return self.at(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
+
+    def study(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Any:
+        """What the loss of this network needs, with the true frame at hand.
+
+        For networks that learn from more than their result. Training calls it by `forward`, which
+        is where processes find out about gradients.
+
+        Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns from its result alone.")
 
     def multiple(self, flow_scale: float = 1.0) -> int:
         """Smallest number whose multiples are good sizes: so are they after scaling by it."""

@@ -21,6 +21,9 @@ MAY_IMPORT = {
     "train_base": {"engine", "config_base", "Trainer_base"},
     "train_gmflow": {"engine", "config_base", "Trainer_gmflow"},
     "train_x4k": {"engine", "config", "Trainer_x4k"},
+    "config_zoo": {"model", "dataset", "config_base"},
+    "Trainer_zoo": {"model", "dataset", "config_zoo", "Trainer_base"},
+    "train_zoo": {"engine", "config_zoo", "Trainer_zoo"},
     "demo_2x": {"model", "dataset", "video"},
 }
 INSIDE_MODEL = {  # room -> rooms of model/ that it may import

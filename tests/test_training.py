@@ -34,6 +34,7 @@ from tests.small_runs import SIDE, here, losses, recipe, recipe_global, write_vi
 from Trainer_base import Trainer
 from Trainer_gmflow import GMFlowTrainer, true_cells
 from Trainer_x4k import X4KTrainer
+from Trainer_zoo import ZooTrainer
 
 GOLDEN = Path(__file__).parent / "golden"
 CPU = torch.device("cpu")
@@ -144,7 +145,7 @@ def test_every_stage_changes_hooks_only() -> None:
         for name, value in vars(Trainer).items()
         if inspect.isfunction(value) and (value.__doc__ or "").startswith("Hook:")
     }
-    for stage in (X4KTrainer, GMFlowTrainer):
+    for stage in (X4KTrainer, GMFlowTrainer, ZooTrainer):
         own = {name for name, value in vars(stage).items() if inspect.isfunction(value)}
         assert own <= hooks
 

@@ -1,0 +1,51 @@
+"""Recipes of the other networks."""
+
+from dataclasses import dataclass, replace
+
+from config_base import FLAGS, SMOKE, Experiment, TrainConfig
+from dataset.source import DataConfig
+from model.baselines.rife.network import RIFE_BASE, RIFE_M, RIFEConfig
+
+__all__ = ["EXPERIMENTS", "FLAGS"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooExperiment(Experiment):
+    """One run of a network that learns from more than its result."""
+
+    model: RIFEConfig = RIFE_BASE
+    distillation: float = 0.01  # weight, in the loss, of what a teacher or a label says of motion
+
+
+# Published: 51,312 triplets (the code keeps 5 % of them back), on 4 processes.
+RIFE = ZooExperiment(
+    name="rife",
+    data=DataConfig(patch_size=224),
+    training=TrainConfig(
+        batch_size=16,
+        learning_rate=3e-4,
+        final_learning_rate=3e-6,
+        reference_batch=64,
+        weight_decay=1e-3,
+        validate_every=5,
+    ),
+)
+RIFE_ANY_TIME = replace(
+    RIFE,
+    name="rife_m",
+    model=RIFE_M,
+    data=replace(RIFE.data, any_time=True),  # of septuplets
+    distillation=0.005,  # or 0.002, its authors say
+)
+TINY_RIFE = RIFEConfig(channels=(16, 12, 8), context_channels=4)
+SMOKE_RIFE = ZooExperiment(
+    name="smoke-rife", model=TINY_RIFE, data=SMOKE.data, training=SMOKE.training
+)
+SMOKE_RIFE_M = replace(
+    SMOKE_RIFE,
+    name="smoke-rife_m",
+    model=replace(TINY_RIFE, any_time=True),
+    data=replace(SMOKE.data, any_time=True),
+)
+
+EXPERIMENTS = {recipe.name: recipe for recipe in (RIFE, RIFE_ANY_TIME, SMOKE_RIFE, SMOKE_RIFE_M)}

@@ -1,0 +1,14 @@
+"""Train one of the other networks, so that all of them can be compared on equal terms.
+
+python train_zoo.py --config rife --data_path vimeo_triplet
+torchrun --nproc_per_node=4 train_zoo.py --config rife_m --data_path vimeo_septuplet
+python train_zoo.py --config rife --synthetic           # on scenes made here
+python train_zoo.py --config smoke-rife                 # does everything once, in a minute
+"""
+
+from config_zoo import EXPERIMENTS, FLAGS
+from engine.launch import launch
+from Trainer_zoo import ZooTrainer
+
+if __name__ == "__main__":
+    launch(ZooTrainer, EXPERIMENTS, FLAGS, __doc__)
