@@ -82,10 +82,14 @@ def _bands(
     rows: tuple[int, int, int], columns: tuple[int, int, int], device: torch.device
 ) -> Tensor:
     """Shapes: lengths of three bands each way -> (sum of rows, sum of columns), 0 to 8."""
-    number = torch.arange(3, device=device)
-    row = number.repeat_interleave(torch.tensor(rows, device=device))
-    column = number.repeat_interleave(torch.tensor(columns, device=device))
+    row, column = _numbered(rows, device), _numbered(columns, device)
     return 3 * row[:, None] + column[None, :]
+
+
+def _numbered(lengths: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Shapes: -> (sum of lengths,), 0 in the first band, 1 in the second, 2 in the third."""
+    place = torch.arange(sum(lengths), device=device)
+    return (place >= lengths[0]).long() + (place >= lengths[0] + lengths[1]).long()
 
 
 def _sides(window: Window) -> tuple[int, int]:
