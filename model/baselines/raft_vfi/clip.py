@@ -1,7 +1,7 @@
 """A clip through RAFT-VFI as its own pipeline takes it, a few frames at a time."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice, pairwise
+from itertools import pairwise, starmap
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -47,13 +47,15 @@ def resampled(
     """
     coming = steps(advance)
     step = next(coming)
-    frames = iter(frames)
-    first = list(islice(frames, 2))
-    if len(first) < 2:
-        yield from first
-        return
-    clip = gaps(network, chain(first, frames), flow_scale)
-    for number, (frame0, frame1, gap) in enumerate(clip):
+    latest: list[Tensor] = []
+
+    def watched() -> Iterator[Tensor]:
+        for frame in frames:
+            latest[:] = [frame]
+            yield frame
+
+    number = -1
+    for number, (frame0, frame1, gap) in enumerate(gaps(network, watched(), flow_scale)):
         while step.gap == number:
             if step.time == 1:
                 yield frame1
@@ -62,6 +64,8 @@ def resampled(
             else:
                 yield interpolated(network, gap, step.time, frame0)
             step = next(coming)
+    if number < 0:
+        yield from latest  # a clip of one frame, or of none
 
 
 @torch.inference_mode()
@@ -77,24 +81,31 @@ def gaps(
     Shapes: frames (1, 3, H, W) of one size.
     """
     links = (link(network, *pair) for pair in pairwise(shown(network, frames, flow_scale)))
-    for before, here, after in with_neighbours(links):
-        (frame0, view0), (frame1, view1) = here.first, here.second
-        around = [other for other in (before, after) if other is not None and not other.is_cut]
-        outwards = None
-        if len(around) == 2:
-            outwards = torch.cat((around[0].raw[1], around[1].raw[0]), dim=1)
-        yield frame0, frame1, None if here.is_cut else Gap(view0, view1, here.flow, outwards)
+    yield from starmap(served, with_neighbours(links))
+
+
+def served(
+    before: Link | None, here: Link, after: Link | None
+) -> tuple[Tensor, Tensor, Gap | None]:
+    """Two frames, and what serves the times between them."""
+    (frame0, view0), (frame1, view1) = here.first, here.second
+    if here.is_cut:
+        return frame0, frame1, None
+    outwards = None
+    if before is not None and after is not None and not (before.is_cut or after.is_cut):
+        outwards = torch.cat((before.raw[1], after.raw[0]), dim=1)
+    return frame0, frame1, Gap(view0, view1, here.flow, outwards)
 
 
 def shown(network: RAFTVFI, frames: Iterable[Tensor], flow_scale: float) -> Iterator[Shown]:
-    """Pad the frames, and refuse those that are unlike the first."""
+    """Pad the frames, and refuse one that is unlike the one before."""
     multiple = network.multiple(flow_scale)
-    first = None
+    before = None
     for frame in frames:
         height, width = frame.shape[-2:]
         padded = F.pad(frame, (0, -width % multiple, 0, -height % multiple))
-        first = padded if first is None else first
-        require_frames(first, padded, network, flow_scale)
+        require_frames(padded if before is None else before, padded, network, flow_scale)
+        before = padded
         yield Shown(frame, network.view(padded, flow_scale))
 
 

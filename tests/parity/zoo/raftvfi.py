@@ -248,7 +248,8 @@ def as_written(frame: Tensor) -> Tensor:
 def raftvfi(golden: Golden, device: torch.device) -> Iterator[Finding]:
     net, ours = golden_network(device)
     ours |= network(net, device) | units(device) | other_sizes(net, device) | scene_rule(device)
-    ours |= clip_run(net, golden, device)
+    if "run_means" in golden:  # half of the time that this takes
+        ours |= clip_run(net, golden, device)
     for name in {key.rpartition("_")[0] for key in golden if key.startswith("plan_")}:
         ours[f"{name}_src"], ours[f"{name}_calls"] = plan(name)
     yield from compare("raftvfi", golden, ours, tolerance)

@@ -1,0 +1,436 @@
+"""RAFT-VFI: its parts by hand, its network on motion that is known, its clips and its files."""
+
+import itertools
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model import load_interpolator
+from model.baselines.raft_vfi import attention, clip, motion, scenes, synthesis
+from model.baselines.raft_vfi.clip import gaps, resampled
+from model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
+from model.baselines.raft_vfi.published import COMPUTED, FLOW_PREFIX, KERNELS, to_published
+from model.baselines.raft_vfi.schedule import steps
+from model.checkpoint import CheckpointError, save_weights
+from model.flow.estimator import FlowEstimator
+from model.interpolator import time_like
+from model.ops.splat import gaussian, splat_sum
+from model.zoo import ZOO
+from tests.conftest import lively
+
+
+class Known(FlowEstimator):
+    """A flow that is known: between frames whose brightest pixels are apart by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        self.calls += 1
+        shift = place(target) - place(source)
+        return shift.view(1, 2, 1, 1).expand(1, 2, *source.shape[-2:]).to(source)
+
+
+def place(frame: Tensor) -> Tensor:
+    """(x, y) of the brightest pixel."""
+    index = frame[0].sum(dim=0).argmax()
+    return torch.stack((index % frame.shape[-1], index // frame.shape[-1]))
+
+
+def marked(x: int, y: int, height: int = 64, width: int = 96) -> Tensor:
+    """A texture with its bright mark at (x, y); whichever the place, the texture goes along."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(1, 3, height // 4, width // 4, generator=generator)
+    frame = 0.8 * F.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+    frame[..., 20, 30] = 1
+    return frame.roll((y - 20, x - 30), dims=(2, 3))
+
+
+def plain(flow: FlowEstimator | None = None, order: str = "rgb") -> RAFTVFI:
+    """The network without corrections and without a static layer: pure motion."""
+    net = lively(RAFTVFI(RAFTVFIConfig(iterations=1, colour_order=order)))
+    for layer in (*(stage.output for stage in net.refinement), net.synthesis.unet.output):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(net.synthesis.static[-1].weight)
+    nn.init.constant_(net.synthesis.static[-1].bias, -30)
+    net.flow = flow or net.flow
+    return net.eval()
+
+
+# motion
+@pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
+def test_steady_acceleration_is_followed(time: float) -> None:
+    """After p(t) = v t + a t^2, from where it is at -1 and at 1."""
+    speed, gain = torch.rand(2, 1, 2, 3, 4) * 10 - 5
+    at = torch.full((1, 1, 1, 1), time)
+    way = motion.advanced(speed + gain, at, gain - speed)
+    torch.testing.assert_close(way, speed * time + gain * time**2)
+    torch.testing.assert_close(motion.advanced(speed, at), speed * time)
+
+
+def test_gaussian_corners_by_hand() -> None:
+    """One pixel that lands at (2.25, 1): four weights, by the squared distance."""
+    source, flow = torch.zeros(1, 1, 4, 5), torch.zeros(1, 2, 4, 5)
+    source[0, 0, 1, 1], flow[0, 0, 1, 1] = 2, 1.25
+    expected = torch.zeros(4, 5)
+    for row, column, distance in ((1, 2, 0.0625), (1, 3, 0.5625), (2, 2, 1.0625), (2, 3, 1.5625)):
+        expected[row, column] = 2 * torch.tensor(-distance).exp()
+    landed = splat_sum(source, flow, kernel=gaussian)[0, 0]
+    torch.testing.assert_close(landed, expected)
+
+
+def test_what_moves_is_looked_for_where_it_came_from() -> None:
+    """A uniform motion leads straight back wherever something arrived."""
+    flow = torch.tensor([6.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, 33, 40)
+    back = motion.reversed_flow(flow)
+    assert back.shape == flow.shape
+    torch.testing.assert_close(back[..., :-6, 9:], -flow[..., :-6, 9:])
+
+
+def test_reversal_reads_every_third_pixel() -> None:
+    """Motion on the others goes unseen, and 3 x 3 pixels, about, share a vector."""
+    flow = torch.full((1, 2, 32, 33), 50.0)
+    flow[..., ::3, ::3] = 0
+    assert motion.reversed_flow(flow).abs().max() == 0
+
+
+def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
+    flow, guess = torch.full((1, 2, 16, 16), 4.0), torch.full((1, 2, 16, 16), 100.0)
+    weight = torch.ones(1, 1, 16, 16)
+    torch.testing.assert_close(motion.fill_holes(flow, weight, guess), flow)
+    weight[..., 8, 8] = 0
+    filled = motion.fill_holes(flow, weight, guess)
+    others = weight.expand_as(flow) > 0
+    assert torch.equal(filled[others], flow[others])
+    assert (filled[~others] > 4).all()  # the guess has its share in the mean,
+    assert (filled[~others] <= 4 + 96 / 49 + 1e-5).all()  # a small one
+
+
+# attention
+@pytest.mark.parametrize("shifted", [False, True])
+def test_windows_end_where_the_map_does(shifted: bool) -> None:
+    """Equal to attention in each window by itself; shifted, those at the edges are smaller."""
+    torch.manual_seed(0)
+    layer = lively(attention.WindowLayer(4, attention.WindowAttention(4), shifted))
+    nn.init.normal_(layer.attention.offset_bias)
+    grid = torch.randn(1, 8, 12, 4)
+    expected = torch.empty_like(grid)
+    start = 2 if shifted else 4
+    edges = ([0, *range(start, side, 4), side] for side in (8, 12))
+    for (top, bottom), (left, right) in itertools.product(*map(itertools.pairwise, edges)):
+        window = grid[:, top:bottom, left:right]
+        expected[:, top:bottom, left:right] = window + slow_attention(layer, window)
+    expected = expected + layer.mlp(layer.norm2(expected))
+    torch.testing.assert_close(layer(grid), expected, atol=1e-5, rtol=1e-5)
+
+
+def slow_attention(layer: attention.WindowLayer, window: Tensor) -> Tensor:
+    """Pixel by pixel and head by head."""
+    height, width, channels = window.shape[1:]
+    half = channels // 2
+    query, key, value = layer.attention.query_key_value(layer.norm1(window)).chunk(3, dim=-1)
+    bias = layer.attention.offset_bias.view(7, 7, 2)
+    seen = torch.zeros_like(window)
+    cells = list(itertools.product(range(height), range(width)))
+    for (y, x), h in itertools.product(cells, range(2)):
+        part = slice(h * half, (h + 1) * half)
+        logits = torch.stack(
+            [
+                query[0, y, x, part] @ key[0, v, u, part] / half**0.5
+                + bias[y - v + 3, x - u + 3, h]
+                for v, u in cells
+            ]
+        )
+        values = torch.stack([value[0, v, u, part] for v, u in cells])
+        seen[0, y, x, part] = logits.softmax(dim=0) @ values
+    return layer.attention.project(seen)
+
+
+def test_coarse_windows_lie_around_the_fine_ones() -> None:
+    """The 8 x 8 pixels around a window, in means of four; at an edge, reflected."""
+    features = torch.rand(1, 2, 12, 16)
+    windows = attention.coarse_windows(features)
+    assert windows.shape == (1, 12, 16, 2)
+    around = F.avg_pool2d(features[..., 2:10, 2:10], 2)  # of the window in row 1, column 1
+    torch.testing.assert_close(windows[0, 5], around[0].flatten(1).T)
+    corner = F.avg_pool2d(features, 2)[..., [1, 0, 1, 2], :][..., [1, 0, 1, 2]]
+    torch.testing.assert_close(windows[0, 0], corner[0].flatten(1).T)
+
+
+def test_shifted_pixels_see_no_coarse_ones_from_across_the_edge() -> None:
+    """In the last window after a shift each quarter comes from another corner of the map."""
+    sees = (attention.coarse_mask(8, 8, torch.zeros(1)) == 0).view(4, 4, 4, 4, 4)
+    last = sees[3]  # rows and columns of the fine pixel, then of the coarse one
+    assert last[0, 0, 1, 1]  # in the same quarter
+    assert last[3, 3, 2, 2]
+    assert not last[0, 0, 2].any()
+    assert not last[0, 0, :, 2].any()
+    assert not (last[0, 0] & last[3, 3]).any()
+    first = sees[0]
+    assert first[0, 0, :3, :3].all()  # whole, with what it mirrors
+    assert torch.equal(first[0, 0], first[3, 3])
+
+
+# synthesis
+def test_gradient_and_dilation_by_hand() -> None:
+    ramp = torch.arange(5.0).expand(1, 1, 4, 5) * 3
+    torch.testing.assert_close(
+        synthesis.gradient_magnitude(ramp)[0, 0, 1, 1:4], torch.full((3,), 6.0)
+    )
+    dot = torch.zeros(1, 1, 15, 15)
+    dot[..., 7, 7] = 0.6
+    expected = torch.zeros(1, 1, 15, 15)
+    expected[..., 3:12, 3:12] = 0.6
+    assert torch.equal(synthesis.dilate(dot), expected)
+
+
+def test_what_is_static_is_cross_faded_in_its_place() -> None:
+    frame0, frame1, flow = *torch.rand(2, 1, 3, 8, 8), 9 * torch.rand(1, 2, 8, 8)
+    mask, static = torch.full((1, 1, 8, 8), 0.3), torch.ones(1, 1, 8, 8)
+    layers = synthesis.Layers(flow, flow, mask, static)
+    frame = synthesis.compose(frame0, frame1, layers, time_like(frame0, 0.25))
+    torch.testing.assert_close(frame, 0.75 * frame0 + 0.25 * frame1)
+    share = synthesis.blend_of(torch.tensor(0.5), torch.tensor(0.25))
+    torch.testing.assert_close(share, torch.tensor(0.75))
+
+
+# network
+@pytest.mark.parametrize(("flow_scale", "step"), [(1.0, 6), (0.5, 12)])
+def test_known_motion_is_halved(flow_scale: float, step: int) -> None:
+    """In the middle of the way everything is in the middle, whatever size motion is found at."""
+    net = plain(Known())
+    height, width = 128, 192
+    frames = [marked(x, 40, height, width) for x in (60, 60 + step // 2, 60 + step)]
+    frame0, middle, frame1 = frames
+    with torch.inference_mode():
+        told = net(frame0, frame1, time_like(frame0, 0.5), flow_scale, explain=True)
+    inner = (..., slice(24, -24), slice(36, -36))
+    torch.testing.assert_close(told.frame[inner], middle[inner], atol=1e-4, rtol=0)
+    assert told.explanation["flow"][inner][:, 0].unique().tolist() == [-step / 2]
+    assert told.explanation["flow"][inner][:, 2].unique().tolist() == [step / 2]
+    assert told.explanation["static"].max() < 1e-6
+
+
+def test_frames_around_change_the_speed() -> None:
+    """What was 3 pixels behind and goes on by 9 has gone by 3 when half of the time is over."""
+    net = plain(Known())
+    before, frame0, frame1, after = (marked(x, 30) for x in (27, 30, 39, 54))
+    with torch.inference_mode():
+        state = net.prepare(frame0, frame1, before=before, after=after)
+        half = time_like(frame0, 0.5)
+        way = net.motion(state, half)[0, :, 30, 48]
+        uniform = net.motion(net.prepare(frame0, frame1), half)[0, :, 30, 48]
+    assert way[0] == pytest.approx(-3, abs=1)  # of a third of the size: steps of a pixel
+    assert way.tolist() != uniform.tolist()
+    assert uniform[0] == pytest.approx(-4.5, abs=1e-3)
+
+
+def test_one_frame_around_is_as_none() -> None:
+    net = plain(Known())
+    frame0, frame1, after = (marked(x, 30) for x in (30, 36, 50))
+    state = net.prepare(frame0, frame1, after=after)
+    assert state.outwards is None
+    with pytest.raises(ValueError, match="two frames of one shape"):
+        net.prepare(frame0, frame1, after=after[..., :32], before=frame0)
+
+
+def test_colours_are_turned_for_weights_that_expect_it() -> None:
+    frame0, frame1 = marked(30, 30), marked(33, 30)
+    half = time_like(frame0, 0.25)
+    rgb, bgr = plain(order="rgb"), plain(order="bgr")
+    with torch.inference_mode():
+        turned = bgr(frame0.flip(1), frame1.flip(1), half).frame.flip(1)
+        assert torch.equal(rgb(frame0, frame1, half).frame, turned)
+    with pytest.raises(ValueError, match="'rgb' or 'bgr', got 'yuv'"):
+        RAFTVFIConfig(colour_order="yuv")
+
+
+# schedule
+def test_published_schedule_by_hand() -> None:
+    """24 to 60 makes three of five frames; 25 to 30 one of six; half the rate none."""
+
+    def first(advance: float, count: int) -> list[tuple[int, float]]:
+        return [tuple(step) for step in itertools.islice(steps(advance), count)]
+
+    assert first(24 / 60, 6) == [(0, 0), (0, 0.4), (0, 1), (1, 0.2), (1, 0.6), (1, 1)]
+    made = [time for _, time in first(25 / 30, 13) if 0 < time < 1]
+    assert made == [0.5, 0.5]
+    assert {time for _, time in first(2.0, 9)} <= {0.0, 1.0}
+    with pytest.raises(ValueError, match="more than 0 source frames, got 0"):
+        next(steps(0))
+
+
+# changes of scene
+def test_scene_rule() -> None:
+    """Brightness tells, and motion that contradicts itself where pictures differ."""
+    frame = torch.rand(1, 3, 144, 160)
+    still, away = torch.zeros(1, 2, 144, 160), torch.full((1, 2, 144, 160), 20.0)
+    assert not scenes.is_cut(frame, frame, still, still)
+    assert scenes.is_cut(frame, 0.05 * frame, still, still)
+    assert scenes.is_cut(frame, frame.flip(2), still, away)
+    assert not scenes.is_cut(frame, frame.flip(2), away, -away)
+    assert not scenes.is_cut(frame, frame, still, away)  # it leads to the same picture
+
+
+def test_small_frames_have_brightness_only() -> None:
+    """At 128 pixels and below the published rule has no grid, or fails."""
+    frame = torch.rand(1, 3, 128, 90)
+    still = torch.zeros(1, 2, 128, 90)
+    assert not scenes.is_cut(frame, frame.flip(2), still, still + 20)
+
+
+# clips
+def moving(count: int) -> list[Tensor]:
+    return [marked(20 + 3 * i, 20, 40, 72) for i in range(count)]
+
+
+def test_source_frames_come_as_they_are() -> None:
+    """Doubled: each frame itself, and a new one between."""
+    frames = moving(4)
+    shown = list(resampled(plain(Known()), frames, 0.5))
+    assert len(shown) == 7
+    assert all(new is old for new, old in zip(shown[::2], frames, strict=True))
+    for made, (before, after) in zip(shown[1::2], itertools.pairwise(frames), strict=True):
+        assert made.shape == before.shape
+        assert not torch.equal(made, before)
+        assert not torch.equal(made, after)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (2, 3), (3, 5)])
+def test_short_clips(count: int, shown: int) -> None:
+    assert len(list(resampled(plain(Known()), moving(count), 0.5))) == shown
+
+
+def test_motion_is_found_once_and_steady_at_ends_and_cuts() -> None:
+    """Of seven gaps, with a cut in the fourth, two have frames around them that are of use."""
+    net, frames = plain(Known()), moving(8)
+    frames[4:] = [0.1 * frame for frame in frames[4:]]
+    found = list(gaps(net, frames))
+    assert net.flow.calls == 2 * 7
+    assert [gap is None for *_, gap in found] == [False] * 3 + [True] + [False] * 3
+    followed = [gap is not None and gap.outwards is not None for *_, gap in found]
+    assert followed == [False, True, False, False, False, True, False]
+    outwards = found[1][2].outwards
+    assert outwards[0, :, 0, 0].tolist() == [-3, 0, 3, 0]
+
+
+def test_a_cut_is_never_interpolated() -> None:
+    frames = [marked(20, 20, 40, 72), 0.1 * marked(23, 20, 40, 72)]
+    shown = list(resampled(plain(Known()), frames, 0.25))
+    assert [[old is new for old in frames].index(True) for new in shown] == [0, 0, 0, 0, 1]
+
+
+def test_no_more_frames_are_held_than_four() -> None:
+    alive: list[weakref.ref] = []
+
+    def frames() -> Iterator[Tensor]:
+        for frame in moving(9):
+            copy = frame.clone()
+            alive.append(weakref.ref(copy))
+            yield copy
+            del copy
+            assert sum(ref() is not None for ref in alive) <= 3
+
+    for _ in resampled(plain(Known()), frames(), 0.5):
+        pass
+
+
+def test_a_clip_of_several_sizes_is_refused() -> None:
+    frames = [torch.rand(1, 3, 40, 72), torch.rand(1, 3, 72, 40)]
+    with pytest.raises(ValueError, match="two frames of one shape"):
+        list(resampled(plain(Known()), frames, 0.5))
+
+
+def test_neighbours() -> None:
+    assert list(clip.with_neighbours([])) == []
+    assert list(clip.with_neighbours("a")) == [(None, "a", None)]
+    assert list(clip.with_neighbours("abc")) == [
+        (None, "a", "b"),
+        ("a", "b", "c"),
+        ("b", "c", None),
+    ]
+
+
+# published files
+def save_published(folder: Path, net: RAFTVFI) -> Path:
+    """Two files, with what the published ones hold besides weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state, flow = {}, {}
+    for name, tensor in net.state_dict().items():
+        (flow if name.startswith(FLOW_PREFIX) else state)["module." + to_published(name)] = tensor
+    flow |= {n.replace("downsample.1", "norm3"): t for n, t in flow.items() if "downsample.1" in n}
+    state |= {f"module.{name}": kernel for name, kernel in KERNELS.items()}
+    state |= {f"module.ifnet.block2.somewhere{name}": torch.zeros(2, 2) for name in COMPUTED}
+    torch.save(state, folder / "interpnet.pt")
+    torch.save(flow, folder / "raft-sintel.pt")
+    return folder / "interpnet.pt"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("refinement.0.body.2.1.0.bias", "ifnet.block1.convblock2.1.0.bias"),
+        ("refinement.1.body.1.norm_in.bias", "ifnet.block2.trans.patch_embed.norm.bias"),
+        (
+            "refinement.2.body.1.groups.1.layers.0.attention.coarse_offset_bias",
+            "ifnet.block3.trans.layers0.1.residual_group.blocks.0.attn"
+            ".relative_position_bias_table_y",
+        ),
+        (
+            "refinement.2.body.1.groups.0.layers.2.attention.offset_bias",
+            "ifnet.block3.trans.layers0.0.residual_group.blocks.2.attn"
+            ".relative_position_bias_table",
+        ),
+        ("synthesis.unet.up.2.after.0.weight", "internet.refinenet.up3.conv2.weight"),
+        ("synthesis.mask.4.bias", "internet.masknet.conv3.bias"),
+        ("flow.network.update_block.flow_head.conv1.bias", "update_block.flow_head.conv1.bias"),
+    ],
+)
+def test_published_names(ours: str, theirs: str) -> None:
+    assert ours in RAFTVFI().state_dict()
+    assert to_published(ours) == theirs
+
+
+def test_published_files_and_ours_give_the_same_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = lively(RAFTVFI(RAFTVFIConfig(colour_order="bgr"))).eval()
+    published = save_published(tmp_path / "log" / "interpnet" / "ckpt", net)
+    own = tmp_path / "own.safetensors"
+    save_weights(net, own, {"network": "raft_vfi", "config": {"colour_order": "bgr"}})
+    monkeypatch.chdir(tmp_path)
+    frame0, frame1 = torch.rand(2, 1, 3, 32, 32)
+    half = time_like(frame0, 0.5)
+    with torch.inference_mode():
+        expected = net(frame0, frame1, half).frame
+        for source in (published, own, "raft_vfi"):
+            loaded = load_interpolator(source)
+            assert loaded.config == net.config
+            assert torch.equal(loaded(frame0, frame1, half).frame, expected)
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = save_published(tmp_path, RAFTVFI())
+    state = torch.load(path)
+    (tmp_path / "raft-sintel.pt").rename(tmp_path / "flow.pt")
+    with pytest.raises(FileNotFoundError, match=r"put raft-sintel\.pt, .* beside it in "):
+        load_interpolator(path)
+    (tmp_path / "flow.pt").rename(tmp_path / "raft-sintel.pt")
+    torch.save(state | {"module.internet.get_grad.weight_h": torch.ones(1, 1, 3, 3)}, path)
+    with pytest.raises(CheckpointError, match="weight_h is a fixed kernel"):
+        load_interpolator(path)
+    del state["module.internet.masknet.conv3.bias"]
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"1 tensors missing: synthesis\.mask\.4\.bias"):
+        load_interpolator(path)
+
+
+def test_zoo_row_is_open_source() -> None:
+    assert ZOO["raft_vfi"].licence == "Apache-2.0"
