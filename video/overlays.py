@@ -1,16 +1,18 @@
 """What lies over the picture and does not move with it: logos, subtitles, black bars.
 
-The rule. A pixel belongs to an overlay if it kept its brightness in the last `FRAMES` frames,
-while in `PASSES` of their steps or more something moved right beside it without covering it: a
-share of `MOVING` or more of the pixels around changed.
+The rule. A pixel belongs to an overlay if in the last `FRAMES` frames
+1. it kept its brightness,
+2. it was at an edge: of its neighbours one was always brighter than another ever was,
+3. something moved right beside it without covering it: in one of the steps or more a share of
+   `MOVING` or more of the pixels around changed.
 So a still background is none: what moves there covers it, or keeps away from it. Where it is taken
 for one nevertheless, along the way of something that passes, it stands still in both frames.
 
 Black bars are the rows and columns at the edges that were black in all of the last frames.
 
 Limits: an overlay is protected only after these frames; one that lets the picture shine through
-keeps no brightness and is not found; nor is the flat inside of large letters, which has nothing
-that could be smeared.
+keeps no brightness and is not found; nor is the flat inside of large letters, where nothing can be
+smeared.
 """
 
 from collections import deque
@@ -22,9 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FRAMES = 8  # a third of a second of film
-PASSES = 3
-MOVING = 0.3
+MOVING = 0.2
 SAME = 12  # levels of 255 of brightness: codecs change what stands still by less
+EDGE = 48  # levels
+NEAR = 3  # pixels
 CELLS = 90  # rows of a grid: around are the cell of a pixel and the eight beside it
 BLACK, SPECK = 6, 24  # levels of a black line: its mean, and its brightest pixel
 LUMA = (0.299, 0.587, 0.114)
@@ -73,8 +76,9 @@ class OverlayTracker:
         )
         mask = torch.zeros(brightest.shape, device=brightest.device)
         if len(self._past) == FRAMES:
-            passed = sum(step.int() for step in self._moving) >= PASSES
-            stands = (brightest - darkest <= SAME) & on_pixels(passed, mask)
+            moved = reduce(torch.logical_or, self._moving)
+            stands = (brightest - darkest <= SAME) & on_pixels(moved, mask)
+            stands &= near_edges(brightest, darkest)
             mask = stands.float()
             mask = mask * F.avg_pool2d(mask, 3, stride=1, padding=1, count_include_pad=False)
         paint(mask, black_bars(brightest))
@@ -122,6 +126,27 @@ def paint(mask: Tensor, bars: Bars) -> None:
     mask[..., height - bars.bottom :, :] = 1
     mask[..., : bars.left] = 1
     mask[..., width - bars.right :] = 1
+
+
+def near_edges(brightest: Tensor, darkest: Tensor) -> Tensor:
+    """Where an edge lies near in all of some pictures, known by each pixel's extremes.
+
+    Shapes: (1, 1, H, W), bytes, twice -> the same, truth values.
+    """
+    light, dark = grown(darkest, 1), 255 - grown(255 - brightest, 1)
+    return grown(light.clamp(min=EDGE) - EDGE > dark, NEAR)
+
+
+def grown(picture: Tensor, reach: int) -> Tensor:
+    """The largest value within a square. Shapes: (1, 1, H, W) -> the same, of any type."""
+    for axis in (2, 3):
+        source, picture = picture, picture.clone()
+        size = picture.shape[axis]
+        for step in range(1, min(reach + 1, size)):
+            for here, there in ((0, step), (step, 0)):
+                part = picture.narrow(axis, here, size - step)
+                torch.maximum(part, source.narrow(axis, there, size - step), out=part)
+    return picture
 
 
 def share_around(changed: Tensor) -> Tensor:

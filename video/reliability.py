@@ -2,14 +2,18 @@
 
 import heapq
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.interpolator import Interpolation
 from model.ops.warp import backward_warp
 
+FallBack = Literal["hold", "blend"]
+
+THRESHOLD = 0.3  # below it frames come apart
 ROWS = 180  # of the frames that are compared, about: motion is seen there, grain is not
 VISIBLE = 0.08  # a difference of colours that is half as bad as any
 BLOCK = 4
@@ -24,7 +28,7 @@ def reliability(frame0: Tensor, frame1: Tensor, result: Interpolation) -> float 
     where b is the share of frame 0. The score is 1 less the mean badness of the worst tenth of
     the frame. With `classical` on five films its ranks go with those of the true PSNR by 0.91;
     those of the difference map, which networks make of their first flow and on scales of their
-    own, by 0.83. Below 0.3 things come apart; above 0.8 nothing is seen to.
+    own, by 0.83. Below `THRESHOLD` things come apart; above 0.8 that is hardly seen.
 
     Args:
         result: with an explanation. It needs `flow`; without `blend` both frames count all over.
@@ -48,6 +52,19 @@ def reliability(frame0: Tensor, frame1: Tensor, result: Interpolation) -> float 
     blocks = F.avg_pool2d(bad, BLOCK, ceil_mode=True).flatten()
     count = max(round(WORST * blocks.numel()), 1)
     return 1 - blocks.topk(count).values.mean().item()
+
+
+def fall_back(frame0: Tensor, frame1: Tensor, time: float, how: FallBack) -> Tensor:
+    """What to show in place of a frame that is not to be trusted, or across a cut.
+
+    Args:
+        how: `hold`: frame 0 until frame 1 comes; `blend`: a cross-fade.
+
+    Shapes: frames (1, 3, H, W) -> the same.
+    """
+    if how not in get_args(FallBack):
+        raise ValueError(f"Fall back to one of {', '.join(get_args(FallBack))}, got {how!r}.")
+    return frame0 if how == "hold" else torch.lerp(frame0, frame1, time)
 
 
 def reduced(tensor: Tensor, shrink: int) -> Tensor:
