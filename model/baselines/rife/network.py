@@ -146,7 +146,8 @@ class RIFE(TileableInterpolator):
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
-        assert self.teacher is not None
+        if self.teacher is None:
+            raise ValueError("This RIFE has no teacher to learn from: set model.teacher=true.")
         state = self.prepare(frame0, frame1)
         motions = self.estimate(state, time).motions
         target = in_order(target, self.config.colour_order)
