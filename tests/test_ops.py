@@ -83,6 +83,19 @@ def test_splat_shares_a_pixel_among_its_neighbours() -> None:
     torch.testing.assert_close(splat_sum(source, flow)[0, 0], expected)
 
 
+def test_splat_at_whole_pixels_follows_the_gradient_to_the_right_and_down() -> None:
+    """Where nothing moves too: a flow that starts from zero would not learn otherwise."""
+    torch.manual_seed(0)
+    source, probe = torch.randn(2, 1, 2, 5, 6, dtype=torch.double)
+    gradients = []
+    for start in (0.0, 1e-9):
+        flow = torch.full((1, 2, 5, 6), start, dtype=torch.double, requires_grad=True)
+        (splat_sum(source, flow) * probe).sum().backward()
+        gradients.append(flow.grad)
+    assert gradients[0].abs().min() > 0
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-6, atol=1e-6)
+
+
 def test_splat_skips_what_is_not_finite() -> None:
     source, flow = torch.ones(1, 1, 2, 2), torch.zeros(1, 2, 2, 2)
     flow[0, 0, 0, 0], flow[0, 1, 1, 1] = float("nan"), float("inf")

@@ -15,7 +15,7 @@ Kernel: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 def bilinear(x: Tensor, y: Tensor) -> Tensor:
     """Weights that sum to one over the four corners, by the distances from them."""
-    return (1 - x.abs()) * (1 - y.abs())
+    return (1 - x) * (1 - y)
 
 
 def gaussian(x: Tensor, y: Tensor) -> Tensor:
@@ -33,7 +33,8 @@ def splat_sum(
     finite.
 
     Args:
-        kernel: weight of a corner by its distances from the landing point, each up to one pixel.
+        kernel: weight of a corner by its distances from the landing point, each in [0, 1]. Where
+            that is a whole pixel, gradients are those towards the right and down.
         deterministic: give the same bits on every run and every device, by adding in 64-bit fixed
             point (on a GPU the order of floating-point additions is otherwise left open). Without
             gradient.
@@ -52,7 +53,7 @@ def splat_sum(
     for dx, dy in CORNERS:
         column, row = x.floor() + dx, y.floor() + dy
         inside = near & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        weight = kernel(x - column, y - row) * inside
+        weight = kernel(column - x if dx else x - column, row - y if dy else y - row) * inside
         target = torch.where(inside, row.long() * width + column.long(), 0)  # (B, H, W)
         share = source * weight[:, None]  # (B, C, H, W)
         if deterministic:

@@ -17,6 +17,7 @@ from model.baselines.pervfi.pyramid import CHANNELS
 
 STEPS = 16  # of each block
 HIDDEN = 64
+LEVELS = 255  # steps of a byte
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -59,6 +60,22 @@ class ConditionalFlow(nn.Module):
             latents.append(latent)
             noise.append(standard)
         return Encoded(latents, noise, total)
+
+    def bits(self, picture: Tensor, conditions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood in bits per pixel, and the deviation of all latents.
+
+        In training mode bytes are spread over their level, so that likelihoods stay finite.
+
+        Shapes: as `encode` -> (B,), ().
+        """
+        pixels = picture.shape[2] * picture.shape[3]
+        levels = 0.0
+        if self.training:
+            picture = picture + torch.empty_like(picture).uniform_(-0.5, 0.5) / LEVELS
+            levels = math.log(LEVELS) * pixels
+        encoded = self.encode(picture, conditions)
+        deviation = torch.cat([latent.flatten() for latent in encoded.latents]).std()
+        return (levels - encoded.log_likelihood) / (math.log(2) * pixels), deviation.detach()
 
     def decode(self, noise: Sequence[Tensor], conditions: Sequence[Tensor]) -> Tensor:
         """Shapes: as `encode` gives noise and takes conditions -> (B, 3, H, W)."""

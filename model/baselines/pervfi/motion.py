@@ -30,9 +30,14 @@ def move(levels: list[Tensor], flow: Tensor, metric: Tensor) -> list[Moved]:
     for features in levels:
         flow, metric = scaled_flow(flow, features), _resized(metric, features)
         here, _ = splat(features, flow, weight(metric), epsilon=EPSILON)
-        landed = splat_sum(torch.ones_like(metric), flow)
-        moved.append(Moved(here, (landed / (landed + EPSILON) <= 0.5).to(flow.dtype)))
+        moved.append(Moved(here, holes(flow)))
     return moved
+
+
+def holes(flow: Tensor) -> Tensor:
+    """1 where nothing lands along a flow, else 0. Shapes: (B, 2, H, W) -> (B, 1, H, W)."""
+    landed = splat_sum(torch.ones_like(flow[:, :1]), flow)
+    return (landed <= EPSILON).to(flow.dtype)
 
 
 def flow_back(flow: Tensor, metric: Tensor) -> Tensor:

@@ -64,6 +64,14 @@ class Seen(NamedTuple):
     flow_t1: Tensor  # (B, 2, H, W)
 
 
+class Lesson(NamedTuple):
+    """What the loss needs of a prediction."""
+
+    picture: Tensor  # (B, 3, H, W) about [0, 1], not clamped
+    target: Tensor
+    nll: Tensor | None  # of the target, in bits per pixel, (B,); None without a normalising flow
+
+
 class PerVFI(Interpolator):
     """Frame 0 gives the content, moved along a flow; frame 1 fills its holes.
 
@@ -122,6 +130,33 @@ class PerVFI(Interpolator):
         frame = (self.draw(seen.conditions) + 1) / 2
         notes = explanation(state, seen, time) if explain else None
         return Interpolation(frame.clamp(0, 1), explanation=notes)
+
+    def study(
+        self,
+        frame0: Tensor,
+        frame1: Tensor,
+        time: Tensor,
+        target: Tensor,
+        flows: tuple[Tensor, Tensor] | None = None,
+    ) -> Lesson:
+        """Predict, and measure how likely the truth is (of which vb knows nothing).
+
+        The picture is drawn from noise as strong as that which the truth comes from, afresh for
+        every sample. In training mode masks and targets get some noise as well.
+
+        Args:
+            flows: flow_01 and flow_10, (B, 2, H, W); None estimates them.
+
+        Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
+        """
+        along = None if flows is None else self.prepare_along(frame0, frame1, *flows)
+        conditions = self.see(along or self.prepare(frame0, frame1), time).conditions
+        if not self.config.invertible:
+            return Lesson((self.draw(conditions) + 1) / 2, target, None)
+        bits, deviation = self.generator.bits(2 * target - 1, conditions)
+        shapes = noise_shapes(*target.shape[-2:])
+        noise = [deviation * torch.randn(len(target), *x, device=target.device) for x in shapes]
+        return Lesson((self.draw(conditions, noise) + 1) / 2, target, bits)
 
     def draw(self, conditions: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
         """The picture. Shapes: as `ConditionalFlow.decode` takes them -> (B, 3, H, W) in [-1, 1].

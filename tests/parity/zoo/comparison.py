@@ -44,7 +44,10 @@ def _error(
 ) -> tuple[float, float, str]:
     if value.shape != stored.shape:
         return float("inf"), limit, f"shape {value.shape}, stored {stored.shape}"
-    difference = np.abs(value.astype(np.float64) - stored.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(value.astype(np.float64) - stored.astype(np.float64))
+    equal = (value == stored) | (np.isnan(value) & np.isnan(stored))
+    difference = np.where(equal, 0, difference)
     if is_relative:
         difference = difference / np.maximum(np.abs(stored.astype(np.float64)), 1e-12)
     return float(difference.max(initial=0)), limit, "relative" if is_relative else ""
