@@ -17,7 +17,8 @@ class Interpolation(NamedTuple):
     `explanation` holds pictures of the way there, by name, all at the size of the frames and in
     their pixels: `initial_flow`, `compensation`, `merged_flow` and `flow` (B, 4, H, W), (u, v)
     towards frame 0, then towards frame 1; `difference` and `keypoints` (B, 2, H, W), on frame 0,
-    then on frame 1; `blend` (B, 1, H, W), the share of frame 0. A network gives those it has.
+    then on frame 1; `blend` (B, 1, H, W), the share of frame 0; `static` (B, 1, H, W), what does
+    not move. A network gives those it has.
     """
 
     frame: Tensor  # the prediction, (B, 3, H, W) in [0, 1]
@@ -65,13 +66,16 @@ class Interpolator(nn.Module, ABC):
 
     stride: int = 1  # height and width must be multiples of this
     any_time: bool = True  # False where only t = 1/2 was trained
+    looks_around: bool = False  # True where `prepare` also takes the frames `before` and `after`
     largest_flow_scale: int = 1  # more where motion may be estimated on enlarged frames
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:
         """Do once what serves every time between two frames; the result is for `at` alone.
 
-        `flow_scale` estimates motion on frames resized by it; synthesis stays at full size.
+        `flow_scale` estimates motion on frames resized by it; synthesis stays at full size. Where
+        the network looks around, `before` and `after` are the frames on either side, as far away
+        as the two are from each other, or None: only it takes these keywords.
         """
 
     @abstractmethod

@@ -16,8 +16,11 @@ from model.baselines.raft_vfi.clip import gaps, resampled
 from model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
 from model.baselines.raft_vfi.published import COMPUTED, FLOW_PREFIX, KERNELS, to_published
 from model.baselines.raft_vfi.schedule import steps
+from model.baselines.trivial import Blend
 from model.checkpoint import CheckpointError, save_weights
 from model.flow.estimator import FlowEstimator
+from model.inference.ensemble import FlipEnsemble
+from model.inference.padding import Padded
 from model.interpolator import time_like
 from model.ops.splat import gaussian, splat_sum
 from model.zoo import ZOO
@@ -239,6 +242,34 @@ def test_one_frame_around_is_as_none() -> None:
     assert state.outwards is None
     with pytest.raises(ValueError, match="two frames of one shape"):
         net.prepare(frame0, frame1, after=after[..., :32], before=frame0)
+
+
+def test_wrappers_pass_on_the_frames_around() -> None:
+    """Padded by their edges, and turned, like the frames that they are around."""
+    net = plain()
+    frames = [F.interpolate(marked(x, 30), size=(50, 70), mode="area") for x in (27, 30, 39, 54)]
+    before, frame0, frame1, after = (F.pad(x, (13, 13, 7, 7), mode="replicate") for x in frames)
+    padded, both_ways = Padded(net), Padded(FlipEnsemble(net))
+    half = time_like(frame0, 0.5)
+    around = {"before": frames[0], "after": frames[3]}
+    with torch.inference_mode():
+        expected = net.at(net.prepare(frame0, frame1, before=before, after=after), half).frame
+        state = padded.prepare(frames[1], frames[2], **around)
+        assert torch.equal(padded.at(state, half).frame, expected[..., 7:57, 13:83])
+        turned = [frame.flip(-2, -1) for frame in frames]
+        mirrored = {"before": turned[0], "after": turned[3]}
+        frame = both_ways.at(both_ways.prepare(frames[1], frames[2], **around), half).frame
+        again = both_ways.at(both_ways.prepare(turned[1], turned[2], **mirrored), half).frame
+    torch.testing.assert_close(frame, again.flip(-2, -1))
+    assert padded.looks_around
+    assert both_ways.looks_around
+
+
+def test_networks_for_two_frames_refuse_more() -> None:
+    frames = torch.rand(2, 1, 3, 16, 16)
+    assert not Padded(Blend()).looks_around
+    with pytest.raises(TypeError, match="unexpected keyword argument 'before'"):
+        Padded(Blend()).prepare(*frames, before=frames[0])
 
 
 def test_colours_are_turned_for_weights_that_expect_it() -> None:

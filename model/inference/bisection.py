@@ -41,6 +41,7 @@ class Bisected(Wrapper):
             raise ValueError(f"It takes one halving or more to get anywhere, got depth {depth}.")
         super().__init__(inner)
         self.any_time = True
+        self.looks_around = False  # a half has other frames around it than the whole
         self.depth = depth
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Halvings:

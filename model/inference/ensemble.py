@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from model.inference.wrapper import Wrapper
+from model.inference.wrapper import Wrapper, each
 from model.interpolator import Interpolation
 
 
@@ -21,9 +21,17 @@ class FlipEnsemble(Wrapper):
     Two passes, one after the other: twice the time. Explanations are those of the upright one.
     """
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> BothWaysUp:
-        upright = self.inner.prepare(frame0, frame1, flow_scale)
-        return BothWaysUp(upright, self.inner.prepare(turn(frame0), turn(frame1), flow_scale))
+    def prepare(
+        self,
+        frame0: Tensor,
+        frame1: Tensor,
+        flow_scale: float = 1.0,
+        **around: Tensor | None,
+    ) -> BothWaysUp:
+        upright = self.inner.prepare(frame0, frame1, flow_scale, **around)
+        around = each(turn, around)
+        turned = self.inner.prepare(turn(frame0), turn(frame1), flow_scale, **around)
+        return BothWaysUp(upright, turned)
 
     def at(self, state: BothWaysUp, time: Tensor, *, explain: bool = False) -> Interpolation:
         upright = self.inner.at(state.upright, time, explain=explain)

@@ -1,12 +1,14 @@
 """Frames of any size for networks that ask for multiples."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.inference.wrapper import Wrapper, combine
+from model.inference.wrapper import Wrapper, combine, each
 from model.interpolator import Interpolation, Interpolator, Window, require_frames
+from model.ops.padding import margins
 
 
 class PaddedState(NamedTuple):
@@ -34,22 +36,20 @@ class Padded(Wrapper):
     def multiple(self, flow_scale: float = 1.0) -> int:
         return 1  # every size is a good one
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> PaddedState:
+    def prepare(
+        self,
+        frame0: Tensor,
+        frame1: Tensor,
+        flow_scale: float = 1.0,
+        **around: Tensor | None,
+    ) -> PaddedState:
         require_frames(frame0, frame1, self)
         height, width = frame0.shape[-2:]
         multiple = self.pad_to or self.inner.multiple(flow_scale)
         (top, bottom), (left, right) = margins(height, multiple), margins(width, multiple)
-        frame0, frame1 = (
-            F.pad(frame, (left, right, top, bottom), mode="replicate") for frame in (frame0, frame1)
-        )
-        inner = self.inner.prepare(frame0, frame1, flow_scale)
+        pad = partial(F.pad, pad=(left, right, top, bottom), mode="replicate")
+        inner = self.inner.prepare(pad(frame0), pad(frame1), flow_scale, **each(pad, around))
         return PaddedState(inner, Window(top, top + height, left, left + width))
 
     def at(self, state: PaddedState, time: Tensor, *, explain: bool = False) -> Interpolation:
         return combine(state.picture.crop, self.inner.at(state.inner, time, explain=explain))
-
-
-def margins(size: int, multiple: int) -> tuple[int, int]:
-    """Pixels before and after a side that bring it to a multiple."""
-    extra = -size % multiple
-    return extra // 2, extra - extra // 2

@@ -1,6 +1,6 @@
 """What every interpolator made of an interpolator shares."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -15,6 +15,7 @@ class Wrapper(Interpolator):
         self.inner = inner
         self.stride = inner.stride
         self.any_time = inner.any_time
+        self.looks_around = inner.looks_around
         self.largest_flow_scale = inner.largest_flow_scale
 
     def multiple(self, flow_scale: float = 1.0) -> int:
@@ -22,6 +23,13 @@ class Wrapper(Interpolator):
 
     def trunks(self) -> Iterator[nn.Module]:
         return self.inner.trunks()
+
+
+def each(
+    function: Callable[[Tensor], Tensor], around: Mapping[str, Tensor | None]
+) -> dict[str, Tensor | None]:
+    """Call a function with every frame around a pair that there is."""
+    return {name: None if frame is None else function(frame) for name, frame in around.items()}
 
 
 def combine(function: Callable[..., Tensor], *results: Interpolation) -> Interpolation:

@@ -58,6 +58,7 @@ class RAFTVFI(Interpolator):
     """
 
     stride = 32
+    looks_around = True
 
     def __init__(self, config: RAFTVFIConfig | None = None) -> None:
         super().__init__()
