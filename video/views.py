@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dataset.pictures import (
     EXPLAINED,
+    GAP,
     Picture,
     explained,
     grid,
@@ -18,6 +19,7 @@ from dataset.pictures import (
 
 Layout = Literal["side", "split"]
 LINE = 2  # pixels between the halves of a split picture
+COLUMNS = 4  # of the grid
 FADES = 0.95  # what is left after a frame of the scale that flows are coloured by
 EMPTY = 0.9  # grey of a picture that a frame has none of
 
@@ -54,17 +56,18 @@ def compare(
 
 
 class ExplainView:
-    """How each new frame came about: both frames, the result, and the network's steps, in a grid.
+    """How each new frame came about: the frames, the result, and the network's steps, in a grid.
 
     All panels of a video are of one size, and its flows are coloured by one scale, which follows
-    the longest motion at once and fades slowly.
+    the longest motion at once and fades slowly. With a frame that the network did not make, the
+    steps of the last one that it made stay, or the video would flicker.
 
     Args:
         names: of the explanations that the network gives, as in `Interpolation`.
         width: of a panel, in pixels, about.
     """
 
-    def __init__(self, names: Sequence[str], width: int = 1280) -> None:
+    def __init__(self, names: Sequence[str], width: int = 1920) -> None:
         unknown = set(names) - EXPLAINED.keys()
         if unknown:
             raise ValueError(
@@ -73,6 +76,7 @@ class ExplainView:
         self.names = sorted(names, key=list(EXPLAINED).index)
         self.width = width
         self._largest = 1.0
+        self._steps: list[Picture] = []  # of the last frame that the network made
 
     def panel(
         self,
@@ -90,20 +94,36 @@ class ExplainView:
 
         Shapes: frames (1, 3, H, W) -> (1, 3, h, w), h and w even, on the CPU.
         """
-        first, second, result = (part[0].float().cpu() for part in (frame0, frame1, frame))
-        pictures = [
-            Picture("frame 0", first),
-            Picture("frame 1", second),
-            Picture(caption, result),
-        ]
-        if notes is None:
-            blank = torch.full_like(first, EMPTY)
-            pictures += [Picture(EXPLAINED[name][0], blank) for name in self.names]
-        else:
-            kept = {name: notes[name][0].float().cpu() for name in self.names}
+        frame0, frame1, frame = (self._small(part) for part in (frame0, frame1, frame))
+        if notes is not None:
+            kept = {name: self._small(notes[name], name) for name in self.names}
             self._largest = max(longest_explained(kept), FADES * self._largest)
-            pictures += explained(kept, first, self._largest)
-        return even(grid(pictures, columns=3, width=self.width)[None])
+            self._steps = explained(kept, frame0, self._largest)
+        blank = torch.full_like(frame0, EMPTY)
+        steps = self._steps or [Picture(EXPLAINED[name][0], blank) for name in self.names]
+        pictures = [
+            Picture("frame 0", frame0),
+            Picture("frame 1", frame1),
+            Picture("average of both frames", (frame0 + frame1) / 2),
+            Picture(caption, frame),
+            *steps,
+        ]
+        return even(grid(pictures, COLUMNS, self.width)[None])
+
+    def _small(self, picture: Tensor, name: str = "") -> Tensor:
+        """At the size of the grid's cells; flows in pixels of the frames, as they were.
+
+        Shapes: (1, C, H, W) -> (C, h, w), on the CPU.
+        """
+        height, width = picture.shape[-2:]
+        cell = (self.width - GAP * (COLUMNS - 1)) // COLUMNS
+        picture = picture.float()
+        if cell < width:
+            size = (max(round(height * cell / width), 1), cell)
+            is_sparse = name == "keypoints"
+            reduce = F.adaptive_max_pool2d if is_sparse else F.adaptive_avg_pool2d
+            picture = reduce(picture, size)
+        return picture[0].cpu()
 
 
 def even(picture: Tensor) -> Tensor:
