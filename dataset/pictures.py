@@ -24,7 +24,8 @@ EXPLAINED = {  # what a network may explain, in the order of its steps: caption,
     "compensation": ("compensation by global matching", "flow"),
     "merged_flow": ("merged flow", "flow"),
     "flow": ("final flow", "flow"),
-    "blend": ("share of frame 0", "heat"),
+    "blend": ("share of frame 0", "share"),
+    "static": ("what does not move", "share"),
 }
 
 
@@ -127,7 +128,7 @@ def explained(
         elif kind == "points":
             pictures.append(Picture(caption, points_on(frame, note[0] > 0)))
         else:
-            brightest = 1.0 if name == "blend" else max(note[0].max().item(), 1e-6)
+            brightest = 1.0 if kind == "share" else max(note[0].max().item(), 1e-6)
             pictures.append(Picture(caption, heat(note[0], brightest)))
     return pictures
 
