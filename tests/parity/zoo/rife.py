@@ -179,11 +179,11 @@ def check_units(golden: Golden, device: torch.device) -> Iterator[Finding]:
     }
     ours |= metrics()
     clips = {
-        "video_4x_uint8": Bisected(golden_network(RIFE_BASE, device)[0]),
-        "video_4x_m_uint8": golden_network(RIFE_M, device)[0],
+        "video_4x_uint8": lambda: Bisected(golden_network(RIFE_BASE, device)[0]),
+        "video_4x_m_uint8": lambda: golden_network(RIFE_M, device)[0],
     }
-    for name, interpolator in clips.items():
-        ours[name] = as_written(interpolator, device)
+    for name in clips.keys() & golden.keys():
+        ours[name] = as_written(clips[name](), device)
         share = (ours[name] != torch.from_numpy(golden[name])).double().mean().item()
         yield Finding("rife_units", f"{name} share", share, 1e-3)
     yield from compare("rife_units", golden, ours, tolerance, RELATIVE)
