@@ -1,0 +1,124 @@
+"""Training the other networks: the one loop, their own losses."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from config_zoo import EXPERIMENTS, ZooExperiment
+from dataset.triplet import Triplet
+from engine.distributed import World, process_group
+from engine.runlog import read_rows
+from model import load_interpolator, time_like
+from model.baselines.rife.network import RIFE
+from model.checkpoint import CheckpointError, load_weights, read_weights
+from model.zoo import FAMILIES
+from tests.parity import recipe as parity
+from tests.parity.zoo.rife import RIFE_BASE, SMALL, golden_network
+from tests.small_runs import ROOT, here, losses, outcome, recipe, start
+from Trainer_zoo import LOSSES, ZooTrainer
+
+CPU = torch.device("cpu")
+SMOKE = EXPERIMENTS["smoke-rife"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def world() -> Iterator[World]:
+    with process_group(CPU) as alone:
+        yield alone
+
+
+class Counted(nn.Module):
+    """Stands where the wrapper that averages gradients does."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.calls = network, 0
+
+    def forward(self, *inputs: Tensor, **options: Any) -> Any:
+        self.calls += 1
+        return self.network(*inputs, **options)
+
+
+def test_a_step_of_rife_has_the_published_loss(tmp_path: Path) -> None:
+    """The loop's own step, with the published recipe, on the golden frames and weights.
+
+    It goes through the wrapper that averages the gradients of processes.
+    """
+    published = replace(EXPERIMENTS["rife"], data=recipe(SMOKE, data={"train_scenes": 16}).data)
+    trainer = ZooTrainer(published, here(tmp_path))
+    weights = golden_network(RIFE_BASE, CPU)[0].state_dict()
+    trainer.model.load_state_dict(weights)
+    trainer.model.train()
+    trainer.network = Counted(trainer.model)
+    trainer.step = 1000
+    frame0, frame1 = (torch.from_numpy(frame) for frame in parity.inputs(SMALL))
+    target = torch.from_numpy(parity.target(SMALL))
+    trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5)))
+    trainer.records.report()
+    ((_, loss, _, rate),) = losses(tmp_path)
+    assert loss == pytest.approx(0.4712712, rel=1e-5)
+    assert rate == pytest.approx(3e-4 * 1000 / 2000 * 16 / 64)
+    assert trainer.network.calls == 1
+    after = trainer.model.state_dict()
+    assert not any(torch.equal(old, after[name]) for name, old in weights.items())
+
+
+def test_every_family_that_has_a_recipe_has_its_loss() -> None:
+    families = {f.name for f in FAMILIES for e in EXPERIMENTS.values() if type(e.model) is f.config}
+    assert families == set(LOSSES)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("smoke-")])
+def test_smoke(tmp_path: Path, name: str) -> None:
+    """Trains, validates, draws, and leaves weights that load and predict."""
+    experiment: ZooExperiment = recipe(EXPERIMENTS[name], steps=3, picture_every=2)
+    ZooTrainer(experiment, here(tmp_path)).fit()
+    rows = read_rows(tmp_path)
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
+    assert [row["psnr"] > 5 for row in rows if "psnr" in row] == [True]
+    network = load_interpolator(tmp_path / "ckpt" / f"{name}.safetensors")
+    assert network.config == experiment.model
+    frames = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        out = network(*frames, time_like(frames[0], 0.5), explain=True)
+    assert out.frame.isfinite().all()
+
+
+def test_distillation_is_the_recipes_to_weigh(tmp_path: Path) -> None:
+    told = []
+    for weight in (0.0, 1.0):
+        experiment = replace(recipe(SMOKE, steps=1), distillation=weight)
+        ZooTrainer(experiment, here(tmp_path / str(weight))).fit()
+        told.append(losses(tmp_path / str(weight))[0][1])
+    assert told[1] > told[0]
+
+
+def test_the_script_runs_and_another_run_starts_from_its_end(tmp_path: Path) -> None:
+    """From a shell, as users do. Weights for other frames are refused before anything is lost."""
+    few = ("data.train_scenes=4", "val_scenes=2", "training.picture_every=100", "epochs=1")
+    common = ("--config", "smoke-rife", "--device", "cpu", "--output", tmp_path, "--set", *few)
+    common = tuple(map(str, common))
+    code, said = outcome(start(ROOT / "train_zoo.py", *common))
+    assert code == 0, said
+    result = tmp_path / "log" / "smoke-rife" / "ckpt" / "smoke-rife.safetensors"
+    assert f"Done: {result}" in said
+
+    experiment = replace(recipe(SMOKE, steps=1), start_from=str(result), name="next")
+    trainer = ZooTrainer(experiment, here(tmp_path / "next"))
+    before = RIFE(SMOKE.model)
+    load_weights(before, read_weights(result))
+    both = zip(before.state_dict().values(), trainer.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in both)
+    other = replace(experiment, model=replace(SMOKE.model, colour_order="bgr"))
+    with pytest.raises(CheckpointError, match=r"colour_order='bgr'"):
+        ZooTrainer(other, here(tmp_path / "other"))
+
+
+def test_a_recipe_shows_the_times_that_its_network_is_told() -> None:
+    with pytest.raises(ValueError, match=r"model\.any_time is True, data\.any_time is False"):
+        replace(EXPERIMENTS["smoke-rife_m"], data=SMOKE.data)
