@@ -257,6 +257,9 @@ def test_validation_sets_are_fixed(trees: dict[str, Path]) -> None:
     tests = vimeo90k.validation_set(trees["vimeo90k"])
     assert len(tests) == 2
     assert tests[Draw(1)].target.shape == (3, *SIZES["vimeo90k"])
+    septuplets = vimeo90k.validation_set(trees["septuplets"], any_time=True)
+    assert [moment for _, moment in septuplets.picks] == [Moment(0, 1, 6)]
+    assert septuplets[Draw(0)].time.item() == pytest.approx(1 / 6)
     scenes = x4k1000fps.validation_set(trees["x4k1000fps"] / "val", crop=32)
     assert [moment for _, moment in scenes.picks] == [Moment(0, 16, 32)]
     assert torch.equal(scenes[Draw(0, 1, 2)].frame1, scenes[Draw(0)].frame1)
