@@ -23,6 +23,7 @@ from model.inference.ensemble import FlipEnsemble
 from model.inference.padding import Padded
 from model.interpolator import time_like
 from model.ops.splat import gaussian, splat_sum
+from model.precision import infer_in
 from model.zoo import ZOO
 from tests.conftest import lively
 
@@ -281,6 +282,19 @@ def test_colours_are_turned_for_weights_that_expect_it() -> None:
         assert torch.equal(rgb(frame0, frame1, half).frame, turned)
     with pytest.raises(ValueError, match="'rgb' or 'bgr', got 'yuv'"):
         RAFTVFIConfig(colour_order="yuv")
+
+
+def test_half_precision_is_close() -> None:
+    torch.manual_seed(0)
+    full, half = RAFTVFI(RAFTVFIConfig(iterations=1)).eval(), RAFTVFI(RAFTVFIConfig(iterations=1))
+    half.load_state_dict(full.state_dict())
+    infer_in(half.eval(), "bf16")
+    frames = torch.rand(2, 1, 3, 32, 64)
+    time = time_like(frames[0], 0.5)
+    with torch.inference_mode():
+        exact, rounded = full(*frames, time), half(*frames, time, explain=True)
+    assert all(note.dtype == torch.float32 for note in rounded.explanation.values())
+    assert 0 < (exact.frame - rounded.frame).abs().mean() < 0.01
 
 
 # schedule

@@ -1,10 +1,11 @@
 """The network of RAFT-VFI: flows, refined once per pair, and the frame at any time from them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.baselines.raft_vfi.motion import advanced, reversed_flow
 from model.baselines.raft_vfi.refinement import FlowRefinement
@@ -110,6 +111,13 @@ class RAFTVFI(Interpolator):
             "static": layers.static,
         }
         return Interpolation(frame, explanation=notes)
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """Of convolutions and attention those that neither take nor give flows at full size."""
+        raft = self.flow.network
+        yield from (raft.feature_encoder, raft.context_encoder, raft.update_block.recurrent_block)
+        yield from (stage.body for stage in self.refinement)
+        yield from self.synthesis.trunks()
 
     def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
         """What depends on one frame only."""

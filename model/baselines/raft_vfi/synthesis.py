@@ -4,6 +4,7 @@ RAFT-VFI (Apache-2.0); the adaptive filter of flows is that of QVI (Xu et al., N
 """
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -49,6 +50,11 @@ class Synthesis(nn.Module):
         mask = self.mask(torch.cat((warped, features), dim=1)).sigmoid()
         seen = torch.cat((warped, *moved, frames, edges0, edges1, features), dim=1)
         return Layers(flow_t0, flow_t1, mask, self.static(seen).sigmoid())
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """All but the first layers, which take flows, and the one that gives them."""
+        unet = self.unet
+        yield from (unet.half_size, *unet.down, *unet.up, unet.features, self.mask, self.static)
 
 
 class FlowUNet(nn.Module):
