@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from model.baselines.flow_blend import FlowBlend
 from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from model.baselines.ifrnet.published import FAMILY as IFRNET_FAMILY
@@ -15,6 +17,8 @@ from model.baselines.pervfi.published import FAMILY as PERVFI_FAMILY
 from model.baselines.raft_vfi.network import RAFTVFIConfig
 from model.baselines.raft_vfi.published import FAMILY as RAFT_VFI_FAMILY
 from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M
+from model.baselines.rife.practical import FAMILY as PRACTICAL_FAMILY
+from model.baselines.rife.practical import V4_6, V4_25
 from model.baselines.rife.published import FAMILY as RIFE_FAMILY
 from model.baselines.trivial import Blend, Repeat
 from model.checkpoint import CheckpointError, Family, Weights, load_weights, read_weights
@@ -65,7 +69,14 @@ def _pervfi(estimator: str, published: str) -> Entry:
 
 
 # The first is meant where a file written here names none.
-FAMILIES = (SGM_FAMILY, RIFE_FAMILY, IFRNET_FAMILY, PERVFI_FAMILY, RAFT_VFI_FAMILY)
+FAMILIES = (
+    SGM_FAMILY,
+    RIFE_FAMILY,
+    PRACTICAL_FAMILY,
+    IFRNET_FAMILY,
+    PERVFI_FAMILY,
+    RAFT_VFI_FAMILY,
+)
 
 ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
@@ -81,6 +92,8 @@ ZOO: dict[str, Entry] = {
     "rife": _row(RIFE_FAMILY, RIFE_BASE, licence="MIT"),
     "rife_m": _row(RIFE_FAMILY, RIFE_M, licence="MIT"),
     "rife_2r": _row(RIFE_FAMILY, RIFE_2R, licence="MIT"),
+    "rife_v4.6": _row(PRACTICAL_FAMILY, V4_6, licence="MIT"),
+    "rife_v4.25": _row(PRACTICAL_FAMILY, V4_25, licence="MIT"),
     "ifrnet": _ifrnet(IFRNET, False, "IFRNet_Vimeo90K"),
     "ifrnet_s": _ifrnet(IFRNET_SMALL, False, "IFRNet_S_Vimeo90K"),
     "ifrnet_l": _ifrnet(IFRNET_LARGE, False, "IFRNet_L_Vimeo90K"),
@@ -133,6 +146,19 @@ def load_interpolator(
     network = _built_for(read_weights(path), num_key_points, entry, name)
     logger.info("%s: weights from %s", name, path)
     return network.eval()
+
+
+def fresh_interpolator(name: str, seed: int = 0) -> Interpolator:
+    """A network of the zoo with random weights, the same every time: for sizes and speed alone.
+
+    Raises:
+        ValueError: no such name; says which there are.
+    """
+    if name not in ZOO:
+        raise ValueError(f"No network is called {name!r}. Known names: {', '.join(ZOO)}.")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ZOO[name].build().eval()
 
 
 def find_weights(name_or_path: str) -> Path:
