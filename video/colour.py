@@ -1,8 +1,9 @@
 """Decoded pictures to RGB frames in [0, 1] and back, with the matrix and the range that they have.
 
-The way there and back is the identity on every picture whose colours exist in RGB, bit by bit:
-no rounding to bytes lies between, and chroma is reduced by the exact inverse of how it was
-enlarged. So originals that pass beside new frames keep their samples, and a still scene is still.
+The way there and back is the identity, bit by bit: no rounding to bytes lies between, chroma is
+reduced by the exact inverse of how it was enlarged, and colours beyond RGB, which samples at sharp
+edges often have, stay beyond [0, 1]. So originals that pass beside new frames keep their samples,
+and a still scene is still.
 """
 
 from typing import NamedTuple
@@ -61,7 +62,7 @@ class Colours(NamedTuple):
     is_full: bool = False  # luma from 0 to the largest sample, not from 16/255 to 235/255
 
     def to_rgb(self, planes: list[Tensor]) -> Tensor:
-        """Shapes: three planes (h, w) of whole numbers -> (1, 3, H, W), float32, in [0, 1]."""
+        """Shapes: three planes (h, w) of whole numbers -> (1, 3, H, W), float32, about [0, 1]."""
         first, second, third = (plane.float() for plane in planes)
         if self.layout.is_rgb:
             green, blue, red = (plane / self.largest for plane in (first, second, third))
@@ -78,11 +79,11 @@ class Colours(NamedTuple):
         torch.add(luma, red, alpha=-from_red * share_red / share_green, out=rgb[0, 1])
         rgb[0, 1].add_(blue, alpha=-from_blue * share_blue / share_green)
         torch.add(luma, blue, alpha=from_blue, out=rgb[0, 2])
-        return rgb.clamp_(0, 1)
+        return rgb
 
     def to_planes(self, frame: Tensor) -> list[Tensor]:
         """Shapes: (1, 3, H, W) -> three planes (h, w), uint8, or int32 above 8 bits."""
-        red, green, blue = frame[0].float().clamp(0, 1)
+        red, green, blue = frame[0].float()
         if self.layout.is_rgb:
             return [self.stored(plane * self.largest) for plane in (green, blue, red)]
         _, share_red, share_blue = MATRICES[self.matrix]
@@ -117,6 +118,15 @@ class Colours(NamedTuple):
     @property
     def chroma_span(self) -> int:
         return self.largest if self.is_full else 224 << (self.layout.bits - 8)
+
+
+def shared_excess(frame0: Tensor, frame1: Tensor) -> Tensor:
+    """What two frames have beyond [0, 1] at the same place: where nothing moves, all of it.
+
+    Shapes: (B, C, H, W), twice -> the same.
+    """
+    above = torch.minimum(frame0, frame1).sub_(1).clamp_(min=0)
+    return above.add_(torch.maximum(frame0, frame1).clamp_(max=0))
 
 
 def enlarge(chroma: Tensor, layout: Layout, height: int, width: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from video.encoding import PieceWriter
-from video.pipeline import interpolated, run
+from video.pipeline import Maker, run
 from video.plan import Plan
 from video.report import BrokenPromiseError, check, receipt, write_receipt
 from video.segments import Segment, Workplace
@@ -95,7 +95,7 @@ def make_segments(
         run(
             plan.source,
             todo,
-            interpolated(synthesis),
+            Maker(synthesis),
             lambda number: PieceWriter(work.begun(number), plan.encoding),
             work,
             device,

@@ -4,12 +4,12 @@ How much memory they take does not depend on how long the video is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from video.colour import shared_excess
 from video.segments import Segment, Workplace
 from video.source import Source
 from video.synthesis import Synthesis
@@ -113,14 +113,28 @@ class Frames:
         return self.held[moment.left], self.held[moment.right]
 
 
-def interpolated(synthesis: Synthesis) -> Callable[[Moment, Frames], Tensor]:
-    """Source frames as they are, and between them what the network makes."""
+class Maker:
+    """Makes the frame of a moment: source frames as they are, and between them what a network says.
 
-    def make(moment: Moment, frames: Frames) -> Tensor:
+    Networks see frames clamped to [0, 1]. What both neighbours have beyond is added to their
+    result, so that it does not flicker.
+    """
+
+    def __init__(self, synthesis: Synthesis) -> None:
+        self.synthesis = synthesis
+        self.pair: tuple[int, int] | None = None
+        self.clamped: tuple[Tensor, Tensor]
+        self.excess: Tensor
+
+    def __call__(self, moment: Moment, frames: Frames) -> Tensor:
+        """Shapes: -> (1, 3, H, W)."""
         frame0, frame1 = frames.pair(moment)
-        if moment.time == Fraction(0):
+        if not moment.time:
             return frame0
         pair = (moment.left, moment.right)
-        return synthesis.at(pair, frame0, frame1, moment.time).frame
-
-    return make
+        if pair != self.pair:
+            self.pair = pair
+            self.clamped = (frame0.clamp(0, 1), frame1.clamp(0, 1))
+            self.excess = shared_excess(frame0, frame1)
+        made = self.synthesis.at(pair, *self.clamped, moment.time)
+        return made.frame.clamp(0, 1) + self.excess

@@ -53,6 +53,7 @@ class Header(NamedTuple):
     tick: Fraction  # of its clock, in seconds
     rate: Fraction | None  # frames per second, on average
     aspect: Fraction | None  # width of a pixel over its height
+    duration: Fraction  # of all streams, in seconds; 0 where the file does not say
     others: tuple[OtherStream, ...]
     num_chapters: int
     num_more_videos: int
@@ -134,6 +135,9 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         notes.append(f"{header.num_more_videos} more video streams are left out")
     if header.promised > len(stamps) + dropped:
         notes.append(f"the file promises {header.promised} frames and gives {len(stamps)}")
+    end = stamps[-1] + (passing.duration or usual_gap(stamps, header))
+    if header.duration > end - stamps[0] + 2 * usual_gap(stamps, header):
+        notes += missing_end(path, header.duration)
     return Source(
         path=path,
         header=header,
@@ -142,7 +146,7 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         colours=colours,
         tags=tags_of(first),
         stamps=tuple(stamps),
-        end=stamps[-1] + (passing.duration or usual_gap(stamps, header)),
+        end=end,
         rotation=round(first.rotation),
         display_matrix=display_matrix(first),
         notes=tuple(notes),
@@ -206,6 +210,7 @@ def read_header(path: Path) -> Header:
                 tick=stream.time_base,
                 rate=stream.average_rate or stream.guessed_rate,
                 aspect=stream.sample_aspect_ratio,
+                duration=Fraction(container.duration or 0, av.time_base),
                 others=tuple(
                     OtherStream(s.index, s.type, s.name or "", s.language) for s in others
                 ),
@@ -234,6 +239,23 @@ def stamp_of(picture: av.VideoFrame, index: int, header: Header) -> Fraction:
             "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
     return index / header.rate
+
+
+def missing_end(path: Path, promised: Fraction) -> list[str]:
+    """A note where all streams together end sooner than the file promises."""
+    begin, end = promised, Fraction(0)
+    with av.open(path) as container:
+        for packet in container.demux():
+            if packet.pts is not None:
+                begin = min(begin, packet.pts * packet.time_base)
+                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+    length = end - min(begin, end)
+    if promised - length < max(Fraction(1, 10), promised / 100):
+        return []
+    return [
+        f"the file promises {float(promised):.3f} s and ends after {float(length):.3f} s: it was "
+        f"probably cut off"
+    ]
 
 
 def usual_gap(stamps: list[Fraction], header: Header) -> Fraction:

@@ -1,0 +1,358 @@
+"""Videos as people have them: right results that keep all the rest, or errors that help."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+import demo_2x
+from tests.small_videos import moving, packets, pictures, samples, times, write_clip
+
+PYTHON = (sys.executable, demo_2x.__file__)
+FAST = ("--model", "blend", "--preset", "ultrafast")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> None:
+    demo_2x.main([str(argument) for argument in arguments])
+
+
+def receipt(path: str) -> dict[str, object]:
+    return json.loads(Path(f"{path}.json").read_text())
+
+
+def gaps(path: Path) -> set[Fraction]:
+    return {after - before for before, after in pairwise(times(path))}
+
+
+def test_everything_is_kept(here: Path) -> None:
+    """Frames twice, at twice the rate, and all that was beside them, packet by packet."""
+    Path("words.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
+    tick = Fraction(1, 1000)
+    source = write_clip(
+        Path("in.mkv"),
+        moving(9),
+        rate=Fraction(30000, 1001),
+        tags=(1, 1, 1, 13),
+        aspect=Fraction(4, 3),
+        audio=0.6,
+        subtitle=Path("words.srt"),
+        chapters=[{"id": 1, "start": 0, "end": 200, "time_base": tick,
+                   "metadata": {"title": "One"}}],
+        title="A title",
+    )  # fmt: skip
+    run(source, "--output", "out.mkv", *FAST)
+    assert len(pictures(Path("out.mkv"))) == 18
+    shown = times(Path("out.mkv"))
+    assert all(abs(t - shown[0] - Fraction(k * 1001, 60000)) <= tick for k, t in enumerate(shown))
+    for kind in ("audio", "subtitle"):
+        assert packets(Path("out.mkv"), kind) == packets(source, kind) != []
+    with av.open("out.mkv") as container:
+        stream = container.streams.video[0]
+        assert container.metadata["title"] == "A title"
+        assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+    picture = pictures(Path("out.mkv"))[0]
+    tags = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
+    assert tags == (1, 1, 1, 13)
+    said = receipt("out.mkv")
+    assert (said["frames"], said["source frames"], said["lost"]) == (18, 9, [])
+    assert sorted(path.name for path in here.iterdir()) == [
+        "in.mkv", "out.mkv", "out.mkv.json", "words.srt"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rate", "option", "count", "gap"),
+    [
+        (Fraction(24000, 1001), ("--fps", "60"), 60, Fraction(1, 60)),
+        (Fraction(24), ("--fps", "24000/1001"), 24, Fraction(1001, 24000)),
+        (Fraction(30), ("--multi", "5"), 120, Fraction(1, 150)),
+        (Fraction(60), ("--fps", "25"), 10, Fraction(1, 25)),
+        (Fraction(25), ("--slow", "2"), 48, Fraction(1, 25)),
+    ],
+)
+def test_rates(rate: Fraction, option: tuple[str, str], count: int, gap: Fraction) -> None:
+    source = write_clip(Path("in.mp4"), moving(24), rate=rate, audio=0.2)
+    run(source, "--output", "out.mp4", *option, *FAST)
+    assert len(pictures(Path("out.mp4"))) == count
+    assert gaps(Path("out.mp4")) == {gap}
+    with av.open("out.mp4") as container:
+        stream = container.streams.video[0]
+        duration = stream.duration * stream.time_base
+        assert len(container.streams) == (1 if option[0] == "--slow" else 2)
+    stretch = 2 if option[0] == "--slow" else 1
+    assert abs(duration - 24 / rate * stretch) <= gap
+    assert bool(receipt("out.mp4")["lost"]) == (option[0] == "--slow")
+
+
+def test_originals_keep_their_samples_and_a_still_scene_is_still() -> None:
+    """Encoded without loss, every other frame is the source's, bit by bit; nothing flickers."""
+    colours = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(1))
+    chart = colours.repeat_interleave(8, 2).repeat_interleave(8, 3) * 0.8 + 0.1
+    for name, pix_fmt, frames in (("chart", "yuv420p", [chart] * 4), ("pan", "yuv422p", moving(4))):
+        lossless = {"qp": "0"}
+        source = write_clip(Path(f"{name}.mp4"), frames, pix_fmt=pix_fmt, options=lossless)
+        run(source, "--output", f"{name}2.mkv", "--lossless", "--model", "blend")
+        before, after = samples(source), samples(Path(f"{name}2.mkv"))
+        assert after[::2] == before
+        if name == "chart":
+            assert len(set(after)) == 1
+
+
+def test_colours_are_those_of_the_same_encode_without_us() -> None:
+    """Through x264 at CRF 16, a chart is within 1 of 255 of encoding the source's samples."""
+    colours = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(2))
+    chart = colours.repeat_interleave(16, 2).repeat_interleave(16, 3)
+    source = write_clip(Path("in.mp4"), [chart] * 4, options={"qp": "0"}, tags=(6, 1, 6, 6))
+    run(source, "--output", "out.mp4", "--model", "classical")
+    with av.open("plain.mp4", "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=50, options={"crf": "16"}, width=128, height=96, pix_fmt="yuv420p"
+        )
+        for number, picture in enumerate(p for p in pictures(source) for _ in range(2)):
+            picture.pts, picture.time_base = number, Fraction(1, 50)
+            picture.pict_type = 0
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    ours = [p.to_ndarray(format="rgb24").astype(int) for p in pictures(Path("out.mp4"))]
+    plain = [p.to_ndarray(format="rgb24").astype(int) for p in pictures(Path("plain.mp4"))]
+    assert len(ours) == len(plain) == 8
+    assert max(abs(a - b).max() for a, b in zip(ours, plain, strict=True)) <= 1
+    flicker = [max(abs(frames[0] - frame).max() for frame in frames) for frames in (ours, plain)]
+    assert flicker[0] <= flicker[1]  # what the codec alone does
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "codec"),
+    [("yuv420p10le", "libx264"), ("yuv422p", "libx264"), ("yuv444p", "libx264"),
+     ("yuv422p10le", "ffv1"), ("yuv420p12le", "ffv1"), ("gbrp10le", "ffv1")],
+)  # fmt: skip
+def test_depth_and_chroma_stay(pix_fmt: str, codec: str) -> None:
+    source = write_clip(Path("in.mkv"), moving(3), pix_fmt=pix_fmt, codec=codec)
+    run(source, "--output", "out.mkv", "--codec", "same", "--model", "blend")
+    out = pictures(Path("out.mkv"))
+    assert [picture.format.name for picture in out] == [pix_fmt] * 6
+    if codec == "ffv1":
+        assert samples(Path("out.mkv"))[::2] == samples(source)
+
+
+@pytest.mark.parametrize(("height", "width"), [(45, 64), (48, 35), (33, 17), (2, 2)])
+def test_odd_and_tiny_sizes(height: int, width: int) -> None:
+    """x264 has no 4:2:0 of odd sizes: chroma is kept for more pixels there, and it is said."""
+    source = write_clip(Path("in.mkv"), moving(3, height, width), codec="ffv1")
+    run(source, "--output", "out.mp4", *FAST)
+    out = pictures(Path("out.mp4"))
+    assert (len(out), out[0].height, out[0].width) == (6, height, width)
+    is_odd = bool(height % 2 or width % 2)
+    wanted = "yuv444p" if width % 2 else "yuv422p" if height % 2 else "yuv420p"
+    assert out[0].format.name == wanted
+    assert is_odd == any("odd size" in note for note in receipt("out.mp4")["notes"])
+
+
+def test_variable_rate() -> None:
+    """Each interval is divided where it is, and sound stays beside it."""
+    stamps = [0, 40, 50, 200, 210]
+    tick = Fraction(1, 1000)
+    source = write_clip(Path("in.mkv"), moving(5), stamps=stamps, tick=tick, audio=0.3)
+    run(source, "--output", "out.mp4", *FAST)
+    with av.open("out.mp4") as container:
+        start = {s.type: s.start_time * s.time_base for s in container.streams}
+    with av.open(source) as container:
+        before = {s.type: s.start_time * s.time_base for s in container.streams}
+    assert start["video"] - start["audio"] == before["video"] - before["audio"]
+    shown = [time - times(Path("out.mp4"))[0] for time in times(Path("out.mp4"))]
+    wanted = [0, 20, 40, 45, 50, 125, 200, 205, 210]
+    assert shown[:9] == [Fraction(when, 1000) for when in wanted]
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_stays(rotation: int) -> None:
+    source = write_clip(Path("in.mp4"), moving(2), rotation=rotation)
+    for suffix in ("mp4", "mkv"):
+        run(source, "--output", f"out.{suffix}", *FAST)
+        out = pictures(Path(f"out.{suffix}"))
+        assert {p.rotation for p in out} == {pictures(source)[0].rotation} != {0}
+        assert (out[0].height, out[0].width) == (48, 64)
+
+
+def test_full_range_and_wide_gamut_stay() -> None:
+    tags = (9, 2, 9, 16)
+    frames = moving(2)
+    source = write_clip(Path("in.mp4"), frames, tags=tags, pix_fmt="yuv420p10le")
+    run(source, "--output", "out.mp4", "--crf", "1", *FAST)
+    picture = pictures(Path("out.mp4"))[0]
+    got = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
+    assert (got, picture.format.name) == (tags, "yuv420p10le")
+    one, other = (
+        np.concatenate([np.frombuffer(plane, "<u2") for plane in p.planes]).astype(int)
+        for p in (picture, pictures(source)[0])
+    )
+    assert abs(one - other).mean() < 2
+
+
+def test_what_a_container_cannot_hold_is_said_first(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("words.srt").write_text("1\n00:00:00,000 --> 00:00:00,300\nHello\n")
+    source = write_clip(Path("in.mkv"), moving(2), subtitle=Path("words.srt"))
+    run(source, "--output", "out.mp4", "--dry_run", *FAST)
+    assert re.search(r"lost +subtitle stream 1 .*\.mp4 cannot hold it", capsys.readouterr().out)
+    assert not Path("out.mp4").exists()
+    run(source, "--output", "out.mp4", *FAST)
+    with av.open("out.mp4") as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+def test_sound_longer_than_the_picture() -> None:
+    source = write_clip(Path("in.mp4"), moving(5), audio=2.0)
+    run(source, "--output", "out.mp4", *FAST)
+    assert packets(Path("out.mp4"), "audio") == packets(source, "audio")
+    assert len(pictures(Path("out.mp4"))) == 10
+
+
+def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_clip(Path("in.mp4"), moving(4), audio=0.1)
+    run(source, "--fps", "60", "--dry_run")
+    said = capsys.readouterr().out
+    for word in (
+        "4 frames",
+        "10 frames, 60 fps",
+        "libx264 (crf 16",
+        "none found",
+        "audio stream 1",
+    ):
+        assert word in said
+    assert [path.name for path in here.iterdir()] == ["in.mp4"]
+
+
+MISTAKES = {
+    "empty": ("empty.mp4", r"empty.mp4: the file is empty"),
+    "text": ("text.mp4", r"text.mp4 is no video that can be read"),
+    "truncated": ("truncated.mp4", r"truncated.mp4 is no video that can be read"),
+    "sound only": ("sound.mp4", r"sound.mp4 holds no video stream \(audio only\)"),
+    "one frame": ("one.mp4", r"one.mp4 holds one frame"),
+    "over itself": ("good.mp4 --output good.mp4", r"good.mp4 is among the frames to read"),
+    "into AVI": ("good.mp4 --output out.avi", r"name a file ending in .mp4"),
+    "VP9 into nothing": ("good.mp4 --output out.webm --codec h264", r"\.webm cannot hold libx264"),
+    "unknown codec": ("good.mp4 --codec nope", r"no encoder 'nope' here"),
+    "sound codec": ("good.mp4 --codec aac", r"aac encodes audio"),
+    "pixels": ("good.mp4 --pix_fmt rgb24", r"cannot write --pix_fmt rgb24 here; it can: yuv420p"),
+    "odd 4:2:0": ("odd.mkv --pix_fmt yuv420p", r"cannot write 35x48 as yuv420p"),
+    "two qualities": ("good.mp4 --lossless --crf 3", r"--lossless or --crf 3"),
+    "quality of lossless": ("good.mp4 --codec ffv1 --crf 3", r"ffv1 takes no --crf"),
+    "preset": ("good.mp4 --preset warp", r"preset|warp"),
+    "two targets": ("good.mp4 --fps 60 --multi 2", r"not allowed with"),
+    "times": ("good.mp4 --time 0.5", r"--time is for images"),
+    "cut threshold": ("good.mp4 --cut_threshold 7", r"threshold of cuts lies in"),
+    "nothing to resume": ("good.mp4 --resume", r"nothing to resume"),
+    "resume and restart": ("good.mp4 --resume --restart", r"--resume or --restart"),
+    "flow scale": ("good.mp4 --flow_scale 1/3 --model nope", r"'nope'"),
+}
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that are no good videos, and some that are."""
+    folder = tmp_path_factory.mktemp("mistaken")
+    good = write_clip(folder / "good.mp4", moving(12)).read_bytes()
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("hello world")
+    (folder / "truncated.mp4").write_bytes(good[: len(good) // 2])
+    write_clip(folder / "one.mp4", moving(1))
+    write_clip(folder / "odd.mkv", moving(2, 48, 35), codec="ffv1")
+    with av.open(folder / "sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        sound.sample_rate = 48000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    return folder
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistake_is_explained_and_leaves_nothing(
+    mistaken: Path, case: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, message = MISTAKES[case]
+    monkeypatch.chdir(mistaken)
+    before = {file: file.stat().st_mtime_ns for file in mistaken.rglob("*")}
+    with pytest.raises(SystemExit) as stop:
+        run(*command.split())
+    said = capsys.readouterr().err + (stop.value.code if isinstance(stop.value.code, str) else "")
+    assert re.search(message, said), said
+    assert {file: file.stat().st_mtime_ns for file in mistaken.rglob("*")} == before
+
+
+def test_a_file_that_was_cut_off_is_noticed() -> None:
+    """Matroska can be read up to where it ends; that this is too early is said."""
+    for audio in (0.0, 0.4):
+        source = write_clip(Path("in.mkv"), moving(12), codec="ffv1", audio=audio)
+        data = source.read_bytes()
+        source.write_bytes(data[: len(data) // 2])
+        run(source, "--output", "out.mkv", *FAST)
+        said = receipt("out.mkv")
+        assert 2 * said["source frames"] == said["frames"] < 24
+        assert any("0.480 s" in note and "cut off" in note for note in said["notes"])
+    run(write_clip(Path("long.mkv"), moving(5), audio=2.0), "--output", "out.mkv", *FAST)
+    assert not any("cut off" in note for note in receipt("out.mkv")["notes"])
+
+
+def test_two_frames_are_enough() -> None:
+    source = write_clip(Path("in.mp4"), moving(2))
+    run(source, *FAST)
+    assert len(pictures(Path("output/in_2x.mp4"))) == 4
+
+
+def test_killed_and_started_again_gives_the_same_frames() -> None:
+    """kill -9 when some segments are finished; the same command makes only what is missing."""
+    source = write_clip(Path("in.mp4"), moving(60, 64, 96), audio=1.0)
+    command = [str(source), "--segment_frames", "10", "--model", "classical", "--output"]
+    process = subprocess.Popen([*PYTHON, *command, "killed.mp4"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not Path("killed.mp4.parts/00002.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not Path("killed.mp4").exists()
+    with pytest.raises(SystemExit, match=r"other settings: .*multi \(2, now 3\)"):
+        run(*command, "killed.mp4", "--multi", 3)
+    run(*command, "killed.mp4")
+    run(*command, "undisturbed.mp4")
+    made = receipt("killed.mp4")["frames made in this run"]
+    assert 0 < made <= 90
+    assert samples(Path("killed.mp4")) == samples(Path("undisturbed.mp4"))
+    assert times(Path("killed.mp4")) == times(Path("undisturbed.mp4"))
+    assert packets(Path("killed.mp4"), "audio") == packets(source, "audio")
+    assert not Path("killed.mp4.parts").exists()
+
+
+def test_interrupted_ends_cleanly_and_goes_on() -> None:
+    source = write_clip(Path("in.mp4"), moving(60, 64, 96))
+    command = [str(source), "--segment_frames", "10", "--output", "out.mp4"]
+    process = subprocess.Popen([*PYTHON, *command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not Path("out.mp4.parts/00001.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert not list(Path("out.mp4.parts").glob(".*"))
+    run(*command, "--resume")
+    assert len(pictures(Path("out.mp4"))) == 120
