@@ -4,6 +4,7 @@ Published code and weights: hzwer/Practical-RIFE, MIT. This is written from a de
 arithmetic and the shapes of its tensors; no numbers of the published code stood beside.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,6 +93,13 @@ class PracticalRIFE(Interpolator):
             share = motion.blend_logits.sigmoid()
             notes = {"initial_flow": first, "flow": motion.flow, "blend": share}
         return Interpolation(frame, explanation=notes)
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """All convolutions but the last ones of the blocks, which give pixels."""
+        if self.encoder is not None:
+            yield self.encoder
+        for block in self.blocks:
+            yield from (block.head, block.residual)
 
     def _step(
         self, block: "MotionBlock", state: Pair, plane: Tensor, before: Motion | None, scale: float
