@@ -22,7 +22,7 @@ from engine.launch import Run
 from engine.optimiser import GuardedAdamW
 from engine.records import MeanScores, StepRecords
 from engine.runlog import RunLog
-from engine.schedule import warmup_cosine
+from engine.schedule import one_cycle, warmup_cosine
 from model.checkpoint import save_weights
 from model.interpolator import Interpolation
 from model.losses import interpolation_loss
@@ -149,9 +149,10 @@ class Trainer:
 
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        config = self.config
-        peak, floor = config.learning_rate, config.final_learning_rate
-        rate = warmup_cosine(self.step, self.total_steps, config.warmup_steps, peak, floor)
+        config, at, peak = self.config, (self.step, self.total_steps), self.config.learning_rate
+        rate = one_cycle(*at, peak)
+        if config.schedule == "warmup_cosine":
+            rate = warmup_cosine(*at, config.warmup_steps, peak, config.final_learning_rate)
         return rate * self.samples_per_step / (config.reference_batch or self.samples_per_step)
 
     @torch.no_grad()

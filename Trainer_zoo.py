@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from config_zoo import ZooExperiment
 from dataset.triplet import Triplet
+from model.baselines.pervfi.loss import pervfi_loss
 from model.baselines.rife.loss import rife_loss
 from model.checkpoint import CheckpointError, Family
 from model.zoo import FAMILIES, load_interpolator
@@ -23,14 +24,25 @@ class ZooTrainer(Trainer):
     def build(self) -> nn.Module:
         """The network of the recipe's config, fresh or as trained before."""
         start, config = self.experiment.start_from, self.experiment.model
-        if start is None or self.run.goes_on:
+        if self.run.goes_on:
             return family_of(config).network(config)
+        if start is None:
+            return self.fresh()
         network = load_interpolator(start)
         if network.config != config:
             raise CheckpointError(
                 f"Weights of {start} are for {network.config}, this recipe says {config}. Set its "
                 f"model's fields to theirs, as in --set model.colour_order=bgr."
             )
+        return network.train()
+
+    def fresh(self) -> nn.Module:
+        """A network with fresh weights, but for parts that are published networks themselves."""
+        config, family = self.experiment.model, family_of(self.experiment.model)
+        network = family.network(config)
+        network.load_state_dict(network.state_dict() | family.beside(config))
+        if family.name in FIRST_LOOKS:
+            FIRST_LOOKS[family.name](network, next(iter(self.loader)).to("cpu"))
         return network.train()
 
     def predict(self, network: nn.Module, batch: Triplet) -> Any:
@@ -56,6 +68,11 @@ def true_flow(batch: Triplet) -> Tensor | None:
     return None if truth is None else torch.cat((truth.flow_t0, truth.flow_t1), dim=1)
 
 
+# What fresh weights take from the first batch, by family.
+FIRST_LOOKS: Mapping[str, Callable[[Any, Triplet], None]] = {
+    "pervfi": lambda network, batch: network.initialize(*batch[:4]),
+}
 LOSSES: Mapping[str, Loss] = {
     "rife": lambda lesson, batch, recipe: rife_loss(lesson, recipe.distillation),
+    "pervfi": lambda lesson, batch, recipe: pervfi_loss(lesson),
 }

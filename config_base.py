@@ -23,8 +23,9 @@ class TrainConfig:
     steps: int | None = None  # instead of epochs
     batch_size: int = 8  # per process; the paper used 4 processes
     accumulate: int = 1  # batches that share one step
-    learning_rate: float = 2e-4
-    final_learning_rate: float = 2e-5
+    schedule: Literal["warmup_cosine", "one_cycle"] = "warmup_cosine"  # engine/schedule.py
+    learning_rate: float = 2e-4  # the highest
+    final_learning_rate: float = 2e-5  # of warmup_cosine, as are its warm-up's steps
     warmup_steps: int = 2000
     reference_batch: int | None = None  # rates are for this global batch; None: for any
     weight_decay: float = 1e-4  # of every weight, biases and slopes too

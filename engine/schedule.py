@@ -11,3 +11,18 @@ def warmup_cosine(
         return peak * step / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return floor + (peak - floor) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def one_cycle(step: int, total_steps: int, peak: float, rising: float = 0.3) -> float:
+    """Rise from `peak` / 25 to `peak`, then fall to a ten-thousandth of the start, along cosines.
+
+    PyTorch's OneCycleLR with its defaults, but for the momentum, which stays.
+
+    Args:
+        rising: share of the steps in which the rate rises.
+    """
+    start, end = peak / 25, peak / 25e4
+    top = rising * total_steps - 1
+    last = max(total_steps - 1, 1)
+    low, height = (start, step / top) if step <= top else (end, (last - step) / (last - top))
+    return low + (peak - low) * (1 - math.cos(math.pi * max(height, 0))) / 2

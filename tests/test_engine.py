@@ -32,7 +32,7 @@ from engine.meeting import Meeting, meet
 from engine.optimiser import GuardedAdamW, WeightAverage
 from engine.records import MeanScores, Pace, StepRecords
 from engine.runlog import RunLog, read_rows
-from engine.schedule import warmup_cosine
+from engine.schedule import one_cycle, warmup_cosine
 from engine.settings import differences, override, parse
 from engine.store import CheckpointStore, StoreError
 
@@ -131,6 +131,21 @@ def test_rate_at_the_specified_steps() -> None:
     """Specification 3.4, second stage."""
     rates = [warmup_cosine(step, 13_700, 1000) for step in (0, 500, 1000, 7350, 13_699)]
     assert rates == pytest.approx([0, 1e-4, 2e-4, 1.1e-4, 2e-5], rel=1e-4)
+
+
+@pytest.mark.parametrize("total", [2, 7, 1000])
+def test_one_cycle_is_pytorch_s(total: int) -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=5e-4, total_steps=total, cycle_momentum=False
+    )
+    for step in range(total):
+        (expected,) = theirs.get_last_lr()
+        assert one_cycle(step, total, 5e-4) == pytest.approx(expected, rel=1e-9)
+        if step < total - 1:
+            optimizer.step()
+            theirs.step()
 
 
 # ---- checkpoints ---------------------------------------------------------------------------------

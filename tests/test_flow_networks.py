@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.checkpoint import CheckpointError
+from model.flow.classical import DISFlow
 from model.flow.gma import AggregatingUpdate
 from model.flow.gmflow import GMFlowFeatures
 from model.flow.gmflow_head import FlowPropagation, GMFlow
-from model.flow.named import FLOW_NETWORKS, build_flow, load_flow
+from model.flow.named import build_flow, load_flow
 from tests.conftest import lively
 from tests.parity.zoo.flow_nets import published_state
 
@@ -130,7 +131,7 @@ def test_other_sizes_are_padded_by_their_edges(gmflow: GMFlow, height: int, widt
 
 
 # by name
-@pytest.mark.parametrize("name", FLOW_NETWORKS)
+@pytest.mark.parametrize("name", FILES)
 def test_published_files_load_by_name_or_by_path(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,10 @@ def test_published_files_load_by_name_or_by_path(
     torch.save(state, place)
     with pytest.raises(CheckpointError, match="1 tensors missing"):
         load_flow(name)
+
+
+def test_what_has_no_weights_needs_no_file() -> None:
+    assert isinstance(load_flow("dis"), DISFlow)
 
 
 def test_unknown_names_and_missing_files_say_what_to_do(

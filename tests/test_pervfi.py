@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from config_zoo import EXPERIMENTS
 from model.baselines.pervfi.blend import QuasiBinaryMask
 from model.baselines.pervfi.generator import ActNorm, ConditionalFlow, noise_shapes
 from model.baselines.pervfi.loss import pervfi_loss
@@ -20,6 +21,8 @@ from model.flow.named import build_flow
 from model.interpolator import time_like
 from model.zoo import load_interpolator
 from tests.parity.zoo.flow_nets import published_state
+from tests.small_runs import here, recipe
+from Trainer_zoo import ZooTrainer
 
 
 class Shift(FlowEstimator):
@@ -278,6 +281,15 @@ def test_one_step_of_training_reaches_every_weight(config: PerVFIConfig) -> None
     without = [name for name, weight in net.named_parameters() if weight.grad is None]
     assert without == []
     assert all(weight.grad.isfinite().all() for weight in net.parameters())
+
+
+def test_training_begins_from_data_and_leaves_the_estimator_alone(tmp_path: Path) -> None:
+    trainer = ZooTrainer(recipe(EXPERIMENTS["smoke-pervfi"], steps=1), here(tmp_path))
+    assert trainer.model.generator.initialized
+    whole = PerVFI(replace(PERVFI, estimator="gmflow")).train()
+    assert whole.training
+    assert not whole.estimator.training
+    assert not any(weight.requires_grad for weight in whole.estimator.parameters())
 
 
 # files

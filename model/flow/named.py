@@ -1,4 +1,4 @@
-"""Flow networks by name, with the weights that they were published with."""
+"""Flow estimators by name, with the weights that they were published with."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.checkpoint import Weights, read_weights
+from model.flow.classical import DISFlow
 from model.flow.estimator import FlowEstimator
 from model.flow.gma import GMA, fill_gma
 from model.flow.gmflow_head import GMFlow, fill_gmflow
@@ -19,8 +20,8 @@ class FlowNetwork(NamedTuple):
     """One row of `FLOW_NETWORKS`."""
 
     build: Callable[[], FlowEstimator]  # with fresh weights
-    fill: Callable[[Any, Weights], None]  # with published ones, all or none
-    find: Callable[[], Path]  # their file
+    fill: Callable[[Any, Weights], None] | None = None  # with published ones, all or none
+    find: Callable[[], Path] | None = None  # their file; None: it has no weights
 
 
 def _find(file: str, repository: str) -> Path:
@@ -43,6 +44,7 @@ FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
     "gmflow": FlowNetwork(
         GMFlow, fill_gmflow, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
     ),
+    "dis": FlowNetwork(DISFlow),
     "liteflownet": FlowNetwork(  # only for labels, as published IFRNets were taught
         LiteFlowNet,
         fill_liteflownet,
@@ -73,6 +75,8 @@ def load_flow(name: str, path: Path | None = None) -> FlowEstimator:
     """
     row = _row(name)
     estimator = row.build()
+    if row.fill is None or row.find is None:
+        return estimator.eval()
     row.fill(estimator, read_weights(row.find() if path is None else path))
     return estimator.eval()
 

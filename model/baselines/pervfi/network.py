@@ -87,6 +87,7 @@ class PerVFI(Interpolator):
         super().__init__()
         self.config = config
         self.estimator = build_flow(config.estimator) if estimator is None else estimator
+        self.estimator.requires_grad_(False)
         self.encoder = Encoder()
         self.metric = SplatMetric()
         self.align = DeformableAlign()
@@ -97,7 +98,8 @@ class PerVFI(Interpolator):
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
         require_frames(frame0, frame1, self)
         scale = float(flow_ratio(flow_scale))
-        flows = self.estimator.both(resize(frame0, scale), resize(frame1, scale))
+        with torch.no_grad():
+            flows = self.estimator.both(resize(frame0, scale), resize(frame1, scale))
         flow_01, flow_10 = (flow_to_size(flow, frame0.shape[-2:]) for flow in flows)
         return self.prepare_along(frame0, frame1, flow_01, flow_10)
 
@@ -130,6 +132,22 @@ class PerVFI(Interpolator):
         frame = (self.draw(seen.conditions) + 1) / 2
         notes = explanation(state, seen, time) if explain else None
         return Interpolation(frame.clamp(0, 1), explanation=notes)
+
+    def train(self, mode: bool = True) -> "PerVFI":
+        """The estimator stays as it is, in training too."""
+        super().train(mode)
+        self.estimator.eval()
+        return self
+
+    @torch.no_grad()
+    def initialize(self, frame0: Tensor, target: Tensor, frame1: Tensor, time: Tensor) -> None:
+        """Set the normalisations of a fresh network by a batch, before its first training step.
+
+        The plain decoder has none. Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
+        """
+        if self.config.invertible:
+            conditions = self.see(self.prepare(frame0, frame1), time).conditions
+            self.generator.initialize(2 * target - 1, conditions)
 
     def study(
         self,
