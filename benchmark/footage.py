@@ -32,10 +32,11 @@ from benchmark.sheet import contact_sheet, strip
 from dataset.clips import ClipError, clips_in
 from dataset.frames import quantise, write_frame, write_whole
 from dataset.triplet import Triplet
-from model import Interpolation, Interpolator, load_interpolator
+from model import ZOO, Interpolation, Interpolator, load_interpolator
 from model.flow.classical import DISFlow
 from model.inference.padding import Padded
 from model.options import device, flow_scale, reasoned
+from model.zoo import fresh_interpolator
 
 NUM_WORST = 8  # triplets on the contact sheet
 NUM_SHOWN = 4  # of them on the page, and as many from the middle
@@ -139,7 +140,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe `python -m benchmark footage`."""
     add = parser.add_argument
     add("--path", type=Path, nargs="+", required=True, help="videos, folders of frames, or both")
-    add("--model", nargs="+", required=True, metavar="NAME_OR_PATH", help="names, files of weights")
+    add(
+        "--model",
+        nargs="+",
+        required=True,
+        metavar="NAME_OR_PATH",
+        help="names, files of weights, or all: every name",
+    )
+    add(
+        "--random_weights",
+        action="store_true",
+        help="take fresh weights, as a trial of networks whose trained ones are not in place",
+    )
     add("--gap", type=reasoned(positive), nargs="+", default=[1], help="frames to either input")
     add("--limit", type=reasoned(positive), help="triplets per clip and gap (default: all)")
     add("--output", type=Path, default=Path("output/footage.json"), help="the report, JSON")
@@ -170,11 +182,13 @@ def run(args: argparse.Namespace) -> None:
     """Measure, keep every row as it comes, and leave a report, a contact sheet and a table."""
     if args.output.suffix != ".json":
         raise ReportError(f"The report is JSON: --output ends in .json, got {args.output}.")
-    gaps, names = sorted(set(args.gap)), list(dict.fromkeys(args.model))
+    gaps = sorted(set(args.gap))
+    names = dict.fromkeys(ZOO if "all" in args.model else args.model)
     metrics, unavailable = load_metrics(args.metrics, args.device)
     for reason in unavailable.values():
         print(reason)
-    models = {name: Padded(load_interpolator(name)).to(args.device).eval() for name in names}
+    load = fresh_interpolator if args.random_weights else load_interpolator
+    models = {name: Padded(load(name)).to(args.device).eval() for name in names}
     setup = Setup(models, metrics, args.device, args.flow_scale)
     clips = clips_in(args.path)
     surveys = survey_all(clips)
@@ -186,6 +200,7 @@ def run(args: argparse.Namespace) -> None:
             f"{max(survey.num_frames for survey in surveys)}."
         )
     header = describe(setup, every, gaps, args.limit) | {"not_measured": unavailable}
+    header["random_weights"] = args.random_weights
     args.output.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(args.output.with_suffix(".jsonl"), header)
     fill(journal, setup, plans)
@@ -272,6 +287,8 @@ def finish(
     write_whole(args.output.with_suffix(".html"), page(title, [result], exhibits).encode())
     journal.path.unlink()
     print(markdown(averages, list(setup.metrics)))
+    if args.random_weights:
+        print("Random weights: these scores say nothing of the networks.")
     for line in header["left_out"]:
         print(f"Left out: {line}.")
     print(f"\n{args.output}: {len(journal.rows)} rows. {sheet}: the {len(bad)} worst triplets.")

@@ -34,7 +34,9 @@ from benchmark.sheet import contact_sheet, error_map, strip
 from dataset.clips import Clip, FrameFolder, Survey
 from dataset.frames import as_frame, quantise, read_samples, write_frame
 from dataset.triplet import Triplet
-from model import Interpolation, Interpolator, time_like
+from model import ZOO, Interpolation, Interpolator, time_like
+from model.inference.padding import Padded
+from model.zoo import fresh_interpolator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -473,3 +475,28 @@ def test_fingerprints_tell_weights_apart() -> None:
     one, same, other = Constant(0.25), Constant(0.25), Constant(0.5)
     assert fingerprint(one) == fingerprint(same) != fingerprint(other)
     assert len(fingerprint(torch.nn.BatchNorm2d(3))) == 8
+
+
+# networks without their weights
+def test_random_weights_are_the_same_again_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clip = save_clip(tmp_path / "clip", [0, 1, 2])
+    rows = {name: ZOO[name] for name in ("blend", "ifrnet_s")}
+    monkeypatch.setattr("benchmark.footage.ZOO", rows)
+    output = tmp_path / "report.json"
+    options = ("--random_weights", "--metrics", "psnr", "--output", output)
+    run("--path", clip, "--model", "all", *options)
+    assert "Random weights: these scores say nothing" in capsys.readouterr().out
+    report = report_of(output)
+    assert report["random_weights"]
+    again = {name: fingerprint(Padded(fresh_interpolator(name))) for name in rows}
+    assert report["models"] == again
+    assert len({row["psnr"] for row in report["rows"]}) == len(rows)
+
+
+def test_random_weights_are_for_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    clip = save_clip(tmp_path / "clip", [0, 1, 2])
+    with pytest.raises(SystemExit):
+        run("--path", clip, "--random_weights", "--model", "some.pth")
+    assert "No network is called 'some.pth'" in capsys.readouterr().err
