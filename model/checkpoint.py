@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,15 +158,21 @@ def load_weights(module: nn.Module, weights: Weights) -> None:
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write weights as safetensors, with JSON metadata; whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     state = {name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}
+    with beside(Path(path)) as file:
+        save_file(state, file, {name: json.dumps(value) for name, value in metadata.items()})
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A place to write a file at, which becomes `path` if all goes well, and else is no more."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        save_file(state, beside, {name: json.dumps(value) for name, value in metadata.items()})
-        beside.replace(path)
+        yield file
+        file.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,97 @@
+"""Write an interpolator as a file that other programs run: ONNX, TorchScript or pt2.
+
+    python -m model.export ifrnet_gopro --format onnx --size 720x1280
+    python -m model.export log/mine/ckpt/mine.safetensors --format torchscript --output mine.pt
+
+The file is for frames of one size, any size. It takes `frame0` and `frame1`, (1, 3, H, W), RGB in
+[0, 1], and, of a network that knows any time, `time`, (1, 1, 1, 1) between 0 and 1; it gives
+`frame`. It is run and compared with the network before it is put in its place.
+"""
+
+import argparse
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from model.export.formats import FORMATS, INPUTS
+from model.export.graph import export
+from model.interpolator import flow_ratio
+from model.options import device, flow_scale, reasoned
+from model.zoo import load_interpolator
+
+
+def dimensions(text: str) -> tuple[int, int]:
+    """256x448 as (256, 448)."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
+    if match is None:
+        raise ValueError(f"a size is HEIGHTxWIDTH in pixels, such as 720x1280, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="a name, or a file of weights")
+    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument(
+        "--size",
+        type=reasoned(dimensions),
+        default=(256, 448),
+        metavar="HxW",
+        help="height x width of the frames (default: 256x448)",
+    )
+    parser.add_argument(
+        "--flow_scale",
+        type=reasoned(flow_scale),
+        default=1.0,
+        metavar="RATIO",
+        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K (default: 1)",
+    )
+    parser.add_argument(
+        "--device",
+        type=reasoned(device),
+        default=torch.device("cpu"),
+        help="where a TorchScript file will run: it stays with that kind (default: cpu)",
+    )
+    parser.add_argument("--output", type=Path, help="default: <model>-<H>x<W>.onnx or .pt, here")
+    args = parser.parse_args(arguments)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        print("\n".join(report(args)))
+    except (ValueError, OSError) as error:
+        parser.error(f"{args.model}: {error}")
+
+
+def report(args: argparse.Namespace) -> Iterator[str]:
+    """Export; say what was written, and how far off it is."""
+    network = load_interpolator(args.model).to(args.device)
+    flow_ratio(args.flow_scale, network.largest_flow_scale)
+    height, width = args.size
+    ending = FORMATS[args.format].ending
+    path = args.output or Path(f"{Path(args.model).stem}-{height}x{width}{ending}")
+    inputs = ", ".join(INPUTS if network.any_time else INPUTS[:2])
+    about = {
+        "network": args.model,
+        "size": f"{height}x{width}",
+        "flow_scale": f"{args.flow_scale:g}",
+        "time": "any" if network.any_time else "1/2",
+        "frames": "RGB in [0, 1], (1, 3, height, width)",
+    }
+    agreement = export(network, args.format, args.size, path, scale=args.flow_scale, about=about)
+    yield f"{path}: {path.stat().st_size / 1e6:.1f} MB, {height} pixels high, {width} wide"
+    times = ", ".join(f"{time:g}" for time in agreement.times)
+    yield f"takes {inputs}; gives frame" + ("" if network.any_time else " at t = 1/2")
+    yield (
+        f"compared with the network at t = {times}, in {agreement.runner}: difference "
+        f"{agreement.mean:.1e} on average, {agreement.largest:.1e} at most, of frames in [0, 1]"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Kinds of files that a graph can be written as, and how they are run again."""
+
+import json
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+INPUTS = ("frame0", "frame1", "time")
+PINS = "onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.31.1"  # the last is for the comparison
+ONNX_VERSION = 18  # of its operators
+
+Run = Callable[..., Tensor]  # the inputs of a file -> its frame
+
+
+class ExportError(ValueError):
+    """A network that cannot be exported, and why."""
+
+
+class Format(NamedTuple):
+    """How files of one kind are written, and run."""
+
+    ending: str
+    write: Callable[[ExportedProgram, tuple[Tensor, ...], Path, dict[str, str]], None]
+    open: Callable[[Path], tuple[Run, str]]  # and by what they are run
+    packages: tuple[str, ...] = ()  # that it takes besides PyTorch
+
+    def require_packages(self) -> None:
+        """Say what is missing, all at once."""
+        missing = [name for name in self.packages if find_spec(name) is None]
+        if missing:
+            raise ExportError(
+                f"PyTorch writes such files with the help of {' and '.join(missing)}, which "
+                f"{'is' if len(missing) == 1 else 'are'} not installed here: pip install {PINS}"
+            )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, without a full stop."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def write_torchscript(
+    program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
+) -> None:
+    """Read again by `torch.jit.load`, also from C++, on the kind of device it was exported on."""
+    script = torch.jit.trace(program.module(), inputs, check_trace=False)
+    torch.jit.save(script, path, _extra_files={"about.json": json.dumps(about)})
+
+
+def open_torchscript(path: Path) -> tuple[Run, str]:
+    """By the PyTorch that is here."""
+    return torch.jit.load(path), f"TorchScript of PyTorch {torch.__version__}"
+
+
+def write_pt2(
+    program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
+) -> None:
+    """Read again by `torch.export.load`, PyTorch's successor of TorchScript."""
+    torch.export.save(program, path, extra_files={"about.json": json.dumps(about)})
+
+
+def open_pt2(path: Path) -> tuple[Run, str]:
+    """By the PyTorch that is here."""
+    return torch.export.load(path).module(), f"torch.export of PyTorch {torch.__version__}"
+
+
+def write_onnx(
+    program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
+) -> None:
+    """One file, weights included."""
+    try:
+        written = torch.onnx.export(
+            program,
+            inputs,
+            input_names=INPUTS[: len(inputs)],
+            output_names=["frame"],
+            opset_version=ONNX_VERSION,
+            custom_translation_table={torch.ops.aten.sort.stable: sort_in_onnx},
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        missing = re.search(
+            r"No ONNX function found for (?:<OpOverload\(op=)?'?([\w.]+)", str(error)
+        )
+        reason = f"ONNX knows nothing like {missing[1]}" if missing else first_line(error)
+        raise ExportError(f"It cannot be exported to ONNX: {reason}.") from error
+    written.model.metadata_props.update(about)
+    written.save(path)
+
+
+def sort_in_onnx(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """Stable, as ONNX promises: of equal values, the first comes first."""
+    from onnxscript import opset18 as op
+
+    count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
+    return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
+
+
+def open_onnx(path: Path) -> tuple[Run, str]:
+    """By ONNX Runtime where it is installed, else by ONNX's own, slow reference."""
+    if find_spec("onnxruntime") is None:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        session, runner = ReferenceEvaluator(path), f"the reference of onnx {onnx.__version__}"
+    else:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        runner = f"onnxruntime {onnxruntime.__version__}"
+
+    def run(*inputs: Tensor) -> Tensor:
+        given = {name: tensor.cpu().numpy() for name, tensor in zip(INPUTS, inputs, strict=False)}
+        (frame,) = session.run(None, given)
+        return torch.from_numpy(frame).to(inputs[0].device)
+
+    return run, runner
+
+
+FORMATS = {
+    "onnx": Format(".onnx", write_onnx, open_onnx, ("onnx", "onnxscript")),
+    "torchscript": Format(".pt", write_torchscript, open_torchscript),
+    "pt2": Format(".pt2", write_pt2, open_pt2),
+}
