@@ -39,7 +39,9 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
     receipt = perform(plan, synthesis, args.device, network_settings(args), share)
     if receipt is not None:
         print(f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames")
-        print(f"files   {plan.output} and {plan.output.name}.json, checked against the plan")
+        for reel in plan.reels.values():
+            print(f"file    {reel}, checked against the plan")
+        print(f"receipt {plan.output}.json")
 
 
 def network_settings(args: argparse.Namespace) -> dict[str, object]:

@@ -2,21 +2,26 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
-from video.encoding import PieceWriter
-from video.pipeline import Maker, run
+from video.maker import Maker
+from video.pipeline import run
 from video.plan import Plan
-from video.report import BrokenPromiseError, check, receipt, write_receipt
+from video.reels import MAIN, SegmentWriter
+from video.report import BrokenPromiseError, check, check_times, receipt, write_receipt
 from video.segments import Segment, Workplace
 from video.synthesis import Synthesis
 from video.target import Piece, assemble
 
 logger = logging.getLogger(__name__)
+
+LISTED = 10  # least reliable frames in the receipt
 
 
 class Share(NamedTuple):
@@ -57,12 +62,16 @@ def perform(
     begun = time.perf_counter()
     made = make_segments(plan, synthesis, work, device, share)
     seconds = time.perf_counter() - begun
+    records = finished(plan, work)
+    for name, output in plan.reels.items():
+        join(plan, work, name, records, output)
     facts = {
         "frames made in this run": made,
         "seconds": round(seconds, 3),
         "reduced": synthesis.reductions,
+        "effort": str(synthesis.effort),
+        **judged(plan, records),
     }
-    join(plan, work)
     content = receipt(plan, settings, facts)
     write_receipt(plan.output.with_name(f"{plan.output.name}.json"), content)
     work.remove()
@@ -81,41 +90,68 @@ def make_segments(
         return segment.number % share.world == share.rank and work.record(segment.number) is None
 
     mine = {s.number: len(s.moments) for s in plan.segments() if is_mine(s)}
-    total = sum(mine.values())
+    if not mine:
+        return 0
+    explained = ()
+    if plan.options.explain:
+        size = (plan.source.height, plan.source.width)
+        explained = synthesis.rehearse(*size, device).explained
 
     def todo() -> Iterable[Segment]:
         return (segment for segment in plan.segments() if segment.number in mine)
 
-    with tqdm(
-        total=plan.timeline.num_frames if share.world == 1 else total,
-        initial=plan.timeline.num_frames - total if share.world == 1 else 0,
-        unit="frame",
-        disable=None,
-    ) as bar:
-        run(
-            plan.source,
-            todo,
-            Maker(synthesis),
-            lambda number: PieceWriter(work.begun(number), plan.encoding),
-            work,
-            device,
-            bar.update,
+    def open_piece(number: int) -> SegmentWriter:
+        return SegmentWriter(
+            {name: work.begun(number, name) for name in plan.reels},
+            plan.encoding,
+            layout=plan.options.compare or "side",
+            quarters=plan.source.rotation // 90,
+            explained=explained,
         )
+
+    total = sum(mine.values())
+    with tqdm(total=total, unit="frame", disable=None) as bar:
+        maker = Maker(synthesis, plan.judgement)
+        lead = plan.judgement.lead
+        run(plan.source, todo, maker, open_piece, work, device, lead=lead, progress=bar.update)
     return total
 
 
-def join(plan: Plan, work: Workplace) -> None:
-    """Put the finished segments together, check the whole, and give it its name."""
-    pieces = []
+def finished(plan: Plan, work: Workplace) -> list[dict[str, Any]]:
+    """What is known about every segment."""
+    records = []
     for segment in plan.segments():
         record = work.record(segment.number)
         assert record is not None, f"segment {segment.number} is not finished"
-        pieces.append(Piece(work.piece(segment.number), record["reorder"]))
-    whole = work.folder / f"whole{plan.output.suffix}"
-    assemble(whole, plan.source, pieces, plan.clock(), plan.kept)
-    broken = check(whole, plan)
+        records.append(record)
+    return records
+
+
+def join(
+    plan: Plan, work: Workplace, name: str, records: Sequence[dict[str, Any]], output: Path
+) -> None:
+    """Put the finished segments of a reel together, check the whole, and give it its name."""
+    pieces = [
+        Piece(work.piece(number, name), record["reels"][name]["reorder"])
+        for number, record in enumerate(records)
+    ]
+    whole = work.folder / f"whole{name}{output.suffix}"
+    assemble(whole, plan.source, pieces, plan.clock(), plan.kept, turned=name == MAIN)
+    broken = check(whole, plan) if name == MAIN else check_times(whole, plan)
     if broken:
         raise BrokenPromiseError(
             f"{whole} is not as planned: {'; '.join(broken)}. It stays there to be looked at."
         )
-    whole.replace(plan.output)
+    whole.replace(output)
+
+
+def judged(plan: Plan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How far the new frames were trusted, over all segments."""
+    facts: dict[str, Any] = {"frames made by the network": sum(r["made"] for r in records)}
+    if plan.options.min_reliability is not None:
+        worst = sorted(entry for record in records for entry in record["worst"])[:LISTED]
+        facts["refused as unreliable"] = sum(record["refused"] for record in records)
+        facts["least reliable"] = [
+            {"score": score, "seconds": float(Fraction(shown))} for score, shown in worst
+        ]
+    return facts

@@ -3,12 +3,16 @@
 import argparse
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import get_args
 
 from model.options import multiple, reasoned
 from video.cuts import THRESHOLD as CUT_THRESHOLD
+from video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from video.encoding import SAME, Wish
+from video.reliability import FallBack
 from video.segments import LENGTH
 from video.timeline import Target
+from video.views import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +23,25 @@ class Options:
     wish: Wish = field(default_factory=Wish)
     cuts: bool = True  # find them, and do not interpolate across
     cut_threshold: float = CUT_THRESHOLD
-    at_cuts: str = "hold"  # the frame before until the cut; or "blend"
+    at_cuts: FallBack = "hold"  # the frame before until the cut; or a blend of both
     dedup: bool = False  # a run of repeated frames is one long frame
+    dedup_threshold: float = DEDUP_THRESHOLD
+    protect_static: bool = False  # overlays stay as they are
+    min_reliability: float | None = None  # of new frames, else blended; None: not looked at
+    compare: Layout | None = None  # a second video beside frames repeated
+    explain: bool = False  # a video of the network's steps
     segment_frames: int = LENGTH
     dry_run: bool = False
     resume: bool = False  # there must be unfinished work
     restart: bool = False  # unfinished work is given up
+
+    def __post_init__(self) -> None:
+        for name in ("cut_threshold", "dedup_threshold", "min_reliability"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {value:g}.")
+        if self.segment_frames < 1:
+            raise ValueError(f"segment_frames is 1 or more, got {self.segment_frames}.")
 
 
 def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsContainer) -> None:
@@ -77,6 +94,28 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
         help="take a run of repeated frames (animation on twos) as one frame that lasts longer",
     )
     group.add_argument(
+        "--dedup_threshold",
+        type=float,
+        default=DEDUP_THRESHOLD,
+        metavar="X",
+        help="0 to 1: how much repeated frames may differ (default: %(default).3f)",
+    )
+    group.add_argument(
+        "--protect_static", action="store_true", help="keep logos, subtitles and bars as they are"
+    )
+    group.add_argument(
+        "--min_reliability",
+        type=float,
+        metavar="X",
+        help="0 to 1: blend where a new frame is worth less (0.3 is a good value), and list the "
+        "worst frames in the receipt",
+    )
+    group.add_argument(
+        "--compare",
+        choices=get_args(Layout),
+        help="also write OUTPUT_compare: the result and repeated frames, side by side or split",
+    )
+    group.add_argument(
         "--segment_frames",
         type=int,
         default=LENGTH,
@@ -109,6 +148,11 @@ def options_from(args: argparse.Namespace) -> Options:
         cut_threshold=args.cut_threshold,
         at_cuts=args.at_cuts,
         dedup=args.dedup,
+        dedup_threshold=args.dedup_threshold,
+        protect_static=args.protect_static,
+        min_reliability=args.min_reliability,
+        compare=args.compare,
+        explain=args.explain,
         segment_frames=args.segment_frames,
         dry_run=args.dry_run,
         resume=args.resume,

@@ -4,102 +4,27 @@ How much memory they take does not depend on how long the video is.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from video.colour import shared_excess
 from video.segments import Segment, Workplace
 from video.source import Source
-from video.synthesis import Synthesis
 from video.threads import Sink, ahead
 from video.timeline import Moment
 
 DECODED, MADE = 2, 4  # frames that wait for the network, and for the encoder
 
-
-class Writer(Protocol):
-    """Takes the pictures of a segment."""
-
-    def write(self, frame: Tensor) -> None:
-        """Shapes: (1, 3, H, W)."""
-
-    def close(self) -> dict[str, Any]:
-        """Finish; give what is to be known when segments are joined."""
-
-
-class Made(NamedTuple):
-    """A frame on its way to the encoder; None ends a segment."""
-
-    segment: Segment
-    frame: Tensor | None
-
-
-def run(
-    source: Source,
-    todo: Callable[[], Iterable[Segment]],
-    make: Callable[[Moment, "Frames"], Tensor],
-    open_piece: Callable[[int], Writer],
-    work: Workplace,
-    device: torch.device,
-    progress: Callable[[int], None],
-) -> None:
-    """Make and encode the frames of some segments, in order.
-
-    Args:
-        todo: the segments; called twice, as decoding runs ahead of the rest.
-        make: the frame of a moment.
-        open_piece: begins to write the segment of that number.
-        progress: told how many frames were encoded since the last call.
-    """
-    writers: dict[int, Writer] = {}
-
-    def write(made: Made) -> None:
-        number = made.segment.number
-        if number not in writers:
-            writers[number] = open_piece(number)
-        if made.frame is None:
-            work.finish(number, writers.pop(number).close())
-        else:
-            writers[number].write(made.frame)
-            progress(1)
-
-    def decoded() -> Iterator[tuple[int, Tensor]]:
-        for index, planes in source.planes(wanted(todo())):
-            planes = [plane.to(device) for plane in planes]
-            yield index, source.colours.to_rgb(planes)
-
-    stream = ahead(decoded(), DECODED)
-    try:
-        with torch.inference_mode(), Sink(write, MADE) as sink:
-            frames = Frames(stream)
-            for segment in todo():
-                for moment in segment.moments:
-                    sink.put(Made(segment, make(moment, frames)))
-                sink.put(Made(segment, None))
-    finally:
-        stream.close()
-        for number in writers:
-            work.begun(number).unlink(missing_ok=True)
-
-
-def wanted(segments: Iterable[Segment]) -> Iterator[int]:
-    """The source frames that segments need, each once, in order."""
-    last = -1
-    for segment in segments:
-        for moment in segment.moments:
-            for index in (moment.left, moment.right):
-                if index > last:
-                    last = index
-                    yield index
+Made = TypeVar("Made")
 
 
 class Frames:
     """The source frames around the present moment; earlier ones are forgotten."""
 
-    def __init__(self, stream: Iterator[tuple[int, Tensor]]) -> None:
+    def __init__(self, stream: Iterator[tuple[int, Tensor]], see: Callable[[Tensor], None]) -> None:
         self.stream = stream
+        self.see = see  # is shown each frame as it comes
         self.held: dict[int, Tensor] = {}
 
     def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
@@ -108,33 +33,107 @@ class Frames:
             del self.held[index]
         while moment.right not in self.held:
             index, frame = next(self.stream)
+            self.see(frame)
             if index >= moment.left:
                 self.held[index] = frame
         return self.held[moment.left], self.held[moment.right]
 
 
-class Maker:
-    """Makes the frame of a moment: source frames as they are, and between them what a network says.
+class Making(Protocol[Made]):
+    """Makes what is written, moment by moment."""
 
-    Networks see frames clamped to [0, 1]. What both neighbours have beyond is added to their
-    result, so that it does not flicker.
+    def see(self, frame: Tensor) -> None:
+        """Is shown each source frame as it comes."""
+
+    def shoot(self, moment: Moment, frames: Frames) -> Made:
+        """What is written of a moment."""
+
+    def take_tally(self) -> dict[str, Any]:
+        """What is to be known about what was made since the last call."""
+
+
+class Writing(Protocol[Made]):
+    """Takes what was made of a segment."""
+
+    def write(self, made: Made) -> None:
+        """Take what was made of one moment."""
+
+    def close(self) -> dict[str, Any]:
+        """Finish; give what is to be known when segments are joined."""
+
+
+class Message(NamedTuple, Generic[Made]):
+    """What is on its way to be written."""
+
+    number: int  # of the segment
+    made: Made | None = None  # None: the segment ends
+    tally: dict[str, Any] | None = None  # at the end
+
+
+def run(
+    source: Source,
+    todo: Callable[[], Iterable[Segment]],
+    maker: Making[Made],
+    open_piece: Callable[[int], Writing[Made]],
+    work: Workplace,
+    device: torch.device,
+    *,
+    lead: int = 1,
+    progress: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Make and write some segments, in order.
+
+    Args:
+        todo: the segments; called twice, as decoding runs ahead of the rest.
+        open_piece: begins to write the segment of that number.
+        lead: how many source frames, up to the one after a moment, the maker has to see.
+        progress: told how many frames were written since the last call.
     """
+    open_pieces: dict[int, Writing[Made]] = {}
 
-    def __init__(self, synthesis: Synthesis) -> None:
-        self.synthesis = synthesis
-        self.pair: tuple[int, int] | None = None
-        self.clamped: tuple[Tensor, Tensor]
-        self.excess: Tensor
+    def write(message: Message[Made]) -> None:
+        number = message.number
+        if number not in open_pieces:
+            open_pieces[number] = open_piece(number)
+        if message.made is not None:
+            open_pieces[number].write(message.made)
+            progress(1)
+        else:
+            work.finish(number, open_pieces.pop(number).close() | (message.tally or {}))
 
-    def __call__(self, moment: Moment, frames: Frames) -> Tensor:
-        """Shapes: -> (1, 3, H, W)."""
-        frame0, frame1 = frames.pair(moment)
-        if not moment.time:
-            return frame0
-        pair = (moment.left, moment.right)
-        if pair != self.pair:
-            self.pair = pair
-            self.clamped = (frame0.clamp(0, 1), frame1.clamp(0, 1))
-            self.excess = shared_excess(frame0, frame1)
-        made = self.synthesis.at(pair, *self.clamped, moment.time)
-        return made.frame.clamp(0, 1) + self.excess
+    def decoded() -> Iterator[tuple[int, Tensor]]:
+        for index, planes in source.planes(wanted(todo(), lead)):
+            yield index, source.colours.to_rgb([plane.to(device) for plane in planes])
+
+    stream = ahead(decoded(), DECODED)
+    try:
+        with torch.inference_mode(), Sink(write, MADE) as sink:
+            frames = Frames(stream, maker.see)
+            for segment in todo():
+                for moment in segment.moments:
+                    sink.put(Message(segment.number, maker.shoot(moment, frames)))
+                sink.put(Message(segment.number, None, maker.take_tally()))
+    finally:
+        stream.close()
+        for number in open_pieces:
+            work.discard(number)
+
+
+def wanted(segments: Iterable[Segment], lead: int = 1) -> Iterator[int]:
+    """The source frames that segments need, each once, in order.
+
+    Args:
+        lead: how many frames are needed in a row, up to the one after a moment.
+    """
+    last = -1
+    for segment in segments:
+        for moment in segment.moments:
+            if lead == 1:
+                needed = [moment.left, moment.right]
+            else:
+                first = min(moment.left, moment.right - lead + 1)
+                needed = [*range(max(first, 0), moment.right + 1)]
+            for index in needed:
+                if index > last:
+                    last = index
+                    yield index

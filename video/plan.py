@@ -15,7 +15,9 @@ from dataset.sequence import require_apart
 from video.cuts import CutDetector
 from video.duplicates import is_duplicate, without_repeats
 from video.encoding import Encoding, choose_encoding
+from video.maker import Judgement
 from video.options import Options
+from video.reels import COMPARE, EXPLAIN, MAIN
 from video.segments import Segment, segments
 from video.source import Seen, Source, colours_of, survey, to_planes
 from video.target import CONTAINERS, Clock, Kept, choose_kept
@@ -39,13 +41,32 @@ class Plan:
     encoding: Encoding
     kept: Kept
 
+    @property
+    def judgement(self) -> Judgement:
+        """When not to believe the network."""
+        options = self.options
+        return Judgement(
+            cuts=self.cuts,
+            at_cuts=options.at_cuts,
+            min_reliability=options.min_reliability,
+            protect_static=options.protect_static,
+            explain=options.explain,
+        )
+
+    @property
+    def reels(self) -> dict[str, Path]:
+        """What is written, by name, and where to."""
+        output, names = self.output, [MAIN]
+        names += [COMPARE] if self.options.compare else []
+        names += [EXPLAIN] if self.options.explain else []
+        return {
+            name: output.with_stem(f"{output.stem}_{name}") if name else output for name in names
+        }
+
     def moments(self) -> Iterator[Moment]:
         """Every output frame."""
-        return self.timeline.moments(self.is_cut if self.options.at_cuts == "hold" else None)
-
-    def is_cut(self, left: int, right: int) -> bool:
-        """Whether a scene begins after one source frame and up to another."""
-        return any(index in self.cuts for index in range(left + 1, right + 1))
+        is_held = self.options.at_cuts == "hold"
+        return self.timeline.moments(self.judgement.crosses_cut if is_held else None)
 
     def segments(self) -> Iterator[Segment]:
         """The pieces of the work."""
@@ -86,6 +107,11 @@ class Plan:
             "cuts": sorted(self.cuts),
             "at_cuts": options.at_cuts,
             "dedup": options.dedup,
+            "dedup_threshold": options.dedup_threshold,
+            "protect_static": options.protect_static,
+            "min_reliability": options.min_reliability,
+            "compare": options.compare,
+            "explain": options.explain,
             "segment_frames": options.segment_frames,
         }
 
@@ -106,7 +132,7 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
         if options.cuts:
             passing = noting_cuts(passing, options.cut_threshold, cuts)
         if options.dedup:
-            passing = noting_repeats(path, passing, distinct)
+            passing = noting_repeats(path, passing, options.dedup_threshold, distinct)
         return passing
 
     source = survey(path, watch)
@@ -170,7 +196,9 @@ def thumbnail(seen: Seen) -> Tensor:
     return as_frame(small.to_ndarray())[None]
 
 
-def noting_repeats(path: Path, passing: Iterator[Seen], distinct: list[int]) -> Iterator[Seen]:
+def noting_repeats(
+    path: Path, passing: Iterator[Seen], threshold: float, distinct: list[int]
+) -> Iterator[Seen]:
     """Pass on pictures that differ from the one before, and note which they are."""
 
     def frame(seen: Seen) -> Tensor:
@@ -178,7 +206,7 @@ def noting_repeats(path: Path, passing: Iterator[Seen], distinct: list[int]) -> 
         return colours.to_rgb(to_planes(seen.picture, colours.layout))
 
     def is_repeat(first: Seen, second: Seen) -> bool:
-        return is_duplicate(frame(first), frame(second))
+        return is_duplicate(frame(first), frame(second), threshold)
 
     for seen in without_repeats(passing, is_repeat, lambda seen: seen.stamp):
         distinct.append(seen.index)

@@ -28,7 +28,6 @@ def check(file: Path, plan: Plan) -> list[str]:
         text for text in changes(file, plan.source, plan.encoding) if text not in plan.kept.lost
     ]
     with av.open(file) as container:
-        tick = container.streams.video[0].time_base
         kinds = sorted(stream.type for stream in container.streams if stream.type != "video")
         chapters = len(container.chapters())
     wanted = sorted(o.kind for o in plan.source.header.others if o.index in plan.kept.streams)
@@ -36,11 +35,13 @@ def check(file: Path, plan: Plan) -> list[str]:
         found.append(f"streams beside the video: {kinds} for {wanted}")
     if plan.kept.chapters and chapters < plan.source.header.num_chapters:
         found.append(f"{chapters} chapters for {plan.source.header.num_chapters}")
-    return found + check_times(file, plan, tick)
+    return found + check_times(file, plan)
 
 
-def check_times(file: Path, plan: Plan, tick: Fraction) -> list[str]:
+def check_times(file: Path, plan: Plan) -> list[str]:
     """Compare when each frame is shown with the plan."""
+    with av.open(file) as container:
+        tick = container.streams.video[0].time_base
     count, late, start, stamp = 0, 0, Fraction(0), Fraction(0)
     planned = (moment.shown - plan.timeline.start for moment in plan.moments())
     for picture in Video(file.name, file).pictures():

@@ -95,13 +95,17 @@ class Workplace:
             )
         return True
 
-    def piece(self, number: int) -> Path:
-        """Where a segment's pictures are once it is finished."""
-        return self.folder / f"{number:05d}{self.suffix}"
+    def piece(self, number: int, reel: str = "") -> Path:
+        """Where the pictures of a segment are once it is finished.
 
-    def begun(self, number: int) -> Path:
-        """Where a segment's pictures are before that; another process has another place."""
-        return self.folder / f".{number:05d}.{os.getpid()}{self.suffix}"
+        Args:
+            reel: name of a view that is written beside the video itself.
+        """
+        return self.folder / f"{number:05d}{reel}{self.suffix}"
+
+    def begun(self, number: int, reel: str = "") -> Path:
+        """Where they are before that; another process has another place."""
+        return self.folder / f".{number:05d}{reel}.{os.getpid()}{self.suffix}"
 
     def record(self, number: int) -> dict[str, Any] | None:
         """What is known about a finished segment; None: it is not finished."""
@@ -112,8 +116,14 @@ class Workplace:
 
     def finish(self, number: int, record: dict[str, Any]) -> None:
         """Keep a segment whose pictures are complete."""
-        self.begun(number).replace(self.piece(number))
+        for reel in record["reels"]:
+            self.begun(number, reel).replace(self.piece(number, reel))
         write_whole(self.folder / f"{number:05d}.json", json.dumps(record).encode())
+
+    def discard(self, number: int) -> None:
+        """Delete what was written of a segment that will not be finished."""
+        for file in self.folder.glob(f".{number:05d}*.{os.getpid()}{self.suffix}"):
+            file.unlink()
 
     def remove(self) -> None:
         """Delete all of it."""

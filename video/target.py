@@ -122,11 +122,20 @@ def turn(matrix: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def assemble(
-    output: Path, source: Source, pieces: Sequence[Piece], clock: Clock, kept: Kept
+    output: Path,
+    source: Source,
+    pieces: Sequence[Piece],
+    clock: Clock,
+    kept: Kept,
+    *,
+    turned: bool = True,
 ) -> None:
     """Join pieces into a file, with the times that count, and copy what is kept beside them.
 
     Nothing is decoded or encoded, and no more than some packets are held at once.
+
+    Args:
+        turned: ask players to turn the pictures as the source does.
     """
     is_mp4 = output.suffix.lower() in (".mp4", ".m4v", ".mov")
     options = {"movflags": "+faststart"} if is_mp4 else {}
@@ -140,7 +149,7 @@ def assemble(
         video.metadata.update(tagless(original.streams.video[0].metadata))
         if is_mp4 and first.streams[0].codec_context.name == "hevc":
             video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
-        if source.display_matrix is not None:
+        if turned and source.display_matrix is not None:
             video.set_display_matrix(source.display_matrix)
         copies = {}
         for index in kept.streams:

@@ -1,0 +1,165 @@
+"""Judgement and views, as the whole of a video passes through them."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import demo_2x
+from tests.small_videos import moving, pictures, samples, write_clip
+from video.maker import Judgement, Maker
+from video.overlays import OverlayTracker
+from video.pipeline import wanted
+from video.reels import turned_map
+from video.segments import segments
+from video.timeline import Target, Timeline
+
+FAST = ("--preset", "ultrafast")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> None:
+    demo_2x.main([str(argument) for argument in arguments])
+
+
+def receipt(path: str) -> dict[str, object]:
+    return json.loads(Path(f"{path}.json").read_text())
+
+
+def levels_apart(one: bytes, other: bytes) -> int:
+    """The largest difference of two pictures' samples."""
+    return max(abs(np.frombuffer(one, np.uint8).astype(int) - np.frombuffer(other, np.uint8)))
+
+
+def two_scenes() -> list[Tensor]:
+    """A pan, and its negative upside down."""
+    return moving(6) + [1 - frame.flip(-2) for frame in moving(6)]
+
+
+def test_a_cut_is_held_and_one_frame_no_more_or_less() -> None:
+    """The frame before the cut is shown until it; everything else as without cuts."""
+    source = write_clip(Path("in.mkv"), two_scenes(), codec="ffv1")
+    common = (source, "--lossless", "--model", "blend", "--output")
+    run(*common, "held.mkv")
+    run(*common, "blended.mkv", "--at_cuts", "blend")
+    run(*common, "across.mkv", "--no-cuts")
+    assert receipt("held.mkv")["cuts"] == [{"frame": 6, "seconds": 0.24}]
+    held, blended, across = (samples(Path(f"{x}.mkv")) for x in ("held", "blended", "across"))
+    assert [k for k in range(24) if levels_apart(blended[k], across[k]) > 3] == []
+    assert held[11] == held[10]
+    assert across[11] not in (across[10], across[12])
+    assert [k for k in range(24) if held[k] != across[k]] == [11]
+
+
+def test_repeats_are_spread_over_time_on_request() -> None:
+    """Animation on twos: with --dedup every second frame is new, and as many as before."""
+    frames = [frame for frame in moving(6, step=8) for _ in range(2)]
+    source = write_clip(Path("in.mkv"), frames, codec="ffv1")
+    run(source, "--lossless", "--model", "blend", "--dedup", "--output", "out.mkv")
+    run(source, "--lossless", "--model", "blend", "--output", "plain.mkv")
+    spread, plain = samples(Path("out.mkv")), samples(Path("plain.mkv"))
+    assert len(spread) == len(plain) == 24
+    assert len(set(spread[:20])) == 20
+    assert len(set(plain[:20])) == 10
+    assert spread[::4] == plain[::4]
+
+
+def test_what_stands_still_stays() -> None:
+    """A box over a fast pan is not smeared where it is found, also after an interruption."""
+    frames = [frame.clone() for frame in moving(14, 96, 128, step=6)]
+    for frame in frames:
+        frame[..., 8:24, 8:40] = 0
+    source = write_clip(Path("in.mkv"), frames, codec="ffv1", pix_fmt="yuv444p")
+    for name, option in (("kept", ("--protect_static",)), ("plain", ())):
+        run(source, "--lossless", "--output", f"{name}.mkv", *option)
+    tracker = OverlayTracker()
+    for frame in frames[:12]:
+        tracker.feed(frame)
+    found = (tracker.mask()[0, 0] > 0.6).numpy()
+    assert found.sum() > 100
+    middle, off = 21, {}  # between frames 10 and 11
+    for name in ("kept", "plain"):
+        luma = [p.to_ndarray(format="gray").astype(int) for p in pictures(Path(f"{name}.mkv"))]
+        off[name] = abs(luma[middle] - luma[middle - 1])[found].mean()
+    assert 2 * off["kept"] < off["plain"]
+
+
+def test_unreliable_frames_are_blended_and_listed() -> None:
+    """Two unrelated pictures, not taken for a cut: no motion explains them."""
+    source = write_clip(Path("in.mkv"), two_scenes()[4:8], codec="ffv1")
+    common = (source, "--lossless", "--no-cuts", "--output")
+    run(*common, "judged.mkv", "--min_reliability", "0.5")
+    run(*common, "blend.mkv", "--model", "blend")
+    said = receipt("judged.mkv")
+    assert said["refused as unreliable"] == 1
+    assert said["frames made by the network"] == len(said["least reliable"]) == 3
+    assert said["least reliable"][0]["seconds"] == pytest.approx(0.06)
+    assert said["least reliable"][0]["score"] < 0.5 < said["least reliable"][1]["score"]
+    pair = (samples(Path(f"{name}.mkv"))[3] for name in ("judged", "blend"))
+    assert levels_apart(*pair) <= 1
+
+
+def test_views_are_videos_of_the_same_length() -> None:
+    source = write_clip(Path("in.mp4"), moving(4), audio=0.16, rotation=90)
+    run(source, "--compare", "side", "--explain", "--output", "out.mp4", *FAST)
+    sizes = {}
+    for name in ("out", "out_compare", "out_explain"):
+        shown = pictures(Path(f"{name}.mp4"))
+        sizes[name] = (len(shown), shown[0].width, shown[0].height, shown[0].rotation)
+        with av.open(f"{name}.mp4") as container:
+            assert len(container.streams.audio) == 1
+    assert sizes["out"] == (8, 64, 48, pictures(source)[0].rotation)
+    assert sizes["out_compare"] == (8, 96, 64, 0)  # upright
+    assert sizes["out_explain"][0] == 8
+    assert sizes["out_explain"][3] == 0
+
+
+def test_flows_turn_with_their_pictures() -> None:
+    """A vector to the right points up after a quarter to the left; four quarters change nothing."""
+    flow = torch.zeros(1, 4, 2, 3)
+    flow[:, 0], flow[:, 3] = 5, 7  # to the right; down
+    turned = turned_map(flow, 1)
+    assert turned.shape == (1, 4, 3, 2)
+    assert turned[0, :, 0, 0].tolist() == [0, -5, 7, 0]
+    noise = torch.randn(1, 4, 2, 3)
+    assert torch.equal(turned_map(noise, 4), noise)
+    assert torch.equal(turned_map(turned_map(noise, 1), -1), noise)
+
+
+def test_a_piece_needs_no_more_than_the_frames_before_it() -> None:
+    """What an overlay is known by is decoded also where work begins in the middle."""
+    timeline = Timeline([Fraction(k) for k in range(30)], Fraction(30), Target(multi=2))
+    last = [*segments(timeline.moments(), length=20)][-1]
+    assert [*wanted([last])] == [*range(20, 30)]
+    assert [*wanted([last], lead=8)] == [*range(13, 30)]
+    assert Judgement(protect_static=True).lead == 8
+
+
+def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
+    """A still frame with samples beyond [0, 1] is still, whatever the network is."""
+
+    class Grey:
+        def at(self, pair: tuple[int, int], frame0: Tensor, *_: object, **__: object) -> object:
+            return type("Result", (), {"frame": frame0, "explanation": None})
+
+    frame = torch.linspace(-0.2, 1.2, 12).view(1, 3, 2, 2)
+
+    class Held:
+        def pair(self, _: object) -> tuple[Tensor, Tensor]:
+            return frame, frame
+
+    timeline = Timeline([Fraction(0), Fraction(1)], Fraction(2), Target(multi=2))
+    maker = Maker(Grey(), Judgement())
+    for moment in timeline.moments():
+        np.testing.assert_allclose(maker.shoot(moment, Held()).frame, frame, atol=1e-7)
