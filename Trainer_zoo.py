@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from config_zoo import ZooExperiment
+from dataset.source import Loader
 from dataset.triplet import Triplet
 from model.baselines.pervfi.loss import pervfi_loss
 from model.baselines.rife.loss import rife_loss
@@ -27,22 +28,13 @@ class ZooTrainer(Trainer):
         if self.run.goes_on:
             return family_of(config).network(config)
         if start is None:
-            return self.fresh()
+            return fresh(config, self.loader)
         network = load_interpolator(start)
         if network.config != config:
             raise CheckpointError(
                 f"Weights of {start} are for {network.config}, this recipe says {config}. Set its "
                 f"model's fields to theirs, as in --set model.colour_order=bgr."
             )
-        return network.train()
-
-    def fresh(self) -> nn.Module:
-        """A network with fresh weights, but for parts that are published networks themselves."""
-        config, family = self.experiment.model, family_of(self.experiment.model)
-        network = family.network(config)
-        network.load_state_dict(network.state_dict() | family.beside(config))
-        if family.name in FIRST_LOOKS:
-            FIRST_LOOKS[family.name](network, next(iter(self.loader)).to("cpu"))
         return network.train()
 
     def predict(self, network: nn.Module, batch: Triplet) -> Any:
@@ -60,6 +52,16 @@ class ZooTrainer(Trainer):
 def family_of(config: Any) -> Family:
     """Which networks a config shapes."""
     return next(family for family in FAMILIES if isinstance(config, family.config))
+
+
+def fresh(config: Any, loader: Loader) -> nn.Module:
+    """A network with fresh weights, but for parts that are published networks themselves."""
+    family = family_of(config)
+    network = family.network(config)
+    network.load_state_dict(network.state_dict() | family.beside(config))
+    if family.name in FIRST_LOOKS:
+        FIRST_LOOKS[family.name](network, next(iter(loader)).to("cpu"))
+    return network.train()
 
 
 def true_flow(batch: Triplet) -> Tensor | None:
