@@ -39,15 +39,15 @@ class QuasiBinaryMask(nn.Module):
         super().__init__()
         self.near = nn.Sequential(
             nn.Conv2d(1, HIDDEN, kernel_size=9, padding=4, bias=False),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(HIDDEN, HIDDEN, kernel_size=3, padding=1, bias=False),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(HIDDEN, HIDDEN, kernel_size=1, bias=False),
         )
         self.attend = nn.Conv2d(2 * channels, HIDDEN, kernel_size=3, padding=1)
         self.squeeze = nn.Sequential(
             nn.Linear(HIDDEN, HIDDEN // 8, bias=False),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(HIDDEN // 8, HIDDEN, bias=False),
         )
         self.mask = nn.Conv2d(HIDDEN, 1, kernel_size=1, bias=False)

@@ -64,7 +64,7 @@ class Exchange(nn.Module):
         """Shapes: (B, width, h, w) per branch -> the same."""
         branches = [own(branch) for own, branch in zip(self.branches, branches, strict=True)]
         return [
-            sum(change(branch) for change, branch in zip(row, branches, strict=True)).relu()
+            sum(change(branch) for change, branch in zip(row, branches, strict=True)).relu_()
             for row in self.change
         ]
 
@@ -93,7 +93,7 @@ class BasicBlock(nn.Module):
         self.conv2 = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x + self.conv2(self.conv1(x).relu())).relu()
+        return (x + self.conv2(self.conv1(x).relu_())).relu_()
 
 
 class Bottleneck(nn.Module):
@@ -110,8 +110,8 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv3(self.conv2(self.conv1(x).relu()).relu())
-        return (y + (x if self.shortcut is None else self.shortcut(x))).relu()
+        y = self.conv3(self.conv2(self.conv1(x).relu_()).relu_())
+        return (y + (x if self.shortcut is None else self.shortcut(x))).relu_()
 
 
 def conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -119,4 +119,4 @@ def conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 def conv_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(conv(in_channels, out_channels, stride), nn.ReLU())
+    return nn.Sequential(conv(in_channels, out_channels, stride), nn.ReLU(inplace=True))

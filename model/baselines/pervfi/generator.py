@@ -210,9 +210,9 @@ class Coupling(nn.Module):
         self.scale_shift = nn.Parameter(torch.zeros(1))
         self.affine = nn.Sequential(
             nn.Conv2d(channels // 2 + condition, HIDDEN, kernel_size=3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(HIDDEN, HIDDEN, kernel_size=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             ZeroConv(HIDDEN, channels),
         )
 
