@@ -95,6 +95,20 @@ def test_range_order_and_the_last_update(estimator: RAFT) -> None:
     assert not torch.allclose(flow, expected[0])
 
 
+def test_both_flows_take_one_look_at_each_frame(estimator: RAFT) -> None:
+    """And nothing of them is kept."""
+    source, target = frames(128, 144)
+    looks = []
+    watch = estimator.network.feature_encoder.register_forward_hook(lambda *_: looks.append(1))
+    with torch.inference_mode():
+        forward, backward = estimator.both(source, target)
+        assert len(looks) == 2
+        torch.testing.assert_close(forward, estimator(source, target))
+        torch.testing.assert_close(backward, estimator(target, source))
+    watch.remove()
+    assert not estimator.network.corr_block.corr_pyramid
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (70, 131), (133, 128)])
 def test_other_sizes_are_padded_by_their_edges(estimator: RAFT, height: int, width: int) -> None:
     """The flow is the one inside a frame whose edge pixels go on."""

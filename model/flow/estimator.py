@@ -1,6 +1,7 @@
 """The contract that every optical flow estimator meets."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,9 +20,18 @@ class FlowEstimator(nn.Module, ABC):
         Shapes: frames (B, 3, H, W) -> flow (B, 2, H, W), in the frames' device and dtype.
         """
 
+    def look(self, frame: Tensor) -> Any:
+        """Do once what serves every flow from a frame and to it; the result is for `between`."""
+        return frame
+
+    def between(self, source: Any, target: Any) -> Tensor:
+        """Give the flow between two frames, from what `look` returned of them."""
+        return self(source, target)
+
     def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
-        """Give flow_01 and flow_10; an estimator that gains from doing both at once overrides it.
+        """Give flow_01 and flow_10, looking at each frame once.
 
         Shapes: frames (B, 3, H, W) -> two flows (B, 2, H, W).
         """
-        return self(frame0, frame1), self(frame1, frame0)
+        seen0, seen1 = self.look(frame0), self.look(frame1)
+        return self.between(seen0, seen1), self.between(seen1, seen0)

@@ -5,11 +5,13 @@ Nothing is downloaded: the weights are a file that is there, torchvision's or th
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
+from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
 from model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
 from model.flow.estimator import FlowEstimator
@@ -53,12 +55,23 @@ PADDED_TO = 8  # pixels: features are at 1/8
 SMALLEST = 128  # pixels: below it the coarsest of the four correlation maps has no extent
 
 
+class Seen(NamedTuple):
+    """What serves every flow from a frame and to it."""
+
+    features: Tensor  # to compare, (B, 256, h, w)
+    context: Tensor  # first state, then what stays the same, (B, 256, h, w)
+    padding: tuple[int, int, int, int]  # left, right, above and below, in pixels
+
+
 class RAFT(FlowEstimator):
     """torchvision's `raft_large` behind the contract: frames of any size, RGB in [0, 1].
 
     Frames are padded by their edge pixels, to multiples of 8 and to 128 at least, in the middle.
     All pairs of cells are compared, so memory grows with the fourth power of the side: what is
     kept of 2048 x 1080 are 6.5 GB, and sixteen times that of twice the side.
+
+    Flows are torchvision's, to rounding: only frames are looked at once, and only the last of the
+    updates is enlarged.
 
     Args:
         iterations: updates of the flow; its demo runs 20, its Sintel evaluation 32.
@@ -72,16 +85,34 @@ class RAFT(FlowEstimator):
         self.network = raft_large(weights=None)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        height, width = source.shape[-2:]
+        return self.between(self.look(source), self.look(target))
+
+    def look(self, frame: Tensor) -> Seen:
         (left, right), (top, bottom) = (
-            margins(size, PADDED_TO if size >= SMALLEST else SMALLEST) for size in (width, height)
+            margins(size, PADDED_TO if size >= SMALLEST else SMALLEST)
+            for size in reversed(frame.shape[-2:])
         )
-        pair = (
-            F.pad(2 * frame - 1, (left, right, top, bottom), mode="replicate")
-            for frame in (source, target)
-        )
-        flow = self.network(*pair, num_flow_updates=self.iterations)[-1]
-        return flow[..., top : top + height, left : left + width].contiguous()
+        padding = (left, right, top, bottom)
+        frame = F.pad(2 * frame - 1, padding, mode="replicate")
+        network = self.network
+        return Seen(network.feature_encoder(frame), network.context_encoder(frame), padding)
+
+    def between(self, source: Seen, target: Seen) -> Tensor:
+        """Give the flow; of torchvision's forward, what the last update needs."""
+        network, (batch, _, height, width) = self.network, source.features.shape
+        hidden, context = source.context.split(network.update_block.hidden_state_size, dim=1)
+        hidden, context = hidden.tanh(), context.relu()
+        start = make_coords_grid(batch, height, width).to(hidden)
+        flow = torch.zeros_like(start)
+        network.corr_block.build_pyramid(source.features, target.features)
+        for _ in range(self.iterations):
+            flow = flow.detach()
+            correlations = network.corr_block.index_pyramid(start + flow)
+            hidden, update = network.update_block(hidden, context, correlations, flow)
+            flow = flow + update
+        network.corr_block.corr_pyramid = []  # which it would keep
+        flow = upsample_flow(flow, network.mask_predictor(hidden))
+        return F.pad(flow, [-margin for margin in source.padding])
 
 
 def load_raft(path: Path | None = None, iterations: int = 20) -> tuple[RAFT, Path]:
