@@ -1,28 +1,62 @@
-"""What demo_2x.py does with a video: it plans, says so, works, checks and says what came out."""
+"""A video file from the command line, and from Python."""
 
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from model import DEFAULT, Interpolator, load_interpolator
 from model.options import bare_network, origin
-from video.job import perform, share_from
-from video.options import options_from
+from video.job import ALONE, perform, share_from
+from video.options import Options, options_from
 from video.plan import described, make_plan
 from video.synthesis import Effort, Synthesis, distinct_times
 
 
+def interpolate_file(
+    path: str | Path,
+    output: str | Path | None = None,
+    options: Options | None = None,
+    *,
+    network: Interpolator | None = None,
+    effort: Effort | None = None,
+) -> dict[str, Any]:
+    """Write a video with more, or fewer, or slower frames than another, and all else kept.
+
+    Goes on where an interrupted call with the same arguments was.
+
+    Args:
+        output: of which the suffix names the container; by default in the folder `output`.
+        network: any interpolator, on its device; by default the classical method.
+        effort: of the network.
+
+    Returns: the receipt, which is also written beside the output.
+
+    Raises:
+        ValueError: the video cannot be read, or what is asked for cannot be done.
+    """
+    options = options or Options()
+    plan = make_plan(Path(path), None if output is None else Path(output), options)
+    if network is None:
+        network = load_interpolator(DEFAULT)
+    weight = next(network.parameters(), torch.zeros(0))
+    effort = effort or Effort()
+    synthesis = Synthesis(network, effort, distinct_times(m.time for m in plan.moments()))
+    about = {"model": type(network).__name__, "effort": str(effort)}
+    return perform(plan, synthesis, weight.device, about, ALONE)
+
+
 def fill_video(path: Path, args: argparse.Namespace) -> None:
-    """Write a video with more (or fewer) frames than another."""
+    """Do what demo_2x.py was asked to: plan, say so, work, check, and say what came out."""
     if args.time:
         raise ValueError("--time is for images; of a video say --multi, --fps or --slow.")
     share = share_from(os.environ)
-    options = options_from(args)
-    plan = make_plan(path, args.output, options)
+    plan = make_plan(path, args.output, options_from(args))
     if share.rank == 0:
         print(described(plan))
-    if options.dry_run:
+    if plan.options.dry_run:
         return
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -44,7 +78,7 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
         print(f"receipt {plan.output}.json")
 
 
-def network_settings(args: argparse.Namespace) -> dict[str, object]:
+def network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """All options that decide about new frames."""
     return {
         "model": origin(args.model),

@@ -1,5 +1,6 @@
 """The frame of each moment: a source frame as it is, a new one, or what takes its place."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Shot(NamedTuple):
 class Judgement:
     """When not to believe a network."""
 
-    cuts: frozenset[int] = frozenset()  # source frames that begin a scene
+    cuts: Collection[int] = frozenset()  # source frames that begin a scene
     at_cuts: FallBack = "hold"
     min_reliability: float | None = None  # of a new frame, below which it is not shown
     protect_static: bool = False

@@ -1,0 +1,102 @@
+"""Videos from Python: frames in, frames out; and whole files."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import load_interpolator
+from tests.small_videos import moving, samples, write_clip
+from video import Options, Target, Timed, Wish, interpolate, interpolate_file
+
+BLEND = load_interpolator("blend")
+
+
+def frames(count: int = 6) -> list[torch.Tensor]:
+    return [frame[0] for frame in moving(count)]
+
+
+@pytest.mark.parametrize("target", [Target(multi=3), Target(fps=Fraction(40)), Target(slow=2)])
+def test_frames_are_those_of_the_file(tmp_path: Path, target: Target) -> None:
+    """The same frames at the same times, whether they come from a file or from anywhere."""
+    options = Options(target=target, wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
+    source = write_clip(tmp_path / "in.mkv", moving(6), codec="ffv1", pix_fmt="yuv444p")
+    receipt = interpolate_file(source, tmp_path / "out.mkv", options, network=BLEND)
+    stream = list(interpolate(frames(), options, rate=25, network=BLEND))
+    assert len(stream) == receipt["frames"] == len(samples(tmp_path / "out.mkv"))
+    write_clip(
+        tmp_path / "stream.mkv",
+        [timed.frame[None] for timed in stream],
+        codec="ffv1",
+        pix_fmt="yuv444p",
+    )
+    pairs = zip(samples(tmp_path / "out.mkv"), samples(tmp_path / "stream.mkv"), strict=True)
+    largest = max(abs(x - y) for one, other in pairs for x, y in zip(one, other, strict=True))
+    assert largest <= 1  # the file went through whole samples
+    step = 1 / target.fps if target.fps else Fraction(target.stretch, 25 * target.shares)
+    assert [timed.seconds for timed in stream] == [k * step for k in range(len(stream))]
+
+
+def test_frames_are_given_as_soon_as_they_can_be() -> None:
+    """Nothing is read further ahead than to the next frame, and originals go out as they are."""
+    read = []
+
+    def source() -> object:
+        for number, frame in enumerate(frames()):
+            read.append(number)
+            yield frame
+
+    stream = interpolate(source(), Options(cuts=False), rate=25, network=BLEND)
+    assert read == []
+    first, second, third = next(stream), next(stream), next(stream)
+    assert read == [0, 1, 2]
+    assert torch.equal(first.frame, frames()[0])
+    assert torch.equal(third.frame, frames()[1])
+    torch.testing.assert_close(second.frame, (first.frame + third.frame) / 2)
+    assert isinstance(first, Timed)
+
+
+def test_times_may_be_uneven() -> None:
+    stamped = [(Fraction(when), frame) for when, frame in zip((1, 2, 5), frames(), strict=False)]
+    stream = interpolate(stamped, Options(target=Target(fps=Fraction(1))), network=BLEND)
+    shown = {int(timed.seconds): timed.frame for timed in stream}
+    assert list(shown) == [1, 2, 3, 4, 5, 6, 7]
+    third = torch.lerp(stamped[1][1], stamped[2][1], 1 / 3)
+    torch.testing.assert_close(shown[3], third)
+    assert torch.equal(shown[7], stamped[2][1])
+
+
+def test_cuts_and_repeats_in_a_stream() -> None:
+    pan = frames(4)
+    twos = [frame for frame in pan for _ in range(2)]
+    other = [1 - frame.flip(-2) for frame in frames(8)]
+    options = Options(dedup=True)
+    stream = [timed.frame for timed in interpolate(twos + other, options, rate=24, network=BLEND)]
+    assert len(stream) == 32
+    assert torch.equal(stream[4], pan[1])
+    torch.testing.assert_close(stream[5], torch.lerp(pan[1], pan[2], 0.25))
+    assert all(torch.equal(stream[k], pan[3]) for k in range(12, 16))  # up to the cut
+    assert torch.equal(stream[16], other[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([torch.zeros(1, 3, 8, 8)], r"number 0 is \(1, 3, 8, 8\)"),
+        ([[1, 2]], r"number 0 is list"),
+    ],
+)
+def test_what_are_no_frames(given: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(interpolate(given, rate=25, network=BLEND))
+
+
+def test_times_that_do_not_increase() -> None:
+    stamped = [(Fraction(1), frames()[0]), (Fraction(1), frames()[1])]
+    with pytest.raises(ValueError, match="frame 1 comes at 1 after 1 s"):
+        list(interpolate(stamped, Options(cuts=False), network=BLEND))
+
+
+def test_no_frames_give_none() -> None:
+    assert list(interpolate([], rate=25, network=BLEND)) == []

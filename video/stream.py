@@ -1,0 +1,187 @@
+"""Interpolation for people who bring their own decoder: frames in, more frames out."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model import DEFAULT, Interpolator, load_interpolator
+from video.cuts import CutDetector
+from video.duplicates import is_duplicate, without_repeats
+from video.maker import Judgement, Maker
+from video.options import Options
+from video.synthesis import MANY_TIMES, Effort, Synthesis
+from video.timeline import Moment, Target, locate, shown_in
+
+
+class Timed(NamedTuple):
+    """A frame and when it is shown."""
+
+    seconds: Fraction
+    frame: Tensor  # (3, H, W), RGB in [0, 1]
+
+
+class Came(NamedTuple):
+    """A frame as it came in."""
+
+    index: int
+    stamp: Fraction
+    frame: Tensor  # (1, 3, H, W)
+
+
+class Pair(NamedTuple):
+    """Two neighbours, for a maker."""
+
+    frame0: Tensor
+    frame1: Tensor
+
+    def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
+        """Both, whatever the moment. Shapes: (1, 3, H, W) each."""
+        return self.frame0, self.frame1
+
+
+def interpolate(
+    frames: Iterable[Tensor] | Iterable[tuple[Fraction, Tensor]],
+    options: Options | None = None,
+    *,
+    rate: Fraction | int | None = None,
+    network: Interpolator | None = None,
+    effort: Effort | None = None,
+) -> Iterator[Timed]:
+    """Give the frames of a video with a higher, a lower or a slowed-down rate, as they are needed.
+
+    What comes in and falls on an output time goes out as it is. Some frames are held at once: two,
+    the next few where cuts or repeats are looked for, and a byte per pixel of eight where overlays
+    are. See `Timeline.num_frames` for how many there are.
+
+    Args:
+        frames: RGB in [0, 1], (3, H, W), on any device; with `rate`, at that rate from 0 s on;
+            without, each as (seconds, frame), times increasing.
+        options: what is wanted; of the files that they speak of nothing is read or written.
+        network: any interpolator; by default the classical method.
+        effort: of the network.
+
+    Raises:
+        ValueError: frames that are none, or times that do not increase.
+
+    Shapes: (3, H, W) -> the same.
+    """
+    options = options or Options()
+    synthesis = Synthesis(
+        load_interpolator(DEFAULT) if network is None else network,
+        effort or Effort(),
+        likely_times(options.target),
+    )
+    cuts: set[int] = set()
+    judgement = Judgement(
+        cuts=cuts,
+        at_cuts=options.at_cuts,
+        min_reliability=options.min_reliability,
+        protect_static=options.protect_static,
+    )
+    return _interpolated(came_in(frames, rate), options, cuts, Maker(synthesis, judgement))
+
+
+def _interpolated(
+    stream: Iterator[Came], options: Options, cuts: set[int], maker: Maker
+) -> Iterator[Timed]:
+    stamps: deque[Fraction] = deque()  # of all frames from the left one on
+    stream = noted(stream, stamps)
+    if options.cuts:
+        stream = with_cuts(stream, options.cut_threshold, cuts)
+    if options.dedup:
+        threshold = options.dedup_threshold
+        stream = without_repeats(
+            stream,
+            lambda first, second: is_duplicate(first.frame, second.frame, threshold),
+            lambda came: came.stamp,
+        )
+    start, before, gap = None, None, Fraction(1, 25)
+    for after in stream:
+        if before is None:
+            start = after.stamp
+            with torch.inference_mode():
+                maker.see(after.frame)
+        else:
+            gap = after.stamp - before.stamp
+            yield from between(before, after, start, stamps, options.target, maker)
+        before = after
+    if before is None:
+        return
+    while len(stamps) > 1:  # repeats of the last frame
+        yield from held(before, stamps.popleft(), stamps[0], start, options.target, is_last=False)
+    yield from held(before, stamps[0], stamps[0] + gap, start, options.target, is_last=True)
+
+
+def between(
+    before: Came,
+    after: Came,
+    start: Fraction,
+    stamps: deque[Fraction],
+    target: Target,
+    maker: Maker,
+) -> Iterator[Timed]:
+    """The output frames from one frame on until the next one, and forget the stamps in between."""
+    inner = [stamp for stamp in stamps if stamp <= after.stamp]
+    while stamps[0] < after.stamp:
+        stamps.popleft()
+    pair = Pair(before.frame, after.frame)
+    with torch.inference_mode():
+        maker.see(after.frame)
+    for begin, end in pairwise(inner):
+        for shown, when in shown_in(begin, end, start, target, is_last=False):
+            _, time = locate([before.stamp, after.stamp], when)
+            right = after.index if time else before.index
+            with torch.inference_mode():
+                shot = maker.shoot(Moment(shown, before.index, time, right), pair)
+            yield Timed(shown, shot.frame[0])
+
+
+def held(
+    last: Came, begin: Fraction, end: Fraction, start: Fraction, target: Target, *, is_last: bool
+) -> Iterator[Timed]:
+    """The output frames of a time in which nothing follows."""
+    for shown, _ in shown_in(begin, end, start, target, is_last=is_last):
+        yield Timed(shown, last.frame[0])
+
+
+def came_in(
+    frames: Iterable[Tensor] | Iterable[tuple[Fraction, Tensor]], rate: Fraction | int | None
+) -> Iterator[Came]:
+    """Number the frames, and see that they are some."""
+    before = None
+    for index, item in enumerate(frames):
+        stamp, frame = (index / Fraction(rate), item) if rate is not None else item
+        if not isinstance(frame, Tensor) or frame.ndim != 3 or frame.shape[0] != 3:
+            got = tuple(frame.shape) if isinstance(frame, Tensor) else type(frame).__name__
+            raise ValueError(f"Frames are tensors (3, H, W); number {index} is {got}.")
+        came = Came(index, Fraction(stamp), frame[None])
+        if before is not None and came.stamp <= before:
+            raise ValueError(f"Times increase; frame {index} comes at {stamp} after {before} s.")
+        before = came.stamp
+        yield came
+
+
+def noted(stream: Iterator[Came], stamps: deque[Fraction]) -> Iterator[Came]:
+    """Pass frames on, and note when they come."""
+    for came in stream:
+        stamps.append(came.stamp)
+        yield came
+
+
+def with_cuts(stream: Iterator[Came], threshold: float, cuts: set[int]) -> Iterator[Came]:
+    """Pass frames on, and note those that begin a scene."""
+    for came, begins in CutDetector(threshold).scan(stream, lambda came: came.frame):
+        if begins:
+            cuts.add(came.index)
+        yield came
+
+
+def likely_times(target: Target) -> list[Fraction]:
+    """Times between two frames that will be asked for: of a rate, any."""
+    shares = MANY_TIMES if target.fps is not None else target.shares
+    return [Fraction(share, shares) for share in range(1, shares)]
