@@ -75,8 +75,8 @@ def gaps(
     """Give each two frames that follow each other, and what serves the times between them.
 
     None serves a change of scene; beside one, and at both ends of the clip, motion is uniform.
-    Flows are estimated once between two frames, whichever gaps they serve. Holds four frames at
-    once, however many there are.
+    Each frame is looked at once, and flows are estimated once between two of them, whichever gaps
+    they serve. Holds four frames at once, however many there are.
 
     Shapes: frames (1, 3, H, W) of one size.
     """
@@ -111,12 +111,11 @@ def shown(network: RAFTVFI, frames: Iterable[Tensor], flow_scale: float) -> Iter
 
 def link(network: RAFTVFI, first: Shown, second: Shown) -> Link:
     """Estimate the motion between two frames."""
-    small0, small1 = first.view.small, second.view.small
-    raw = network.flow.both(small0, small1)
+    raw = network.flows(first.view, second.view)
     flow = network.refine(first.view, second.view, raw)
     height, width = (int(side * first.view.flow_scale) for side in first.frame.shape[-2:])
-    seen = (x[..., :height, :width] for x in (small0, small1, *flow.chunk(2, dim=1)))
-    return Link(first, second, raw, flow, is_cut(*seen))
+    maps = (first.view.small, second.view.small, *flow.chunk(2, dim=1))
+    return Link(first, second, raw, flow, is_cut(*(x[..., :height, :width] for x in maps)))
 
 
 def with_neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, Item | None]]:

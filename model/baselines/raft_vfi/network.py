@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class View(NamedTuple):
 
     frame: Tensor  # (B, 3, H, W), in the network's colour order
     small: Tensor  # the same at the size that motion is estimated at
+    seen: Any  # what the flow's network makes of that
     flow_scale: float
 
 
@@ -90,12 +91,12 @@ class RAFTVFI(Interpolator):
             if other is not None:
                 require_frames(frame0, other, self, flow_scale)
         view0, view1 = self.view(frame0, flow_scale), self.view(frame1, flow_scale)
-        flow = self.refine(view0, view1, self.flow.both(view0.small, view1.small))
+        flow = self.refine(view0, view1, self.flows(view0, view1))
         if before is None or after is None:
             return Gap(view0, view1, flow, None)
         outer = self.view(before, flow_scale), self.view(after, flow_scale)
         pairs = zip((view0, view1), outer, strict=True)
-        outwards = torch.cat([self.flow(x.small, y.small) for x, y in pairs], dim=1)
+        outwards = torch.cat([self.flow.between(x.seen, y.seen) for x, y in pairs], dim=1)
         return Gap(view0, view1, flow, outwards)
 
     def at(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
@@ -122,7 +123,13 @@ class RAFTVFI(Interpolator):
     def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
         """What depends on one frame only."""
         frame = in_order(frame, self.config.colour_order)
-        return View(frame, resize(frame, float(flow_ratio(flow_scale))), flow_scale)
+        small = resize(frame, float(flow_ratio(flow_scale)))
+        return View(frame, small, self.flow.look(small), flow_scale)
+
+    def flows(self, view0: View, view1: View) -> tuple[Tensor, Tensor]:
+        """flow_01 and flow_10 before they are refined, (B, 2, h, w)."""
+        seen0, seen1 = view0.seen, view1.seen
+        return self.flow.between(seen0, seen1), self.flow.between(seen1, seen0)
 
     def refine(self, view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
         """Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""

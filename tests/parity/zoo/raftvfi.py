@@ -175,7 +175,7 @@ class Planned(SimpleNamespace):
     """Stands in for the network: makes no frame, but notes what it would make it from."""
 
     def __init__(self) -> None:
-        super().__init__(calls=[], flow=SimpleNamespace(both=self.both))
+        super().__init__(calls=[])
 
     @staticmethod
     def multiple(flow_scale: float) -> int:
@@ -183,11 +183,11 @@ class Planned(SimpleNamespace):
 
     @staticmethod
     def view(frame: Tensor, flow_scale: float) -> View:
-        return View(frame, frame, flow_scale)
+        return View(frame, frame, None, flow_scale)
 
     @staticmethod
-    def both(frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
-        flow = torch.zeros_like(frame0[:, :2])
+    def flows(view0: View, view1: View) -> tuple[Tensor, Tensor]:
+        flow = torch.zeros_like(view0.frame[:, :2])
         return flow, flow
 
     @staticmethod
