@@ -1,13 +1,16 @@
 """PerVFI: what its parts promise, its noise, its losses and its files."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import Normalize
 
 from config_zoo import EXPERIMENTS
+from engine.distributed import process_group
 from model.baselines.pervfi.blend import QuasiBinaryMask
 from model.baselines.pervfi.generator import ActNorm, ConditionalFlow, noise_shapes
 from model.baselines.pervfi.loss import pervfi_loss
@@ -19,10 +22,17 @@ from model.flow.classical import DISFlow
 from model.flow.estimator import FlowEstimator
 from model.flow.named import build_flow
 from model.interpolator import time_like
+from model.perceptual import PerceptualDistance, load_perceptual
 from model.zoo import load_interpolator
 from tests.parity.zoo.flow_nets import published_state
 from tests.small_runs import here, recipe
 from Trainer_zoo import ZooTrainer
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[None]:
+    with process_group(torch.device("cpu")):
+        yield
 
 
 class Shift(FlowEstimator):
@@ -283,13 +293,59 @@ def test_one_step_of_training_reaches_every_weight(config: PerVFIConfig) -> None
     assert all(weight.grad.isfinite().all() for weight in net.parameters())
 
 
-def test_training_begins_from_data_and_leaves_the_estimator_alone(tmp_path: Path) -> None:
-    trainer = ZooTrainer(recipe(EXPERIMENTS["smoke-pervfi"], steps=1), here(tmp_path))
+@pytest.mark.usefixtures("world")
+def test_training_begins_from_data_and_leaves_what_loads(tmp_path: Path) -> None:
+    """One step of the loop, whole; the file it leaves is found by what is in it."""
+    few = {"train_scenes": 2, "val_scenes": 1}
+    experiment = recipe(EXPERIMENTS["smoke-pervfi"], data=few, steps=1, val_batch_size=1)
+    trainer = ZooTrainer(experiment, here(tmp_path))
     assert trainer.model.generator.initialized
-    whole = PerVFI(replace(PERVFI, estimator="gmflow")).train()
-    assert whole.training
-    assert not whole.estimator.training
-    assert not any(weight.requires_grad for weight in whole.estimator.parameters())
+    trainer.fit()
+    loaded = load_interpolator(tmp_path / "ckpt" / "smoke-pervfi.safetensors")
+    assert loaded.config == experiment.model
+    ours = trainer.model.state_dict()
+    assert all(torch.equal(ours[key], tensor) for key, tensor in loaded.state_dict().items())
+
+
+def test_training_leaves_the_flow_network_alone() -> None:
+    net = PerVFI(replace(PERVFI_VB, estimator="gmflow")).train()
+    assert net.training
+    assert not net.estimator.training
+    assert not any(weight.requires_grad for weight in net.estimator.parameters())
+
+
+# how pictures look
+def test_the_perceptual_distance_tells_pictures_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = lively(PerceptualDistance())
+    beyond = {"features.30.weight": torch.ones(1), "classifier.0.weight": torch.ones(1)}
+    path = tmp_path / "vgg19.pth"
+    torch.save(whole.state_dict() | beyond, path)
+    distance = load_perceptual(path)
+    target = torch.rand(1, 3, 32, 32)
+    picture = target.clone().requires_grad_()
+    assert distance(target, target) == 0
+    near, far = (distance(target + by * torch.randn_like(target), target) for by in (0.05, 0.3))
+    assert 0 < near < far
+    distance(picture * 0.9, target).backward()
+    assert picture.grad.abs().max() > 0
+    first = whole.features[:2](normalised(0.9 * target)) - whole.features[:2](normalised(target))
+    expected = 0.1 / 2.6 * first.abs().mean()
+    for weight in distance.features[2].parameters():
+        weight.data.zero_()  # nothing goes on after the first two layers
+    for layer in distance.features[3:]:
+        for weight in layer.parameters():
+            weight.data.zero_()
+    torch.testing.assert_close(distance(0.9 * target, target), expected)
+
+
+def normalised(picture: Tensor) -> Tensor:
+    return Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(picture)
+
+
+def test_a_missing_vgg_says_where_it_is_from(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"vgg19-dcbb9e9d\.pth"):
+        load_perceptual(tmp_path / "vgg19.pth")
 
 
 # files
