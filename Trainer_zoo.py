@@ -1,6 +1,7 @@
 """What training the other networks changes in the training loop."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,14 +10,18 @@ from torch import Tensor, nn
 from config_zoo import ZooExperiment
 from dataset.source import Loader
 from dataset.triplet import Triplet
+from model.baselines.ifrnet.loss import ifrnet_loss
 from model.baselines.pervfi.loss import pervfi_loss
 from model.baselines.rife.loss import rife_loss
 from model.checkpoint import CheckpointError, Family
+from model.flow.estimator import FlowEstimator
+from model.flow.named import load_flow
+from model.perceptual import load_perceptual
 from model.zoo import FAMILIES, load_interpolator
 from Trainer_base import Trainer
 
-# What is minimised, by the family of the network: of what its `study` gives.
-Loss = Callable[[Any, Triplet, ZooExperiment], Tensor]
+# Of what a network's `study` gives, and of the batch that it gave it of: what is minimised.
+Criterion = Callable[[Any, Triplet], Tensor]
 
 
 class ZooTrainer(Trainer):
@@ -25,6 +30,7 @@ class ZooTrainer(Trainer):
     def build(self) -> nn.Module:
         """The network of the recipe's config, fresh or as trained before."""
         start, config = self.experiment.start_from, self.experiment.model
+        self.criterion = CRITERIA[family_of(config).name](self.experiment, self.device)
         if self.run.goes_on:
             return family_of(config).network(config)
         if start is None:
@@ -43,7 +49,7 @@ class ZooTrainer(Trainer):
         return network(batch.frame0, batch.frame1, batch.time, target=target)
 
     def loss(self, prediction: Any, batch: Triplet) -> Tensor:
-        return LOSSES[family_of(self.experiment.model).name](prediction, batch, self.experiment)
+        return self.criterion(prediction, batch)
 
     def metadata(self) -> dict[str, Any]:
         return super().metadata() | {"network": family_of(self.experiment.model).name}
@@ -64,17 +70,40 @@ def fresh(config: Any, loader: Loader) -> nn.Module:
     return network.train()
 
 
-def true_flow(batch: Triplet) -> Tensor | None:
-    """True motion of rendered scenes, from the target to both frames. Shapes: -> (B, 4, H, W)."""
-    truth = batch.truth
-    return None if truth is None else torch.cat((truth.flow_t0, truth.flow_t1), dim=1)
+def rife_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
+    return lambda lesson, batch: rife_loss(lesson, recipe.distillation)
+
+
+def ifrnet_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
+    """Labels are true motion where the data knows it, else what the recipe's flow network says."""
+    estimator = None
+    if recipe.labels is not None and not recipe.data.truth:
+        estimator = load_flow(recipe.labels).to(device)
+    return lambda lesson, batch: ifrnet_loss(lesson, label(batch, estimator), recipe.distillation)
+
+
+def pervfi_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
+    eyes = recipe.perceptual and load_perceptual(Path(recipe.perceptual)).to(device)
+    return lambda lesson, batch: pervfi_loss(lesson, eyes)
+
+
+@torch.no_grad()
+def label(batch: Triplet, estimator: FlowEstimator | None) -> Tensor | None:
+    """The motion from the target to both frames, if it can be known. Shapes: -> (B, 4, H, W)."""
+    if batch.truth is not None:
+        return torch.cat((batch.truth.flow_t0, batch.truth.flow_t1), dim=1)
+    if estimator is None:
+        return None
+    both = [estimator(batch.target, frame) for frame in (batch.frame0, batch.frame1)]
+    return torch.cat(both, dim=1)
 
 
 # What fresh weights take from the first batch, by family.
 FIRST_LOOKS: Mapping[str, Callable[[Any, Triplet], None]] = {
     "pervfi": lambda network, batch: network.initialize(*batch[:4]),
 }
-LOSSES: Mapping[str, Loss] = {
-    "rife": lambda lesson, batch, recipe: rife_loss(lesson, recipe.distillation),
-    "pervfi": lambda lesson, batch, recipe: pervfi_loss(lesson),
+CRITERIA: Mapping[str, Callable[[ZooExperiment, torch.device], Criterion]] = {
+    "rife": rife_criterion,
+    "ifrnet": ifrnet_criterion,
+    "pervfi": pervfi_criterion,
 }

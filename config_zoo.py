@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from config_base import FLAGS, SMOKE, Experiment, TrainConfig
 from dataset.source import DataConfig
+from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from model.baselines.pervfi.network import PERVFI, PERVFI_VB, PerVFIConfig
 from model.baselines.rife.network import RIFE_BASE, RIFE_M, RIFEConfig
 
@@ -14,8 +15,10 @@ __all__ = ["EXPERIMENTS", "FLAGS"]
 class ZooExperiment(Experiment):
     """One run of a network that learns from more than its result."""
 
-    model: RIFEConfig | PerVFIConfig = RIFE_BASE
+    model: RIFEConfig | IFRNetConfig | PerVFIConfig = RIFE_BASE
     distillation: float = 0.01  # weight, in the loss, of what a teacher or a label says of motion
+    labels: str | None = None  # flow network that says the motion where the data does not
+    perceptual: str | None = None  # torchvision's file of VGG19, whose judgement PerVFI's loss has
 
 
 # Published: 51,312 triplets (the code keeps 5 % of them back), on 4 processes.
@@ -49,9 +52,35 @@ SMOKE_RIFE_M = replace(
     data=replace(SMOKE.data, any_time=True),
 )
 
+# Published: on 4 processes; rows flipped 3 times in 10, transposed once in 20 and enlarged once in
+# 10, where all here are flipped and turned alike. Labels are made once and kept, of whole frames.
+IFRNET_TRAINING = ZooExperiment(
+    name="ifrnet",
+    model=IFRNET,
+    data=DataConfig(patch_size=224),
+    training=TrainConfig(
+        batch_size=6,
+        learning_rate=1e-4,
+        final_learning_rate=1e-5,
+        warmup_steps=0,
+        weight_decay=0,
+        validate_every=1,
+        val_batch_size=16,
+    ),
+    labels="liteflownet",
+)
+IFRNET_SMALL_TRAINING = replace(IFRNET_TRAINING, name="ifrnet_s", model=IFRNET_SMALL)
+IFRNET_LARGE_TRAINING = replace(IFRNET_TRAINING, name="ifrnet_l", model=IFRNET_LARGE)
+SMOKE_IFRNET = ZooExperiment(
+    name="smoke-ifrnet",
+    model=IFRNetConfig(widths=(8, 8, 8, 8), side_channels=4),
+    data=replace(SMOKE.data, truth=True),
+    training=SMOKE.training,
+)
+
 # Published: on 2 processes, in half precision, with flows kept from RAFT and from GMFlow, one of
-# them by chance; here they are estimated anew for every crop, by one network. The published masks
-# and likelihoods see no spatial flips of the triplets.
+# them by chance; here they are estimated anew for every crop, by one network. Published losses
+# have a perceptual part: --set perceptual=FILE adds it.
 PERVFI_TRAINING = ZooExperiment(
     name="pervfi",
     model=PERVFI,
@@ -86,10 +115,14 @@ EXPERIMENTS = {
     for recipe in (
         RIFE,
         RIFE_ANY_TIME,
+        IFRNET_TRAINING,
+        IFRNET_SMALL_TRAINING,
+        IFRNET_LARGE_TRAINING,
         PERVFI_TRAINING,
         PERVFI_VB_TRAINING,
         SMOKE_RIFE,
         SMOKE_RIFE_M,
+        SMOKE_IFRNET,
         SMOKE_PERVFI,
         SMOKE_PERVFI_VB,
     )

@@ -20,7 +20,7 @@ from model.zoo import FAMILIES
 from tests.parity import recipe as parity
 from tests.parity.zoo.rife import RIFE_BASE, SMALL, golden_network
 from tests.small_runs import ROOT, here, losses, outcome, recipe, start
-from Trainer_zoo import LOSSES, ZooTrainer
+from Trainer_zoo import CRITERIA, ZooTrainer
 
 CPU = torch.device("cpu")
 SMOKE = EXPERIMENTS["smoke-rife"]
@@ -70,7 +70,7 @@ def test_a_step_of_rife_has_the_published_loss(tmp_path: Path) -> None:
 
 def test_every_family_that_has_a_recipe_has_its_loss() -> None:
     families = {f.name for f in FAMILIES for e in EXPERIMENTS.values() if type(e.model) is f.config}
-    assert families == set(LOSSES)
+    assert families == set(CRITERIA)
 
 
 @pytest.mark.parametrize(  # PerVFI is large: its own tests take a step

@@ -11,13 +11,18 @@ GEOMETRY_WEIGHT = DISTILLATION_WEIGHT = 0.01
 CONFIDENCE = 0.3  # how fast a label is trusted less, per pixel that the finest flow is from it
 
 
-def ifrnet_loss(lesson: Lesson, label: Tensor | None = None) -> Tensor:
+def ifrnet_loss(
+    lesson: Lesson, label: Tensor | None = None, distillation: float = DISTILLATION_WEIGHT
+) -> Tensor:
     """Sum of the three losses; without a label, of the first two.
+
+    Args:
+        distillation: weight of the third.
 
     Shapes: label (B, 4, H, W) in pixels, flow_t0 and flow_t1 -> ().
     """
     loss = reconstruction_loss(lesson.frame, lesson.target) + geometry_loss(lesson)
-    return loss if label is None else loss + distillation_loss(lesson.flows, label)
+    return loss if label is None else loss + distillation_loss(lesson.flows, label, distillation)
 
 
 def reconstruction_loss(frame: Tensor, target: Tensor) -> Tensor:
@@ -35,7 +40,9 @@ def geometry_loss(lesson: Lesson) -> Tensor:
     return GEOMETRY_WEIGHT * sum(census_loss(*pair, patch=3, border=1) for pair in pairs)
 
 
-def distillation_loss(flows: tuple[Tensor, ...], label: Tensor) -> Tensor:
+def distillation_loss(
+    flows: tuple[Tensor, ...], label: Tensor, weight: float = DISTILLATION_WEIGHT
+) -> Tensor:
     """Draw the coarse flows to a label, most where the finest agrees with it.
 
     Shapes: flows as in `Lesson`, label (B, 4, H, W) -> ().
@@ -48,7 +55,7 @@ def distillation_loss(flows: tuple[Tensor, ...], label: Tensor) -> Tensor:
         for level, flow in enumerate(coarse):
             full = resize_flow(flow[:, direction], 2 ** (len(coarse) - level))
             loss = loss + adaptive_charbonnier(full - true, trust)
-    return DISTILLATION_WEIGHT * loss
+    return weight * loss
 
 
 def label_trust(difference: Tensor) -> Tensor:
