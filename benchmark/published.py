@@ -9,6 +9,8 @@ from typing import NamedTuple
 IFRNET_TABLE = "IFRNet, CVPR 2022, table of results"
 RIFE_PAGE = "RIFE's project page"
 RIFE_PAPER = "RIFE's paper, as a second source quotes it"
+RAFT_VFI_PAGE = "its ModelScope page: from four frames each, of lists that are not public"
+PERVFI_LISTED = "PerVFI's paper, as later listings quote it"
 RIFE_BY_IFRNET = "measured by IFRNet's authors: IFRNet, CVPR 2022, table of results"
 
 
@@ -33,11 +35,14 @@ UCF101_EXACT = {
     "IFRNet": scored(IFRNET_TABLE, 35.29, 0.9693),
     "IFRNet-S": scored(IFRNET_TABLE, 35.28, 0.9691),
     "IFRNet-L": scored(IFRNET_TABLE, 35.42, 0.9698),
+    "RAFT-VFI practical": scored(RAFT_VFI_PAGE, 32.37, 0.966),
+    "RAFT-VFI original": scored(RAFT_VFI_PAGE, 32.66, 0.967),
 }
 VIMEO90K_ROUNDED = {
     "RIFE": scored(RIFE_PAGE, 35.615, 0.9779),
     "RIFE-Large": Published(RIFE_PAPER, {"psnr": 36.19}),
 }
+VIMEO90K_TRUNCATED = {"PerVFI": Published(PERVFI_LISTED, {"psnr": 33.89})}
 UCF101_ROUNDED = {
     "RIFE": scored(RIFE_PAGE, 35.282, 0.9688),
     "RIFE-Large": Published(RIFE_PAPER, {"psnr": 35.41}),
@@ -48,6 +53,8 @@ MIDDLEBURY = {
     "IFRNet-L": scored(IFRNET_TABLE, 38.18, 0.9875, ie=1.846),
     "RIFE": Published(RIFE_PAGE, {"ie": 1.956}),
     "RIFE-Large": Published(RIFE_PAPER, {"ie": 1.94}),
+    "RAFT-VFI practical": scored(RAFT_VFI_PAGE, 34.44, 0.971),
+    "RAFT-VFI original": scored(RAFT_VFI_PAGE, 35.34, 0.975),
 }
 GOPRO_8X = {"IFRNet": scored(IFRNET_TABLE, 29.84, 0.920)}
 SNU_FILM = {
