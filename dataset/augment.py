@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from dataset.triplet import Triplet
 
 Images = Sequence[np.ndarray]  # (H, W, 3) each
+Switch: TypeAlias = bool | float  # a coin is tossed or not; or the chance to be thrown
 
 
 class Moment(NamedTuple):
@@ -27,40 +29,51 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to a training triplet; each switch is thrown with probability 1/2."""
+    """What may happen to a training triplet, in this order.
 
+    A switch is thrown with probability 1/2, or with the one that stands in its place.
+    """
+
+    reverse_time: Switch = False  # frame 0 <-> frame 1, and time -> 1 - time
+    enlarge: Switch = False  # to twice the size, bilinearly
     crop: int | None = None  # side of a random square, in pixels; None keeps the whole frame
-    reverse_colours: bool = False  # red, green, blue -> blue, green, red
-    reverse_time: bool = False  # frame 0 <-> frame 1, and time -> 1 - time
-    flip_vertically: bool = False
-    flip_horizontally: bool = False
+    reverse_colours: Switch = False  # red, green, blue -> blue, green, red
+    flip_vertically: Switch = False
+    flip_horizontally: Switch = False
+    transpose: Switch = False  # rows <-> columns; square frames only
     rotate: bool = False  # by 0, 90, 180 or 270 degrees, each as likely; square frames only
 
     def moment(self, moment: Moment, random: np.random.Generator) -> Moment:
         """Choose the direction of time."""
-        return Moment(*moment[::-1]) if self.reverse_time and toss(random) else moment
+        return Moment(*moment[::-1]) if toss(self.reverse_time, random) else moment
 
     def images(self, images: Images, random: np.random.Generator) -> list[np.ndarray]:
         """Do the same random things to all images.
 
         Shapes: (H, W, 3) each -> (crop, crop, 3) each, views of what came in.
         """
+        if toss(self.enlarge, random):
+            images = [cv2.resize(image, None, fx=2, fy=2) for image in images]
         if self.crop is not None:
             images = random_crop(images, self.crop, random)
-        if self.reverse_colours and toss(random):
+        if toss(self.reverse_colours, random):
             images = [image[..., ::-1] for image in images]
-        if self.flip_vertically and toss(random):
+        if toss(self.flip_vertically, random):
             images = [image[::-1] for image in images]
-        if self.flip_horizontally and toss(random):
+        if toss(self.flip_horizontally, random):
             images = [image[:, ::-1] for image in images]
+        if toss(self.transpose, random):
+            images = [image.swapaxes(0, 1) for image in images]
         if self.rotate:
             images = random_rotation(images, random)
         return list(images)
 
 
-def toss(random: np.random.Generator) -> bool:
-    """Toss a coin."""
-    return bool(random.integers(2))
+def toss(switch: Switch, random: np.random.Generator) -> bool:
+    """Whether a switch is thrown this time."""
+    if isinstance(switch, bool):
+        return switch and bool(random.integers(2))
+    return bool(random.random() < switch)
 
 
 def random_crop(images: Images, side: int, random: np.random.Generator) -> list[np.ndarray]:
@@ -99,6 +112,17 @@ def random_rotation(images: Images, random: np.random.Generator) -> list[np.ndar
         )
     turns = int(random.integers(4))
     return [np.rot90(image, turns) for image in images]
+
+
+IFRNET_AUGMENTATION = Augmentation(  # with which it was published
+    reverse_time=True,
+    enlarge=0.1,
+    crop=224,
+    reverse_colours=True,
+    flip_vertically=0.3,
+    flip_horizontally=True,
+    transpose=0.05,
+)
 
 
 def as_triplet(images: Images, time: float) -> Triplet:

@@ -3,10 +3,12 @@
 train/<sequence>/000001.png ..., test/<sequence>/000001.png ...      22 and 11 sequences
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from dataset.augment import Moment
-from dataset.stacks import FileStack, Part
+from dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment
+from dataset.sampling import FixedTriplets, TrainingTriplets, frame_within
+from dataset.stacks import FileStack, Part, require_intact
 from dataset.triplet import TripletPaths
 from dataset.x4k1000fps import triplet_of, without_gaps
 
@@ -18,6 +20,7 @@ and test/.
 """
 SIZE = (720, 1280)  # height, width
 PUBLISHED = {"train": 22, "test": 11}  # sequences
+PUBLISHED_AUGMENTATION = IFRNET_AUGMENTATION  # nobody else published one
 FACTOR = 8  # frames from one input to the other: seven between are predicted
 
 
@@ -37,16 +40,48 @@ def file_stacks(root: Path, split: str = "test") -> list[FileStack]:
 
 
 def triplets(root: Path, split: str = "test", factor: int = FACTOR) -> list[TripletPaths]:
-    """The `factor` - 1 triplets of each window of `factor` + 1 frames.
+    """The files of the `factor` - 1 triplets of each window."""
+    return [
+        triplet_of(window, Moment(0, part, factor))
+        for window in windows(root, split, factor)
+        for part in range(1, factor)
+    ]
+
+
+def windows(root: Path, split: str, factor: int = FACTOR) -> list[FileStack]:
+    """`factor` + 1 frames each, of which the outer two are given; for any time those between.
 
     One window begins at every `factor`-th frame: the last frame of one is the first of the next.
     """
     return [
-        triplet_of(stack, Moment(first, first + part, first + factor))
+        replace(stack, file_names=stack.file_names[first : first + factor + 1])
         for stack in file_stacks(root, split)
         for first in range(0, len(stack) - factor, factor)
-        for part in range(1, factor)
     ]
+
+
+def training_set(
+    root: Path, augmentation: Augmentation = PUBLISHED_AUGMENTATION, *, any_time: bool = True
+) -> TrainingTriplets:
+    """Training samples, `FACTOR` - 1 of each window and epoch, one target each.
+
+    Refuses to start on missing or cut-off files.
+    """
+    if not any_time:
+        raise ValueError(
+            "GoPro is for eight times as many frames: set data.any_time and model.any_time."
+        )
+    sequences = windows(root, "train")
+    require_intact(sequences, NAME, root)
+    return TrainingTriplets(sequences * (FACTOR - 1), augmentation, frame_within)
+
+
+def validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
+    """All targets of all windows of the test sequences, centre-cropped, as published."""
+    sequences = windows(root, "test")
+    require_intact(sequences, NAME, root)
+    moments = [Moment(0, part, FACTOR) for part in range(1, FACTOR)]
+    return FixedTriplets([(window, moment) for window in sequences for moment in moments], crop)
 
 
 def parts(root: Path) -> list[Part]:

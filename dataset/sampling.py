@@ -56,6 +56,11 @@ def any_frame(length: int, random: np.random.Generator) -> Moment:
     return Moment(first, int(random.integers(first + 1, last)), last)
 
 
+def frame_within(length: int, random: np.random.Generator) -> Moment:
+    """Choose a target anywhere between the first frame and the last one."""
+    return Moment(0, int(random.integers(1, require_three(length) - 1)), length - 1)
+
+
 def require_three(length: int) -> int:
     """Refuse a stack too short for a triplet."""
     if length < 3:

@@ -8,22 +8,26 @@ from typing import Literal, Protocol
 
 import torch
 
-from dataset import vimeo90k, x4k1000fps
+from dataset import gopro, vimeo90k, x4k1000fps
+from dataset.augment import IFRNET_AUGMENTATION, Augmentation
 from dataset.loader import TripletLoader
 from dataset.sampling import FixedTriplets, TrainingTriplets
 from dataset.synthetic import SyntheticConfig, SyntheticLoader
 from dataset.triplet import Triplet
+
+MODULES = {"vimeo90k": vimeo90k, "x4k1000fps": x4k1000fps, "gopro": gopro}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where triplets come from, and how many pixels of them are seen."""
 
-    source: Literal["vimeo90k", "x4k1000fps", "synthetic"] = "vimeo90k"
-    train_path: str | None = None  # of Vimeo90K its root; of X4K1000FPS the folder of the split
+    source: Literal["vimeo90k", "x4k1000fps", "gopro", "synthetic"] = "vimeo90k"
+    train_path: str | None = None  # a data set's root; of X4K1000FPS the folder of the split
     val_path: str | None = None
     need_patch: bool = True  # train on random crops, not on whole frames
     patch_size: int = 256  # of crops; of synthetic scenes; of X4K1000FPS also in validation
+    augmentation: Literal["published", "ifrnet"] = "published"  # as with the data set, or with it
     any_time: bool = False  # targets at any time between the frames, not only half-way
     workers: int = 8  # processes that read ahead, of each training process
     scenes: SyntheticConfig = field(default_factory=SyntheticConfig)  # size: patch_size instead
@@ -130,17 +134,25 @@ def _open(config: DataConfig, batch_size: int, share: Share, *, training: bool) 
 
 
 def _training_set(config: DataConfig) -> TrainingTriplets:
-    module = {"vimeo90k": vimeo90k, "x4k1000fps": x4k1000fps}[config.source]
-    crop = config.patch_size if config.need_patch else None
-    augmentation = replace(module.PUBLISHED_AUGMENTATION, crop=crop)
     root = _root(config.train_path, "train", config)
-    return module.training_set(root, augmentation, any_time=config.any_time)
+    augmentation = augmentation_of(config)
+    return MODULES[config.source].training_set(root, augmentation, any_time=config.any_time)
+
+
+def augmentation_of(config: DataConfig) -> Augmentation:
+    """What may happen to the triplets of a data set of files."""
+    is_ifrnet = config.augmentation == "ifrnet"
+    published = MODULES[config.source].PUBLISHED_AUGMENTATION
+    crop = config.patch_size if config.need_patch else None
+    return replace(IFRNET_AUGMENTATION if is_ifrnet else published, crop=crop)
 
 
 def _validation_set(config: DataConfig) -> FixedTriplets:
     root = _root(config.val_path, "val", config)
     if config.source == "x4k1000fps":
         return x4k1000fps.validation_set(root, config.patch_size)
+    if config.source == "gopro":
+        return gopro.validation_set(root)
     return vimeo90k.validation_set(root, any_time=config.any_time)
 
 
