@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from video.colour import LAYOUTS, Colours
-from video.encoding import to_picture
+from video.picture import to_picture
 
 DEFAULT = {"libx264": {"preset": "ultrafast"}, "ffv1": {"level": "3"}}  # options of encoders
 

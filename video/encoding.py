@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import numpy as np
 from av.codec.codec import UnknownCodecError
 from torch import Tensor
 
-from video.colour import BT601, BT709, LAYOUTS, Colours, Layout
-from video.source import HIGH_DEFINITION, RGB_MATRIX, Source, Tags
+from video.colour import LAYOUTS, Colours, Layout
+from video.picture import RGB_MATRIX, Tags, to_picture, usual_matrix
+from video.source import Source
 
 ENCODERS = {  # what users call a codec, and who writes it
     "h264": "libx264",
@@ -208,7 +208,7 @@ def outgoing_colours(source: Source, layout: Layout) -> tuple[Colours, Tags]:
     if layout.is_rgb:
         return Colours(layout, is_full=True), tags._replace(matrix=RGB_MATRIX, colour_range=2)
     if colours.layout.is_rgb:
-        matrix = BT709 if source.height >= HIGH_DEFINITION else BT601
+        matrix = usual_matrix(source.height)
         return Colours(layout, matrix), tags._replace(matrix=matrix, colour_range=1)
     return Colours(layout, colours.matrix, colours.is_full), tags
 
@@ -259,15 +259,3 @@ class PieceWriter:
             self.muxed += 1
             packet.time_base = Fraction(1, PIECE_RATE)
             self.container.mux(packet)
-
-
-def to_picture(frame: Tensor, colours: Colours) -> av.VideoFrame:
-    """A frame as the samples that an encoder takes. Shapes: (1, 3, H, W)."""
-    height, width = frame.shape[-2:]
-    picture = av.VideoFrame(width, height, colours.layout.pix_fmt)
-    dtype = np.dtype("u1") if colours.layout.bits == 8 else np.dtype("<u2")
-    for plane, samples in zip(picture.planes, colours.to_planes(frame), strict=True):
-        rows = np.zeros((plane.height, plane.line_size // dtype.itemsize), dtype)
-        rows[:, : plane.width] = samples.cpu().numpy()
-        plane.update(rows)
-    return picture

@@ -17,9 +17,10 @@ from video.duplicates import is_duplicate, without_repeats
 from video.encoding import Encoding, choose_encoding
 from video.maker import Judgement
 from video.options import Options
+from video.picture import colours_of, to_planes
 from video.reels import COMPARE, EXPLAIN, MAIN
 from video.segments import Segment, segments
-from video.source import Seen, Source, colours_of, survey, to_planes
+from video.source import Seen, Source, survey
 from video.target import CONTAINERS, Clock, Kept, choose_kept
 from video.timeline import Moment, Timeline, ticks
 

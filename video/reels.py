@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dataset.clips import HIGH_DEFINITION
-from video.colour import BT601, BT709, LAYOUTS, Colours
+from video.colour import LAYOUTS, Colours
 from video.encoding import Encoding, PieceWriter
 from video.maker import Shot
-from video.source import UNSTATED, Tags
+from video.picture import UNSTATED, Tags, usual_matrix
 from video.views import ExplainView, Layout, compare
 
 MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of reels
@@ -95,7 +94,7 @@ def turned_map(note: Tensor, quarters: int) -> Tensor:
 
 def view_encoding(encoding: Encoding, height: int, width: int) -> Encoding:
     """A common encoding for pictures that are only looked at."""
-    matrix = BT709 if height >= HIGH_DEFINITION else BT601
+    matrix = usual_matrix(height)
     return replace(
         encoding,
         encoder="libx264",

@@ -9,26 +9,12 @@ from statistics import median
 from typing import NamedTuple
 
 import av
-import numpy as np
-import torch
-from av.sidedata.sidedata import Type as SideData
 from torch import Tensor
 
-from dataset.clips import HIGH_DEFINITION, ClipError, Video
+from dataset.clips import ClipError, Video
 from dataset.frames import what_is
-from video.colour import BT601, BT709, FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
-
-UNSTATED = 2  # of matrix, primaries and transfer in ITU-T H.273
-RGB_MATRIX = 0  # there is none
-
-
-class Tags(NamedTuple):
-    """What the file says of its colours, as numbered in ITU-T H.273; range as FFmpeg numbers it."""
-
-    matrix: int
-    colour_range: int
-    primaries: int
-    transfer: int
+from video.colour import Colours
+from video.picture import Tags, colours_of, display_matrix, tags_of, to_planes
 
 
 class OtherStream(NamedTuple):
@@ -273,70 +259,3 @@ def require_alike(path: Path, index: int, first: av.VideoFrame, picture: av.Vide
             f"{path} changes at frame {index} from {old} to {new}. Cut it there, and give the "
             f"parts one by one."
         )
-
-
-def tags_of(picture: av.VideoFrame) -> Tags:
-    """What a picture says of its colours."""
-    return Tags(picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
-
-
-def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
-    """What the samples of a picture mean, and what had to be guessed for it."""
-    layout, tags, notes = layout_of(picture), tags_of(picture), []
-    if any(component.is_alpha for component in picture.format.components):
-        notes.append("its transparency is dropped")
-    if layout.is_rgb:
-        return Colours(layout, is_full=True), notes
-    matrix = tags.matrix
-    if matrix == UNSTATED or (matrix == RGB_MATRIX and not layout.is_rgb):
-        is_large = picture.height >= HIGH_DEFINITION
-        matrix = BT709 if is_large else BT601
-        notes.append(
-            f"it states no colour matrix; {MATRICES[matrix][0]} is taken, as players do for "
-            f"{picture.height} rows"
-        )
-    if matrix not in MATRICES:
-        known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
-        raise ClipError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
-    is_full = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
-    return Colours(layout, matrix, is_full), notes
-
-
-def layout_of(picture: av.VideoFrame) -> Layout:
-    """The planar layout that holds what this picture holds."""
-    name = picture.format.name.replace("yuvj", "yuv")
-    if name in LAYOUTS:
-        return LAYOUTS[name]
-    components = picture.format.components
-    bits = max(component.bits for component in components)
-    ending = "" if bits <= 8 else "16le" if bits > 12 else f"{bits + bits % 2}le"
-    if picture.format.is_rgb or len(components) < 3:
-        return LAYOUTS[f"gbrp{ending}"]
-    halves = {(2, 2): "420", (2, 1): "422"}
-    chroma = next(c for c in components if not c.is_luma and not c.is_alpha)
-    steps = (round(picture.width / chroma.width), round(picture.height / chroma.height))
-    return LAYOUTS[f"yuv{halves.get(steps, '444')}p{ending}"]
-
-
-def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """The nine numbers that say how the picture is turned and mirrored for display."""
-    for note in picture.side_data:
-        if note.type == SideData.DISPLAYMATRIX:
-            return tuple(np.frombuffer(bytes(note), np.int32).tolist())
-    return None
-
-
-def to_planes(picture: av.VideoFrame, layout: Layout) -> list[Tensor]:
-    """Samples as they were decoded.
-
-    Shapes: -> three planes (h, w), uint8, or int32 above 8 bits.
-    """
-    if picture.format.name.replace("yuvj", "yuv") != layout.pix_fmt:
-        picture = picture.reformat(format=layout.pix_fmt)
-    dtype = np.uint8 if layout.bits == 8 else np.dtype("<u2")
-    planes = []
-    for plane in picture.planes:
-        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
-        kept = rows[:, : plane.width]
-        planes.append(torch.from_numpy(kept.astype(np.uint8 if layout.bits == 8 else np.int32)))
-    return planes

@@ -16,7 +16,8 @@ import av
 import torch
 
 from video.encoding import PIECE_RATE, Encoding, PieceWriter
-from video.source import Source, display_matrix, tags_of
+from video.picture import display_matrix, tags_of, turn
+from video.source import Source
 from video.timeline import ticks
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
@@ -114,11 +115,6 @@ def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
         if wanted != got and not both_narrow:
             found.append(f"the tag of its {name.replace('_', ' ')}: {got} for {wanted}")
     return found
-
-
-def turn(matrix: Sequence[int] | None) -> tuple[int, ...]:
-    """How a display matrix turns and mirrors, without where it moves the picture to."""
-    return (1, 0, 0, 1) if matrix is None else tuple(round(matrix[i] / 2**16) for i in (0, 1, 3, 4))
 
 
 def assemble(
