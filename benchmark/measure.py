@@ -17,7 +17,7 @@ from benchmark.metrics import METRICS, Metric, MetricError, interpolation_error,
 from benchmark.protocols import Protocol
 from benchmark.report import Row, fingerprint
 from benchmark.samples import Group, Sample
-from dataset.frames import quantise, write_frame
+from dataset.frames import write_frame
 from model import ZOO, Interpolation, Interpolator, load_interpolator, time_like
 from model.checkpoint import sha256
 from model.inference.bisection import reaching
@@ -107,8 +107,7 @@ def measure(
         for index, frame in zip(wanted, frames, strict=True):
             if frame.isnan().any():
                 raise ValueError(f"{model} predicts values that are not numbers. Is it trained?")
-            if protocol.eight_bit:
-                frame = quantise(frame)
+            frame = protocol.as_measured(frame)
             if predictions is not None:
                 keep(predictions / protocol.name / quote(model, safe=""), keys[index], frame[0])
             target = group.targets[index].to(setup.device)

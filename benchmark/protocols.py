@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from torch import Tensor
+
 from benchmark.published import (
     GOPRO_8X,
     MIDDLEBURY,
@@ -20,6 +22,7 @@ from benchmark.published import (
     UCF101_ROUNDED,
     VIMEO90K_EXACT,
     VIMEO90K_ROUNDED,
+    VIMEO90K_TRUNCATED,
     Published,
 )
 from benchmark.views import (
@@ -28,9 +31,11 @@ from benchmark.views import (
     half_as_floats,
     middle_half,
     middle_square,
+    truncated,
     whole,
 )
 from dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
+from dataset.frames import quantise
 from dataset.triplet import TripletPaths
 
 EIGHTHS = tuple(part / 8 for part in range(1, 8))
@@ -54,6 +59,7 @@ class Protocol:
     canvas: tuple[int, int] | None = None  # (height, width): zeros to the right and below up to it
     flow_scale: float = 1.0
     eight_bit: bool = False  # round the prediction to whole numbers of 255 before measuring
+    truncates: bool = False  # where it does: rounds down, as conversion to bytes does
     metrics: tuple[str, ...] = ("psnr", "ssim")
     published: Mapping[str, Published] = field(default_factory=dict)  # by model
     guessed: tuple[str, ...] = ()  # what the sources leave open
@@ -69,9 +75,17 @@ class Protocol:
             "pad_to": self.pad_to,
             "zero_padded_to": self.canvas and f"{self.canvas[1]}x{self.canvas[0]}",
             "flow_scale": self.flow_scale,
-            "rounding": "prediction, to 8 bits" if self.eight_bit else "none",
+            "rounding": "prediction, to 8 bits" + ", down" * self.truncates
+            if self.eight_bit
+            else "none",
             "guessed": self.guessed,
         }
+
+    def as_measured(self, frame: Tensor) -> Tensor:
+        """A prediction on the grid that it is measured on. Shapes: any -> the same."""
+        if not self.eight_bit:
+            return frame
+        return quantise(truncated(frame) if self.truncates else frame)
 
     def root(self, path: Path) -> Path:
         """The data set's root, where `path` is that or holds it."""
@@ -204,6 +218,14 @@ VIMEO90K_8BIT = replace(
     eight_bit=True,
     published=VIMEO90K_ROUNDED,
 )
+VIMEO90K_TRUNCATED_8BIT = replace(
+    VIMEO90K_8BIT,
+    name="vimeo90k-truncated",
+    source="PerVFI's benchmark: the test triplets as they are, the prediction rounded down",
+    truncates=True,
+    metrics=("psnr",),
+    published=VIMEO90K_TRUNCATED,
+)
 UCF101 = replace(
     VIMEO90K,
     name="ucf101",
@@ -268,6 +290,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             XIPH_L_4K,
             VIMEO90K,
             VIMEO90K_8BIT,
+            VIMEO90K_TRUNCATED_8BIT,
             UCF101,
             UCF101_8BIT,
             MIDDLEBURY_OTHER,

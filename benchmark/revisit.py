@@ -15,7 +15,6 @@ from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.report import ReportError, fingerprint
 from benchmark.results import MOTION, Result
 from benchmark.samples import Group, Sample, job_of, pairs, read_groups
-from dataset.frames import quantise
 from dataset.triplet import Triplet
 from model import Interpolator, load_interpolator, time_like
 from model.flow.classical import DISFlow
@@ -97,8 +96,7 @@ def show(
     predictions = {}
     for name, model in models.items():
         [found] = interpolate(model, protocol, *frames, [time], explain=True)
-        frame = quantise(found.frame) if protocol.eight_bit else found.frame
-        predictions[name] = found._replace(frame=frame.clamp(0, 1))
+        predictions[name] = found._replace(frame=protocol.as_measured(found.frame).clamp(0, 1))
     values = ", ".join(f"{name} {float(own['psnr']):.2f} dB" for name, own in rows.items())
     return exhibit(
         f"{kind} of {protocol.name}: {row['sample']}",

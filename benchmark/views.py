@@ -51,6 +51,14 @@ def middle_half(samples: np.ndarray) -> Tensor:
     return as_frame(samples[top : height - top, left : width - left])
 
 
+def truncated(frame: Tensor) -> Tensor:
+    """Whole numbers of 255, rounded down; what is one already, but for float32, stays.
+
+    Shapes: any -> the same, in [0, 1].
+    """
+    return (frame.clamp(0, 1) * 255 + 1e-3).floor() / 255
+
+
 def middle_square(samples: np.ndarray) -> Tensor:
     """The centre, at most 512 pixels high and wide.
 

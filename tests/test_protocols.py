@@ -161,6 +161,15 @@ def test_snu_film_measures_floats(tmp_path: Path) -> None:
     assert row["psnr"] == pytest.approx(psnr_of(error), abs=1e-4)
 
 
+def test_pervfi_rounds_the_prediction_down(tmp_path: Path) -> None:
+    before, truth, after = pictures = moving(40, 48, 3)
+    row = measured("vimeo90k-truncated", tmp_path, pictures)
+    error = (before // 2 + after // 2 + (before & after & 1)) / 255.0 - truth / 255.0
+    assert row["psnr"] == pytest.approx(psnr_of(error), abs=1e-4)
+    grid = torch.arange(256) / 255
+    assert torch.equal(PROTOCOLS["vimeo90k-truncated"].as_measured(grid), grid)
+
+
 def test_xtest_rounds_the_prediction_and_leaves_the_truth(tmp_path: Path) -> None:
     pictures = moving(40, 48, 3)
     row = measured("xtest-l-2k", tmp_path, pictures)
