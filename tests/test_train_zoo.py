@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from config_zoo import EXPERIMENTS, ZooExperiment
-from dataset.triplet import Triplet
+from dataset.triplet import Triplet, Truth
 from engine.distributed import World, process_group
 from engine.runlog import read_rows
 from model import load_interpolator, time_like
 from model.baselines.rife.network import RIFE
 from model.checkpoint import CheckpointError, load_weights, read_weights
+from model.flow.estimator import FlowEstimator
 from model.zoo import FAMILIES
 from tests.parity import recipe as parity
 from tests.parity.zoo.rife import RIFE_BASE, SMALL, golden_network
 from tests.small_runs import ROOT, here, losses, outcome, recipe, start
-from Trainer_zoo import CRITERIA, ZooTrainer
+from Trainer_zoo import CRITERIA, ZooTrainer, label
 
 CPU = torch.device("cpu")
 SMOKE = EXPERIMENTS["smoke-rife"]
@@ -98,6 +99,25 @@ def test_distillation_is_the_recipes_to_weigh(tmp_path: Path) -> None:
         ZooTrainer(experiment, here(tmp_path / str(weight))).fit()
         told.append(losses(tmp_path / str(weight))[0][1])
     assert told[1] > told[0]
+
+
+class Difference(FlowEstimator):
+    """Says by how much the target is brighter, in both directions."""
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return (target - source)[:, :2]
+
+
+def test_labels_are_true_motion_or_estimated_from_the_target() -> None:
+    grey = [torch.full((2, 3, 64, 64), value, requires_grad=True) for value in (0.1, 0.3, 0.8)]
+    batch = Triplet(*grey, time_like(grey[0], 0.5))
+    assert label(batch, None) is None
+    estimated = label(batch, Difference())
+    assert torch.allclose(estimated[0, :, 0, 0], torch.tensor((-0.2, -0.2, 0.5, 0.5)))
+    assert not estimated.requires_grad
+    flows = [torch.full((2, 2, 64, 64), float(number)) for number in range(4)]
+    known = batch._replace(truth=Truth(*flows, *(flow[:, :1] for flow in flows)))
+    assert torch.equal(label(known, Difference())[0, :, 0, 0], torch.tensor((2.0, 2, 3, 3)))
 
 
 def test_the_script_runs_and_another_run_starts_from_its_end(tmp_path: Path) -> None:
