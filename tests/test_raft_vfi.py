@@ -284,6 +284,27 @@ def test_colours_are_turned_for_weights_that_expect_it() -> None:
         RAFTVFIConfig(colour_order="yuv")
 
 
+def test_samples_have_times_of_their_own() -> None:
+    net = plain()
+    frame0, frame1 = torch.rand(2, 2, 3, 32, 64)
+    times = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1)
+    with torch.inference_mode():
+        both = net(frame0, frame1, times).frame
+        for sample in range(2):
+            part = slice(sample, sample + 1)
+            alone = net(frame0[part], frame1[part], times[part]).frame
+            torch.testing.assert_close(both[part], alone, atol=1e-4, rtol=0)
+
+
+def test_gradients_reach_every_part() -> None:
+    """What is given back can be learnt from, down to the flow's network."""
+    net = lively(RAFTVFI(RAFTVFIConfig(iterations=1))).train()
+    frames = torch.rand(2, 1, 3, 32, 32)
+    net(*frames, time_like(frames[0], 0.25)).frame.square().mean().backward()
+    still = [name for name, weight in net.named_parameters() if weight.grad is None]
+    assert still == []
+
+
 def test_half_precision_is_close() -> None:
     torch.manual_seed(0)
     full, half = RAFTVFI(RAFTVFIConfig(iterations=1)).eval(), RAFTVFI(RAFTVFIConfig(iterations=1))

@@ -44,10 +44,12 @@ def reversed_flow(flow: Tensor) -> Tensor:
 def arrivals(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the flows that lead to each pixel, and of the weights that they come with.
 
+    Where no gradient is kept, the same bits on every run and device.
+
     Shapes: (B, 2, H, W) -> (B, 2, H, W) and (B, 1, H, W).
     """
     both = torch.cat((flow, torch.ones_like(flow[:, :1])), dim=1)
-    moved = splat_sum(both, flow, kernel=gaussian)
+    moved = splat_sum(both, flow, kernel=gaussian, deterministic=not torch.is_grad_enabled())
     return moved[:, :2], moved[:, 2:]
 
 
