@@ -52,12 +52,12 @@ SMOKE_RIFE_M = replace(
     data=replace(SMOKE.data, any_time=True),
 )
 
-# Published: on 4 processes; rows flipped 3 times in 10, transposed once in 20 and enlarged once in
-# 10, where all here are flipped and turned alike. Labels are made once and kept, of whole frames.
+# Published: on 4 processes; labels made once and kept, of whole frames. Here they are made anew for
+# every crop. On scenes made here they are the truth: --synthetic --set data.truth=true.
 IFRNET_TRAINING = ZooExperiment(
     name="ifrnet",
     model=IFRNET,
-    data=DataConfig(patch_size=224),
+    data=DataConfig(patch_size=224, augmentation="ifrnet"),
     training=TrainConfig(
         batch_size=6,
         learning_rate=1e-4,
@@ -71,11 +71,34 @@ IFRNET_TRAINING = ZooExperiment(
 )
 IFRNET_SMALL_TRAINING = replace(IFRNET_TRAINING, name="ifrnet_s", model=IFRNET_SMALL)
 IFRNET_LARGE_TRAINING = replace(IFRNET_TRAINING, name="ifrnet_l", model=IFRNET_LARGE)
+# Published: on 4 processes, 2 windows and their 7 targets a step; here 14 targets of any windows.
+IFRNET_GOPRO = replace(
+    IFRNET_TRAINING,
+    name="ifrnet_gopro",
+    model=replace(IFRNET, any_time=True),
+    data=replace(IFRNET_TRAINING.data, source="gopro", any_time=True),
+    training=replace(
+        IFRNET_TRAINING.training, epochs=600, batch_size=14, validate_every=8, val_batch_size=7
+    ),
+    labels=None,
+)
+IFRNET_GOPRO_SMALL = replace(
+    IFRNET_GOPRO, name="ifrnet_s_gopro", model=replace(IFRNET_SMALL, any_time=True)
+)
+IFRNET_GOPRO_LARGE = replace(
+    IFRNET_GOPRO, name="ifrnet_l_gopro", model=replace(IFRNET_LARGE, any_time=True)
+)
 SMOKE_IFRNET = ZooExperiment(
     name="smoke-ifrnet",
     model=IFRNetConfig(widths=(8, 8, 8, 8), side_channels=4),
     data=replace(SMOKE.data, truth=True),
     training=SMOKE.training,
+)
+SMOKE_IFRNET_ANY_TIME = replace(
+    SMOKE_IFRNET,
+    name="smoke-ifrnet_gopro",
+    model=replace(SMOKE_IFRNET.model, any_time=True),
+    data=replace(SMOKE.data, any_time=True),
 )
 
 # Published: on 2 processes, in half precision, with flows kept from RAFT and from GMFlow, one of
@@ -118,11 +141,15 @@ EXPERIMENTS = {
         IFRNET_TRAINING,
         IFRNET_SMALL_TRAINING,
         IFRNET_LARGE_TRAINING,
+        IFRNET_GOPRO,
+        IFRNET_GOPRO_SMALL,
+        IFRNET_GOPRO_LARGE,
         PERVFI_TRAINING,
         PERVFI_VB_TRAINING,
         SMOKE_RIFE,
         SMOKE_RIFE_M,
         SMOKE_IFRNET,
+        SMOKE_IFRNET_ANY_TIME,
         SMOKE_PERVFI,
         SMOKE_PERVFI_VB,
     )

@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from config_base import FEW_PICTURES
+from config_zoo import EXPERIMENTS
 from dataset import gopro, vimeo90k
 from dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment, toss
 from dataset.sampling import Draw, frame_within, stream
 from dataset.source import DataConfig, Share, augmentation_of, open_loader
 from dataset.write import write_tree
+from engine.distributed import process_group
+from tests.small_runs import here
+from Trainer_zoo import ZooTrainer
 
 SHARE = Share(torch.device("cpu"))
 
@@ -113,3 +117,28 @@ def test_the_published_one_is_asked_for_by_name() -> None:
     assert augmentation_of(ifrnet) == replace(IFRNET_AUGMENTATION, crop=24)
     whole = replace(ifrnet, need_patch=False)
     assert augmentation_of(whole) == replace(IFRNET_AUGMENTATION, crop=None)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def test_ifrnet_learns_from_it(tree: Path, tmp_path: Path) -> None:
+    """The recipe's own way from files to a step, with a small network."""
+    published = EXPERIMENTS["ifrnet_gopro"]
+    assert published.data.augmentation == "ifrnet"
+    assert (published.training.batch_size, published.training.epochs) == (14, 600)
+    small = EXPERIMENTS["smoke-ifrnet_gopro"]
+    paths = {"train_path": str(tree), "val_path": str(tree), "workers": 0, "patch_size": 32}
+    experiment = replace(
+        published,
+        model=small.model,
+        data=replace(published.data, **paths),
+        training=replace(published.training, steps=2, batch_size=2, log_every=1, validate_every=99),
+    )
+    with process_group(torch.device("cpu")):
+        trainer = ZooTrainer(experiment, here(tmp_path))
+        convolutions = [w for w in trainer.model.parameters() if w.ndim > 1]
+        before = [weight.clone() for weight in convolutions]
+        trainer.train_epoch()
+        assert trainer.step == 2
+        assert not any(torch.equal(a, b) for a, b in zip(before, convolutions, strict=True))
