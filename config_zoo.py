@@ -107,6 +107,7 @@ SMOKE_IFRNET_ANY_TIME = replace(
 PERVFI_TRAINING = ZooExperiment(
     name="pervfi",
     model=PERVFI,
+    data=DataConfig(augmentation="pervfi"),
     training=TrainConfig(
         epochs=96,
         batch_size=8,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dataset.jitter import jitter_colours
 from dataset.triplet import Triplet
 
 Images = Sequence[np.ndarray]  # (H, W, 3) each
@@ -35,6 +36,7 @@ class Augmentation:
     """
 
     reverse_time: Switch = False  # frame 0 <-> frame 1, and time -> 1 - time
+    jitter: float = 0.0  # of brightness, contrast, saturation and hue, at most
     enlarge: Switch = False  # to twice the size, bilinearly
     crop: int | None = None  # side of a random square, in pixels; None keeps the whole frame
     reverse_colours: Switch = False  # red, green, blue -> blue, green, red
@@ -50,8 +52,10 @@ class Augmentation:
     def images(self, images: Images, random: np.random.Generator) -> list[np.ndarray]:
         """Do the same random things to all images.
 
-        Shapes: (H, W, 3) each -> (crop, crop, 3) each, views of what came in.
+        Shapes: (H, W, 3) each -> (crop, crop, 3) each, where colours stay views of what came in.
         """
+        if self.jitter:
+            images = jitter_colours(images, self.jitter, random)
         if toss(self.enlarge, random):
             images = [cv2.resize(image, None, fx=2, fy=2) for image in images]
         if self.crop is not None:
@@ -123,6 +127,7 @@ IFRNET_AUGMENTATION = Augmentation(  # with which it was published
     flip_horizontally=True,
     transpose=0.05,
 )
+PERVFI_AUGMENTATION = Augmentation(reverse_time=True, jitter=0.05, crop=256)  # likewise
 
 
 def as_triplet(images: Images, time: float) -> Triplet:

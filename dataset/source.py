@@ -9,13 +9,14 @@ from typing import Literal, Protocol
 import torch
 
 from dataset import gopro, vimeo90k, x4k1000fps
-from dataset.augment import IFRNET_AUGMENTATION, Augmentation
+from dataset.augment import IFRNET_AUGMENTATION, PERVFI_AUGMENTATION, Augmentation
 from dataset.loader import TripletLoader
 from dataset.sampling import FixedTriplets, TrainingTriplets
 from dataset.synthetic import SyntheticConfig, SyntheticLoader
 from dataset.triplet import Triplet
 
 MODULES = {"vimeo90k": vimeo90k, "x4k1000fps": x4k1000fps, "gopro": gopro}
+AUGMENTATIONS = {"ifrnet": IFRNET_AUGMENTATION, "pervfi": PERVFI_AUGMENTATION}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class DataConfig:
     val_path: str | None = None
     need_patch: bool = True  # train on random crops, not on whole frames
     patch_size: int = 256  # of crops; of synthetic scenes; of X4K1000FPS also in validation
-    augmentation: Literal["published", "ifrnet"] = "published"  # as with the data set, or with it
+    augmentation: Literal["published", "ifrnet", "pervfi"] = "published"  # with the data, or it
     any_time: bool = False  # targets at any time between the frames, not only half-way
     workers: int = 8  # processes that read ahead, of each training process
     scenes: SyntheticConfig = field(default_factory=SyntheticConfig)  # size: patch_size instead
@@ -141,10 +142,9 @@ def _training_set(config: DataConfig) -> TrainingTriplets:
 
 def augmentation_of(config: DataConfig) -> Augmentation:
     """What may happen to the triplets of a data set of files."""
-    is_ifrnet = config.augmentation == "ifrnet"
     published = MODULES[config.source].PUBLISHED_AUGMENTATION
     crop = config.patch_size if config.need_patch else None
-    return replace(IFRNET_AUGMENTATION if is_ifrnet else published, crop=crop)
+    return replace(AUGMENTATIONS.get(config.augmentation, published), crop=crop)
 
 
 def _validation_set(config: DataConfig) -> FixedTriplets:

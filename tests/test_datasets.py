@@ -16,6 +16,7 @@ from dataset import packed, snu_film, vimeo90k, x4k1000fps, xiph
 from dataset.__main__ import main
 from dataset.augment import Augmentation, Moment, as_triplet
 from dataset.frames import FrameError, read_samples, write_frame
+from dataset.jitter import jitter_colours
 from dataset.lists import place, read_lines
 from dataset.loader import ShardSampler, TripletLoader
 from dataset.sampling import Draw, TrainingTriplets, any_frame, middle_frame, stream
@@ -441,6 +442,28 @@ def test_published_augmentations() -> None:
     assert all((vimeo.reverse_colours, vimeo.flip_vertically))
     assert all((x4k.reverse_time, x4k.flip_horizontally, x4k.rotate))
     assert not any((x4k.reverse_colours, x4k.flip_vertically))
+
+
+def test_jitter_changes_colours_a_little_and_alike() -> None:
+    """The same for frames that are the same; grey stays grey; every change has its share."""
+    grey = np.mgrid[:16, :16][0].astype(np.uint8)[..., None].repeat(3, axis=2) * 15
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 200
+    seen = set()
+    for number in range(20):
+        images = (grey, red, red)
+        changed = jitter_colours(images, 0.05, np.random.default_rng(number))
+        assert [image.shape for image in changed] == [(16, 16, 3)] * 3
+        assert all(image.dtype == np.uint8 for image in changed)
+        assert np.array_equal(changed[1], changed[2])
+        assert (changed[0] == changed[0][..., :1]).all()
+        assert np.abs(changed[0].astype(int) - grey).max() < 30
+        assert np.abs(changed[1].astype(int) - red).max() < 80
+        seen.add(tuple(changed[1][0, 0]))
+    assert len(seen) > 15
+    once, again = (jitter_colours((red,), 0.05, np.random.default_rng(1))[0] for _ in range(2))
+    assert np.array_equal(once, again)
+    assert np.array_equal(jitter_colours((red,), 0.0, np.random.default_rng(1))[0], red)
 
 
 def test_impossible_crops_and_turns_are_refused(trees: dict[str, Path]) -> None:
