@@ -187,8 +187,8 @@ FOR_TRAINING = ("teacher.", "caltime.")  # parts that some published files hold 
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code."""
-    return "block0.convblock.0.beta" in weights.state
+    """Whether these are names of the published code, of any of its versions, 2.x to 4.x."""
+    return "block0.conv0.0.0.weight" in weights.state
 
 
 def from_published(weights: Weights) -> Weights:
@@ -209,10 +209,12 @@ def published_config(weights: Weights) -> PracticalConfig:
         channels=tuple(len(state[name]) for name in biases if name in state),
         encoded=any(name.startswith("encoder.") for name in state),
     )
-    if found not in (V4_6, V4_25):
+    if found not in (V4_6, V4_25) or "blocks.0.residual.0.beta" not in state:
         raise CheckpointError(
-            f"{weights.source} is of {_in_words(found)}; known are {_in_words(V4_6)} (4.6) and "
-            f"{_in_words(V4_25)} (4.25). Its tensors: {some(sorted(state))}."
+            f"{weights.source} is of a RIFE that is not known here, with blocks {found.channels} "
+            f"channels wide. Known are 4.6, {V4_6.channels}, 4.25, {V4_25.channels}, and RIFE and "
+            f"RIFE_m as first published; other versions (2.x and 3.x, also called HD, the rest of "
+            f"4.x) are other networks. Its tensors: {some(sorted(state))}."
         )
     return found
 
