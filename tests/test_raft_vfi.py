@@ -412,6 +412,8 @@ def test_a_clip_of_several_sizes_is_refused() -> None:
     frames = [torch.rand(1, 3, 40, 72), torch.rand(1, 3, 72, 40)]
     with pytest.raises(ValueError, match="two frames of one shape"):
         list(resampled(plain(Known()), frames, 0.5))
+    with pytest.raises(ValueError, match=r"frames \(1, 3, H, W\), got \(2, 3, 40, 72\)"):
+        list(resampled(plain(Known()), [torch.rand(2, 3, 40, 72)] * 2, 0.5))
 
 
 def test_neighbours() -> None:

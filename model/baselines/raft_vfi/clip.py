@@ -102,6 +102,8 @@ def shown(network: RAFTVFI, frames: Iterable[Tensor], flow_scale: float) -> Iter
     multiple = network.multiple(flow_scale)
     before = None
     for frame in frames:
+        if len(frame) != 1:
+            raise ValueError(f"A clip has frames (1, 3, H, W), got {tuple(frame.shape)}.")
         height, width = frame.shape[-2:]
         padded = F.pad(frame, (0, -width % multiple, 0, -height % multiple))
         require_frames(padded if before is None else before, padded, network, flow_scale)

@@ -122,8 +122,9 @@ class RAFTVFI(Interpolator):
 
     def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
         """What depends on one frame only."""
+        flow_scale = float(flow_ratio(flow_scale))
         frame = in_order(frame, self.config.colour_order)
-        small = resize(frame, float(flow_ratio(flow_scale)))
+        small = resize(frame, flow_scale)
         return View(frame, small, self.flow.look(small), flow_scale)
 
     def flows(self, view0: View, view1: View) -> tuple[Tensor, Tensor]:
@@ -156,7 +157,7 @@ class RAFTVFI(Interpolator):
         )
 
     def compose(self, state: Gap, layers: Layers, time: Tensor) -> Tensor:
-        """The frame, RGB, which may leave [0, 1] by what rounding does."""
+        """The frame, RGB; rounding may bring it out of [0, 1]."""
         frame = compose(state.view0.frame, state.view1.frame, layers, time)
         return in_order(frame, self.config.colour_order)
 
