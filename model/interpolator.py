@@ -161,6 +161,16 @@ def flow_ratio(flow_scale: float, largest: int = 1) -> Fraction:
     return ratio
 
 
+def require_time(time: Tensor, interpolator: Interpolator) -> None:
+    """Refuse a time that the weights were not trained for."""
+    if not interpolator.any_time and (time != 0.5).any():
+        name = type(interpolator).__name__
+        raise ValueError(
+            f"These weights of {name} know t = 1/2 only, got {time.flatten().tolist()}. Halve the "
+            f"interval down to it, Bisected({name}(...)), or take weights for any time."
+        )
+
+
 def require_frames(
     frame0: Tensor, frame1: Tensor, interpolator: Interpolator, flow_scale: float | None = None
 ) -> None:

@@ -4,10 +4,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from config_zoo import EXPERIMENTS
+from dataset.triplet import Triplet, Truth
+from engine.distributed import process_group
 from model import load_interpolator, time_like
 from model.baselines.ifrnet.loss import (
     adaptive_charbonnier,
@@ -25,11 +29,19 @@ from model.baselines.ifrnet.network import (
     IFRNetConfig,
     Lesson,
 )
-from model.baselines.ifrnet.published import PUBLISHED_NAMES
-from model.checkpoint import CheckpointError, published_name, save_weights
+from model.baselines.ifrnet.published import PUBLISHED_NAMES, from_published
+from model.checkpoint import CheckpointError, load_weights, published_name, save_weights
+from model.inference.bisection import Bisected
 from model.losses import census_loss, charbonnier
 from model.ops.correlation import local_correlation
 from tests.conftest import lively
+from tests.parity import recipe as parity
+from tests.parity.zoo.ifrnet import filled, pseudo_label
+from tests.parity.zoo.recipe import CASES
+from tests.small_runs import here, losses, recipe
+from Trainer_zoo import ZooTrainer
+
+GOLDEN = Path(__file__).parent / "golden_zoo"
 
 TINY = IFRNetConfig(widths=(8, 8, 12, 12), side_channels=4, any_time=True)
 
@@ -82,6 +94,18 @@ def test_a_time_for_each_sample(net: IFRNet) -> None:
         for i in range(2):
             alone = net(*(frame[i : i + 1] for frame in pair), times[i : i + 1]).frame
             torch.testing.assert_close(both[i : i + 1], alone)
+
+
+def test_the_middle_alone_is_given_where_it_alone_was_learnt(net: IFRNet) -> None:
+    net.any_time = False
+    pair = frames(32, 32)
+    quarter = time_like(pair[0], 0.25)
+    with pytest.raises(ValueError, match=r"IFRNet know t = 1/2 only, got \[0.25, 0.25\].*Bisected"):
+        net(*pair, quarter)
+    with torch.inference_mode():
+        halved = Bisected(net)(*pair, quarter).frame
+        middle = net(*pair, 2 * quarter).frame
+        assert torch.equal(halved, net(pair[0], middle, 2 * quarter).frame)
 
 
 def test_brightness_passes_through(net: IFRNet) -> None:
@@ -272,3 +296,28 @@ def test_another_size_or_kind_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         load_interpolator("ifrnet_gopro")
     loaded = load_interpolator(tmp_path / "pretrained" / "ifrnet_gopro.safetensors")
     assert loaded.config == middle.config
+
+
+# training
+def test_a_step_has_the_published_loss(tmp_path: Path) -> None:
+    """The loop's own step, on the golden frames, weights and labels."""
+    smoke = recipe(EXPERIMENTS["smoke-ifrnet"], data={"train_scenes": 16})
+    published = replace(EXPERIMENTS["ifrnet_s"], data=smoke.data)
+    with process_group(torch.device("cpu")):
+        trainer = ZooTrainer(published, here(tmp_path))
+        load_weights(
+            trainer.model, from_published(filled("ifrnet", trainer.model, PUBLISHED_NAMES)[0])
+        )
+        frame0, frame1 = (torch.from_numpy(frame) for frame in parity.inputs(CASES["zoo_small"]))
+        target = torch.from_numpy(parity.target(CASES["zoo_small"]))
+        flow_t0, flow_t1 = torch.from_numpy(pseudo_label()).chunk(2, dim=1)
+        seen = torch.ones_like(flow_t0[:, :1])
+        truth = Truth(flow_t0, flow_t0, flow_t0, flow_t1, seen, seen, seen, seen)
+        trainer.model.train()
+        trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5), truth))
+        trainer.records.report()
+    ((_, loss, _, rate),) = losses(tmp_path)
+    golden = np.load(GOLDEN / "ifrnet_S.npz")
+    total = sum(float(golden[f"loss_{part}"]) for part in ("rec", "geo", "dis"))
+    assert loss == pytest.approx(total, rel=1e-5)
+    assert rate == pytest.approx(1e-4)

@@ -12,7 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from model.interpolator import (
+    Interpolation,
+    Interpolator,
+    flow_ratio,
+    require_frames,
+    require_time,
+)
 from model.layers.conv import conv_prelu
 from model.ops.resize import resize, resize_flow
 from model.ops.warp import warp_pair
@@ -107,6 +113,8 @@ class IFRNet(Interpolator):
         return levels
 
     def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+        """The frame at `time`; a ValueError where it is not 1/2 and the weights know no other."""
+        require_time(time, self)
         decoded = self.decode(state, time)
         enlarged = 1 / state.flow_scale
         flow = resize_flow(decoded.flows[-1], enlarged)

@@ -10,7 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
+from model.interpolator import (
+    Interpolation,
+    TileableInterpolator,
+    Window,
+    require_frames,
+    require_time,
+)
 from model.layers.conv import conv_prelu
 from model.layers.synthesis import Synthesis, blend
 from model.ops.colour import ColourOrder, in_order, require_order
@@ -107,11 +113,7 @@ class RIFE(TileableInterpolator):
         Raises:
             ValueError: this network knows the middle only, and another time is asked for.
         """
-        if not self.any_time and (time != 0.5).any():
-            raise ValueError(
-                f"These weights of RIFE know t = 1/2 only, got {time.flatten().tolist()}. Halve "
-                f"the interval down to it, Bisected(RIFE(...)), or take RIFE_m."
-            )
+        require_time(time, self)
         motions: list[Motion] = []
         for block, scale in zip(self.blocks, SCALES, strict=True):
             before = motions[-1] if motions else None
