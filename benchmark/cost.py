@@ -116,7 +116,13 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
+def _linear(x: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
+    """Two per multiply-add."""
+    return 2 * x.numel() * len(weight)
+
+
 COUNTS = {
     **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.mkldnn._linear_pointwise: _linear,
 }

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from model.allocation import keep_freed_memory
 from model.inference.ensemble import FlipEnsemble
 from model.inference.padding import Padded
 from model.inference.tiling import Tiled
@@ -86,6 +87,7 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
 
 def accelerate(network: Interpolator, precision: str, compiled: bool) -> None:
     """Make a network faster as `--precision` and `--compile` say; without them it is exact."""
+    keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # PyTorch rounds convolutions on GPUs unless told
     infer_in(network, precision)
     if compiled:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.ops import matching
+from model.ops import matching, product
 from model.ops.padding import margins
 from model.ops.resize import resize, resize_flow
 from model.ops.splat import splat, splat_sum
@@ -202,6 +202,40 @@ def test_attention_in_blocks_equals_attention(monkeypatch: pytest.MonkeyPatch) -
     blocked = matching.attend_in_blocks(queries, keys, values)
     whole = F.scaled_dot_product_attention(queries, keys, values.expand(2, -1, -1))
     torch.testing.assert_close(blocked, whole)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (7, 3, 5), (2, 4, 6, 5), (0, 5)])
+def test_products_are_those_of_pytorch(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(shape), torch.randn(3, 5), torch.randn(3)
+    turned = torch.randn(*shape[:-2], shape[-1], shape[-2]).transpose(-1, -2)
+    for given_x, given_bias in ((x, bias), (x, None), (turned, bias)):
+        expected = F.linear(given_x, weight, given_bias)
+        torch.testing.assert_close(product.linear(given_x, weight, given_bias), expected)
+        got = product.linear_gelu(given_x, weight, given_bias)
+        torch.testing.assert_close(got, F.gelu(expected))
+
+
+def test_products_have_gradients_and_any_type() -> None:
+    x, weight = torch.randn(4, 5, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+    assert not product.runs_on_onednn(x, weight)
+    product.linear(x, weight).sum().backward()
+    torch.testing.assert_close(x.grad, weight.detach().sum(0).expand(4, -1))
+    assert weight.grad is not None
+    with torch.no_grad():
+        exact = product.linear(x.double(), weight.double())
+        assert exact.dtype == torch.float64
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert product.linear(x, weight).dtype == torch.bfloat16
+
+
+def test_attention_with_and_without_a_mask() -> None:
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(3, 2, 4, 30, 8)
+    plain = matching.attend(queries, keys, values)
+    torch.testing.assert_close(plain, F.scaled_dot_product_attention(queries, keys, values))
+    nothing_hidden = torch.zeros(4, 30, 30)
+    torch.testing.assert_close(matching.attend(queries, keys, values, nothing_hidden), plain)
 
 
 def test_matching_finds_where_features_went() -> None:

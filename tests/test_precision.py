@@ -1,6 +1,9 @@
 """Half precision and compilation change little, are asked for, and are refused in words."""
 
 import argparse
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -47,6 +50,28 @@ def test_full_precision_changes_nothing(tiny: SGM, pair: tuple[torch.Tensor, tor
     time = time_like(pair[0], 0.5)
     with torch.inference_mode():
         assert torch.equal(tiny(*pair, time).frame, plain(*pair, time).frame)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept() -> None:
+    """A process of its own, for it is changed: pages of the next tensor are not cleared anew."""
+    code = """
+import resource, torch
+from model.allocation import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+torch.ones(2**24)
+plain = faults()
+assert keep_freed_memory()
+torch.ones(2**24)
+print(plain, faults())
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain, kept = map(int, shown.stdout.split())
+    assert kept < plain / 4
 
 
 def test_training_mode_stays_exact(tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.checkpoint import NameScope, Weights, load_weights, our_name
+from model.layers.linear import Linear
 from model.layers.position import sine_embedding
+from model.ops.matching import attend
 from model.ops.padding import margins
 from model.ops.windows import BLOCKED, apart, from_windows, shift_bands, to_windows
 
@@ -189,9 +191,9 @@ class TransformerBlock(nn.Module):
         self.self_attention = Attention()
         self.cross_attention = Attention()
         self.mlp = nn.Sequential(
-            nn.Linear(2 * CHANNELS, 8 * CHANNELS, bias=False),
+            Linear(2 * CHANNELS, 8 * CHANNELS, bias=False),
             nn.GELU(),
-            nn.Linear(8 * CHANNELS, CHANNELS, bias=False),
+            Linear(8 * CHANNELS, CHANNELS, bias=False),
         )
         self.mlp_norm = nn.LayerNorm(CHANNELS)
 
@@ -207,14 +209,13 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.query = nn.Linear(CHANNELS, CHANNELS, bias=False)
-        self.key = nn.Linear(CHANNELS, CHANNELS, bias=False)
-        self.value = nn.Linear(CHANNELS, CHANNELS, bias=False)
-        self.project = nn.Linear(CHANNELS, CHANNELS, bias=False)
+        self.query = Linear(CHANNELS, CHANNELS, bias=False)
+        self.key = Linear(CHANNELS, CHANNELS, bias=False)
+        self.value = Linear(CHANNELS, CHANNELS, bias=False)
+        self.project = Linear(CHANNELS, CHANNELS, bias=False)
         self.norm = nn.LayerNorm(CHANNELS)
 
     def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
         """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
         queries, keys, values = self.query(tokens), self.key(others), self.value(others)
-        out = F.scaled_dot_product_attention(queries, keys, values, mask)
-        return self.norm(self.project(out))
+        return self.norm(self.project(attend(queries, keys, values, mask)))

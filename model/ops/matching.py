@@ -1,9 +1,11 @@
 """Global matching: attention that reads out positions."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.ops.grid import pixel_grid
+from model.ops.product import linear, runs_on_onednn
 
 BLOCK_ELEMENTS = 2**22  # scores held at a time: 16 MiB, the size of a processor's cache
 
@@ -18,16 +20,26 @@ def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     Shapes: queries (B, K, C), keys (B, L, C), values (L, V) or (B, L, V) -> (B, K, V).
     """
     batch, count, channels = queries.shape
-    values = values.expand(batch, -1, -1)
-    keys = keys.transpose(1, 2)
-    rows = max(1, BLOCK_ELEMENTS // max(1, keys.shape[-1]))
-    out = queries.new_empty(batch, count, values.shape[-1])
+    values = values.expand(batch, -1, -1).transpose(1, 2).contiguous()
+    rows = max(1, BLOCK_ELEMENTS // max(1, keys.shape[1]))
+    out = queries.new_empty(batch, count, values.shape[1])
     for sample in range(batch):
         for start in range(0, count, rows):
             part = slice(start, start + rows)
-            scores = (queries[sample, part] * channels**-0.5) @ keys[sample]
-            out[sample, part] = scores.softmax(dim=-1) @ values[sample]
+            scores = linear(queries[sample, part] * channels**-0.5, keys[sample])
+            out[sample, part] = linear(scores.softmax(dim=-1), values[sample])
     return out
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(queries keys^T / sqrt(C) + mask) values, without ever storing the score matrix.
+
+    Shapes: queries, keys, values (..., L, C), mask (..., L, L) -> (..., L, C).
+    """
+    if mask is None and runs_on_onednn(queries, keys, values):
+        flat = (tensor.flatten(0, -3) for tensor in (queries, keys, values))
+        return attend_in_blocks(*flat).view_as(values)
+    return F.scaled_dot_product_attention(queries, keys, values, mask)
 
 
 def match_positions(queries: Tensor, keys: Tensor, height: int, width: int) -> Tensor:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.layers.conv import conv_prelu
+from model.layers.linear import Linear
 from model.layers.position import sine_embedding
 from model.ops.padding import margins
 from model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask
@@ -99,9 +100,9 @@ class CrossFrameAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(channels, 2 * channels)
-        self.project = nn.Linear(channels, channels)
+        self.query = Linear(channels, channels)
+        self.key_value = Linear(channels, 2 * channels)
+        self.project = Linear(channels, channels)
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes: windows (2B, n, T, C), mask (n, T, T) or None -> (2B, n, T, C)."""
@@ -126,9 +127,9 @@ class ConvolutionalMLP(nn.Module):
     def __init__(self, channels: int, ratio: int = 4) -> None:
         super().__init__()
         hidden = ratio * channels
-        self.expand = nn.Linear(channels, hidden)
+        self.expand = Linear(channels, hidden)
         self.depthwise = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
-        self.reduce = nn.Linear(hidden, channels)
+        self.reduce = Linear(hidden, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Shapes: (B, h, w, C) -> (B, h, w, C)."""
