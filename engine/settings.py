@@ -45,10 +45,10 @@ def field_types(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def full_name(name: str, known: list[str]) -> str:
-    """The one field that a full or a last name means."""
+    """The one field that a name means: a full one, or one short of its first parts."""
     if name in known:
         return name
-    meant = [path for path in known if path.rpartition(".")[2] == name]
+    meant = [path for path in known if f".{path}".endswith(f".{name}")]
     if len(meant) > 1:
         raise ValueError(f"{name} may mean {' or '.join(meant)}: write the one you mean.")
     if not meant:

@@ -624,9 +624,17 @@ def test_a_run_is_not_overwritten_by_accident(
     assert not command(tmp_path / "new", "--config", "smoke", "--resume").goes_on
 
 
+@pytest.mark.usefixtures("_no_group")
+def test_a_field_may_be_named_by_its_end(tmp_path: Path) -> None:
+    run = command(tmp_path, "--config", "smoke", "--set", "scenes.motion=0.1,0.2", "grain=0")
+    scenes = run.experiment.data.scenes
+    assert (scenes.motion, scenes.grain) == ((0.1, 0.2), 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--set", "otion=1"), "no field otion"),
         (("--set", "epochz=1"), "no field epochz"),
         (("--set", "epochs"), "FIELD=VALUE"),
         (("--config", "nothing"), "ours-local-small"),
