@@ -1,10 +1,14 @@
 """Every interpolator, present and future, keeps the contract."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 
 from model import ZOO
 from model.interpolator import time_like
+from model.zoo import fresh_interpolator
+from video.synthesis import Effort, Synthesis
 
 NAMES = sorted(ZOO)
 
@@ -49,3 +53,19 @@ def test_refuses_what_is_no_pair_of_frames(name: str) -> None:
     network = ZOO[name].build().eval()
     with pytest.raises(ValueError, match="two frames of one shape"):
         network.prepare(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "base" not in name and "+" not in name])
+def test_thirds_between_frames_of_a_video(name: str) -> None:
+    """As `--multi 3` asks for them, of any size, by halving where only t = 1/2 was trained."""
+    thirds = [Fraction(1, 3), Fraction(2, 3)]
+    network = fresh_interpolator(name)
+    synthesis = Synthesis(network, Effort(), thirds)
+    frames = torch.rand(2, 1, 3, 37, 51, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        first, second = (synthesis.at((0, 1), *frames, time).frame for time in thirds)
+    assert first.shape == second.shape == frames[0].shape
+    lowest, highest = torch.stack((first, second)).aminmax()
+    assert lowest >= 0
+    assert highest <= 1
+    assert bool(synthesis.precision) is not network.any_time
