@@ -10,8 +10,9 @@ import torch
 from model import DEFAULT, Interpolator, load_interpolator
 from model.options import bare_network, origin
 from video.job import ALONE, perform, share_from
+from video.memory import affordable, free_memory
 from video.options import Options, options_from
-from video.plan import described, make_plan
+from video.plan import described, make_plan, shown_bytes
 from video.synthesis import Effort, Synthesis, distinct_times
 
 
@@ -30,7 +31,7 @@ def interpolate_file(
     Args:
         output: of which the suffix names the container; by default in the folder `output`.
         network: any interpolator, on its device; by default the classical method.
-        effort: of the network.
+        effort: of the network; by default what the free memory allows.
 
     Returns: the receipt, which is also written beside the output.
 
@@ -42,9 +43,11 @@ def interpolate_file(
     if network is None:
         network = load_interpolator(DEFAULT)
     weight = next(network.parameters(), torch.zeros(0))
-    effort = effort or Effort()
+    effort = effort or affordable(
+        network, Effort(), plan.source.height, plan.source.width, free_memory(weight.device)
+    )
     synthesis = Synthesis(network, effort, distinct_times(m.time for m in plan.moments()))
-    about = {"model": type(network).__name__, "effort": str(effort)}
+    about = {"model": type(network).__name__}
     return perform(plan, synthesis, weight.device, about, ALONE)
 
 
@@ -60,14 +63,20 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
         return
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    network = bare_network(args)
+    wanted = Effort(args.flow_scale, args.tile)
+    free = free_memory(args.device)
+    effort = affordable(network, wanted, plan.source.height, plan.source.width, free)
     synthesis = Synthesis(
-        bare_network(args),
-        Effort(args.flow_scale, args.tile),
+        network,
+        effort,
         distinct_times(moment.time for moment in plan.moments()),
         flip_ensemble=args.flip_ensemble,
     )
     if share.rank == 0:
         print(f"model   {origin(args.model)} on {args.device}")
+        if effort != wanted:
+            print(f"memory  {shown_bytes(free)} free: {effort} instead of {wanted}")
         if synthesis.precision:
             print(f"times   {synthesis.precision}")
     receipt = perform(plan, synthesis, args.device, network_settings(args), share)

@@ -54,7 +54,6 @@ def perform(
     Returns: the receipt; None in all processes but the first.
     """
     settings = plan.settings() | network
-    plan.output.parent.mkdir(parents=True, exist_ok=True)
     work = Workplace(plan.output.with_name(f"{plan.output.name}.parts"))
     options = plan.options
     if work.open(settings, must_exist=options.resume, restart=options.restart):

@@ -79,7 +79,7 @@ class Workplace:
                 )
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise UnfinishedError(f"{self.folder} holds files of something else; move them.")
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(file, json.dumps(settings, indent=1).encode())
             return False
         old = json.loads(file.read_text(encoding="utf-8"))

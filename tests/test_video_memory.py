@@ -1,0 +1,135 @@
+"""Less memory than a network would like: smaller tiles, a smaller flow scale, and it is said."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.baselines.trivial import Blend
+from model.interpolator import Interpolation
+from model.sgm.network import SGM
+from model.zoo import load_interpolator
+from video.memory import affordable, available_memory, free_memory, needed
+from video.synthesis import Effort, Synthesis, distinct_times, is_out_of_memory, reduced
+
+UHD = (2160, 3840)
+
+
+def test_more_pixels_and_larger_tiles_need_more(tiny: SGM) -> None:
+    whole = needed(tiny, Effort(), 720, 1280)
+    assert needed(tiny, Effort(), *UHD) > 9 * whole  # matching grows faster than the frame
+    assert needed(tiny, Effort(0.5), *UHD) < needed(tiny, Effort(), *UHD)
+    assert needed(tiny, Effort(0.125, 256), *UHD) < needed(tiny, Effort(0.125, 512), *UHD)
+    assert needed(tiny, Effort(1, 9984), 64, 64) == needed(tiny, Effort(), 64, 64)
+
+
+def test_effort_fits_the_free_memory(tiny: SGM) -> None:
+    """As much as there is room for, the least where there is none, all where nothing is known."""
+    assert affordable(tiny, Effort(), *UHD, None) == Effort()
+    assert affordable(tiny, Effort(), *UHD, 10**13) == Effort()
+    for free in (10**10, 2 * 10**10, 5 * 10**10):
+        effort = affordable(tiny, Effort(), *UHD, free)
+        assert needed(tiny, effort, *UHD) < free
+        assert effort != Effort()
+    least = affordable(tiny, Effort(), *UHD, 1)
+    assert reduced(least, tiny) is None
+    assert affordable(Blend(), Effort(), 64, 64, 1) == Effort(0.125)  # no tiles there
+
+
+def test_every_network_can_be_asked_about() -> None:
+    for name in ("repeat", "blend", "classical"):
+        assert needed(load_interpolator(name), Effort(), 720, 1280) < 10**9
+    assert free_memory(torch.device("cpu")) == pytest.approx(available_memory(), rel=0.2)
+    assert 10**7 < available_memory() < 10**14
+
+
+class Hungry(Blend):
+    """Fails as a full device does, unless motion is estimated on frames of a quarter."""
+
+    def __init__(self, error: RuntimeError) -> None:
+        super().__init__()
+        self.error = error
+        self.attempts: list[float] = []
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> object:
+        self.attempts.append(flow_scale)
+        if flow_scale > 0.25:
+            raise self.error
+        return super().prepare(frame0, frame1, flow_scale)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    ],
+)
+def test_out_of_memory_is_caught_halved_and_said(
+    error: RuntimeError, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Hungry(error)
+    synthesis = Synthesis(network, Effort())
+    frame0, frame1 = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    made = synthesis.at((0, 1), frame0, frame1, Fraction(1, 4)).frame
+    torch.testing.assert_close(made, torch.full_like(made, 0.25))
+    assert network.attempts == [1, 0.5, 0.25]
+    assert synthesis.effort == Effort(0.25)
+    assert [r.getMessage() for r in caplog.records] == synthesis.reductions
+    assert synthesis.reductions[0] == (
+        "out of memory with flow scale 1: going on with flow scale 1/2"
+    )
+    synthesis.at((1, 2), frame1, frame0, Fraction(1, 4))
+    assert network.attempts[3:] == [0.25]  # it does not try what failed before
+
+
+def test_other_errors_are_not_hidden() -> None:
+    synthesis = Synthesis(Hungry(RuntimeError("shapes differ")), Effort())
+    frame = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        synthesis.at((0, 1), frame, frame, Fraction(1, 2))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+def test_a_pair_is_prepared_once_for_all_its_times() -> None:
+    network = Hungry(RuntimeError())
+    synthesis = Synthesis(network, Effort(0.25))
+    frame = torch.zeros(1, 3, 8, 8)
+    for time in (1, 2, 3):
+        synthesis.at((0, 1), frame, frame, Fraction(time, 4))
+    synthesis.at((1, 2), frame, frame, Fraction(1, 2))
+    assert len(network.attempts) == 2
+
+
+def test_tiles_shrink_before_motion_does(tiny: SGM) -> None:
+    efforts = [Effort()]
+    while (smaller := reduced(efforts[-1], tiny)) is not None:
+        efforts.append(smaller)
+    assert efforts[:5] == [
+        Effort(), Effort(1, 512), Effort(1, 256), Effort(1, 128), Effort(0.5, 128)
+    ]  # fmt: skip
+    assert efforts[-1] == Effort(0.125, 128)
+
+
+def test_the_middle_only_is_halved_to_other_times() -> None:
+    """A network made for t = 1/2 is asked for no other, and the bound of its times is said."""
+    network = Hungry(RuntimeError())
+    network.any_time = False
+    thirds = distinct_times([Fraction(0), Fraction(1, 3), Fraction(2, 3), Fraction(1, 3)])
+    assert thirds == [Fraction(1, 3), Fraction(2, 3)]
+    synthesis = Synthesis(network, Effort(0.25), thirds)
+    frame0, frame1 = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    made = synthesis.at((0, 1), frame0, frame1, Fraction(1, 3)).frame
+    assert made[0, 0, 0, 0] == pytest.approx(1 / 3, abs=1 / 64)
+    assert synthesis.precision == "times to within 1/64 of a gap, by halving"
+    assert Synthesis(network, Effort(0.25), [Fraction(1, 2)]).precision == ""
+
+
+def test_explanations_are_known_before_work() -> None:
+    synthesis = Synthesis(Blend(), Effort())
+    rehearsal = synthesis.rehearse(16, 24, torch.device("cpu"))
+    assert rehearsal.explained == ("blend", "flow")
+    assert rehearsal.seconds > 0
+    assert isinstance(synthesis.at((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
+                      Interpolation)  # fmt: skip
