@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from config_zoo import ZooExperiment
-from dataset.source import Loader
 from dataset.triplet import Triplet
 from model.baselines.ifrnet.loss import ifrnet_loss
 from model.baselines.pervfi.loss import pervfi_loss
@@ -34,7 +33,7 @@ class ZooTrainer(Trainer):
         if self.run.goes_on:
             return family_of(config).network(config)
         if start is None:
-            return fresh(config, self.loader)
+            return fresh(config, lambda: self.world.share(next(iter(self.loader)).to("cpu")))
         network = load_interpolator(start)
         if network.config != config:
             raise CheckpointError(
@@ -60,13 +59,17 @@ def family_of(config: Any) -> Family:
     return next(family for family in FAMILIES if isinstance(config, family.config))
 
 
-def fresh(config: Any, loader: Loader) -> nn.Module:
-    """A network with fresh weights, but for parts that are published networks themselves."""
+def fresh(config: Any, look: Callable[[], Triplet]) -> nn.Module:
+    """A network with fresh weights, but for parts that are published networks themselves.
+
+    Args:
+        look: gives a batch, the same in all processes, so that they begin alike.
+    """
     family = family_of(config)
     network = family.network(config)
     network.load_state_dict(network.state_dict() | family.beside(config))
     if family.name in FIRST_LOOKS:
-        FIRST_LOOKS[family.name](network, next(iter(loader)).to("cpu"))
+        FIRST_LOOKS[family.name](network, look())
     return network.train()
 
 
