@@ -44,12 +44,13 @@ def reversed_flow(flow: Tensor) -> Tensor:
 def arrivals(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the flows that lead to each pixel, and of the weights that they come with.
 
-    Where no gradient is kept, the same bits on every run and device.
+    Where no gradient is kept, the same bits on every run, on GPUs too.
 
     Shapes: (B, 2, H, W) -> (B, 2, H, W) and (B, 1, H, W).
     """
     both = torch.cat((flow, torch.ones_like(flow[:, :1])), dim=1)
-    moved = splat_sum(both, flow, kernel=gaussian, deterministic=not torch.is_grad_enabled())
+    exact = flow.is_cuda and not torch.is_grad_enabled()  # elsewhere the order is always the same
+    moved = splat_sum(both, flow, kernel=gaussian, deterministic=exact)
     return moved[:, :2], moved[:, 2:]
 
 
