@@ -42,7 +42,7 @@ def longest(flow: Tensor) -> float:
 
     Shapes: flow (2, H, W). Vectors that are not finite do not count.
     """
-    lengths = flow.norm(dim=0)
+    lengths = torch.hypot(*flow)
     lengths = lengths[lengths.isfinite()]
     if not lengths.numel():
         return 1.0
@@ -180,16 +180,16 @@ def labelled(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
 
     Shapes: (3, H, W) -> the same, on the CPU.
     """
-    canvas = as_samples(picture)
     height, width = picture.shape[-2:]
     size = max(height // 30, FONT_SIZE * 3 // 4)
     space = size // 2
+    rows = min(size + 2 * space, height)
+    canvas = as_samples(picture[:, :rows])
     along = min(_text_width(text, size) + 2 * space, width)
     left = width - along if at_right else 0
-    ground = canvas[: size + 2 * space, left : left + along]
-    ground[:] = ground // 4
+    canvas[:, left : left + along] //= 4
     _write(canvas, text, left + space, space + size * 5 // 6, LIGHT, size)
-    return as_frame(canvas)
+    return torch.cat((as_frame(canvas), picture[:, rows:].cpu()), dim=1)
 
 
 def grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> Tensor:

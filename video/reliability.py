@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.interpolator import Interpolation
+from model.ops.resize import resize, resize_flow
 from model.ops.warp import backward_warp
 
 FallBack = Literal["hold", "blend"]
@@ -40,14 +41,14 @@ def reliability(frame0: Tensor, frame1: Tensor, result: Interpolation) -> float 
     notes = result.explanation
     if notes is None or "flow" not in notes:
         return None
-    shrink = max(round(min(frame0.shape[-2:]) / ROWS), 1)
-    small0, small1, flow = (reduced(x, shrink) for x in (frame0, frame1, notes["flow"]))
-    flow_t0, flow_t1 = (flow / shrink).chunk(2, dim=1)
+    scale = 1 / max(round(min(frame0.shape[-2:]) / ROWS), 1)
+    small0, small1 = (resize(frame.float(), scale) for frame in (frame0, frame1))
+    flow_t0, flow_t1 = resize_flow(notes["flow"].float(), scale).chunk(2, dim=1)
     difference = backward_warp(small0, flow_t0) - backward_warp(small1, flow_t1)
     error = difference.abs().mean(dim=1, keepdim=True).square()
     bad = error / (error + VISIBLE**2)
     if "blend" in notes:
-        blend = reduced(notes["blend"], shrink).clamp(0, 1)
+        blend = resize(notes["blend"].float(), scale).clamp(0, 1)
         bad = bad * 4 * blend * (1 - blend)
     blocks = F.avg_pool2d(bad, BLOCK, ceil_mode=True).flatten()
     count = max(round(WORST * blocks.numel()), 1)
@@ -65,11 +66,6 @@ def fall_back(frame0: Tensor, frame1: Tensor, time: float, how: FallBack) -> Ten
     if how not in get_args(FallBack):
         raise ValueError(f"Fall back to one of {', '.join(get_args(FallBack))}, got {how!r}.")
     return frame0 if how == "hold" else torch.lerp(frame0, frame1, time)
-
-
-def reduced(tensor: Tensor, shrink: int) -> Tensor:
-    """Means of squares of pixels. Shapes: (B, C, H, W) -> (B, C, H / shrink, W / shrink)."""
-    return F.avg_pool2d(tensor.float(), shrink, ceil_mode=True)
 
 
 class Judged(NamedTuple):

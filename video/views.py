@@ -96,7 +96,7 @@ class ExplainView:
         """
         frame0, frame1, frame = (self._small(part) for part in (frame0, frame1, frame))
         if notes is not None:
-            kept = {name: self._small(notes[name], name) for name in self.names}
+            kept = {name: self._small(notes[name][:, :2], name) for name in self.names}
             self._largest = max(longest_explained(kept), FADES * self._largest)
             self._steps = explained(kept, frame0, self._largest)
         blank = torch.full_like(frame0, EMPTY)
