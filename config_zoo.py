@@ -20,6 +20,14 @@ class ZooExperiment(Experiment):
     labels: str | None = None  # flow network that says the motion where the data does not
     perceptual: str | None = None  # torchvision's file of VGG19, whose judgement PerVFI's loss has
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labels is not None and self.data.source == "synthetic" and not self.data.truth:
+            raise ValueError(
+                f"Scenes made here know their motion; {self.labels} need not guess it: add "
+                f"--set data.truth=true."
+            )
+
 
 # Published: 51,312 triplets (the code keeps 5 % of them back), on 4 processes.
 RIFE = ZooExperiment(

@@ -120,6 +120,13 @@ def test_labels_are_true_motion_or_estimated_from_the_target() -> None:
     assert torch.equal(label(known, Difference())[0, :, 0, 0], torch.tensor((2.0, 2, 3, 3)))
 
 
+def test_scenes_made_here_need_no_estimated_labels() -> None:
+    ifrnet, made = EXPERIMENTS["ifrnet"], EXPERIMENTS["smoke-ifrnet"].data
+    assert replace(ifrnet, data=made).data.truth
+    with pytest.raises(ValueError, match=r"liteflownet need not guess it: add .*data\.truth=true"):
+        replace(ifrnet, data=replace(made, truth=False))
+
+
 def test_the_script_runs_and_another_run_starts_from_its_end(tmp_path: Path) -> None:
     """From a shell, as users do. Weights for other frames are refused before anything is lost."""
     few = ("data.train_scenes=4", "val_scenes=2", "training.picture_every=100", "epochs=1")
