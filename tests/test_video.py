@@ -1,6 +1,7 @@
 """Videos as people have them: right results that keep all the rest, or errors that help."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -356,3 +357,27 @@ def test_interrupted_ends_cleanly_and_goes_on() -> None:
     assert not list(Path("out.mp4.parts").glob(".*"))
     run(*command, "--resume")
     assert len(pictures(Path("out.mp4"))) == 400
+
+
+def test_two_processes_share_the_work() -> None:
+    """As under torchrun: each makes every second segment, the first joins; the same frames."""
+    source = write_clip(Path("in.mp4"), moving(40, 32, 48), audio=1.0)
+    command = [str(source), "--segment_frames", "8", *FAST, "--output"]
+    processes = [
+        subprocess.Popen(
+            [*PYTHON, *command, "shared.mp4"],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (1, 0)
+    ]
+    said = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert said[0][0] == ""  # the first process speaks for all
+    run(*command, "alone.mp4")
+    assert samples(Path("shared.mp4")) == samples(Path("alone.mp4"))
+    assert packets(Path("shared.mp4"), "audio") == packets(source, "audio")
+    assert 0 < receipt("shared.mp4")["frames made in this run"] < 80
+    assert not Path("shared.mp4.parts").exists()

@@ -9,10 +9,11 @@ import torch
 
 from model import DEFAULT, Interpolator, load_interpolator
 from model.options import bare_network, origin
-from video.job import ALONE, perform, share_from
+from video.job import perform, workplace
 from video.memory import affordable, free_memory
 from video.options import Options, options_from
 from video.plan import described, make_plan, shown_bytes
+from video.shares import share_from
 from video.synthesis import Effort, Synthesis, distinct_times
 
 
@@ -48,7 +49,7 @@ def interpolate_file(
     )
     synthesis = Synthesis(network, effort, distinct_times(m.time for m in plan.moments()))
     about = {"model": type(network).__name__}
-    return perform(plan, synthesis, weight.device, about, ALONE)
+    return perform(plan, synthesis, weight.device, about)
 
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
@@ -79,6 +80,8 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
             print(f"memory  {shown_bytes(free)} free: {effort} instead of {wanted}")
         if synthesis.precision:
             print(f"times   {synthesis.precision}")
+        if workplace(plan).is_open() and not plan.options.restart:
+            print(f"resume  where {workplace(plan).folder} left off")
     receipt = perform(plan, synthesis, args.device, network_settings(args), share)
     if receipt is not None:
         print(f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames")

@@ -1,11 +1,10 @@
 """A video from beginning to end: planned, made, joined, checked."""
 
-import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -16,27 +15,11 @@ from video.plan import Plan
 from video.reels import MAIN, SegmentWriter
 from video.report import BrokenPromiseError, check, check_times, receipt, write_receipt
 from video.segments import Segment, Workplace
+from video.shares import ALONE, Share, enter, wait_for_all
 from video.synthesis import Synthesis
 from video.target import Piece, assemble
 
-logger = logging.getLogger(__name__)
-
 LISTED = 10  # least reliable frames in the receipt
-
-
-class Share(NamedTuple):
-    """Which of several processes this is, all of them given the same job."""
-
-    rank: int = 0
-    world: int = 1
-
-
-ALONE = Share()
-
-
-def share_from(environment: Mapping[str, str]) -> Share:
-    """As torchrun says; one process is a world of one."""
-    return Share(int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1)))
 
 
 def perform(
@@ -54,12 +37,23 @@ def perform(
     Returns: the receipt; None in all processes but the first.
     """
     settings = plan.settings() | network
-    work = Workplace(plan.output.with_name(f"{plan.output.name}.parts"))
+    work = workplace(plan)
     options = plan.options
-    if work.open(settings, must_exist=options.resume, restart=options.restart):
-        logger.info("going on with unfinished work in %s", work.folder)
+    numbers = [segment.number for segment in plan.segments()]
+    if not any(map(share.has, numbers)) or not enter(
+        work,
+        settings,
+        share,
+        plan.output,
+        must_exist=options.resume,
+        restart=options.restart,
+    ):
+        return None
     begun = time.perf_counter()
     made = make_segments(plan, synthesis, work, device, share)
+    if share.rank > 0:
+        return None
+    wait_for_all(work, numbers)
     seconds = time.perf_counter() - begun
     records = finished(plan, work)
     for name, output in plan.reels.items():
@@ -77,6 +71,11 @@ def perform(
     return content
 
 
+def workplace(plan: Plan) -> Workplace:
+    """Where the finished segments of a plan wait."""
+    return Workplace(plan.output.with_name(f"{plan.output.name}.parts"))
+
+
 def make_segments(
     plan: Plan, synthesis: Synthesis, work: Workplace, device: torch.device, share: Share
 ) -> int:
@@ -86,7 +85,7 @@ def make_segments(
     """
 
     def is_mine(segment: Segment) -> bool:
-        return segment.number % share.world == share.rank and work.record(segment.number) is None
+        return share.has(segment.number) and work.record(segment.number) is None
 
     mine = {s.number: len(s.moments) for s in plan.segments() if is_mine(s)}
     if not mine:
@@ -109,7 +108,7 @@ def make_segments(
         )
 
     total = sum(mine.values())
-    with tqdm(total=total, unit="frame", disable=None) as bar:
+    with tqdm(total=total, unit="frame", disable=None if share.rank == 0 else True) as bar:
         maker = Maker(synthesis, plan.judgement)
         lead = plan.judgement.lead
         run(plan.source, todo, maker, open_piece, work, device, lead=lead, progress=bar.update)

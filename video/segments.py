@@ -59,6 +59,10 @@ class Workplace:
     folder: Path
     suffix: str = ".mkv"  # of pieces
 
+    def is_open(self) -> bool:
+        """Whether work was begun here."""
+        return (self.folder / SETTINGS).is_file()
+
     def open(
         self, settings: dict[str, Any], *, must_exist: bool = False, restart: bool = False
     ) -> bool:
@@ -72,7 +76,7 @@ class Workplace:
         if restart:
             self.remove()
         file = self.folder / SETTINGS
-        if not file.is_file():
+        if not self.is_open():
             if must_exist:
                 raise UnfinishedError(
                     f"There is nothing to resume: {self.folder} holds no unfinished work."
