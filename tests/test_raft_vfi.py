@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -367,6 +368,21 @@ def test_source_frames_come_as_they_are() -> None:
         assert made.shape == before.shape
         assert not torch.equal(made, before)
         assert not torch.equal(made, after)
+
+
+@pytest.mark.parametrize("flow_scale", [1.0, 0.5])
+def test_a_clip_is_its_gaps_one_by_one(flow_scale: float) -> None:
+    """With zeros to the right and below, and the frames around where there are some."""
+    net, frames = plain(), moving(4)
+    ends = -np.array(frames[0].shape[-2:]) % net.multiple(flow_scale)
+    first, second, third, fourth = (F.pad(frame, (0, ends[1], 0, ends[0])) for frame in frames)
+    shown = list(resampled(net, frames, 0.5, flow_scale))
+    with torch.inference_mode():
+        half = time_like(first, 0.5)
+        alone = net.prepare(first, second, flow_scale)
+        among = net.prepare(second, third, flow_scale, before=first, after=fourth)
+        for made, state in ((shown[1], alone), (shown[3], among)):
+            assert torch.equal(made, net.at(state, half).frame[..., :40, :72])
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (2, 3), (3, 5)])
