@@ -99,11 +99,6 @@ class ConditionalFlow(nn.Module):
             for hook in hooks:
                 hook.remove()
 
-    @property
-    def initialized(self) -> bool:
-        """Whether every normalisation has seen a batch (or was loaded)."""
-        return all(bool(m.initialized) for m in self.modules() if isinstance(m, ActNorm))
-
 
 def _or_zeros(x: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if x is None else x
