@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 import demo_2x
+from dataset.clips import Video
+from dataset.frames import read_samples
 from tests.small_videos import moving, pictures, samples, write_clip
 from video.maker import Judgement, Maker
 from video.overlays import OverlayTracker
@@ -163,3 +165,31 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
     maker = Maker(Grey(), Judgement())
     for moment in timeline.moments():
         np.testing.assert_allclose(maker.shoot(moment, Held()).frame, frame, atol=1e-7)
+
+
+def test_frames_as_a_folder(here: Path) -> None:
+    """Numbered PNG files, upright, with the times that they are shown, and nothing else."""
+    source = write_clip(Path("in.mp4"), moving(4), rotation=90, audio=0.1)
+    run(source, "--output", "frames", "--segment_frames", "2", "--model", "blend")
+    names = [f"{number:06d}.png" for number in range(1, 9)]
+    assert sorted(file.name for file in Path("frames").iterdir()) == [*names, "timestamps.txt"]
+    assert Path("frames/timestamps.txt").read_text().split("\n")[1:4] == [
+        "0.000000", "20.000000", "40.000000"
+    ]  # fmt: skip
+    upright = next(Video("in", source).samples())[1]
+    given = read_samples(Path("frames/000001.png")).astype(int)
+    assert given.shape == upright.shape == (64, 48, 3)
+    assert abs(given - upright).max() <= 6  # swscale enlarges chroma in another way
+    assert abs(given - upright).mean() < 1
+    assert receipt("frames")["lost"] == ["audio stream 1 (aac): a folder holds frames only"]
+    assert sorted(path.name for path in here.iterdir()) == ["frames", "frames.json", "in.mp4"]
+    with pytest.raises(SystemExit, match="frames is there already"):
+        run(source, "--output", "frames")
+    with pytest.raises(SystemExit, match="no options of encoders"):
+        run(source, "--output", "other", "--crf", "3")
+
+
+def test_deep_frames_as_deep_files() -> None:
+    source = write_clip(Path("in.mp4"), moving(2), pix_fmt="yuv420p10le")
+    run(source, "--output", "frames", "--model", "blend")
+    assert read_samples(Path("frames/000002.png")).dtype == np.uint16

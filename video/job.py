@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from video.maker import Maker
-from video.pipeline import run
+from video.folder import FolderWriter, gather, is_folder
+from video.maker import Maker, Shot
+from video.pipeline import Writing, run
 from video.plan import Plan
 from video.reels import MAIN, SegmentWriter
 from video.report import BrokenPromiseError, check, check_times, receipt, write_receipt
@@ -56,8 +57,11 @@ def perform(
     wait_for_all(work, numbers)
     seconds = time.perf_counter() - begun
     records = finished(plan, work)
-    for name, output in plan.reels.items():
-        join(plan, work, name, records, output)
+    if is_folder(plan.output):
+        gather_frames(plan, work, numbers)
+    else:
+        for name, output in plan.reels.items():
+            join(plan, work, name, records, output)
     facts = {
         "frames made in this run": made,
         "seconds": round(seconds, 3),
@@ -73,7 +77,8 @@ def perform(
 
 def workplace(plan: Plan) -> Workplace:
     """Where the finished segments of a plan wait."""
-    return Workplace(plan.output.with_name(f"{plan.output.name}.parts"))
+    folder = plan.output.with_name(f"{plan.output.name}.parts")
+    return Workplace(folder, "" if is_folder(plan.output) else ".mkv")
 
 
 def make_segments(
@@ -98,7 +103,9 @@ def make_segments(
     def todo() -> Iterable[Segment]:
         return (segment for segment in plan.segments() if segment.number in mine)
 
-    def open_piece(number: int) -> SegmentWriter:
+    def open_piece(number: int) -> Writing[Shot]:
+        if is_folder(plan.output):
+            return FolderWriter(work.begun(number), plan.encoding, plan.source.rotation // 90)
         return SegmentWriter(
             {name: work.begun(number, name) for name in plan.reels},
             plan.encoding,
@@ -141,6 +148,21 @@ def join(
             f"{whole} is not as planned: {'; '.join(broken)}. It stays there to be looked at."
         )
     whole.replace(output)
+
+
+def gather_frames(plan: Plan, work: Workplace, numbers: Sequence[int]) -> None:
+    """Put the frames of all segments into one folder, and give it its name."""
+    whole = work.folder / "whole"
+    times = (moment.shown for moment in plan.moments())
+    count = gather(whole, [work.piece(number) for number in numbers], times)
+    if count != plan.timeline.num_frames:
+        raise BrokenPromiseError(
+            f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."
+        )
+    plan.output.parent.mkdir(parents=True, exist_ok=True)
+    if plan.output.is_dir():
+        plan.output.rmdir()  # empty, or it would have been refused
+    whole.replace(plan.output)
 
 
 def judged(plan: Plan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:

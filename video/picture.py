@@ -112,3 +112,8 @@ def to_picture(frame: Tensor, colours: Colours) -> av.VideoFrame:
         rows[:, : plane.width] = samples.cpu().numpy()
         plane.update(rows)
     return picture
+
+
+def turned(picture: Tensor, quarters: int) -> Tensor:
+    """Turn to the left. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
+    return torch.rot90(picture, quarters, (-2, -1))

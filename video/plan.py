@@ -15,6 +15,7 @@ from dataset.sequence import require_apart
 from video.cuts import CutDetector
 from video.duplicates import is_duplicate, without_repeats
 from video.encoding import Encoding, choose_encoding
+from video.folder import is_folder, kept_in_folder, png_encoding, require_empty
 from video.maker import Judgement
 from video.options import Options
 from video.picture import colours_of, to_planes
@@ -26,6 +27,7 @@ from video.timeline import Moment, Timeline, ticks
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
 LOSSLESS_BITS = 5  # per pixel
+PNG_BITS = 12
 THUMBNAIL = (192, 128)  # width and height of what cuts are sought in
 NAMED_CUTS = 12  # that are listed; the receipt has all
 
@@ -88,6 +90,8 @@ class Plan:
     def bytes_needed(self) -> int:
         """On disk, about: the pieces and the whole, for a moment both."""
         bits = LOSSLESS_BITS if self.options.wish.lossless else BITS_PER_PIXEL
+        if is_folder(self.output):
+            bits = PNG_BITS
         pixels = self.encoding.height * self.encoding.width * self.timeline.num_frames
         return 2 * int(pixels * bits / 8)
 
@@ -151,7 +155,15 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
     )
     rate = timeline.num_frames / (timeline.out_end - timeline.start)
     suffix = output.suffix.lower()
-    encoding = choose_encoding(options.wish, source, rate, suffix)
+    if is_folder(output):
+        require_empty(output)
+        if options.compare or options.explain:
+            raise ValueError("--compare and --explain are videos: name one with --output.")
+        encoding = png_encoding(options.wish, source, rate)
+        kept = kept_in_folder(source)
+    else:
+        encoding = choose_encoding(options.wish, source, rate, suffix)
+        kept = choose_kept(source, encoding, suffix, options.target.stretch)
     return Plan(
         source=source,
         output=output,
@@ -159,15 +171,16 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
         timeline=timeline,
         cuts=frozenset(cuts),
         encoding=encoding,
-        kept=choose_kept(source, encoding, suffix, options.target.stretch),
+        kept=kept,
     )
 
 
 def require_container(output: Path) -> None:
     """Refuse a name whose suffix is no container that holds any timestamps."""
-    if output.suffix.lower() not in CONTAINERS:
+    if not is_folder(output) and output.suffix.lower() not in CONTAINERS:
         raise ValueError(
-            f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}."
+            f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}, "
+            f"or a folder for frames as PNG."
         )
 
 
@@ -238,7 +251,8 @@ def described(plan: Plan) -> str:
         lines.append(("repeats", f"{repeats} of the frames repeat the one before"))
     beside = [str(s) for s in source.header.others if s.index in kept.streams]
     beside += [f"{source.header.num_chapters} chapters"] if kept.chapters else []
-    lines.append(("copied", ", ".join([*beside, "metadata", "colour tags"])))
+    beside += [] if is_folder(plan.output) else ["metadata", "colour tags"]
+    lines.append(("copied", ", ".join(beside) or "nothing"))
     lines += [("lost", text) for text in kept.lost]
     lines += [("note", text) for text in (*source.notes, *encoding.notes)]
     folder = existing_folder(plan.output)

@@ -11,7 +11,7 @@ from torch import Tensor
 from video.colour import LAYOUTS, Colours
 from video.encoding import Encoding, PieceWriter
 from video.maker import Shot
-from video.picture import UNSTATED, Tags, usual_matrix
+from video.picture import UNSTATED, Tags, turned, usual_matrix
 from video.views import ExplainView, Layout, compare
 
 MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of reels
@@ -72,11 +72,6 @@ class SegmentWriter:
         """Finish all reels."""
         facts = {name: writer.close() for name, writer in self.writers.items()}
         return {"frames": facts[MAIN]["frames"], "reels": facts}
-
-
-def turned(picture: Tensor, quarters: int) -> Tensor:
-    """Turn to the left. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
-    return torch.rot90(picture, quarters, (-2, -1))
 
 
 def turned_map(note: Tensor, quarters: int) -> Tensor:

@@ -57,7 +57,7 @@ class Workplace:
     """
 
     folder: Path
-    suffix: str = ".mkv"  # of pieces
+    suffix: str = ".mkv"  # of pieces; none where they are folders
 
     def is_open(self) -> bool:
         """Whether work was begun here."""
@@ -121,13 +121,16 @@ class Workplace:
     def finish(self, number: int, record: dict[str, Any]) -> None:
         """Keep a segment whose pictures are complete."""
         for reel in record["reels"]:
-            self.begun(number, reel).replace(self.piece(number, reel))
+            piece = self.piece(number, reel)
+            if piece.is_dir():  # left by a crash before the record was written
+                shutil.rmtree(piece)
+            self.begun(number, reel).replace(piece)
         write_whole(self.folder / f"{number:05d}.json", json.dumps(record).encode())
 
     def discard(self, number: int) -> None:
         """Delete what was written of a segment that will not be finished."""
         for file in self.folder.glob(f".{number:05d}*.{os.getpid()}{self.suffix}"):
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
 
     def remove(self) -> None:
         """Delete all of it."""
