@@ -16,7 +16,7 @@ from model.baselines.pervfi.network import PerVFIConfig
 from model.baselines.pervfi.published import FAMILY as PERVFI_FAMILY
 from model.baselines.raft_vfi.network import RAFTVFIConfig
 from model.baselines.raft_vfi.published import FAMILY as RAFT_VFI_FAMILY
-from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M
+from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
 from model.baselines.rife.practical import FAMILY as PRACTICAL_FAMILY
 from model.baselines.rife.practical import V4_6, V4_25
 from model.baselines.rife.published import FAMILY as RIFE_FAMILY
@@ -59,6 +59,11 @@ def _sgm(base: SGMConfig, keypoint_ratio: float | None, published: str | None = 
     return _row(SGM_FAMILY, replace(base, keypoint_ratio=keypoint_ratio), published)
 
 
+def _rife(config: RIFEConfig) -> Entry:
+    """Without the teacher, which interpolates nothing; files may hold it all the same."""
+    return _row(RIFE_FAMILY, replace(config, teacher=False), licence="MIT")
+
+
 def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> Entry:
     return _row(IFRNET_FAMILY, replace(base, any_time=any_time), published, "MIT")
 
@@ -89,9 +94,9 @@ ZOO: dict[str, Entry] = {
     "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points"),
     "ours-small-dense": _sgm(SGM_SMALL, 1.0),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
-    "rife": _row(RIFE_FAMILY, RIFE_BASE, licence="MIT"),
-    "rife_m": _row(RIFE_FAMILY, RIFE_M, licence="MIT"),
-    "rife_2r": _row(RIFE_FAMILY, RIFE_2R, licence="MIT"),
+    "rife": _rife(RIFE_BASE),
+    "rife_m": _rife(RIFE_M),
+    "rife_2r": _rife(RIFE_2R),
     "rife_v4.6": _row(PRACTICAL_FAMILY, V4_6, licence="MIT"),
     "rife_v4.25": _row(PRACTICAL_FAMILY, V4_25, licence="MIT"),
     "ifrnet": _ifrnet(IFRNET, False, "IFRNet_Vimeo90K"),

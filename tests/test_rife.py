@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import load_interpolator, time_like
+from model import ZOO, load_interpolator, time_like
 from model.baselines.rife.loss import BETTER, distillation_loss, rife_loss
 from model.baselines.rife.network import (
     RIFE,
@@ -267,10 +267,11 @@ def test_names_translate_both_ways() -> None:
 def test_a_name_says_what_tensors_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doubled network has the shapes of the base: the name of the file's place decides."""
     monkeypatch.chdir(tmp_path)
-    net = net_of(replace(RIFE_BASE, teacher=False))
+    net = net_of(RIFE_BASE)
     save_published(tmp_path / "pretrained/rife_2r.pkl", net)
     save_published(tmp_path / "pretrained/rife_m.pkl", net)
     assert load_interpolator("rife_2r").config.doubled
+    assert sum(weight.numel() for weight in ZOO["rife_2r"].build().parameters()) == 10_071_550
     assert not load_interpolator(tmp_path / "pretrained/rife_2r.pkl").config.doubled
     with pytest.raises(CheckpointError, match=r"file is RIFE, for the middle.*rife_m is RIFE_m"):
         load_interpolator("rife_m")
