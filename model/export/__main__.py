@@ -19,7 +19,7 @@ import torch
 from model.export.formats import FORMATS, INPUTS
 from model.export.graph import export
 from model.interpolator import flow_ratio
-from model.options import device, flow_scale, reasoned
+from model.options import device, flow_scale, key_points, reasoned
 from model.zoo import load_interpolator
 
 
@@ -54,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K (default: 1)",
     )
     parser.add_argument(
+        "--num_key_points",
+        type=reasoned(key_points),
+        metavar="SHARE",
+        help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
+    )
+    parser.add_argument(
         "--device",
         type=reasoned(device),
         default=torch.device("cpu"),
@@ -70,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def report(args: argparse.Namespace) -> Iterator[str]:
     """Export; say what was written, and how far off it is."""
-    network = load_interpolator(args.model).to(args.device)
+    network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
     flow_ratio(args.flow_scale, network.largest_flow_scale)
     height, width = args.size
     ending = FORMATS[args.format].ending
