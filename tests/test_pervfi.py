@@ -23,6 +23,7 @@ from model.flow.estimator import FlowEstimator
 from model.flow.named import build_flow
 from model.interpolator import time_like
 from model.perceptual import PerceptualDistance, load_perceptual
+from model.precision import infer_in
 from model.zoo import load_interpolator
 from tests.parity.zoo.flow_nets import published_state
 from tests.small_runs import here, recipe
@@ -254,6 +255,19 @@ def test_any_flow_estimator_will_do() -> None:
     assert set(told.explanation) == {"flow", "blend"}
     assert told.explanation["flow"].shape == (1, 4, 32, 48)
     assert 0 <= told.explanation["blend"].min() <= told.explanation["blend"].max() <= 1
+
+
+@pytest.mark.parametrize("config", [PERVFI, PERVFI_VB])
+def test_half_precision_stays_inside_its_parts(config: PerVFIConfig) -> None:
+    net = network(config)
+    frame0, frame1 = frames()
+    half = time_like(frame0, 0.5)
+    with torch.inference_mode():
+        exact = net(frame0, frame1, half).frame
+        infer_in(net, "bf16")
+        rounded = net(frame0, frame1, half).frame
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.01)
 
 
 def test_a_temperature_below_zero_is_refused() -> None:
