@@ -29,7 +29,7 @@ RESIDUAL_CONVS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class RIFEConfig:
-    """Shape and habits of the network: the first two rows say which checkpoints fit."""
+    """Shape and habits of the network: files fit where widths, time and teacher do."""
 
     channels: tuple[int, int, int] = (240, 150, 90)  # of the blocks, coarse to fine
     context_channels: int = 16
