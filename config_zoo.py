@@ -111,7 +111,8 @@ SMOKE_IFRNET_ANY_TIME = replace(
 
 # Published: on 2 processes, in half precision, with flows kept from RAFT and from GMFlow, one of
 # them by chance; here they are estimated anew for every crop, by one network. Published losses
-# have a perceptual part: --set perceptual=FILE adds it.
+# have a perceptual part: --set perceptual=FILE adds it. Without the flow network's weights there is
+# OpenCV's flow: --set model.estimator=dis.
 PERVFI_TRAINING = ZooExperiment(
     name="pervfi",
     model=PERVFI,
