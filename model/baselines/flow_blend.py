@@ -14,7 +14,7 @@ from model.flow.estimator import FlowEstimator
 from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
 from model.ops.fill import fill_holes
 from model.ops.grid import pixel_grid
-from model.ops.resize import resize
+from model.ops.resize import resize, resize_to
 from model.ops.splat import splat, splat_sum
 from model.ops.warp import backward_warp
 
@@ -77,9 +77,9 @@ class FlowBlend(Interpolator):
     def at(self, state: Motion, time: Tensor, *, explain: bool = False) -> Interpolation:
         layers, still0, still1 = mixture(state, time)
         size = state.frame0.shape[-2:]
-        frame = enlarge(still0, size) * state.frame0 + enlarge(still1, size) * state.frame1
+        frame = resize_to(still0, size) * state.frame0 + resize_to(still1, size) * state.frame1
         for layer in layers:
-            flow, weight = flow_to_size(layer.flow, size), enlarge(layer.weight, size)
+            flow, weight = flow_to_size(layer.flow, size), resize_to(layer.weight, size)
             frame = frame + weight * backward_warp(layer.frame, flow, mode=layer.mode)
         notes = explanation(state, time, layers, still0) if explain else None
         return Interpolation(frame.clamp(0, 1), explanation=notes)
@@ -165,11 +165,6 @@ def inside(flow: Tensor) -> Tensor:
     return (1 + 2 * margin).clamp(0, 1)[:, None]
 
 
-def enlarge(small: Tensor, size: tuple[int, int]) -> Tensor:
-    """Shapes: (B, C, h, w) -> (B, C, *size)."""
-    return F.interpolate(small, size=size, mode="bilinear", align_corners=False)
-
-
 def flow_to_size(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize a flow, its vectors with it; down, each is the mean of what it stands for.
 
@@ -178,7 +173,7 @@ def flow_to_size(flow: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = flow.shape[-2:]
     ratio = flow.new_tensor((size[1] / width, size[0] / height)).view(1, 2, 1, 1)
     down = size[0] < height or size[1] < width
-    resized = F.interpolate(flow, size=size, mode="area") if down else enlarge(flow, size)
+    resized = F.interpolate(flow, size=size, mode="area") if down else resize_to(flow, size)
     return resized * ratio
 
 
@@ -194,6 +189,6 @@ def explanation(
     return {
         "initial_flow": torch.cat([flow_to_size(flow, size) for flow in first], dim=1),
         "flow": torch.cat([flow_to_size(flow, size) for flow in flows], dim=1),
-        "difference": enlarge(motion.difference, size),
-        "blend": enlarge(blend, size),
+        "difference": resize_to(motion.difference, size),
+        "blend": resize_to(blend, size),
     }

@@ -15,6 +15,7 @@ from model.checkpoint import NameScope, Weights, load_weights, our_name
 from model.flow.estimator import FlowEstimator
 from model.ops.correlation import local_correlation
 from model.ops.padding import margins
+from model.ops.resize import resize_to
 
 SLOPE = 0.1  # of the leaky rectifiers
 FLOW_UNIT = 20  # pixels of the frame: what one stands for inside the network
@@ -84,7 +85,7 @@ class LiteFlowNet(FlowEstimator):
         height, width = source.shape[-2:]
         size = [side + sum(margins(side, MULTIPLE)) for side in (height, width)]
         image0, image1 = (
-            bilinear(frame, size) - frame.new_tensor(mean).view(1, 3, 1, 1)
+            resize_to(frame, size) - frame.new_tensor(mean).view(1, 3, 1, 1)
             for frame, mean in zip((source, target), MEANS, strict=True)
         )
         flow = None
@@ -94,7 +95,7 @@ class LiteFlowNet(FlowEstimator):
             flow = self.regularisation[index](level, flow)
         assert flow is not None
         ratio = flow.new_tensor((width / size[1], height / size[0])).view(1, 2, 1, 1)
-        return bilinear(flow, [height, width]) * ratio * FLOW_UNIT
+        return resize_to(flow, [height, width]) * ratio * FLOW_UNIT
 
     def levels(self, image0: Tensor, image1: Tensor) -> list[Level]:
         """All but full size, from 1/2 to 1/32."""
@@ -103,7 +104,7 @@ class LiteFlowNet(FlowEstimator):
         for block in self.features:
             feature0, feature1 = block(feature0), block(feature1)
             size = list(feature0.shape[-2:])
-            image0, image1 = bilinear(image0, size), bilinear(image1, size)
+            image0, image1 = resize_to(image0, size), resize_to(image1, size)
             levels.append(Level(image0, image1, feature0, feature1))
         return levels[1:]
 
@@ -206,11 +207,6 @@ def warp(source: Tensor, flow: Tensor) -> Tensor:
     y = y[:, None] + flow[:, 1] * (2 / max(height - 1, 1))
     grid = torch.stack((x, y), dim=-1)
     return F.grid_sample(source, grid, padding_mode="zeros", align_corners=False)
-
-
-def bilinear(tensor: Tensor, size: list[int]) -> Tensor:
-    """Shapes: (B, C, H, W) -> (B, C, *size)."""
-    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
 
 
 def leaky(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:

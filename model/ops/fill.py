@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.ops.resize import resize_to
+
 
 def fill_holes(values: Tensor, weight: Tensor, *, epsilon: float = 1e-6) -> Tensor:
     """Give each pixel as much of its surroundings' weighted mean as it lacks weight itself.
@@ -25,5 +27,4 @@ def fill_holes(values: Tensor, weight: Tensor, *, epsilon: float = 1e-6) -> Tens
     )
     mean, coarse = halved[:, :-1] / (halved[:, -1:] + epsilon), 4 * halved[:, -1:]
     filled = fill_holes(mean, coarse, epsilon=epsilon)
-    filled = F.interpolate(filled, size=(height, width), mode="bilinear", align_corners=False)
-    return torch.lerp(filled, values, weight)
+    return torch.lerp(resize_to(filled, (height, width)), values, weight)

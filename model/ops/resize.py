@@ -1,6 +1,7 @@
 """Resizing of frames and of flows."""
 
 import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +17,12 @@ def resize(tensor: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return tensor
     size = [max(math.floor(side * scale + 1e-6), 1) for side in tensor.shape[-2:]]
-    return F.interpolate(tensor, size=size, mode="bilinear", align_corners=False)
+    return resize_to(tensor, size)
+
+
+def resize_to(tensor: Tensor, size: Sequence[int]) -> Tensor:
+    """`resize` to a height and width. Shapes: (B, C, H, W) -> (B, C, *size)."""
+    return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=False)
 
 
 def resize_flow(flow: Tensor, scale: float) -> Tensor:

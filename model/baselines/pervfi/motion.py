@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from model.ops.resize import resize_to
 from model.ops.splat import splat, splat_sum
 
 LARGEST_METRIC = 20.0  # either way: its exponential still fits float32 sums
@@ -59,6 +59,5 @@ def scaled_flow(flow: Tensor, like: Tensor) -> Tensor:
 
 
 def _resized(tensor: Tensor, like: Tensor) -> Tensor:
-    if tensor.shape[-2:] == like.shape[-2:]:
-        return tensor
-    return F.interpolate(tensor, like.shape[-2:], mode="bilinear", align_corners=False)
+    same = tensor.shape[-2:] == like.shape[-2:]
+    return tensor if same else resize_to(tensor, like.shape[-2:])
