@@ -82,6 +82,15 @@ class Interpolator(nn.Module, ABC):
     def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
         """The frame at `time`, from what `prepare` returned."""
 
+    def advance(
+        self, state: Any, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> Any:
+        """What `prepare` gives of two frames, where `state` is of the pair that frame1 ends.
+
+        A network that keeps what depends on one frame only reuses it; the result is the same.
+        """
+        return self.prepare(frame1, frame2, flow_scale)
+
     def forward(
         self,
         frame0: Tensor,
@@ -112,7 +121,7 @@ class Interpolator(nn.Module, ABC):
 
     def multiple(self, flow_scale: float = 1.0) -> int:
         """Smallest number whose multiples are good sizes: so are they after scaling by it."""
-        return self.stride * flow_ratio(flow_scale, self.largest_flow_scale).denominator
+        return self.stride * _denominator(flow_scale, self.largest_flow_scale)
 
     def trunks(self) -> Iterator[nn.Module]:
         """The parts that may compute in half precision and be compiled, if there are any.
@@ -169,6 +178,11 @@ def require_time(time: Tensor, interpolator: Interpolator) -> None:
             f"These weights of {name} know t = 1/2 only, got {time.flatten().tolist()}. Halve the "
             f"interval down to it, Bisected({name}(...)), or take weights for any time."
         )
+
+
+@torch.compiler.assume_constant_result  # compilers cannot follow fractions
+def _denominator(flow_scale: float, largest: int) -> int:
+    return flow_ratio(flow_scale, largest).denominator
 
 
 def require_frames(

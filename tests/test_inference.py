@@ -350,6 +350,40 @@ def test_dense_stream_holds_few_frames() -> None:
     assert most == 2
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda net: net, Padded, FlipEnsemble, lambda net: Padded(Tiled(net, 64))],
+    ids=["plain", "padded", "both ways up", "tiled"],
+)
+def test_a_sequence_looks_at_each_frame_once(wrap: Callable[[SGM], Interpolator]) -> None:
+    """And gives what pairs alone give. Weights are fresh: nothing hangs on a last bit."""
+    torch.manual_seed(0)
+    net = SGM(TINY).eval()
+    looked: list[int] = []
+    net.encoder.look.register_forward_pre_hook(lambda _, inputs: looked.append(len(inputs[0])))
+    smooth = F.interpolate(torch.rand(4, 3, 8, 12), scale_factor=8, mode="bilinear")
+    chain, frames = wrap(net), list(smooth[:, None])
+    dense = list(densify(chain, frames, [0.5], flow_scale=1.0))
+    assert sum(looked) == (8 if isinstance(chain, FlipEnsemble) else 4)
+    for number in range(3):
+        with torch.inference_mode():
+            alone = chain(frames[number], frames[number + 1], time_like(frames[0], 0.5)).frame
+        torch.testing.assert_close(dense[2 * number + 1], alone, atol=1e-4, rtol=0)
+
+
+def test_what_does_not_follow_is_prepared_anew() -> None:
+    torch.manual_seed(0)
+    net = SGM(TINY).eval()
+    first, second, third = torch.rand(3, 1, 3, 64, 96)
+    with torch.inference_mode():
+        state = net.prepare(first, second)
+        for scale in (1.0, 0.5):
+            got = net.advance(state, second, third, scale)
+            wanted = net.prepare(second, third, scale)
+            torch.testing.assert_close(got.coarse, wanted.coarse, atol=1e-5, rtol=0)
+            assert got.flow_scale == scale
+
+
 def test_there_and_back_closes_the_circle() -> None:
     frames = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
     cycle = there_and_back(Mixing(stride=1).eval(), *frames, [0.25, 0.75])

@@ -74,6 +74,19 @@ print(plain, faults())
     assert kept < plain / 4
 
 
+def test_compilers_see_the_network_whole(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """No graph break from frames to frame, and the same result."""
+    torch.manual_seed(0)
+    net, time = SGM(TINY).eval(), time_like(pair[0], 0.5)
+
+    @torch.compile(backend="eager", fullgraph=True)
+    def whole(frame0: torch.Tensor, frame1: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return net(frame0, frame1, time).frame
+
+    with torch.no_grad():
+        torch.testing.assert_close(whole(*pair, time), net(*pair, time).frame, atol=1e-4, rtol=0)
+
+
 def test_training_mode_stays_exact(tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     half = twin().train()
     infer_in(half, "bf16")

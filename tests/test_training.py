@@ -408,7 +408,7 @@ def test_bfloat16_is_close_and_leaves_flows_alone(config: SGMConfig) -> None:
     train_in_bfloat16(mixed.trunks())
     batch = some_batch()
     seen = []
-    for part in (mixed.encoder.block1, mixed.local_flow[0].output):
+    for part in (mixed.encoder.look.block1, mixed.local_flow[0].output):
         part.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
     results = []
     for network in (exact, mixed):

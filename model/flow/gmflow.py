@@ -55,8 +55,7 @@ class GMFlowFeatures(nn.Module):
         half a cell off, as in the published code (specification 1.4, step 5).
         """
         height, width = (size // 8 for size in frames.shape[-2:])
-        tokens = self.relate(self.look(frames))
-        return tokens.permute(0, 3, 1, 2)[..., :height, :width]
+        return as_map(self.relate(self.look(frames)), height, width)
 
     def look(self, frames: Tensor) -> Tensor:
         """What depends on one frame only. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
@@ -72,6 +71,11 @@ class GMFlowFeatures(nn.Module):
     def relate(self, tokens: Tensor) -> Tensor:
         """What depends on both. Shapes: (2B, h', w', 128), twice."""
         return self.transformer(tokens)
+
+
+def as_map(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Shapes: (B, h', w', C) -> (B, C, height, width), without what was padded."""
+    return tokens.permute(0, 3, 1, 2)[..., :height, :width]
 
 
 def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:

@@ -33,6 +33,14 @@ class FlipEnsemble(Wrapper):
         turned = self.inner.prepare(turn(frame0), turn(frame1), flow_scale, **around)
         return BothWaysUp(upright, turned)
 
+    def advance(
+        self, state: BothWaysUp, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> BothWaysUp:
+        return BothWaysUp(
+            self.inner.advance(state.upright, frame1, frame2, flow_scale),
+            self.inner.advance(state.turned, turn(frame1), turn(frame2), flow_scale),
+        )
+
     def at(self, state: BothWaysUp, time: Tensor, *, explain: bool = False) -> Interpolation:
         upright = self.inner.at(state.upright, time, explain=explain)
         turned = self.inner.at(state.turned, time)

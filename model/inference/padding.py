@@ -1,5 +1,6 @@
 """Frames of any size for networks that ask for multiples."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -44,12 +45,27 @@ class Padded(Wrapper):
         **around: Tensor | None,
     ) -> PaddedState:
         require_frames(frame0, frame1, self)
-        height, width = frame0.shape[-2:]
+        pad, picture = self._padding(frame0, flow_scale)
+        inner = self.inner.prepare(pad(frame0), pad(frame1), flow_scale, **each(pad, around))
+        return PaddedState(inner, picture)
+
+    def advance(
+        self, state: PaddedState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> PaddedState:
+        require_frames(frame1, frame2, self)
+        pad, picture = self._padding(frame1, flow_scale)
+        inner = self.inner.advance(state.inner, pad(frame1), pad(frame2), flow_scale)
+        return PaddedState(inner, picture)
+
+    def _padding(
+        self, frame: Tensor, flow_scale: float
+    ) -> tuple[Callable[[Tensor], Tensor], Window]:
+        """How frames of this size are padded, and where the picture then lies."""
+        height, width = frame.shape[-2:]
         multiple = self.pad_to or self.inner.multiple(flow_scale)
         (top, bottom), (left, right) = margins(height, multiple), margins(width, multiple)
         pad = partial(F.pad, pad=(left, right, top, bottom), mode="replicate")
-        inner = self.inner.prepare(pad(frame0), pad(frame1), flow_scale, **each(pad, around))
-        return PaddedState(inner, Window(top, top + height, left, left + width))
+        return pad, Window(top, top + height, left, left + width)
 
     def at(self, state: PaddedState, time: Tensor, *, explain: bool = False) -> Interpolation:
         return combine(state.picture.crop, self.inner.at(state.inner, time, explain=explain))

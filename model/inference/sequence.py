@@ -1,6 +1,7 @@
 """A stream of frames in, a denser stream out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,19 +17,23 @@ def densify(
 ) -> Iterator[Tensor]:
     """Give every frame as it came, and between it and the next a new one for each time.
 
-    Holds two of the frames at once, however many there are.
+    Holds two of the frames at once, however many there are, and what the network keeps of them.
 
     Shapes: frames (B, 3, H, W) -> the same.
     """
-    before = None
+    before = state = None
     for after in frames:
         if before is not None:
-            yield from between(interpolator, before, after, times, flow_scale)
+            with torch.inference_mode():
+                if state is None:
+                    state = interpolator.prepare(before, after, flow_scale)
+                else:
+                    state = interpolator.advance(state, before, after, flow_scale)
+            yield from _at_each(interpolator, state, before, times)
         yield after
         before = after
 
 
-@torch.inference_mode()
 def between(
     interpolator: Interpolator,
     frame0: Tensor,
@@ -40,9 +45,17 @@ def between(
 
     Shapes: frames (B, 3, H, W) -> the same.
     """
-    state = interpolator.prepare(frame0, frame1, flow_scale)
+    with torch.inference_mode():
+        state = interpolator.prepare(frame0, frame1, flow_scale)
+    yield from _at_each(interpolator, state, frame0, times)
+
+
+@torch.inference_mode()
+def _at_each(
+    interpolator: Interpolator, state: Any, like: Tensor, times: Iterable[float]
+) -> Iterator[Tensor]:
     for time in times:
-        yield interpolator.at(state, time_like(frame0, time)).frame
+        yield interpolator.at(state, time_like(like, time)).frame
 
 
 def there_and_back(

@@ -50,6 +50,13 @@ class Tiled(Wrapper):
         height, width = frame0.shape[-2:]
         return TiledState(self.inner.prepare(frame0, frame1, flow_scale), height, width)
 
+    def advance(
+        self, state: TiledState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> TiledState:
+        height, width = frame2.shape[-2:]
+        inner = self.inner.advance(state.inner, frame1, frame2, flow_scale)
+        return TiledState(inner, height, width)
+
     def at(self, state: TiledState, time: Tensor, *, explain: bool = False) -> Interpolation:
         motion = self.inner.estimate(state.inner, time, explain=explain)
         whole = None

@@ -27,7 +27,9 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def runs_on_onednn(*tensors: Tensor) -> bool:
-    """Whether a product of these tensors is better asked of oneDNN."""
+    """Whether a product of these tensors is better asked of oneDNN; a compiler chooses itself."""
+    if torch.compiler.is_compiling():
+        return False
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or torch.is_autocast_enabled("cpu"):

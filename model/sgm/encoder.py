@@ -23,7 +23,24 @@ class LocalEncoder(nn.Module):
 
     def __init__(self, channels: int, depths: tuple[int, ...], window: int) -> None:
         super().__init__()
-        self.window = window
+        self.look = FrameEncoder(channels, depths[:3])
+        self.relate = CrossFrameEncoder(8 * channels, depths[3], window)
+        self.apply(_initialise)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes: (2B, 3, H, W) -> fine (2B, 4F, H/4, W/4) and coarse (2B, 8F, h, w)."""
+        fine, tokens = self.look(frames)
+        return fine, self.relate(tokens)
+
+
+class FrameEncoder(nn.Module):
+    """What depends on one frame only.
+
+    Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F).
+    """
+
+    def __init__(self, channels: int, depths: tuple[int, ...]) -> None:
+        super().__init__()
         first, second, third, fourth = (channels * 2**level for level in range(4))
         self.block1 = _convolutions(3, first, depths[0])
         self.down2 = conv_prelu(first, second, stride=2)
@@ -32,35 +49,36 @@ class LocalEncoder(nn.Module):
         self.block3 = _convolutions(third, third, depths[2])
         self.embed = nn.Conv2d(third, fourth, kernel_size=3, stride=2, padding=1)
         self.embed_norm = nn.LayerNorm(fourth, eps=1e-5)
-        self.blocks = nn.ModuleList(
-            CrossFrameBlock(fourth, window, shift=window // 2 if j % 2 else 0)
-            for j in range(depths[3])
-        )
-        self.norm = nn.LayerNorm(fourth, eps=1e-6)
-        self.apply(_initialise)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes: (2B, 3, H, W) -> fine (2B, 4F, H/4, W/4) and coarse (2B, 8F, h, w)."""
-        return self.relate(*self.look(frames))
-
-    def look(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """What depends on one frame only.
-
-        Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F).
-        """
         fine = self.block2(self.down2(self.block1(frames)))
         fine = self.block3(self.down3(fine))
         return fine, self.embed_norm(self.embed(fine).permute(0, 2, 3, 1))
 
-    def relate(self, fine: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What depends on both. Shapes: tokens (2B, h, w, 8F) -> coarse (2B, 8F, h, w)."""
+
+class CrossFrameEncoder(nn.Module):
+    """What depends on both frames.
+
+    Shapes: tokens (2B, h, w, C), all first frames, then all second ones -> (2B, C, h, w).
+    """
+
+    def __init__(self, channels: int, depth: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.blocks = nn.ModuleList(
+            CrossFrameBlock(channels, window, shift=window // 2 if j % 2 else 0)
+            for j in range(depth)
+        )
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+
+    def forward(self, tokens: Tensor) -> Tensor:
         height, width = tokens.shape[1:3]
         shifts = {block.shift for block in self.blocks}
         masks = {s: window_mask(height, width, self.window, s, tokens.device) for s in shifts}
         position = sine_embedding(self.window, self.window, tokens.shape[-1], tokens.device)
         for block in self.blocks:
             tokens = block(tokens, position.flatten(0, 1), masks[block.shift])
-        return fine, self.norm(tokens).permute(0, 3, 1, 2)
+        return self.norm(tokens).permute(0, 3, 1, 2)
 
 
 class CrossFrameBlock(nn.Module):

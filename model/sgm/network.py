@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.flow.gmflow import CHANNELS as GLOBAL_CHANNELS
-from model.flow.gmflow import GMFlowFeatures
+from model.flow.gmflow import GMFlowFeatures, as_map
 from model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
 from model.layers.synthesis import blend
 from model.ops.colour import ColourOrder, in_order, require_order
@@ -20,6 +19,7 @@ from model.sgm.difference import difference_map
 from model.sgm.encoder import LocalEncoder
 from model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
 from model.sgm.merge import FlowMatching, refine_input
+from model.sgm.state import Look, Motion, Pair
 from model.sgm.synthesis import make_synthesis
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps
@@ -50,27 +50,6 @@ SGM_SMALL = SGMConfig()
 SGM_BASE = SGMConfig(channels=32, depths=(2, 2, 2, 6))
 
 
-class Pair(NamedTuple):
-    """What serves every time between two frames; both are stacked on the batch axis."""
-
-    frames: Tensor  # (2B, 3, H, W), in the network's colour order
-    small: Tensor  # the same at the size that motion is estimated at
-    fine: Tensor  # (2B, 4F, ...), features at 1/4 of that size
-    coarse: Tensor  # (2B, 8F, h, w), features at 1/8
-    matchable: Tensor | None  # (2B, 128, h, w), features for global matching
-    context: list[Tensor]  # features for synthesis, at full size
-    flow_scale: float
-
-
-class Motion(NamedTuple):
-    """The motion at a time, at full size."""
-
-    flow: Tensor  # (B, 4, H, W)
-    blend_logits: Tensor  # (B, 1, H, W)
-    merged: tuple[Tensor, ...]  # blends along the way, in training mode
-    explanation: dict[str, Tensor] | None
-
-
 class SGM(TileableInterpolator):
     """A local branch estimates flows; where they fail, sparse global matching repairs them."""
 
@@ -95,17 +74,33 @@ class SGM(TileableInterpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
         require_frames(frame0, frame1, self)
-        height, width = frame0.shape[-2:]
-        self._require_scale(height, width, flow_scale)
-        frames = self._recolour(torch.cat((frame0, frame1)))
+        self._require_scale(*frame0.shape[-2:], flow_scale)
+        return self._relate(self._look(torch.cat((frame0, frame1)), flow_scale), flow_scale)
+
+    def advance(self, state: Pair, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0) -> Pair:
+        if state.flow_scale != flow_scale or len(state.frames) != 2 * len(frame2):
+            return self.prepare(frame1, frame2, flow_scale)
+        require_frames(frame1, frame2, self)
+        known, new = state.look, self._look(frame2, flow_scale)
+        return self._relate(known.followed_by(new), flow_scale)
+
+    def _look(self, frames: Tensor, flow_scale: float) -> Look:
+        frames = self._recolour(frames)
         small = resize(frames, flow_scale)
         matchable = None
         if self.gmflow is not None:
             with torch.no_grad():  # nothing in this branch trains its features
-                matchable = self.gmflow(small)
-        fine, coarse = self.encoder(small)
-        context = self.synthesis.context(frames)
-        return Pair(frames, small, fine, coarse, matchable, context, flow_scale)
+                matchable = self.gmflow.look(small)
+        fine, tokens = self.encoder.look(small)
+        return Look(frames, small, fine, tokens, matchable, self.synthesis.context(frames))
+
+    def _relate(self, look: Look, flow_scale: float) -> Pair:
+        coarse, matchable = self.encoder.relate(look.tokens), None
+        if self.gmflow is not None:
+            with torch.no_grad():
+                height, width = coarse.shape[-2:]
+                matchable = as_map(self.gmflow.relate(look.matchable), height, width)
+        return Pair(look, coarse, matchable, flow_scale)
 
     def estimate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Motion:
         if self.training and state.flow_scale != 1:
@@ -125,7 +120,9 @@ class SGM(TileableInterpolator):
             flow, logits = _add(flow, logits, expand_motion(correction, CELL))
             warped = warp_pair(state.small, flow)
             merged += [blend(warped, logits)] if self.training else []
-        raw = self.local_flow[1](fine_input(state.small, warped, flow, logits, time, state.fine))
+        raw = self.local_flow[1](
+            fine_input(state.small, warped, flow, logits, time, state.look.fine)
+        )
         flow, logits = _add(flow, logits, expand_motion(raw, CELL // 2))
         enlarged = 1 / state.flow_scale
         flow, logits = resize_flow(flow, enlarged), resize(logits, enlarged)
@@ -141,7 +138,7 @@ class SGM(TileableInterpolator):
         outer = window.grown(self.halo, state.frames)
         frame, merged = self.synthesis(
             state.frames,
-            state.context,
+            state.look.context,
             outer.crop(motion.flow),
             outer.crop(motion.blend_logits),
             origin=(outer.top, outer.left),
@@ -163,10 +160,11 @@ class SGM(TileableInterpolator):
         What comes out of a flow head is in pixels of 1/8 or 1/4 size, where bfloat16 errs by whole
         pixels of the frame (specification 6.5): so heads count without their last layer.
         """
-        yield from (self.encoder, self.synthesis.context, self.synthesis.unet)
+        yield from (self.encoder.look, self.encoder.relate)
+        yield from (self.synthesis.context, self.synthesis.unet)
         heads = list(self.local_flow)
         if self.matching is not None:
-            yield self.gmflow
+            yield from (self.gmflow.backbone, self.gmflow.transformer)
             yield self.matching.merge.logits
             heads.append(self.matching.refine)
         for head in heads:

@@ -28,13 +28,13 @@ BLOCK_PARTS = (
     (".mlp.fc2.", ".mlp.reduce."),
 )
 SCOPES = (
-    NameScope("feature_bone.patch_embed2.", "encoder.down2."),
-    NameScope("feature_bone.patch_embed3.", "encoder.down3."),
-    NameScope("feature_bone.patch_embed4.proj.", "encoder.embed."),
-    NameScope("feature_bone.patch_embed4.norm.", "encoder.embed_norm."),
-    NameScope("feature_bone.norm4.", "encoder.norm."),
-    *(NameScope(f"feature_bone.block{i}.conv.", f"encoder.block{i}.") for i in (1, 2, 3)),
-    NameScope("feature_bone.block4.", "encoder.blocks.", BLOCK_PARTS),
+    NameScope("feature_bone.patch_embed2.", "encoder.look.down2."),
+    NameScope("feature_bone.patch_embed3.", "encoder.look.down3."),
+    NameScope("feature_bone.patch_embed4.proj.", "encoder.look.embed."),
+    NameScope("feature_bone.patch_embed4.norm.", "encoder.look.embed_norm."),
+    NameScope("feature_bone.norm4.", "encoder.relate.norm."),
+    *(NameScope(f"feature_bone.block{i}.conv.", f"encoder.look.block{i}.") for i in (1, 2, 3)),
+    NameScope("feature_bone.block4.", "encoder.relate.blocks.", BLOCK_PARTS),
     NameScope("block.", "local_flow.", HEAD_PARTS),
     *SYNTHESIS_NAMES,
     *(s._replace(published="gmflow." + s.published, ours="gmflow." + s.ours) for s in GMFLOW_NAMES),
@@ -70,7 +70,7 @@ def published_config(weights: Weights) -> SGMConfig:
     time: the default is its default, one half.
     """
     state = weights.state
-    first = state.get("encoder.block1.0.bias")
+    first = state.get("encoder.look.block1.0.bias")
     if first is None:
         raise CheckpointError(
             f"{weights.source} holds no SGM-VFI network: no encoder among its "
@@ -85,13 +85,14 @@ def published_config(weights: Weights) -> SGMConfig:
 
 
 def _convolutions(state: dict[str, Tensor], stage: int) -> int:
-    prefix = f"encoder.block{stage}."
+    prefix = f"encoder.look.block{stage}."
     return sum(name.startswith(prefix) and name.endswith(".bias") for name in state)
 
 
 def _blocks(state: dict[str, Tensor]) -> int:
     return sum(
-        name.startswith("encoder.blocks.") and name.endswith(".norm1.weight") for name in state
+        name.startswith("encoder.relate.blocks.") and name.endswith(".norm1.weight")
+        for name in state
     )
 
 

@@ -65,14 +65,12 @@ class Spy:
             self._watch_function(network, name)
         self._watch_function(compensation, "landing_mass")
         modules = {
-            "encoder": self.net.encoder,
+            "relate": self.net.encoder.relate,
             "synthesis": self.net.synthesis,
-            "gmflow": self.net.gmflow,
-            **{f"block{i}": getattr(self.net.encoder, f"block{i}") for i in (1, 2, 3)},
+            **{f"block{i}": getattr(self.net.encoder.look, f"block{i}") for i in (1, 2, 3)},
         }
         for name, module in modules.items():
-            if module is not None:
-                self._watch_module(module, name)
+            self._watch_module(module, name)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,12 +150,12 @@ def steps(spy: Spy) -> dict[str, Tensor]:
         "mask_list.0": calls["fine_input"][0][0][3].sigmoid(),
         "flow_list.1": flow,
         "mask_list.1": logits.sigmoid(),
-        "backbone.3": calls["encoder"][0][1][1],
+        "backbone.3": calls["relate"][0][1],
     }
     for i in (1, 2, 3):
         arrays[f"backbone.{i - 1}"] = calls[f"block{i}"][0][1]
-    if calls["gmflow"]:
-        arrays["trans_feat"] = calls["gmflow"][0][1]
+    if calls["match_globally"]:
+        arrays["trans_feat"] = calls["match_globally"][0][0][0]
         arrays["flow_fix"] = calls["match_globally"][0][1]
         arrays["flow_fix_shifted"] = torch.cat(calls["shift_to_time"][0][1].chunk(2, dim=1))
         cells = arrays["flow_fix"].shape[-2:].numel()

@@ -206,22 +206,20 @@ def _synthesis(net: SGM, device: torch.device) -> Arrays:
 
 def unit_small(device: torch.device, golden: Any) -> Arrays:
     net = build(SGM_SMALL, device)
-    encoder = net.encoder
+    look, relate = net.encoder.look, net.encoder.relate
     patch = draw(device, "small.patch", (2, 64, 20, 24), -1, 1) * 1e-3
     tokens = draw(device, "small.tokens", (2, 120, 128), -1, 1) * 1e-3
     grid = tokens.unflatten(1, (10, 12))
     position = sine_embedding(7, 7, 128, device).flatten(0, 1)
     image = 0.5 + draw(device, "small.img", (2, 3, 48, 64), -1, 1) * 1e-3
     arrays = {
-        "patch_embed4": encoder.embed_norm(encoder.embed(patch).permute(0, 2, 3, 1)).permute(
-            0, 3, 1, 2
-        ),
-        "norm4": encoder.norm(tokens),
+        "patch_embed4": look.embed_norm(look.embed(patch).permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+        "norm4": relate.norm(tokens),
         "transformer0": net.gmflow.transformer.layers[0](tokens, tokens.flip(0)),
         "cnn": net.gmflow.backbone(image),
     }
     for j in (0, 1):
-        block = encoder.blocks[j]
+        block = relate.blocks[j]
         mask = window_mask(10, 12, 7, block.shift, device)
         arrays[f"block4.{j}"] = block(grid, position, mask).flatten(1, 2)
     return arrays

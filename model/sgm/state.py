@@ -1,0 +1,56 @@
+"""What SGM-VFI knows of a frame, of a pair of frames, and of the motion at a time."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Look(NamedTuple):
+    """What depends on one frame only; of a pair, both are stacked on the batch axis."""
+
+    frames: Tensor  # (2B, 3, H, W), in the network's colour order
+    small: Tensor  # the same at the size that motion is estimated at
+    fine: Tensor  # (2B, 4F, ...), features at 1/4 of that size
+    tokens: Tensor  # (2B, h, w, 8F), features at 1/8
+    matchable: Tensor | None  # (2B, h', w', 128), features for global matching
+    context: list[Tensor]  # features for synthesis, at full size
+
+    def followed_by(self, new: "Look") -> "Look":
+        """What is known of the second of two frames, and of the one behind it."""
+        return Look(*(_second_and(*both) for both in zip(self, new, strict=True)))
+
+
+class Pair(NamedTuple):
+    """What serves every time between two frames; both are stacked on the batch axis."""
+
+    look: Look
+    coarse: Tensor  # (2B, 8F, h, w), features that have seen both frames, as the next
+    matchable: Tensor | None  # (2B, 128, h, w), features for global matching
+    flow_scale: float
+
+    @property
+    def frames(self) -> Tensor:
+        return self.look.frames
+
+    @property
+    def small(self) -> Tensor:
+        return self.look.small
+
+
+class Motion(NamedTuple):
+    """The motion at a time, at full size."""
+
+    flow: Tensor  # (B, 4, H, W)
+    blend_logits: Tensor  # (B, 1, H, W)
+    merged: tuple[Tensor, ...]  # blends along the way, in training mode
+    explanation: dict[str, Tensor] | None
+
+
+def _second_and(known: Any, new: Any) -> Any:
+    """Join the second half of a batch, or of each of a list, with a new one."""
+    if new is None:
+        return None
+    if isinstance(new, list):
+        return [_second_and(*both) for both in zip(known, new, strict=True)]
+    return torch.cat((known[len(known) // 2 :], new))
