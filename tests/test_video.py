@@ -219,6 +219,43 @@ def test_what_a_container_cannot_hold_is_said_first(capsys: pytest.CaptureFixtur
         assert [stream.type for stream in container.streams] == ["video"]
 
 
+def test_chapters_are_slowed_down_with_the_pictures() -> None:
+    tick = Fraction(1, 1000)
+    chapters = [{"id": 1, "start": 40, "end": 100, "time_base": tick, "metadata": {}}]
+    source = write_clip(Path("in.mkv"), moving(5), chapters=chapters)
+    run(source, "--slow", "3", "--output", "out.mkv", *FAST)
+    with av.open("out.mkv") as container:
+        (chapter,) = container.chapters()
+    assert [chapter[end] * chapter["time_base"] for end in ("start", "end")] == [
+        Fraction(12, 100), Fraction(30, 100)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("in.avi", "mpeg4", "yuv420p"), ("in.ts", "libx264", "yuv420p"),
+     ("in.h264", "libx264", "yuv420p"), ("in.webm", "libvpx-vp9", "yuv420p"),
+     ("in.mov", "prores_ks", "yuv422p10le"), ("in.gif", "gif", "rgb8")],
+)  # fmt: skip
+def test_other_containers(name: str, codec: str, pix_fmt: str) -> None:
+    """Whatever FFmpeg reads: with timestamps or without, YUV or a palette."""
+    source = Path(name)
+    if codec == "gif":
+        with av.open(source, "w") as container:
+            stream = container.add_stream("gif", rate=25, width=64, height=48, pix_fmt="rgb8")
+            for number, frame in enumerate(moving(5)):
+                shades = (frame[0].movedim(0, -1).numpy() * 255).astype(np.uint8)
+                picture = av.VideoFrame.from_ndarray(shades).reformat(format="rgb8")
+                picture.pts, picture.time_base = number, Fraction(1, 25)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    else:
+        write_clip(source, moving(5), codec=codec, pix_fmt=pix_fmt)
+    run(source, "--output", "out.mp4", *FAST)
+    assert len(pictures(Path("out.mp4"))) == 10
+    assert gaps(Path("out.mp4")) == {Fraction(1, 50)}
+
+
 def test_sound_longer_than_the_picture() -> None:
     source = write_clip(Path("in.mp4"), moving(5), audio=2.0)
     run(source, "--output", "out.mp4", *FAST)
@@ -259,6 +296,7 @@ MISTAKES = {
     "preset": ("good.mp4 --preset warp", r"preset|warp"),
     "two targets": ("good.mp4 --fps 60 --multi 2", r"not allowed with"),
     "times": ("good.mp4 --time 0.5", r"--time is for images"),
+    "tiles": ("good.mp4 --tile 64", r"--tile 64 with classical: .*cannot be tiled"),
     "cut threshold": ("good.mp4 --cut_threshold 7", r"cut_threshold lies in \[0, 1\], got 7"),
     "nothing to resume": ("good.mp4 --resume", r"nothing to resume"),
     "resume and restart": ("good.mp4 --resume --restart", r"--resume or --restart"),

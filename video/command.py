@@ -12,7 +12,7 @@ from model.options import bare_network, origin
 from video.job import perform, workplace
 from video.memory import affordable, free_memory
 from video.options import Options, options_from
-from video.plan import described, make_plan, shown_bytes
+from video.plan import Plan, described, make_plan, shown_bytes
 from video.shares import share_from
 from video.synthesis import Effort, Synthesis, distinct_times
 
@@ -60,34 +60,46 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
     plan = make_plan(path, args.output, options_from(args))
     if share.rank == 0:
         print(described(plan))
-    if plan.options.dry_run:
-        return
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     network = bare_network(args)
     wanted = Effort(args.flow_scale, args.tile)
     free = free_memory(args.device)
     effort = affordable(network, wanted, plan.source.height, plan.source.width, free)
-    synthesis = Synthesis(
-        network,
-        effort,
-        distinct_times(moment.time for moment in plan.moments()),
-        flip_ensemble=args.flip_ensemble,
-    )
+    times = distinct_times(moment.time for moment in plan.moments())
+    try:
+        synthesis = Synthesis(network, effort, times, flip_ensemble=args.flip_ensemble)
+    except TypeError as error:  # it cannot be tiled
+        raise ValueError(f"--tile {args.tile} with {args.model}: {error}") from error
     if share.rank == 0:
         print(f"model   {origin(args.model)} on {args.device}")
         if effort != wanted:
             print(f"memory  {shown_bytes(free)} free: {effort} instead of {wanted}")
         if synthesis.precision:
             print(f"times   {synthesis.precision}")
-        if workplace(plan).is_open() and not plan.options.restart:
-            print(f"resume  where {workplace(plan).folder} left off")
+        print(f"time    {expected_time(plan, synthesis, args.device)}")
+    if plan.options.dry_run:
+        return
+    if share.rank == 0 and workplace(plan).is_open() and not plan.options.restart:
+        print(f"resume  where {workplace(plan).folder} left off")
     receipt = perform(plan, synthesis, args.device, network_settings(args), share)
     if receipt is not None:
         print(f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames")
         for reel in plan.reels.values():
             print(f"file    {reel}, checked against the plan")
         print(f"receipt {plan.output}.json")
+
+
+def expected_time(plan: Plan, synthesis: Synthesis, device: torch.device) -> str:
+    """How long new frames will take, by a first one."""
+    count = sum(moment.time > 0 for moment in plan.moments())
+    seconds = synthesis.rehearse(plan.source.height, plan.source.width, device).seconds
+    minutes, rest = divmod(round(count * seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"about {hours}:{minutes:02d}:{rest:02d} on one such device, {seconds:.2g} s for each of "
+        f"{count} new frames"
+    )
 
 
 def network_settings(args: argparse.Namespace) -> dict[str, Any]:

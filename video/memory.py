@@ -34,8 +34,11 @@ NEEDS = {
     "Blend": Need(40),
     "FlowBlend": Need(150),
     "SGM": Need(450, 900, 8),
+    "RIFE": Need(900),
+    "IFRNet": Need(1400),
+    "PerVFI": Need(6000),
 }
-UNKNOWN = Need(2500)  # as the hungriest that was measured
+UNKNOWN = Need(2500)
 SGM_CHANNELS = 16  # for which its row holds; both peaks of pixels grow with them
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from heapq import merge
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import torch
@@ -45,6 +45,7 @@ class Kept:
 
     streams: tuple[int, ...] = ()  # by their index in the source
     chapters: bool = False
+    stretch: int = 1  # how many times as long everything lasts
     lost: tuple[str, ...] = ()  # in words: what does not go into it, and why
 
 
@@ -80,7 +81,12 @@ def choose_kept(source: Source, encoding: Encoding, suffix: str, stretch: int = 
                 streams.append(other.index)
             else:
                 lost.append(f"{other}: {suffix} cannot hold it")
-    return Kept(streams=tuple(streams), chapters=source.header.num_chapters > 0, lost=tuple(lost))
+    return Kept(
+        streams=tuple(streams),
+        chapters=source.header.num_chapters > 0,
+        stretch=stretch,
+        lost=tuple(lost),
+    )
 
 
 def can_hold(trial: Path, source: Path, piece: Path, index: int) -> bool:
@@ -155,12 +161,23 @@ def assemble(
             copies[index].disposition = template.disposition
         container.metadata.update(tagless(original.metadata))
         if kept.chapters:
-            container.set_chapters(original.chapters())
+            container.set_chapters(slowed(original.chapters(), source.stamps[0], kept.stretch))
         streams = [video_packets(pieces, clock, video)]
         if copies:
             streams.append(copied_packets(original, copies))
         for _, packet in merge(*streams, key=lambda timed: timed[0]):
             container.mux_one(packet)
+
+
+def slowed(chapters: list[dict[str, Any]], start: Fraction, stretch: int) -> list[dict[str, Any]]:
+    """Chapters of a video that lasts so many times as long from its start on."""
+
+    def moved(count: int, tick: Fraction) -> int:
+        return ticks(start + (count * tick - start) * stretch, tick)
+
+    return [
+        {**c, **{end: moved(c[end], c["time_base"]) for end in ("start", "end")}} for c in chapters
+    ]
 
 
 def tagless(metadata: dict[str, str]) -> dict[str, str]:
