@@ -9,6 +9,7 @@ from model.layers.linear import Linear
 from model.layers.position import sine_embedding
 from model.ops.matching import attend
 from model.ops.padding import margins
+from model.ops.product import linear_gelu
 from model.ops.windows import BLOCKED, apart, from_windows, shift_bands, to_windows
 
 CHANNELS = 128
@@ -194,7 +195,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.self_attention = Attention()
         self.cross_attention = Attention()
-        self.mlp = nn.Sequential(
+        self.mlp = FeedForward(
             Linear(2 * CHANNELS, 8 * CHANNELS, bias=False),
             nn.GELU(),
             Linear(8 * CHANNELS, CHANNELS, bias=False),
@@ -206,6 +207,14 @@ class TransformerBlock(nn.Module):
         tokens = tokens + self.self_attention(tokens, tokens, mask)
         message = self.cross_attention(tokens, others, mask)
         return tokens + self.mlp_norm(self.mlp(torch.cat((tokens, message), dim=-1)))
+
+
+class FeedForward(nn.Sequential):
+    """A linear layer, a GELU and a linear layer; the first two in one pass where that can be."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, _, last = self
+        return last(linear_gelu(x, first.weight, first.bias))
 
 
 class Attention(nn.Module):
