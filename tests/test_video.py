@@ -256,6 +256,30 @@ def test_other_containers(name: str, codec: str, pix_fmt: str) -> None:
     assert gaps(Path("out.mp4")) == {Fraction(1, 50)}
 
 
+@pytest.mark.parametrize(
+    ("codec", "suffix", "name"),
+    [("h264", "mkv", "h264"), ("hevc", "mp4", "hevc"), ("vp9", "webm", "vp9"),
+     ("av1", "mp4", "av1"), ("prores", "mov", "prores"), ("ffv1", "mkv", "ffv1"),
+     ("mpeg4", "mp4", "mpeg4")],
+)  # fmt: skip
+def test_pieces_of_every_codec_join(codec: str, suffix: str, name: str) -> None:
+    """Encoders that show pictures out of order too: every frame once, in order, at its time."""
+    frames = [frame * 0 + number / 16 for number, frame in enumerate(moving(16))]
+    source = write_clip(Path("in.mkv"), frames, codec="ffv1")
+    output = Path(f"out.{suffix}")
+    run(source, "--output", output, "--codec", codec, "--segment_frames", "8", "--model", "blend",
+        "--no-cuts")  # fmt: skip
+    shown = times(output)
+    assert all(abs(time - Fraction(k, 50)) <= Fraction(1, 1000) for k, time in enumerate(shown))
+    levels = [picture.to_ndarray(format="gray").mean() for picture in pictures(output)]
+    assert len(levels) == 32
+    assert all(after > before + 3 for before, after in pairwise(levels[:31]))
+    with av.open(output) as container:
+        packet_times = [p.dts for p in container.demux(video=0) if p.dts is not None]
+        assert packet_times == sorted(set(packet_times))
+        assert container.streams.video[0].codec.canonical_name == name
+
+
 def test_sound_longer_than_the_picture() -> None:
     source = write_clip(Path("in.mp4"), moving(5), audio=2.0)
     run(source, "--output", "out.mp4", *FAST)
