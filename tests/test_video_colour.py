@@ -92,8 +92,8 @@ def test_ffmpeg_sees_the_same(pix_fmt: str, matrix: int) -> None:
                            dst_color_range=2, interpolation=0x2 | 0x40000 | 0x2000)  # fmt: skip
     theirs = torch.from_numpy(rgb.to_ndarray().astype(np.float32)).movedim(-1, 0)[None] / 255
     ours = colours.to_rgb(to_planes(picture, colours.layout))
-    assert (ours - theirs).abs().max() <= 2.1 / 255
-    assert (ours - frame).abs().max() <= 2.1 / 255
+    assert (ours - theirs).abs().max() <= 3.5 / 255  # of another matrix: 10 and more
+    assert (ours - frame).abs().max() <= 3.5 / 255
 
 
 def test_a_palette_becomes_rgb() -> None:
