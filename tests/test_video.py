@@ -18,6 +18,7 @@ import torch
 
 import demo_2x
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
+from video.picture import light_of
 
 PYTHON = (sys.executable, demo_2x.__file__)
 FAST = ("--model", "blend", "--preset", "ultrafast")
@@ -206,6 +207,29 @@ def test_full_range_and_wide_gamut_stay() -> None:
         for p in (picture, pictures(source)[0])
     )
     assert abs(one - other).mean() < 2
+
+
+HDR10 = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_hdr10_metadata_stay(codec: str) -> None:
+    options = {"x265-params": f"log-level=error:master-display={HDR10}:max-cll=1000,400"}
+    source = write_clip(
+        Path("in.mp4"),
+        moving(3),
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        tags=(9, 1, 9, 16),
+        options=options,
+    )
+    run(source, "--output", "out.mp4", "--codec", codec, "--model", "blend")
+    light = light_of(pictures(Path("out.mp4"))[0])
+    assert light.content == (1000, 400)
+    assert light.parameters("m", "c") == [f"m={HDR10}", "c=1000,400"]
+    assert receipt("out.mp4")["lost"] == []
+    run(source, "--output", "lost.mkv", "--codec", "ffv1", "--model", "blend")
+    assert any("HDR10" in text for text in receipt("lost.mkv")["lost"])
 
 
 def test_what_a_container_cannot_hold_is_said_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,12 @@ KNOWN = {
 }
 
 
+LIGHT_NAMES = {  # how encoders that write HDR10 metadata are told: option and two names in it
+    "libx264": ("x264-params", "mastering-display", "cll"),
+    "libx265": ("x265-params", "master-display", "max-cll"),
+}
+
+
 class EncodingError(ValueError):
     """A wish that an encoder cannot fulfil: the message says what it can."""
 
@@ -115,6 +121,11 @@ def choose_encoding(wish: Wish, source: Source, rate: Fraction, suffix: str) -> 
         raise EncodingError(f"{name} takes no --preset.")
     if encoder.preset is not None:
         options["preset"] = wish.preset or encoder.preset
+    if name in LIGHT_NAMES:
+        option, *names = LIGHT_NAMES[name]
+        given = [options[option]] if option in options else []
+        parameters = [*given, *source.light.parameters(*names)]
+        options |= {option: ":".join(parameters)} if parameters else {}
     layout, notes = choose_layout(wish, source, name, encoder)
     colours, tags = outgoing_colours(source, layout)
     return Encoding(

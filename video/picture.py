@@ -1,6 +1,7 @@
 """One picture: its samples, what they mean, and how it asks to be shown."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,26 @@ class Tags(NamedTuple):
     colour_range: int
     primaries: int
     transfer: int
+
+
+class Light(NamedTuple):
+    """HDR10's constants: of the display, and of the content."""
+
+    mastering: tuple[int, ...] | None  # x, y of red, green, blue, white / 50000; min, max / 10000
+    content: tuple[int, ...] | None  # brightest pixel and brightest mean of a frame, cd/m^2
+
+    def parameters(self, display: str, levels: str) -> list[str]:
+        """As x264 and x265 take them, who name them differently."""
+        found = []
+        if self.mastering is not None:
+            red, green, blue, white = (self.mastering[k : k + 2] for k in (0, 2, 4, 6))
+            darkest, brightest = self.mastering[8:]
+            named = (("G", green), ("B", blue), ("R", red), ("WP", white))
+            places = "".join(f"{name}({x},{y})" for name, (x, y) in named)
+            found.append(f"{display}={places}L({brightest},{darkest})")
+        if self.content is not None:
+            found.append(f"{levels}={self.content[0]},{self.content[1]}")
+        return found
 
 
 def tags_of(picture: av.VideoFrame) -> Tags:
@@ -79,6 +100,22 @@ def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
         if note.type == SideData.DISPLAYMATRIX:
             return tuple(np.frombuffer(bytes(note), np.int32).tolist())
     return None
+
+
+def light_of(picture: av.VideoFrame) -> Light:
+    """What a picture says of the display that it was graded on, and of its own brightness."""
+    mastering = content = None
+    for note in picture.side_data:
+        if note.type == SideData.MASTERING_DISPLAY_METADATA:
+            numbers = np.frombuffer(bytes(note), np.int32)
+            if numbers[20] and numbers[21]:  # both parts are given
+                ratios = numbers[:20].reshape(10, 2)
+                units = [50000] * 8 + [10000] * 2
+                scaled = zip(ratios.tolist(), units, strict=True)
+                mastering = tuple(round(Fraction(a, b) * unit) for (a, b), unit in scaled)
+        if note.type == SideData.CONTENT_LIGHT_LEVEL:
+            content = tuple(np.frombuffer(bytes(note), np.uint32)[:2].tolist())
+    return Light(mastering, content)
 
 
 def turn(matrix: Sequence[int] | None) -> tuple[int, ...]:

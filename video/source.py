@@ -14,7 +14,15 @@ from torch import Tensor
 from dataset.clips import ClipError, Video
 from dataset.frames import what_is
 from video.colour import Colours
-from video.picture import Tags, colours_of, display_matrix, tags_of, to_planes
+from video.picture import (
+    Light,
+    Tags,
+    colours_of,
+    display_matrix,
+    light_of,
+    tags_of,
+    to_planes,
+)
 
 
 class OtherStream(NamedTuple):
@@ -55,6 +63,7 @@ class Source:
     width: int
     colours: Colours
     tags: Tags
+    light: Light
     stamps: tuple[Fraction, ...]  # seconds at which each frame appears
     end: Fraction  # seconds at which the last one disappears
     rotation: int  # degrees
@@ -131,6 +140,7 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         width=first.width,
         colours=colours,
         tags=tags_of(first),
+        light=light_of(first),
         stamps=tuple(stamps),
         end=end,
         rotation=round(first.rotation),

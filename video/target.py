@@ -16,7 +16,7 @@ import av
 import torch
 
 from video.encoding import PIECE_RATE, Encoding, PieceWriter
-from video.picture import display_matrix, tags_of, turn
+from video.picture import display_matrix, light_of, tags_of, turn
 from video.source import Source
 from video.timeline import ticks
 
@@ -115,6 +115,8 @@ def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
         found.append(f"its rotation: {picture.rotation} for {source.rotation} degrees")
     if (source.header.aspect or 1) != aspect:
         found.append(f"the shape of its pixels: {aspect} for {source.header.aspect}")
+    if light_of(picture) != source.light:
+        found.append("its HDR10 metadata (mastering display, light levels)")
     tags = zip(encoding.tags._fields, encoding.tags, tags_of(picture), strict=True)
     for name, wanted, got in tags:
         both_narrow = name == "colour_range" and {wanted, got} == {0, 1}  # unstated means narrow
