@@ -94,7 +94,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add_video_options(parser, times)
     parser.add_argument(
-        "--explain", action="store_true", help="two images: also show the steps of the network"
+        "--explain",
+        action="store_true",
+        help="also show the steps of the network: as a picture, or as a video OUTPUT_explain",
     )
     add_network_options(parser)
     args = parser.parse_args(arguments)

@@ -195,9 +195,14 @@ def test_rates_that_are_none(text: str) -> None:
         rate(text)
 
 
+def test_whole_rates_are_exact() -> None:
+    timeline = Timeline(**steady(3, FILM), target=Target(fps=60))
+    assert all(isinstance(moment.shown, Fr) for moment in timeline.moments())
+
+
 @pytest.mark.parametrize(
-    "wrong", [{}, {"multi": 2, "slow": 2}, {"multi": 1}, {"slow": 0}, {"fps": Fr(0)}]
+    "wrong", [{}, {"multi": 2, "slow": 2}, {"multi": 1}, {"slow": 0}, {"fps": 0}, {"fps": 59.94}]
 )
 def test_targets_that_are_none(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"wanted|from 2 up|above 0"):
+    with pytest.raises(ValueError, match=r"wanted|from 2 up|above 0|exact rate"):
         Target(**wrong)

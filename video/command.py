@@ -85,6 +85,10 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
     receipt = perform(plan, synthesis, args.device, network_settings(args), share)
     if receipt is not None:
         print(f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames")
+        if "least reliable" in receipt:
+            refused = receipt["refused as unreliable"]
+            worst = [f"{x['seconds']:.2f} s ({x['score']:.2f})" for x in receipt["least reliable"]]
+            print(f"judged  {refused} frames blended instead; least reliable: {', '.join(worst)}")
         for reel in plan.reels.values():
             print(f"file    {reel}, checked against the plan")
         print(f"receipt {plan.output}.json")

@@ -255,14 +255,9 @@ def described(plan: Plan) -> str:
     lines.append(("copied", ", ".join(beside) or "nothing"))
     lines += [("lost", text) for text in kept.lost]
     lines += [("note", text) for text in (*source.notes, *encoding.notes)]
-    folder = existing_folder(plan.output)
-    lines.append(
-        (
-            "disk",
-            f"about {shown_bytes(plan.bytes_needed)} while at work, "
-            f"{shown_bytes(shutil.disk_usage(folder).free)} free",
-        )
-    )
+    free = shutil.disk_usage(existing_folder(plan.output)).free
+    disk = f"about {shown_bytes(plan.bytes_needed)} while at work, {shown_bytes(free)} free"
+    lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))
     return "\n".join(f"{name:8}{text}" for name, text in lines)
 
 

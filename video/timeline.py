@@ -34,7 +34,7 @@ class Target:
     """
 
     multi: int | None = None
-    fps: Fraction | None = None
+    fps: Fraction | int | None = None
     slow: int | None = None
 
     def __post_init__(self) -> None:
@@ -47,8 +47,15 @@ class Target:
             value = getattr(self, name)
             if value is not None and value < 2:
                 raise ValueError(f"{name} is a whole number from 2 up, got {value}.")
-        if self.fps is not None and self.fps <= 0:
+        if self.fps is None:
+            return
+        if isinstance(self.fps, float):
+            raise ValueError(
+                f"fps is an exact rate, such as Fraction(60000, 1001), got {self.fps}."
+            )
+        if self.fps <= 0:
             raise ValueError(f"fps is a rate above 0, got {self.fps}.")
+        object.__setattr__(self, "fps", Fraction(self.fps))  # of whole numbers too
 
     @property
     def shares(self) -> int:
