@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -23,6 +23,7 @@ def noise(colours: Colours, height: int, width: int, seed: int = 0) -> list[Tens
     ]
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     pix_fmt=st.sampled_from(sorted(LAYOUTS)),
     matrix=st.sampled_from(sorted(MATRICES)),

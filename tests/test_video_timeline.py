@@ -4,7 +4,7 @@ from fractions import Fraction as Fr
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video.options import rate
@@ -131,6 +131,7 @@ targets = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(clocks, targets)
 def test_any_clock(clock: tuple[list[Fr], Fr, Fr], target: Target) -> None:
     """Times increase from the first frame on, are counted exactly, and last as long as promised."""
@@ -155,6 +156,7 @@ def test_any_clock(clock: tuple[list[Fr], Fr, Fr], target: Target) -> None:
     assert whole == moments
 
 
+@settings(deadline=None, max_examples=60)
 @given(clocks, st.integers(2, 5))
 def test_every_original_is_shown_at_its_time(clock: tuple[list[Fr], Fr, Fr], multi: int) -> None:
     stamps, end, tick = clock
@@ -164,6 +166,7 @@ def test_every_original_is_shown_at_its_time(clock: tuple[list[Fr], Fr, Fr], mul
     assert all(m.time == 0 for m in moments[::multi])
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.fractions(0, 100, max_denominator=1000).filter(bool), min_size=1))
 def test_a_common_tick_counts_all_and_is_the_longest(times: list[Fr]) -> None:
     tick = common_tick(times)
