@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,9 @@ import pytest
 import torch
 
 import demo_2x
+from model.checkpoint import save_weights
+from model.sgm.network import SGM
+from tests.conftest import lively
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
 from video.picture import light_of
 
@@ -426,6 +430,24 @@ def test_killed_and_started_again_gives_the_same_frames() -> None:
     assert times(Path("killed.mp4")) == times(Path("undisturbed.mp4"))
     assert packets(Path("killed.mp4"), "audio") == packets(source, "audio")
     assert not Path("killed.mp4.parts").exists()
+
+
+def test_other_weights_are_another_run(tiny: SGM) -> None:
+    """A network that was trained on meanwhile does not go on with its predecessor's work."""
+    source = write_clip(Path("in.mp4"), moving(3, 272, 96))
+    config = {"network": "sgm", "config": asdict(tiny.config)}
+    save_weights(tiny, Path("weights.safetensors"), config)
+    command = (source, "--model", "weights.safetensors", "--preset", "ultrafast")
+    run(*command, "--output", "out.mkv")
+    assert receipt("out.mkv")["frames made by the network"] == 2
+    settings = receipt("out.mkv")["settings"]
+    Path("out.mkv.parts").mkdir()
+    Path("out.mkv.parts/plan.json").write_text(json.dumps(settings))
+    save_weights(lively(tiny, seed=1), Path("weights.safetensors"), config)
+    with pytest.raises(SystemExit, match=r"other settings: weights changed \("):
+        run(*command, "--output", "out.mkv")
+    run(*command, "--output", "out.mkv", "--restart", "--explain", "--min_reliability", "0")
+    assert len(receipt("out.mkv")["least reliable"]) == 2
 
 
 def test_interrupted_ends_cleanly_and_goes_on() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from model import DEFAULT, Interpolator, load_interpolator
 from model.options import bare_network, origin
+from model.zoo import ZOO, find_weights
 from video.job import perform, workplace
 from video.memory import affordable, free_memory
 from video.options import Options, options_from
@@ -108,8 +109,11 @@ def expected_time(plan: Plan, synthesis: Synthesis, device: torch.device) -> str
 
 def network_settings(args: argparse.Namespace) -> dict[str, Any]:
     """All options that decide about new frames."""
+    entry = ZOO.get(args.model)
+    is_fixed = entry is not None and not entry.needs_weights
     return {
         "model": origin(args.model),
+        "weights changed": None if is_fixed else find_weights(args.model).stat().st_mtime_ns,
         "num_key_points": args.num_key_points,
         "flow_scale": args.flow_scale,
         "tile": args.tile,

@@ -93,7 +93,7 @@ class Maker:
         if pair != self.pair:
             self.prepare(pair, frame0, frame1)
         frame, notes = self.interpolated(moment)
-        frame = frame.clamp(0, 1) + self.excess
+        frame = frame.clamp(0, 1).add_(self.excess)
         if self.overlay is not None:
             frame = protect(frame, frame0, frame1, time, self.overlay)
         return Shot(moment, frame, frame0, frame1, notes)

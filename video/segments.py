@@ -81,7 +81,7 @@ class Workplace:
                 raise UnfinishedError(
                     f"There is nothing to resume: {self.folder} holds no unfinished work."
                 )
-            if self.folder.exists() and any(self.folder.iterdir()):
+            if any(not file.name.startswith(".") for file in self.folder.glob("*")):
                 raise UnfinishedError(f"{self.folder} holds files of something else; move them.")
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(file, json.dumps(settings, indent=1).encode())
