@@ -60,6 +60,30 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
         "--slow", type=reasoned(multiple), metavar="N", help="videos: N times as slow, no sound"
     )
     group = parser.add_argument_group("video")
+    add_encoding(group)
+    add_judgement(group)
+    group.add_argument(
+        "--compare",
+        choices=get_args(Layout),
+        help="also write OUTPUT_compare: the result and repeated frames, side by side or split",
+    )
+    group.add_argument(
+        "--segment_frames",
+        type=int,
+        default=LENGTH,
+        metavar="N",
+        help="output frames that are finished at a time; what a crash may cost "
+        "(default: %(default)s)",
+    )
+    group.add_argument("--dry_run", action="store_true", help="say what would be done, and stop")
+    group.add_argument(
+        "--resume", action="store_true", help="go on with unfinished work, or stop if there is none"
+    )
+    group.add_argument("--restart", action="store_true", help="give up unfinished work")
+
+
+def add_encoding(group: argparse._ActionsContainer) -> None:
+    """Add how frames are compressed."""
     group.add_argument(
         "--codec",
         help=f"h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or {SAME} as the input "
@@ -69,6 +93,10 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
     group.add_argument("--preset", help="speed of the encoder (default: medium)")
     group.add_argument("--pix_fmt", help="such as yuv420p or yuv444p10le (default: the input's)")
     group.add_argument("--lossless", action="store_true", help="encode without loss")
+
+
+def add_judgement(group: argparse._ActionsContainer) -> None:
+    """Add when a network is not to be believed, or not to be asked."""
     group.add_argument(
         "--cuts",
         action=argparse.BooleanOptionalAction,
@@ -110,24 +138,6 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
         help="0 to 1: blend where a new frame is worth less (0.3 is a good value), and list the "
         "worst frames in the receipt",
     )
-    group.add_argument(
-        "--compare",
-        choices=get_args(Layout),
-        help="also write OUTPUT_compare: the result and repeated frames, side by side or split",
-    )
-    group.add_argument(
-        "--segment_frames",
-        type=int,
-        default=LENGTH,
-        metavar="N",
-        help="output frames that are finished at a time; what a crash may cost "
-        "(default: %(default)s)",
-    )
-    group.add_argument("--dry_run", action="store_true", help="say what would be done, and stop")
-    group.add_argument(
-        "--resume", action="store_true", help="go on with unfinished work, or stop if there is none"
-    )
-    group.add_argument("--restart", action="store_true", help="give up unfinished work")
 
 
 def options_from(args: argparse.Namespace) -> Options:

@@ -72,6 +72,7 @@ class Source:
 
     @property
     def duration(self) -> Fraction:
+        """In seconds, from the first frame's appearance to the last one's end."""
         return self.end - self.stamps[0]
 
     @property

@@ -79,6 +79,7 @@ class Timeline(NamedTuple):
 
     @property
     def start(self) -> Fraction:
+        """When the first frame appears."""
         return self.stamps[0]
 
     @property
