@@ -7,7 +7,7 @@ started by plain `python` there is one.
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ class World:
     rank: int = 0
     size: int = 1
     is_restarted: bool = False  # torchrun started all processes again, because one had died
+    wrapped: list[DistributedDataParallel] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -39,9 +40,10 @@ class World:
         """Make backward passes average gradients over the processes."""
         if self.size == 1:
             return module
-        return DistributedDataParallel(
-            module, broadcast_buffers=False, gradient_as_bucket_view=True
+        self.wrapped.append(
+            DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
         )
+        return self.wrapped[-1]
 
     def without_averaging(self, network: nn.Module) -> AbstractContextManager:
         """Inside, backward passes add up gradients in this process only."""
@@ -81,6 +83,15 @@ class World:
         """Wait until every process is here."""
         self.any(False)
 
+    def release(self) -> None:
+        """Let go of what networks hold of the process group, which can then be destroyed.
+
+        Were a network's reducer its last owner, the group would be destroyed under Python's lock,
+        and wait for a thread of its own that waits for that lock: the process would never end.
+        """
+        for network in self.wrapped:
+            network.reducer = network.logger = None
+
 
 @contextmanager
 def process_group(device: torch.device, timeout: timedelta | None = None) -> Iterator[World]:
@@ -102,10 +113,11 @@ def process_group(device: torch.device, timeout: timedelta | None = None) -> Ite
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         restarts = 0
+    world = World(dist.get_rank(), dist.get_world_size())
     try:
-        world = World(dist.get_rank(), dist.get_world_size())
         yield replace(world, is_restarted=world.any(restarts > 0))
     finally:
+        world.release()
         dist.destroy_process_group()
 
 

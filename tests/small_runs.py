@@ -92,7 +92,11 @@ def outcome(process: Any, patience: float = 120) -> tuple[int, str]:
     try:
         output, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
+        process.terminate()  # torchrun then ends its processes, which are in groups of their own
+        try:
+            output, _ = process.communicate(timeout=40)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            output = error.stdout
         raise AssertionError(f"Still running after {patience} seconds:\n{output}") from None
     return process.returncode, output

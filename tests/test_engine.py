@@ -5,6 +5,8 @@ import math
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,8 @@ from engine.runlog import RunLog, read_rows
 from engine.schedule import one_cycle, warmup_cosine
 from engine.settings import differences, override, parse
 from engine.store import CheckpointStore, StoreError
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -496,6 +500,22 @@ def test_a_world_of_one(world: World) -> None:
     module = network()
     assert world.wrap(module) is module
     world.barrier()
+
+
+def test_nothing_of_a_network_outlives_the_process_group() -> None:
+    """Its reducer owned the group, and destroyed it where that could wait for ever."""
+    code = """
+from dataclasses import replace
+import torch
+from engine.distributed import process_group
+with process_group(torch.device("cpu")) as world:
+    network = replace(world, size=2).wrap(torch.nn.Linear(3, 1))
+    network(torch.ones(2, 3)).sum().backward()
+    assert network.reducer is not None
+assert network.reducer is None
+assert network.module.weight.grad is not None
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
 def test_processes_meet_where_nobody_was_before() -> None:
