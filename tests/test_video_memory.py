@@ -133,3 +133,19 @@ def test_explanations_are_known_before_work() -> None:
     assert rehearsal.seconds > 0
     assert isinstance(synthesis.at((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
                       Interpolation)  # fmt: skip
+
+
+def test_frames_are_looked_at_once_until_it_is_told_to_forget(tiny: SGM) -> None:
+    looked: list[int] = []
+    tiny.encoder.look.register_forward_pre_hook(lambda _, inputs: looked.append(len(inputs[0])))
+    synthesis, frames = Synthesis(tiny, Effort()), torch.rand(4, 1, 3, 48, 64)
+    half = Fraction(1, 2)
+    with torch.inference_mode():
+        for number in (0, 0, 1):
+            synthesis.at((number, number + 1), *frames[number : number + 2], half)
+        assert looked == [2, 1]
+        synthesis.forget()
+        anew = synthesis.at((2, 3), *frames[2:], half).frame
+        assert looked == [2, 1, 2]
+        alone = Synthesis(tiny, Effort()).at((2, 3), *frames[2:], half).frame
+    assert torch.equal(anew, alone)

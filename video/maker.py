@@ -124,6 +124,10 @@ class Maker:
         return made.frame, made.explanation
 
     def take_tally(self) -> dict[str, Any]:
-        """What is known since the last call."""
+        """What is known since the last call; what follows does not depend on it.
+
+        So that frames are the same, to the bit, whether those before were made in this run.
+        """
+        self.synthesis.forget()
         tally, self.tally = self.tally, Tally()
         return tally.record()

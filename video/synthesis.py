@@ -101,8 +101,7 @@ class Synthesis:
 
         def attempt() -> Interpolation:
             if pair != self.pair:
-                self.forget()
-                self.state = self.wrapped.prepare(frame0, frame1, self.effort.flow_scale)
+                self.state = self._prepared(pair, frame0, frame1)
                 self.pair = pair
             return self.wrapped.at(self.state, time_like(frame0, float(time)), explain=explain)
 
@@ -122,8 +121,17 @@ class Synthesis:
         return Rehearsal(perf_counter() - start, tuple(sorted(made.explanation or {})))
 
     def forget(self) -> None:
-        """Let go of the prepared pair."""
+        """Let go of the prepared pair: the next frame does not depend on what was made before."""
         self.pair = self.state = None
+
+    def _prepared(self, pair: tuple[int, int], frame0: Tensor, frame1: Tensor) -> Any:
+        """What serves all times of a pair; what is known of its first frame is used again."""
+        follows, known = self.pair is not None and self.pair[1] == pair[0], self.state
+        self.forget()
+        if follows:
+            return self.wrapped.advance(known, frame0, frame1, self.effort.flow_scale)
+        del known
+        return self.wrapped.prepare(frame0, frame1, self.effort.flow_scale)
 
     def _within_memory(self, attempt: Callable[[], T]) -> T:
         while True:
