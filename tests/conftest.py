@@ -1,9 +1,15 @@
 """What tests share."""
 
+import os
+
 import pytest
 import torch
 
 from model.sgm.network import SGM, SGMConfig
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread each, or they wait
+    os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+    torch.set_num_threads(1)
 
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=0.25)
 

@@ -74,7 +74,7 @@ def test_stages_share_out_all_of_the_work(
         assert torch.equal(once(), plain)
     assert split.gflop == pytest.approx(whole.gflop)
     stages = {operation.label for operation in split.operations}
-    assert {"gmflow.transformer", "encoder", "synthesis.unet", "match_globally"} <= stages
+    assert {"gmflow.transformer", "encoder.relate", "synthesis.unet", "match_globally"} <= stages
     assert sum(split.part(name).gflop for name in stages) == pytest.approx(whole.gflop)
     assert stages <= seconds.keys()
     assert {REST, "difference_map"} <= seconds.keys()
