@@ -82,9 +82,7 @@ class Interpolator(nn.Module, ABC):
     def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
         """The frame at `time`, from what `prepare` returned."""
 
-    def advance(
-        self, state: Any, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
-    ) -> Any:
+    def advance(self, state: Any, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0) -> Any:
         """What `prepare` gives of two frames, where `state` is of the pair that frame1 ends.
 
         A network that keeps what depends on one frame only reuses it; the result is the same.
