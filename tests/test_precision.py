@@ -65,7 +65,8 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 torch.ones(2**24)
 plain = faults()
-assert keep_freed_memory()
+assert not keep_freed_memory(plenty=2**60)
+assert keep_freed_memory(plenty=0)
 torch.ones(2**24)
 print(plain, faults())
 """
