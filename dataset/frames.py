@@ -31,11 +31,6 @@ def read_frame(path: Path) -> Tensor:
     return as_frame(read_samples(path))
 
 
-def frame_bits(path: Path) -> int:
-    """Bits per sample of an image file: 8 or 16."""
-    return BITS[read_samples(path).dtype]
-
-
 def as_frame(samples: np.ndarray) -> Tensor:
     """Interleaved RGB bytes or 16-bit words to a frame in [0, 1].
 

@@ -15,9 +15,8 @@ def keep_freed_memory(plenty: int = PLENTY) -> bool:
     """Let the process keep what tensors give back, for the next ones, where memory is plentiful.
 
     By default glibc returns every large tensor to the system, which clears its pages anew for the
-    next one: a quarter of the time at 2048x1088. What is kept is in pieces, so that the process
-    grows, there by half (1.9 to 2.9 GiB). Affects the whole process; does nothing where the C
-    library is another one.
+    next one. What is kept is in pieces, so that large frames take more memory, and less time.
+    Affects the whole process; does nothing where the C library is another one.
 
     Args:
         plenty: bytes of memory that have to be free.

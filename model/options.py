@@ -37,20 +37,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="an experiment: the weights are log/NAME/ckpt/NAME.pth",
     )
-    group.add_argument(
-        "--num_key_points",
-        type=reasoned(key_points),
-        metavar="SHARE",
-        help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
-    )
-    group.add_argument(
-        "--flow_scale",
-        type=reasoned(flow_scale),
-        default=1.0,
-        metavar="RATIO",
-        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K; RIFE also takes 2 "
-        "and 4, for small or slow motion (default: 1)",
-    )
+    add_scale_and_points(group)
     group.add_argument(
         "--tile",
         type=int,
@@ -68,6 +55,24 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         type=reasoned(device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
+    )
+
+
+def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
+    """Add `--num_key_points` and `--flow_scale`."""
+    parser.add_argument(
+        "--num_key_points",
+        type=reasoned(key_points),
+        metavar="SHARE",
+        help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
+    )
+    parser.add_argument(
+        "--flow_scale",
+        type=reasoned(flow_scale),
+        default=1.0,
+        metavar="RATIO",
+        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K; RIFE also takes 2 "
+        "and 4, for small or slow motion (default: 1)",
     )
 
 

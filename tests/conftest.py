@@ -1,6 +1,7 @@
 """What tests share."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +26,13 @@ def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         elif name.endswith("bias"):
             weight.data.copy_(0.1 * noise)
     return net
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

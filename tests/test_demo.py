@@ -20,6 +20,9 @@ from model.interpolator import time_like
 from model.options import network_from
 from model.sgm.network import SGM
 from tests.conftest import TINY, lively
+from tests.demo_runs import run
+
+pytestmark = pytest.mark.usefixtures("here")
 
 ROOT = Path(demo_2x.__file__).resolve().parent
 PYTHON = (sys.executable, str(ROOT / "demo_2x.py"))
@@ -42,17 +45,6 @@ def even(value: int, dtype: type = np.uint8, height: int = 8, width: int = 8) ->
 
 def samples(path: Path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-
-
-def run(*arguments: object) -> None:
-    demo_2x.main([str(argument) for argument in arguments])
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -21,26 +21,14 @@ import demo_2x
 from model.checkpoint import save_weights
 from model.sgm.network import SGM
 from tests.conftest import lively
+from tests.demo_runs import receipt, run
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
 from video.picture import light_of
 
+pytestmark = pytest.mark.usefixtures("here")
+
 PYTHON = (sys.executable, demo_2x.__file__)
 FAST = ("--model", "blend", "--preset", "ultrafast")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*arguments: object) -> None:
-    demo_2x.main([str(argument) for argument in arguments])
-
-
-def receipt(path: str) -> dict[str, object]:
-    return json.loads(Path(f"{path}.json").read_text())
 
 
 def gaps(path: Path) -> set[Fraction]:

@@ -16,7 +16,9 @@ def noise(colours: Colours, height: int, width: int, seed: int = 0) -> list[Tens
     """Any samples, most of which are no colours in RGB."""
     generator = torch.Generator().manual_seed(seed)
     dtype = torch.uint8 if colours.layout.bits == 8 else torch.int32
-    sizes = colours.layout.plane_sizes(height, width)
+    layout = colours.layout
+    chroma = (-(-height // layout.step_y), -(-width // layout.step_x))
+    sizes = [(height, width), chroma, chroma]
     return [
         torch.randint(0, colours.largest + 1, size, generator=generator, dtype=dtype)
         for size in sizes

@@ -1,6 +1,5 @@
 """Judgement and views, as the whole of a video passes through them."""
 
-import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import demo_2x
 from dataset.clips import Video
 from dataset.frames import read_samples
+from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, samples, write_clip
 from video.maker import Judgement, Maker
 from video.overlays import OverlayTracker
@@ -21,22 +20,9 @@ from video.reels import turned_map
 from video.segments import segments
 from video.timeline import Target, Timeline
 
+pytestmark = pytest.mark.usefixtures("here")
+
 FAST = ("--preset", "ultrafast")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*arguments: object) -> None:
-    demo_2x.main([str(argument) for argument in arguments])
-
-
-def receipt(path: str) -> dict[str, object]:
-    return json.loads(Path(f"{path}.json").read_text())
 
 
 def levels_apart(one: bytes, other: bytes) -> int:

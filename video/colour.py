@@ -34,11 +34,6 @@ class Layout(NamedTuple):
     step_x: int
     is_rgb: bool = False
 
-    def plane_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Height and width of each of the three planes."""
-        chroma = (-(-height // self.step_y), -(-width // self.step_x))
-        return [(height, width), chroma, chroma]
-
 
 def _layouts() -> dict[str, Layout]:
     found = {}

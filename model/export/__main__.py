@@ -19,7 +19,7 @@ import torch
 from model.export.formats import FORMATS, INPUTS
 from model.export.graph import export
 from model.interpolator import flow_ratio
-from model.options import device, flow_scale, key_points, reasoned
+from model.options import add_scale_and_points, device, reasoned
 from model.zoo import load_interpolator
 
 
@@ -46,19 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="HxW",
         help="height x width of the frames (default: 256x448)",
     )
-    parser.add_argument(
-        "--flow_scale",
-        type=reasoned(flow_scale),
-        default=1.0,
-        metavar="RATIO",
-        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K (default: 1)",
-    )
-    parser.add_argument(
-        "--num_key_points",
-        type=reasoned(key_points),
-        metavar="SHARE",
-        help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
-    )
+    add_scale_and_points(parser)
     parser.add_argument(
         "--device",
         type=reasoned(device),

@@ -1,0 +1,14 @@
+"""What a person asks of demo_2x.py, and what it says beside its result."""
+
+import json
+from pathlib import Path
+
+import demo_2x
+
+
+def run(*arguments: object) -> None:
+    demo_2x.main([str(argument) for argument in arguments])
+
+
+def receipt(path: str) -> dict[str, object]:
+    return json.loads(Path(f"{path}.json").read_text())
