@@ -35,7 +35,7 @@ from dataset.triplet import Triplet
 from model import ZOO, Interpolation, Interpolator, load_interpolator
 from model.flow.classical import DISFlow
 from model.inference.padding import Padded
-from model.options import device, flow_scale, reasoned
+from model.options import accelerate, add_acceleration, device, flow_scale, reasoned
 from model.zoo import fresh_interpolator
 
 NUM_WORST = 8  # triplets on the contact sheet
@@ -169,6 +169,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu or cuda:1 (default: %(default)s)",
     )
+    add_acceleration(parser)
 
 
 def positive(text: str) -> int:
@@ -188,7 +189,10 @@ def run(args: argparse.Namespace) -> None:
     for reason in unavailable.values():
         print(reason)
     load = fresh_interpolator if args.random_weights else load_interpolator
-    models = {name: Padded(load(name)).to(args.device).eval() for name in names}
+    models = {name: load(name).to(args.device).eval() for name in names}
+    for model in models.values():
+        accelerate(model, args.precision, args.compile)
+    models = {name: Padded(model) for name, model in models.items()}
     setup = Setup(models, metrics, args.device, args.flow_scale)
     clips = clips_in(args.path)
     surveys = survey_all(clips)
@@ -201,6 +205,7 @@ def run(args: argparse.Namespace) -> None:
         )
     header = describe(setup, every, gaps, args.limit) | {"not_measured": unavailable}
     header["random_weights"] = args.random_weights
+    header |= {"precision": args.precision, "compiled": args.compile}
     args.output.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(args.output.with_suffix(".jsonl"), header)
     fill(journal, setup, plans)

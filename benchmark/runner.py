@@ -19,7 +19,7 @@ from benchmark.results import Result, markdown_report, read_results
 from benchmark.samples import Job, Sample, job_of, pairs, read_groups
 from dataset.frames import read_samples
 from engine.distributed import World, process_group
-from model.options import device, key_points, reasoned
+from model.options import accelerate, add_acceleration, device, key_points, reasoned
 
 PATIENCE = timedelta(days=7)  # that a process waits for one on a slower device
 
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
     )
+    add_acceleration(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     jobs, absent = find_jobs(args)
     with process_group(torch.device("cpu"), PATIENCE) as world, plain_arithmetic():
         setup = set_up(names, args.num_key_points, own_device(args.device))
+        for model in setup.models.values():
+            accelerate(model, args.precision, args.compile)
         args.output.mkdir(parents=True, exist_ok=True)
         files = [measure_job(job, setup, world, args) for job in jobs]
         if not world.is_main:
@@ -143,6 +146,8 @@ def describe(job: Job, setup: Setup, args: argparse.Namespace) -> dict[str, Any]
         "first_size": f"{width}x{height}",
         "limit": args.limit,
         "num_key_points": args.num_key_points,
+        "precision": args.precision,
+        "compiled": args.compile,
         "keep_predictions": args.keep_predictions,
         "models": setup.origins,
         **provenance(setup.device),

@@ -495,6 +495,19 @@ def test_random_weights_are_the_same_again_and_said(
     assert len({row["psnr"] for row in report["rows"]}) == len(rows)
 
 
+def test_an_inexact_mode_is_measured_and_said(tmp_path: Path) -> None:
+    clip = save_clip(tmp_path / "clip", [0, 3, 6])
+    common = ("--path", clip, "--model", "ifrnet_s", "--random_weights", "--metrics", "psnr")
+    reports = {}
+    for precision in ("fp32", "bf16"):
+        output = tmp_path / f"{precision}.json"
+        run(*common, "--precision", precision, "--output", output)
+        reports[precision] = report_of(output)
+        assert reports[precision]["precision"] == precision
+    [exact], [rounded] = (report["rows"] for report in reports.values())
+    assert 0 < abs(exact["psnr"] - rounded["psnr"]) < 0.5
+
+
 def test_random_weights_are_for_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     clip = save_clip(tmp_path / "clip", [0, 1, 2])
     with pytest.raises(SystemExit):

@@ -225,6 +225,22 @@ def test_what_is_finished_is_not_measured_again_nor_mixed_with_another(
     assert "another measurement, which differs in limit, samples" in capsys.readouterr().err
 
 
+def test_an_inexact_mode_is_another_measurement(
+    data: Path, workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    common = ["--path", data / "ucf101", "--model", RANDOM, "--limit", 1, "--output"]
+    run("ucf101", *common, tmp_path / "exact")
+    run("ucf101", *common, tmp_path / "rounded", "--precision", "bf16")
+    (exact, [one]), (rounded, [other]) = (
+        read(tmp_path / name / "ucf101.jsonl") for name in ("exact", "rounded")
+    )
+    assert (exact["precision"], rounded["precision"]) == ("fp32", "bf16")
+    assert one["psnr"] != other["psnr"]
+    with pytest.raises(SystemExit):
+        run("ucf101", *common, tmp_path / "exact", "--precision", "bf16")
+
+
 def test_rows_of_more_processes_are_taken_over(data: Path, tmp_path: Path) -> None:
     """A third process's journal, whose row is marked, ends up in the file of a single one."""
     common = ["--path", data / "ucf101", "--model", "blend", "--output"]
