@@ -82,12 +82,21 @@ class Interpolator(nn.Module, ABC):
     def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
         """The frame at `time`, from what `prepare` returned."""
 
-    def advance(self, state: Any, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0) -> Any:
+    def advance(
+        self,
+        state: Any,
+        frame1: Tensor,
+        frame2: Tensor,
+        flow_scale: float = 1.0,
+        **around: Tensor | None,
+    ) -> Any:
         """What `prepare` gives of two frames, where `state` is of the pair that frame1 ends.
 
-        A network that keeps what depends on one frame only reuses it; the result is the same.
+        A network that keeps what depends on one frame only reuses it; the result is the same. Where
+        it looks around, `before` is the frame that this pair began with, or None; and the frame
+        `after` that pair, if one was given, was frame2.
         """
-        return self.prepare(frame1, frame2, flow_scale)
+        return self.prepare(frame1, frame2, flow_scale, **around)
 
     def forward(
         self,

@@ -147,6 +147,9 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
         def pair(self, _: object) -> tuple[Tensor, Tensor]:
             return frame, frame
 
+        def around(self, _: object) -> dict[str, Tensor]:
+            return {}
+
     timeline = Timeline([Fraction(0), Fraction(1)], Fraction(2), Target(multi=2))
     maker = Maker(Grey(), Judgement())
     for moment in timeline.moments():

@@ -101,7 +101,8 @@ def make_segments(
         explained = synthesis.rehearse(*size, device).explained
 
     def todo() -> Iterable[Segment]:
-        return (segment for segment in plan.segments() if segment.number in mine)
+        pieces = plan.segments(looks_around=synthesis.looks_around)
+        return (segment for segment in pieces if segment.number in mine)
 
     def open_piece(number: int) -> Writing[Shot]:
         if is_folder(plan.output):

@@ -44,6 +44,15 @@ class Judgement:
         """Whether a scene begins after one source frame and up to another."""
         return any(index in self.cuts for index in range(left + 1, right + 1))
 
+    def of_one_scene(self, moment: Moment) -> Moment:
+        """A moment without those of the frames around it that a cut keeps from it."""
+        left, right, before, after = moment.left, moment.right, moment.before, moment.after
+        if before is not None and self.crosses_cut(before, left):
+            before = None
+        if after is not None and self.crosses_cut(right, after):
+            after = None
+        return moment._replace(before=before, after=after)
+
 
 @dataclass
 class Tally:
@@ -72,6 +81,7 @@ class Maker:
         self.tally = Tally()
         self.pair: tuple[int, int] | None = None
         self.clamped: tuple[Tensor, Tensor]
+        self.around: dict[str, Tensor] = {}  # frames on either side, where they are of use
         self.excess: Tensor
         self.overlay: Tensor | None = None
         self.tracker = OverlayTracker()
@@ -91,20 +101,23 @@ class Maker:
             frame = fall_back(frame0, frame1, time, self.judgement.at_cuts)
             return Shot(moment, frame, frame0, frame1, None)
         if pair != self.pair:
-            self.prepare(pair, frame0, frame1)
+            self.prepare(moment, frames)
         frame, notes = self.interpolated(moment)
         frame = frame.clamp(0, 1).add_(self.excess)
         if self.overlay is not None:
             frame = protect(frame, frame0, frame1, time, self.overlay)
         return Shot(moment, frame, frame0, frame1, notes)
 
-    def prepare(self, pair: tuple[int, int], frame0: Tensor, frame1: Tensor) -> None:
+    def prepare(self, moment: Moment, frames: Frames) -> None:
         """Do what is done once for all moments between two frames."""
-        self.pair = pair
+        frame0, frame1 = frames.pair(moment)
+        self.pair = (moment.left, moment.right)
         self.clamped = (frame0.clamp(0, 1), frame1.clamp(0, 1))
         self.excess = shared_excess(frame0, frame1)
         if self.judgement.protect_static:
-            self.overlay = self.tracker.mask()
+            self.overlay = self.tracker.mask()  # before frames that come after the pair are seen
+        around = frames.around(self.judgement.of_one_scene(moment))
+        self.around = {name: frame.clamp(0, 1) for name, frame in around.items()}
 
     def interpolated(self, moment: Moment) -> tuple[Tensor, dict[str, Tensor] | None]:
         """The network's frame, or a cross-fade where that is not to be trusted."""
@@ -112,7 +125,11 @@ class Maker:
         is_scored = judgement.min_reliability is not None
         pair = (moment.left, moment.right)
         made = self.synthesis.at(
-            pair, *self.clamped, moment.time, explain=is_scored or judgement.explain
+            pair,
+            *self.clamped,
+            moment.time,
+            explain=is_scored or judgement.explain,
+            **self.around,
         )
         tally.made += 1
         score = reliability(*self.clamped, made) if is_scored else None

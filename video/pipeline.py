@@ -29,14 +29,30 @@ class Frames:
 
     def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
         """The frames before and after a moment. Shapes: (1, 3, H, W) each."""
-        for index in [index for index in self.held if index < moment.left]:
+        first = first_of(moment)
+        for index in [index for index in self.held if index < first]:
             del self.held[index]
-        while moment.right not in self.held:
+        self._read(first, moment.right)
+        return self.held[moment.left], self.held[moment.right]
+
+    def around(self, moment: Moment) -> dict[str, Tensor]:
+        """The frames on either side of this pair, by the names of a network that looks there.
+
+        Reads no further than `pair` where the moment names none. Shapes: (1, 3, H, W) each.
+        """
+        places = {"before": moment.before, "after": moment.after}
+        wanted = {name: index for name, index in places.items() if index is not None}
+        for index in wanted.values():
+            self._read(first_of(moment), index)
+        return {name: self.held[index] for name, index in wanted.items()}
+
+    def _read(self, first: int, last: int) -> None:
+        """Take frames of the stream up to one, and hold those from another on."""
+        while last not in self.held:
             index, frame = next(self.stream)
             self.see(frame)
-            if index >= moment.left:
+            if index >= first:
                 self.held[index] = frame
-        return self.held[moment.left], self.held[moment.right]
 
 
 class Making(Protocol[Made]):
@@ -119,20 +135,25 @@ def run(
             work.discard(number)
 
 
+def first_of(moment: Moment) -> int:
+    """The first source frame that a moment needs."""
+    return moment.left if moment.before is None else moment.before
+
+
 def wanted(segments: Iterable[Segment], lead: int = 1) -> Iterator[int]:
     """The source frames that segments need, each once, in order.
 
     Args:
-        lead: how many frames are needed in a row, up to the one after a moment.
+        lead: how many frames are needed in a row, at least, up to the one after a moment.
     """
     last = -1
     for segment in segments:
         for moment in segment.moments:
-            if lead == 1:
-                needed = [moment.left, moment.right]
-            else:
-                first = min(moment.left, moment.right - lead + 1)
-                needed = [*range(max(first, 0), moment.right + 1)]
+            around = {moment.before, moment.after} - {None}
+            needed = sorted({moment.left, moment.right} | around)
+            if lead > 1:
+                first = min(needed[0], moment.right - lead + 1)
+                needed = [*range(max(first, 0), needed[-1] + 1)]
             for index in needed:
                 if index > last:
                     last = index

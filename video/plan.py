@@ -66,14 +66,15 @@ class Plan:
             name: output.with_stem(f"{output.stem}_{name}") if name else output for name in names
         }
 
-    def moments(self) -> Iterator[Moment]:
-        """Every output frame."""
-        is_held = self.options.at_cuts == "hold"
-        return self.timeline.moments(self.judgement.crosses_cut if is_held else None)
+    def moments(self, *, looks_around: bool = False) -> Iterator[Moment]:
+        """Every output frame; with the frames around, for a network that looks there."""
+        is_cut = self.judgement.crosses_cut if self.options.at_cuts == "hold" else None
+        return self.timeline.moments(is_cut, looks_around=looks_around)
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self, *, looks_around: bool = False) -> Iterator[Segment]:
         """The pieces of the work."""
-        return segments(self.moments(), self.cuts, self.options.segment_frames)
+        moments = self.moments(looks_around=looks_around)
+        return segments(moments, self.cuts, self.options.segment_frames)
 
     def clock(self) -> Clock:
         """When output frames are shown."""

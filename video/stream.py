@@ -15,7 +15,7 @@ from video.duplicates import is_duplicate, without_repeats
 from video.maker import Judgement, Maker
 from video.options import Options
 from video.synthesis import MANY_TIMES, Effort, Synthesis
-from video.timeline import Moment, Target, locate, shown_in
+from video.timeline import Moment, Target, is_even, locate, shown_in
 
 
 class Timed(NamedTuple):
@@ -34,14 +34,34 @@ class Came(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two neighbours, for a maker."""
+    """Two neighbours, for a maker, and the frames around them where those are of use."""
 
-    frame0: Tensor
-    frame1: Tensor
+    left: Came
+    right: Came
+    before: Came | None = None
+    after: Came | None = None
 
     def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
         """Both, whatever the moment. Shapes: (1, 3, H, W) each."""
-        return self.frame0, self.frame1
+        return self.left.frame, self.right.frame
+
+    def around(self, moment: Moment) -> dict[str, Tensor]:
+        """Those of the frames around that the moment names. Shapes: (1, 3, H, W) each."""
+        sides = {"before": (moment.before, self.before), "after": (moment.after, self.after)}
+        return {name: came.frame for name, (index, came) in sides.items() if index is not None}
+
+    def indices_around(self) -> tuple[int | None, int | None]:
+        """Those of the frames around that are as far away as the two are from each other."""
+        before = after = None
+        if self.before is not None and is_even((self.before.stamp, *self.stamps), 1):
+            before = self.before.index
+        if self.after is not None and is_even((*self.stamps, self.after.stamp), 1):
+            after = self.after.index
+        return before, after
+
+    @property
+    def stamps(self) -> tuple[Fraction, Fraction]:
+        return self.left.stamp, self.right.stamp
 
 
 def interpolate(
@@ -55,8 +75,8 @@ def interpolate(
     """Give the frames of a video with a higher, a lower or a slowed-down rate, as they are needed.
 
     What comes in and falls on an output time goes out as it is. Some frames are held at once: two,
-    the next few where cuts or repeats are looked for, and a byte per pixel of eight where overlays
-    are. See `Timeline.num_frames` for how many there are.
+    four for a network that looks around, the next few where cuts or repeats are looked for, and a
+    byte per pixel of eight where overlays are. See `Timeline.num_frames` for how many there are.
 
     Args:
         frames: RGB in [0, 1], (3, H, W), on any device; with `rate`, at that rate from 0 s on;
@@ -100,44 +120,47 @@ def _interpolated(
             lambda first, second: is_duplicate(first.frame, second.frame, threshold),
             lambda came: came.stamp,
         )
-    start, before, gap = None, None, Fraction(1, 25)
-    for after in stream:
-        if before is None:
-            start = after.stamp
-            with torch.inference_mode():
-                maker.see(after.frame)
-        else:
-            gap = after.stamp - before.stamp
-            yield from between(before, after, start, stamps, options.target, maker)
-        before = after
-    if before is None:
+    first = last = next(stream, None)
+    if first is None:
         return
+    start, gap = first.stamp, Fraction(1, 25)
+    with torch.inference_mode():
+        maker.see(first.frame)
+    for pair in pairs(first, stream, looks_around=maker.synthesis.looks_around):
+        last, gap = pair.right, pair.right.stamp - pair.left.stamp
+        yield from between(pair, start, stamps, options.target, maker)
     while len(stamps) > 1:  # repeats of the last frame
-        yield from held(before, stamps.popleft(), stamps[0], start, options.target, is_last=False)
-    yield from held(before, stamps[0], stamps[0] + gap, start, options.target, is_last=True)
+        yield from held(last, stamps.popleft(), stamps[0], start, options.target, is_last=False)
+    yield from held(last, stamps[0], stamps[0] + gap, start, options.target, is_last=True)
+
+
+def pairs(first: Came, stream: Iterator[Came], *, looks_around: bool) -> Iterator[Pair]:
+    """Each two neighbours. For the frames around them one more is read ahead, and one kept."""
+    before, left, right = None, first, next(stream, None)
+    while right is not None:
+        after = next(stream, None) if looks_around else None
+        yield Pair(left, right, before, after)
+        before = left if looks_around else None
+        left, right = right, after if looks_around else next(stream, None)
 
 
 def between(
-    before: Came,
-    after: Came,
-    start: Fraction,
-    stamps: deque[Fraction],
-    target: Target,
-    maker: Maker,
+    pair: Pair, start: Fraction, stamps: deque[Fraction], target: Target, maker: Maker
 ) -> Iterator[Timed]:
     """The output frames from one frame on until the next one, and forget the stamps in between."""
-    inner = [stamp for stamp in stamps if stamp <= after.stamp]
-    while stamps[0] < after.stamp:
+    left, right = pair.left, pair.right
+    inner = [stamp for stamp in stamps if stamp <= right.stamp]
+    while stamps[0] < right.stamp:
         stamps.popleft()
-    pair = Pair(before.frame, after.frame)
     with torch.inference_mode():
-        maker.see(after.frame)
+        maker.see(right.frame)
+    around = pair.indices_around()
     for begin, end in pairwise(inner):
         for shown, when in shown_in(begin, end, start, target, is_last=False):
-            _, time = locate([before.stamp, after.stamp], when)
-            right = after.index if time else before.index
+            _, time = locate([left.stamp, right.stamp], when)
+            moment = Moment(shown, left.index, time, right.index if time else left.index, *around)
             with torch.inference_mode():
-                shot = maker.shoot(Moment(shown, before.index, time, right), pair)
+                shot = maker.shoot(moment, pair)
             yield Timed(shown, shot.frame[0])
 
 

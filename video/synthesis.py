@@ -76,6 +76,11 @@ class Synthesis:
         self.wrapped = self._wrap()
 
     @property
+    def looks_around(self) -> bool:
+        """Whether the network makes use of the frames on either side of a pair."""
+        return self.wrapped.looks_around
+
+    @property
     def precision(self) -> str:
         """How exactly times are met, in words; nothing where they are."""
         if isinstance(self.wrapped, Bisected):
@@ -90,6 +95,7 @@ class Synthesis:
         time: Fraction,
         *,
         explain: bool = False,
+        **around: Tensor | None,
     ) -> Interpolation:
         """The frame between two.
 
@@ -97,11 +103,12 @@ class Synthesis:
 
         Args:
             pair: which frames these are: those that follow with the same are prepared already.
+            around: for a network that looks around, the frames `before` and `after` the pair.
         """
 
         def attempt() -> Interpolation:
             if pair != self.pair:
-                self.state = self._prepared(pair, frame0, frame1)
+                self.state = self._prepared(pair, frame0, frame1, around)
                 self.pair = pair
             return self.wrapped.at(self.state, time_like(frame0, float(time)), explain=explain)
 
@@ -124,14 +131,20 @@ class Synthesis:
         """Let go of the prepared pair: the next frame does not depend on what was made before."""
         self.pair = self.state = None
 
-    def _prepared(self, pair: tuple[int, int], frame0: Tensor, frame1: Tensor) -> Any:
+    def _prepared(
+        self,
+        pair: tuple[int, int],
+        frame0: Tensor,
+        frame1: Tensor,
+        around: dict[str, Tensor | None],
+    ) -> Any:
         """What serves all times of a pair; what is known of its first frame is used again."""
         follows, known = self.pair is not None and self.pair[1] == pair[0], self.state
         self.forget()
         if follows:
-            return self.wrapped.advance(known, frame0, frame1, self.effort.flow_scale)
+            return self.wrapped.advance(known, frame0, frame1, self.effort.flow_scale, **around)
         del known
-        return self.wrapped.prepare(frame0, frame1, self.effort.flow_scale)
+        return self.wrapped.prepare(frame0, frame1, self.effort.flow_scale, **around)
 
     def _within_memory(self, attempt: Callable[[], T]) -> T:
         while True:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 FINEST_CLOCK = 2**30  # ticks per second that every container can count
 SNAP_SHARE = Fraction(1, 32)  # of the way between two frames: no original is moved further
+EVEN = Fraction(1, 8)  # intervals that differ by less of either are as long: clocks are rounded
 
 
 class Moment(NamedTuple):
@@ -22,6 +23,8 @@ class Moment(NamedTuple):
     left: int  # index of the source frame before it, or of the one that it is
     time: Fraction  # of the way to `right`, in [0, 1); 0: the source frame itself
     right: int  # index of the source frame after it; `left` where none is needed
+    before: int | None = None  # index of the source frame as long before `left`, where it is of use
+    after: int | None = None  # index of the source frame as long after `right`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,9 @@ class Timeline(NamedTuple):
         yield from pairwise(self.stamps)
         yield self.stamps[-1], self.end
 
-    def moments(self, is_cut: Callable[[int, int], bool] | None = None) -> Iterator[Moment]:
+    def moments(
+        self, is_cut: Callable[[int, int], bool] | None = None, *, looks_around: bool = False
+    ) -> Iterator[Moment]:
         """Every output frame, in order.
 
         A frame that falls on a source frame is that frame, and so is one that misses it by no more
@@ -129,16 +134,22 @@ class Timeline(NamedTuple):
         Args:
             is_cut: whether two source frames belong to different scenes: the first is then held
                 until the second appears.
+            looks_around: tell the frames before and after as well, where intervals are even.
         """
         sources = range(len(self.stamps)) if self.distinct is None else self.distinct
         stamps = [self.stamps[index] for index in sources]
+        before = after = None
         for shown, when in self.output_times():
             place, time = locate(stamps, when, self.tick)
             left = sources[place]
             right = sources[place + 1] if time else left
             if time and is_cut is not None and is_cut(left, right):
                 right, time = left, Fraction(0)
-            yield Moment(shown, left, time, right)
+            if looks_around:
+                is_near, is_far = (is_even(stamps, place + step) for step in (0, 1))
+                before = sources[place - 1] if is_near else None
+                after = sources[place + 2] if time and is_far else None
+            yield Moment(shown, left, time, right, before, after)
 
     def output_times(self) -> Iterator[tuple[Fraction, Fraction]]:
         """When each output frame is shown, and which time of the source it shows."""
@@ -197,6 +208,14 @@ def locate(
     if stamps[left + 1] - when <= slack:
         return left + 1, Fraction(0)
     return left, (when - stamps[left]) / gap
+
+
+def is_even(stamps: Sequence[Fraction], place: int) -> bool:
+    """Whether there is a frame before this one and one after it, as far away as each other."""
+    if not 0 < place < len(stamps) - 1:
+        return False
+    earlier, later = (b - a for a, b in pairwise(stamps[place - 1 : place + 2]))
+    return abs(later - earlier) < EVEN * max(earlier, later)
 
 
 def common_tick(times: Sequence[Fraction]) -> Fraction:

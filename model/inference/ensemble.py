@@ -34,12 +34,17 @@ class FlipEnsemble(Wrapper):
         return BothWaysUp(upright, turned)
 
     def advance(
-        self, state: BothWaysUp, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+        self,
+        state: BothWaysUp,
+        frame1: Tensor,
+        frame2: Tensor,
+        flow_scale: float = 1.0,
+        **around: Tensor | None,
     ) -> BothWaysUp:
-        return BothWaysUp(
-            self.inner.advance(state.upright, frame1, frame2, flow_scale),
-            self.inner.advance(state.turned, turn(frame1), turn(frame2), flow_scale),
-        )
+        upright = self.inner.advance(state.upright, frame1, frame2, flow_scale, **around)
+        pair, around = (turn(frame1), turn(frame2)), each(turn, around)
+        turned = self.inner.advance(state.turned, *pair, flow_scale, **around)
+        return BothWaysUp(upright, turned)
 
     def at(self, state: BothWaysUp, time: Tensor, *, explain: bool = False) -> Interpolation:
         upright = self.inner.at(state.upright, time, explain=explain)

@@ -50,11 +50,17 @@ class Padded(Wrapper):
         return PaddedState(inner, picture)
 
     def advance(
-        self, state: PaddedState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+        self,
+        state: PaddedState,
+        frame1: Tensor,
+        frame2: Tensor,
+        flow_scale: float = 1.0,
+        **around: Tensor | None,
     ) -> PaddedState:
         require_frames(frame1, frame2, self)
         pad, picture = self._padding(frame1, flow_scale)
-        inner = self.inner.advance(state.inner, pad(frame1), pad(frame2), flow_scale)
+        around = each(pad, around)
+        inner = self.inner.advance(state.inner, pad(frame1), pad(frame2), flow_scale, **around)
         return PaddedState(inner, picture)
 
     def _padding(

@@ -94,7 +94,7 @@ def served(
     outwards = None
     if before is not None and after is not None and not (before.is_cut or after.is_cut):
         outwards = torch.cat((before.raw[1], after.raw[0]), dim=1)
-    return frame0, frame1, Gap(view0, view1, here.flow, outwards)
+    return frame0, frame1, Gap(view0, view1, here.raw, here.flow, outwards)
 
 
 def shown(network: RAFTVFI, frames: Iterable[Tensor], flow_scale: float) -> Iterator[Shown]:

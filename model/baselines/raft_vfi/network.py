@@ -43,8 +43,10 @@ class Gap(NamedTuple):
 
     view0: View
     view1: View
-    flow: Tensor  # flow_01 and flow_10, refined, (B, 4, h, w)
+    raw: tuple[Tensor, Tensor]  # flow_01 and flow_10 as RAFT gives them, (B, 2, h, w)
+    flow: Tensor  # both, refined, (B, 4, h, w)
     outwards: Tensor | None  # frame 0 to the one before, frame 1 to the one after, (B, 4, h, w)
+    after: View | None = None  # the one after, where that flow was estimated here
 
 
 class RAFTVFI(Interpolator):
@@ -91,13 +93,60 @@ class RAFTVFI(Interpolator):
             if other is not None:
                 require_frames(frame0, other, self, flow_scale)
         view0, view1 = self.view(frame0, flow_scale), self.view(frame1, flow_scale)
-        flow = self.refine(view0, view1, self.flows(view0, view1))
-        if before is None or after is None:
-            return Gap(view0, view1, flow, None)
-        outer = self.view(before, flow_scale), self.view(after, flow_scale)
-        pairs = zip((view0, view1), outer, strict=True)
-        outwards = torch.cat([self.flow.between(x.seen, y.seen) for x, y in pairs], dim=1)
-        return Gap(view0, view1, flow, outwards)
+        raw = self.flows(view0, view1)
+        back = None
+        if before is not None and after is not None:
+            back = self.flow.between(view0.seen, self.view(before, flow_scale).seen)
+        return self.gap(view0, view1, raw, back, after)
+
+    def advance(
+        self,
+        state: Gap,
+        frame1: Tensor,
+        frame2: Tensor,
+        flow_scale: float = 1.0,
+        *,
+        before: Tensor | None = None,
+        after: Tensor | None = None,
+    ) -> Gap:
+        """Estimate the motion of the next pair, with what is known of its frames.
+
+        Among frames around it, one frame is looked at and RAFT runs twice.
+        """
+        for other in (frame2, before, after):
+            if other is not None:
+                require_frames(frame1, other, self, flow_scale)
+        view1 = state.view1
+        if flow_scale != view1.flow_scale:
+            return self.prepare(frame1, frame2, flow_scale, before=before, after=after)
+        if state.after is None:
+            view2 = self.view(frame2, flow_scale)
+            raw = self.flows(view1, view2)
+        else:
+            view2 = state.after
+            raw = state.outwards.chunk(2, dim=1)[1], self.flow.between(view2.seen, view1.seen)
+        return self.gap(view1, view2, raw, None if before is None else state.raw[1], after)
+
+    def gap(
+        self,
+        view0: View,
+        view1: View,
+        raw: tuple[Tensor, Tensor],
+        back: Tensor | None,
+        after: Tensor | None,
+    ) -> Gap:
+        """Refine the flows between two frames, and find how motion goes on.
+
+        Args:
+            back: the flow from frame 0 to the frame before it, (B, 2, h, w); None where there is
+                none, as for `after`.
+        """
+        flow = self.refine(view0, view1, raw)
+        if back is None or after is None:
+            return Gap(view0, view1, raw, flow, None)
+        view2 = self.view(after, view1.flow_scale)
+        outwards = torch.cat((back, self.flow.between(view1.seen, view2.seen)), dim=1)
+        return Gap(view0, view1, raw, flow, outwards, view2)
 
     def at(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
         flow_t = self.motion(state, time)
