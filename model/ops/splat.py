@@ -1,6 +1,8 @@
 """Forward splatting (Niklaus and Liu, Softmax Splatting, CVPR 2020), from its equations."""
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, TypeAlias
 
 import torch
@@ -11,6 +13,7 @@ from model.ops.grid import pixel_grid
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (dx, dy) of the four pixels around a landing point
 FIXED_POINT = 2.0**32  # of the deterministic sum: steps of 2.3e-10, sums up to 2.1e9
 Kernel: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+logger = logging.getLogger(__name__)
 
 
 def bilinear(x: Tensor, y: Tensor) -> Tensor:
@@ -30,25 +33,74 @@ def splat_sum(
 
     With the bilinear kernel it is the adjoint of `backward_warp(..., padding="zeros")`: both share
     one convention. What lands outside the frame is lost, and so is a pixel whose flow is not
-    finite.
+    finite. Tensors of half precision are added up in float32, and rounded at the end.
 
     Args:
         kernel: weight of a corner by its distances from the landing point, each in [0, 1]. Where
             that is a whole pixel, gradients are those towards the right and down.
-        deterministic: give the same bits on every run and every device, by adding in 64-bit fixed
-            point (on a GPU the order of floating-point additions is otherwise left open). Without
-            gradient.
+        deterministic: give the same bits on every run, and with the bilinear kernel on every
+            device, by adding in 64-bit fixed point (on a GPU the order of floating-point additions
+            is otherwise left open). Without gradient.
 
     Shapes: source (B, C, H, W), flow (B, 2, H, W) -> (B, C, H, W).
     """
     if deterministic and torch.is_grad_enabled() and (source.requires_grad or flow.requires_grad):
         raise ValueError("A deterministic splat has no gradient: call it under torch.no_grad().")
+    if runs_in_triton(source, kernel):
+        from model.ops.splat_kernel import scatter  # Triton is not everywhere
+
+        out = scatter(source, flow, kernel is gaussian, FIXED_POINT if deterministic else 0.0)
+    else:
+        out = plain_sum(source, flow, kernel=kernel, deterministic=deterministic)
+    if deterministic:
+        out = out.double() / FIXED_POINT
+    return out.to(source.dtype)
+
+
+def runs_in_triton(source: Tensor, kernel: Kernel) -> bool:
+    """Whether a splat is one kernel of the GPU.
+
+    Not with weights of the caller's own, nor where PyTorch is told to be deterministic throughout.
+    """
+    if not source.is_cuda or kernel not in (bilinear, gaussian):
+        return False
+    return not torch.are_deterministic_algorithms_enabled() and has_triton()
+
+
+@torch.compiler.assume_constant_result
+def has_triton() -> bool:
+    """Whether Triton is installed, which a compiler need not look into."""
+    return _find_triton()
+
+
+@cache
+def _find_triton() -> bool:
+    """Where Triton is not installed, say once what that costs."""
+    try:
+        import model.ops.splat_kernel  # noqa: F401
+    except ImportError as error:
+        logger.warning(
+            "Splats run on the GPU as some fifty PyTorch kernels instead of one, for Triton cannot "
+            "be imported (%s). It comes with PyTorch on Linux, or by: pip install triton",
+            error,
+        )
+        return False
+    return True
+
+
+def plain_sum(source: Tensor, flow: Tensor, *, kernel: Kernel, deterministic: bool) -> Tensor:
+    """`splat_sum` from PyTorch's operations, on any device, before it is rounded to its type.
+
+    Shapes: as `splat_sum`; in float32 or float64, or int64 steps of 1 / FIXED_POINT.
+    """
+    wide = torch.promote_types(torch.promote_types(source.dtype, flow.dtype), torch.float32)
+    source, flow = source.to(wide), flow.to(wide)
     height, width = source.shape[-2:]
     x, y = pixel_grid(flow)
     x, y = x + flow[:, 0], y + flow[:, 1]  # landing points, (B, H, W)
     near = (x >= -1) & (x < width) & (y >= -1) & (y < height)  # False where not finite
     x, y = torch.where(near, x, -1), torch.where(near, y, -1)
-    dtype = torch.int64 if deterministic else source.dtype
+    dtype = torch.int64 if deterministic else wide
     out = source.new_zeros(source.shape, dtype=dtype).flatten(2)  # (B, C, HW)
     for dx, dy in CORNERS:
         column, row = x.floor() + dx, y.floor() + dy
@@ -59,8 +111,6 @@ def splat_sum(
         if deterministic:
             share = (share.double() * FIXED_POINT).round().long()
         out = out.scatter_add(2, target.flatten(1)[:, None].expand_as(out), share.flatten(2))
-    if deterministic:
-        out = (out.double() / FIXED_POINT).to(source.dtype)
     return out.view_as(source)
 
 
