@@ -1,14 +1,19 @@
 """Every interpolator, present and future, keeps the contract."""
 
+from dataclasses import asdict
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
 from model import ZOO
+from model.checkpoint import save_weights
 from model.interpolator import time_like
 from model.zoo import fresh_interpolator
-from video.synthesis import Effort, Synthesis
+from tests.demo_runs import run
+from tests.small_videos import moving, samples, times, write_clip
+from video import Options, Target, Wish, interpolate_file
 
 NAMES = sorted(ZOO)
 
@@ -55,17 +60,39 @@ def test_refuses_what_is_no_pair_of_frames(name: str) -> None:
         network.prepare(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "base" not in name and "+" not in name])
-def test_thirds_between_frames_of_a_video(name: str) -> None:
-    """As `--multi 3` asks for them, of any size, by halving where only t = 1/2 was trained."""
-    thirds = [Fraction(1, 3), Fraction(2, 3)]
-    network = fresh_interpolator(name)
-    synthesis = Synthesis(network, Effort(), thirds)
-    frames = torch.rand(2, 1, 3, 37, 51, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        first, second = (synthesis.at((0, 1), *frames, time).frame for time in thirds)
-    assert first.shape == second.shape == frames[0].shape
-    lowest, highest = torch.stack((first, second)).aminmax()
-    assert lowest >= 0
-    assert highest <= 1
-    assert bool(synthesis.precision) is not network.any_time
+@pytest.mark.parametrize("name", NAMES)
+def test_thirds_of_a_video_file(here: Path, name: str) -> None:
+    """What `--multi 3` asks for: every frame, at its time, whatever times the network knows."""
+    clip = write_clip(Path("in.mp4"), moving(2, 34, 64))
+    options = Options(target=Target(multi=3), wish=Wish(lossless=True))
+    receipt = interpolate_file(clip, "out.mp4", options, network=fresh_interpolator(name))
+    assert receipt["frames made by the network"] == 2
+    assert times(Path("out.mp4")) == [Fraction(number, 75) for number in range(6)]
+    assert samples(Path("out.mp4"))[::3] == samples(clip)
+
+
+ONE_OF_EACH_FAMILY = (
+    "blend",
+    "classical",
+    "ours-local-small",
+    "rife",
+    "rife_m",
+    "rife_v4.25",
+    "ifrnet_s",
+    "ifrnet_s_gopro",
+    "gmflow+pervfi_vb",
+    "raft_vfi",
+)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+def test_thirds_by_the_command(here: Path, capsys: pytest.CaptureFixture, name: str) -> None:
+    """With weights in their place; it says by how much times are missed, where they are."""
+    network, entry = fresh_interpolator(name), ZOO[name]
+    if entry.needs_weights:
+        about = {"network": entry.family.name, "config": asdict(entry.config)}
+        save_weights(network, Path("pretrained", f"{name}.safetensors"), about)
+    run(write_clip(Path("in.mp4"), moving(2, 34, 64)), "--multi", 3, "--model", name)
+    printed = capsys.readouterr().out
+    assert ("by halving" in printed) is not network.any_time
+    assert len(times(Path("output", "in_3x.mp4"))) == 6
