@@ -34,10 +34,11 @@ from dataset.sequence import (
     require_apart,
     require_no_others,
 )
-from model import Interpolation, Interpolator, time_like
+from model import DEFAULT, Interpolation, Interpolator, time_like
 from model.inference.bisection import Bisected, reaching
 from model.inference.sequence import densify, there_and_back
 from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
+from model.zoo import default_name
 from video.command import fill_video
 from video.options import add_video_options
 
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
         )
     fill = fill_folder if len(args.inputs) == 1 else fill_pair
     fill(network, args)
-    if args.model == "classical":
+    if args.model == DEFAULT == default_name():  # nothing trained has come with the project
         print(WEIGHTS_HINT)
 
 

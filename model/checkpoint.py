@@ -1,4 +1,10 @@
-"""Reading and writing weights: no pickled code, all tensors or none, published names translated."""
+"""Reading and writing weights: no pickled code, all tensors or none, published names translated.
+
+Weights that ship with the project lie in several files, their parts. An index beside them, JSON,
+names these with their hashes: `{"builds_on": [...], "parts": [...]}`, of each `file` and `sha256`.
+What it builds on is the index of other weights, if any, with which tensors are shared: these lie in
+its parts; the own parts hold the others.
+"""
 
 import hashlib
 import json
@@ -14,6 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 SHOWN = 4  # names listed of a longer list
+INDEX = ".json"  # ending of an index of parts
+PART_OF = "part_of"  # in the metadata of a part: its index
 
 
 class CheckpointError(ValueError):
@@ -81,17 +89,22 @@ def read_weights(path: Path) -> Weights:
     """Read a safetensors file or a PyTorch checkpoint, on the CPU, without running its code.
 
     Of a PyTorch checkpoint the entry `model` is taken where there is one, and the prefix
-    `module.`, left by DistributedDataParallel, is removed.
+    `module.`, left by DistributedDataParallel, is removed. An index, or any of its parts, stands
+    for all parts together.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is damaged, truncated, or holds something other than weights.
+        CheckpointError: it is damaged, truncated, or holds something other than weights; or so is
+            one of several parts, or is missing.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No file of weights at {path} (that is {path.absolute()}).")
+    if path.suffix == INDEX:
+        return _read_parts(path)
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        weights = _read_safetensors(path)
+        return _read_whole(weights) if PART_OF in weights.metadata else weights
     return _read_torch(path)
 
 
@@ -103,6 +116,62 @@ def _read_safetensors(path: Path) -> Weights:
     except (SafetensorError, json.JSONDecodeError) as error:
         raise _damaged(path, error) from error
     return Weights(state, metadata, path)
+
+
+def _read_whole(part: Weights) -> Weights:
+    """The weights that a part belongs to."""
+    index = part.source.with_name(part.metadata[PART_OF])
+    if not index.is_file():
+        raise CheckpointError(
+            f"{part.source} is one part of several, and {index}, which names them, is missing. "
+            f"Copy the whole folder again."
+        )
+    return _read_parts(index)
+
+
+def _read_parts(path: Path) -> Weights:
+    """Every tensor that an index stands for, or none; metadata as the first part has them."""
+    index = read_index(path)
+    listed = [*index["builds_on"], *index["parts"]]
+    missing = [entry["file"] for entry in listed if not path.with_name(entry["file"]).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{path} stands for {len(listed)} files; of these {len(missing)} are missing beside "
+            f"it: {some(missing)}. Copy the whole folder again. Nothing was loaded."
+        )
+    for entry in listed:
+        file, found = path.with_name(entry["file"]), sha256(path.with_name(entry["file"]))
+        if found != entry["sha256"]:
+            raise CheckpointError(
+                f"{file} ({file.stat().st_size} bytes) is not what {path.name} says: its sha256 "
+                f"is {found}, not {entry['sha256']}. It is damaged or of another version: copy "
+                f"the whole folder again. Nothing was loaded."
+            )
+    state: dict[str, Tensor] = {}
+    for base in index["builds_on"]:
+        state |= _read_parts(path.with_name(base["file"])).state
+    parts = [_read_safetensors(path.with_name(entry["file"])) for entry in index["parts"]]
+    for part in parts:
+        state |= part.state
+    metadata = {name: value for name, value in parts[0].metadata.items() if name != PART_OF}
+    return Weights(state, metadata, path)
+
+
+def read_index(path: Path) -> dict[str, list[dict[str, str]]]:
+    """The names and hashes in an index of parts, which all lie beside it.
+
+    Raises:
+        CheckpointError: it is damaged, or no such index.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        listed = [*index["builds_on"], *index["parts"]]
+        named = [Path(entry["file"]).name == entry["file"] and entry["sha256"] for entry in listed]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    if not index["parts"] or not all(named):
+        raise CheckpointError(f"{path} is no index of weights: it names no files beside it.")
+    return index
 
 
 def _read_torch(path: Path) -> Weights:

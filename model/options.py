@@ -14,7 +14,7 @@ from model.inference.padding import Padded
 from model.inference.tiling import Tiled
 from model.interpolator import Interpolator, flow_ratio
 from model.precision import PRECISIONS, compile_each, infer_in
-from model.zoo import DEFAULT, ZOO, find_weights, keypoint_ratio, load_interpolator
+from model.zoo import ZOO, default_name, find_weights, keypoint_ratio, load_interpolator
 
 T = TypeVar("T")
 LARGEST_FLOW_SCALE = 4  # that any network takes
@@ -27,7 +27,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     which = group.add_mutually_exclusive_group()
     which.add_argument(
         "--model",
-        default=DEFAULT,
+        default=default_name(),
         metavar="NAME_OR_PATH",
         help="a name, or a file of weights (default: %(default)s)",
     )

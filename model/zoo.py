@@ -21,7 +21,7 @@ from model.baselines.rife.practical import FAMILY as PRACTICAL_FAMILY
 from model.baselines.rife.practical import V4_6, V4_25
 from model.baselines.rife.published import FAMILY as RIFE_FAMILY
 from model.baselines.trivial import Blend, Repeat
-from model.checkpoint import CheckpointError, Family, Weights, load_weights, read_weights
+from model.checkpoint import INDEX, CheckpointError, Family, Weights, load_weights, read_weights
 from model.flow.classical import DISFlow
 from model.flow.gmflow import NOT_FEATURES
 from model.interpolator import Interpolator
@@ -43,6 +43,7 @@ class Entry(NamedTuple):
     config: Any = None  # of the family
     published: str | None = None  # name of the published experiment
     licence: str = "Apache-2.0"  # of the published code and weights
+    shipped: str | None = None  # name of the weights in pretrained/ that come with this project
 
     @property
     def needs_weights(self) -> bool:
@@ -55,8 +56,14 @@ def _row(
     return Entry(partial(family.network, config), family, config, published, licence)
 
 
-def _sgm(base: SGMConfig, keypoint_ratio: float | None, published: str | None = None) -> Entry:
-    return _row(SGM_FAMILY, replace(base, keypoint_ratio=keypoint_ratio), published)
+def _sgm(
+    base: SGMConfig,
+    keypoint_ratio: float | None,
+    published: str | None = None,
+    shipped: str | None = None,
+) -> Entry:
+    row = _row(SGM_FAMILY, replace(base, keypoint_ratio=keypoint_ratio), published)
+    return row._replace(shipped=shipped)
 
 
 def _rife(config: RIFEConfig) -> Entry:
@@ -87,12 +94,12 @@ ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
     "blend": Entry(Blend),
     "classical": Entry(lambda: FlowBlend(DISFlow())),
-    "ours-local-small": _sgm(SGM_SMALL, None, "ours-local"),
+    "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
-    "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points"),
-    "ours-small-1-4": _sgm(SGM_SMALL, 1 / 4, "ours-1-4-points"),
-    "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points"),
-    "ours-small-dense": _sgm(SGM_SMALL, 1.0),
+    "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points", "ours-small"),
+    "ours-small-1-4": _sgm(SGM_SMALL, 1 / 4, "ours-1-4-points", "ours-small"),
+    "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points", "ours-small"),
+    "ours-small-dense": _sgm(SGM_SMALL, 1.0, shipped="ours-small"),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
     "rife": _rife(RIFE_BASE),
     "rife_m": _rife(RIFE_M),
@@ -120,7 +127,8 @@ ALIASES = {  # how the published tools call a row of the zoo
     "gma+pervfi-vb": "gma+pervfi_vb",
     "gmflow+pervfi-vb": "gmflow+pervfi_vb",
 }
-DEFAULT = "classical"  # until weights ship with the project
+DEFAULT = "classical"  # needs no weights
+TRAINED_DEFAULT = "ours-small-1-2"  # where its weights come with the project
 
 
 def load_interpolator(
@@ -130,8 +138,8 @@ def load_interpolator(
 
     A name is a row of the zoo, or an experiment: then `pretrained/<name>.safetensors` and
     `log/<name>/ckpt/<name>.safetensors` (or `.pth`, `.pt`, `.pkl`, as published) are looked for,
-    here and in the repository. A path is a file of weights, ours or published: which network it is
-    for, its size and its variant are read off it.
+    here and in the repository, and last the weights that come with it. A path is a file of weights,
+    ours or published: which network it is for, its size and its variant are read off it.
 
     Args:
         num_key_points: share of cells to match, in [0, 1], or -1 for all; None as it was trained.
@@ -166,6 +174,21 @@ def fresh_interpolator(name: str, seed: int = 0) -> Interpolator:
         return ZOO[name].build().eval()
 
 
+def default_name() -> str:
+    """The interpolator of whoever names none: the trained one, once its weights ship."""
+    return TRAINED_DEFAULT if ships(TRAINED_DEFAULT) else DEFAULT
+
+
+def ships(name: str) -> bool:
+    """Whether weights for a row of the zoo come with the project."""
+    shipped = ZOO[name].shipped
+    return shipped is not None and _shipped_place(ROOT, shipped).is_file()
+
+
+def _shipped_place(root: Path, shipped: str) -> Path:
+    return root / "pretrained" / f"{shipped}{INDEX}"
+
+
 def find_weights(name_or_path: str) -> Path:
     """The file that holds the weights of a zoo name, of an experiment, or that is named itself."""
     places = list(_places(name_or_path))
@@ -190,10 +213,13 @@ def _places(name_or_path: str) -> Iterator[Path]:
         return
     entry = ZOO.get(name_or_path)
     names = [name_or_path, *([entry.published] if entry and entry.published else [])]
-    for root in dict.fromkeys((Path.cwd(), ROOT)):
+    roots = dict.fromkeys((Path.cwd(), ROOT))
+    for root in roots:
         for name in names:
             for folder in (root / "pretrained", root / "log" / name / "ckpt"):
                 yield from (folder / f"{name}{ending}" for ending in ENDINGS)
+    if entry and entry.shipped:
+        yield from (_shipped_place(root, entry.shipped) for root in roots)
 
 
 def _built_for(
