@@ -148,7 +148,7 @@ def load_interpolator(
         FileNotFoundError: no such name, or its weights are not in place; says where they belong.
         CheckpointError: the file is damaged or does not fit; says which tensors differ.
     """
-    name = ALIASES.get(str(name_or_path), str(name_or_path))
+    name = zoo_name(str(name_or_path))
     entry = ZOO.get(name)
     if entry is not None and not entry.needs_weights:
         network = entry.build()
@@ -161,12 +161,18 @@ def load_interpolator(
     return network.eval()
 
 
+def zoo_name(name_or_path: str) -> str:
+    """What the zoo calls a network that may go by a name of the published tools."""
+    return ALIASES.get(name_or_path, name_or_path)
+
+
 def fresh_interpolator(name: str, seed: int = 0) -> Interpolator:
     """A network of the zoo with random weights, the same every time: for sizes and speed alone.
 
     Raises:
         ValueError: no such name; says which there are.
     """
+    name = zoo_name(name)
     if name not in ZOO:
         raise ValueError(f"No network is called {name!r}. Known names: {', '.join(ZOO)}.")
     with torch.random.fork_rng():
@@ -191,6 +197,7 @@ def _shipped_place(root: Path, shipped: str) -> Path:
 
 def find_weights(name_or_path: str) -> Path:
     """The file that holds the weights of a zoo name, of an experiment, or that is named itself."""
+    name_or_path = zoo_name(name_or_path)
     places = list(_places(name_or_path))
     for place in places:
         if place.is_file():

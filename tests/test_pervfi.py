@@ -1,16 +1,20 @@
 """PerVFI: what its parts promise, its noise, its losses and its files."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import Normalize
 
 from config_zoo import EXPERIMENTS
+from dataset.triplet import Triplet
 from engine.distributed import process_group
+from model.baselines.pervfi import loss
 from model.baselines.pervfi.blend import QuasiBinaryMask
 from model.baselines.pervfi.generator import ActNorm, ConditionalFlow, noise_shapes
 from model.baselines.pervfi.loss import pervfi_loss
@@ -24,10 +28,14 @@ from model.flow.named import build_flow
 from model.interpolator import time_like
 from model.perceptual import PerceptualDistance, load_perceptual
 from model.precision import infer_in
-from model.zoo import load_interpolator
+from model.zoo import find_weights, fresh_interpolator, load_interpolator
 from tests.parity.zoo.flow_nets import published_state
-from tests.small_runs import here, recipe
+from tests.parity.zoo.pervfi import golden_inputs, golden_network
+from tests.small_runs import here, losses, recipe
 from Trainer_zoo import ZooTrainer
+
+GOLDEN = Path(__file__).parent / "golden_zoo"
+GOLDEN_NAMES = {"pervfi": "pervfi_v00", "pervfi_vb": "pervfi_vb"}
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +334,48 @@ def test_training_begins_from_data_and_leaves_what_loads(tmp_path: Path) -> None
     assert all(torch.equal(ours[key], tensor) for key, tensor in loaded.state_dict().items())
 
 
+class Given(FlowEstimator):
+    """Says what it was told to, first of frame 0, then of frame 1."""
+
+    def __init__(self, *flows: Tensor) -> None:
+        super().__init__()
+        self.flows = itertools.cycle(flows)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return next(self.flows)
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("name", ["pervfi", "pervfi_vb"])
+def test_a_step_has_the_published_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The loop's own step, on the golden frames, flows and weights.
+
+    Golden numbers are of evaluation, which adds no noise; and of v00 of the likelihood alone: what
+    it draws for the rest is drawn at random.
+    """
+    few = {"train_scenes": 2, "val_scenes": 1}
+    experiment = recipe(EXPERIMENTS[f"smoke-{name}"], data=few, steps=1)
+    trainer = ZooTrainer(experiment, here(tmp_path))
+    golden, invertible = np.load(GOLDEN / f"{GOLDEN_NAMES[name]}.npz"), experiment.model.invertible
+    trainer.model.load_state_dict(golden_network(invertible, torch.device("cpu"))[0].state_dict())
+    arrays = {key: torch.from_numpy(array[:1]) for key, array in golden_inputs().items()}
+    trainer.model.estimator = Given(arrays["ff"], arrays["bf"])
+    frames = (arrays[key] for key in ("i0", "gt", "i1"))
+    if invertible:
+        monkeypatch.setattr(loss, "closeness", lambda *_: 0.0)
+        expected = golden["nll"][0] + np.log2(255)  # that training has, of picture as bytes
+    else:
+        drawn = Lesson(torch.from_numpy(golden["t50_pred"]), arrays["gt"], None)
+        expected = pervfi_loss(drawn).item()
+    monkeypatch.setattr(torch.Tensor, "uniform_", lambda tensor, *_: tensor.zero_())
+    trainer.model.train()
+    trainer.train_step(Triplet(*frames, time_like(arrays["gt"], 0.5)))
+    trainer.records.report()
+    assert losses(tmp_path)[0][1] == pytest.approx(expected, rel=1e-5)
+
+
 def test_training_leaves_the_flow_network_alone() -> None:
     net = PerVFI(replace(PERVFI_VB, estimator="gmflow")).train()
     assert net.training
@@ -408,6 +458,8 @@ def test_published_files_load_with_the_flow_network_beside(
     net = initialised(config)
     save_published(place / "pretrained" / "PerVFI" / f"{file}.pth", net)
     loaded = load_interpolator(name)
+    assert find_weights(name) == place / "pretrained" / "PerVFI" / f"{file}.pth"
+    assert type(fresh_interpolator(name)) is PerVFI
     assert loaded.config == replace(config, estimator="gmflow")
     ours = loaded.state_dict()
     assert all(torch.equal(ours[key], tensor) for key, tensor in net.state_dict().items())

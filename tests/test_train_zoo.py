@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from model.checkpoint import CheckpointError, load_weights, read_weights
 from model.flow.estimator import FlowEstimator
 from model.zoo import FAMILIES
 from tests.parity import recipe as parity
-from tests.parity.zoo.rife import RIFE_BASE, SMALL, golden_network
+from tests.parity.zoo.rife import SMALL, golden_network
 from tests.small_runs import ROOT, here, losses, outcome, recipe, start
 from Trainer_zoo import CRITERIA, ZooTrainer, label
 
@@ -45,24 +46,36 @@ class Counted(nn.Module):
         return self.network(*inputs, **options)
 
 
-def test_a_step_of_rife_has_the_published_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "time", "archive", "prefix"),
+    [("rife", 0.5, "rife_base", ""), ("rife_m", 0.25, "rife_m", "t25_")],
+)
+def test_a_step_of_rife_has_the_published_loss(
+    tmp_path: Path, name: str, time: float, archive: str, prefix: str
+) -> None:
     """The loop's own step, with the published recipe, on the golden frames and weights.
 
     It goes through the wrapper that averages the gradients of processes.
     """
-    published = replace(EXPERIMENTS["rife"], data=recipe(SMOKE, data={"train_scenes": 16}).data)
-    trainer = ZooTrainer(published, here(tmp_path))
-    weights = golden_network(RIFE_BASE, CPU)[0].state_dict()
+    published, smoke = EXPERIMENTS[name], EXPERIMENTS[f"smoke-{name}"]
+    few = recipe(smoke, data={"train_scenes": 16}).data
+    trainer = ZooTrainer(replace(published, data=few), here(tmp_path))
+    weights = golden_network(published.model, CPU)[0].state_dict()
     trainer.model.load_state_dict(weights)
     trainer.model.train()
     trainer.network = Counted(trainer.model)
     trainer.step = 1000
     frame0, frame1 = (torch.from_numpy(frame) for frame in parity.inputs(SMALL))
-    target = torch.from_numpy(parity.target(SMALL))
-    trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5)))
+    target = torch.from_numpy(parity.frames(SMALL, time))
+    trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, time)))
     trainer.records.report()
     ((_, loss, _, rate),) = losses(tmp_path)
-    assert loss == pytest.approx(0.4712712, rel=1e-5)
+    golden = np.load(ROOT / "tests" / "golden_zoo" / f"{archive}.npz")
+    student, teacher, distilled = (
+        golden[f"{prefix}loss_{part}"] for part in ("lap", "teacher", "distill")
+    )
+    expected = student + teacher + published.distillation * distilled
+    assert loss == pytest.approx(expected, rel=1e-5)
     assert rate == pytest.approx(3e-4 * 1000 / 2000 * 16 / 64)
     assert trainer.network.calls == 1
     after = trainer.model.state_dict()

@@ -84,6 +84,12 @@ def test_out_of_memory_is_caught_halved_and_said(
     assert network.attempts[3:] == [0.25]  # it does not try what failed before
 
 
+def test_motion_on_enlarged_frames_falls_back_too() -> None:
+    """RIFE takes scales above 1; all that speaks of effort does."""
+    assert str(Effort(4)) == "flow scale 4"
+    assert reduced(Effort(4), Blend()) == Effort(2)
+
+
 def test_other_errors_are_not_hidden() -> None:
     synthesis = Synthesis(Hungry(RuntimeError("shapes differ")), Effort())
     frame = torch.zeros(1, 3, 8, 8)

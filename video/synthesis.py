@@ -20,6 +20,7 @@ from model.interpolator import (
     flow_ratio,
     time_like,
 )
+from model.options import LARGEST_FLOW_SCALE
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Effort(NamedTuple):
 
     def __str__(self) -> str:
         tile = f", tiles of {self.tile}" if self.tile else ""
-        return f"flow scale {flow_ratio(self.flow_scale)}{tile}"
+        return f"flow scale {flow_ratio(self.flow_scale, LARGEST_FLOW_SCALE)}{tile}"
 
 
 class Rehearsal(NamedTuple):
@@ -186,7 +187,7 @@ def reduced(effort: Effort, network: Interpolator) -> Effort | None:
     ):
         tile = 512 if effort.tile is None else effort.tile // 2
         return effort._replace(tile=tile - tile % network.stride)
-    scale = flow_ratio(effort.flow_scale) / 2
+    scale = flow_ratio(effort.flow_scale, LARGEST_FLOW_SCALE) / 2
     return None if scale < SMALLEST_FLOW_SCALE else effort._replace(flow_scale=float(scale))
 
 
