@@ -94,12 +94,12 @@ def accelerate(network: Interpolator, precision: str, compiled: bool) -> None:
     """Make a network faster as `--precision` and `--compile` say; without them it is exact."""
     keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # PyTorch rounds convolutions on GPUs unless told
-    infer_in(network, precision)
     if compiled:
         parts = list(network.trunks())
         if not parts:
             raise ValueError(f"{type(network).__name__} has no parts that gain from --compile.")
-        compile_each(parts)
+        compile_each(parts)  # before what it runs in is set
+    infer_in(network, precision)
 
 
 def bare_network(args: argparse.Namespace) -> Interpolator:

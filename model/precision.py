@@ -21,10 +21,13 @@ def compile_each(parts: Iterable[nn.Module]) -> None:
     Warps, splats and matching between them stay as they are: they gain little, and would cut a
     compiled network into pieces anyway. Parts share code, which the compiler's limit of versions
     does not expect; past it, it would silently stop compiling.
+
+    A precision to infer in is given afterwards: compiled code sets no switches of PyTorch, and so
+    would do nothing in tf32.
     """
     torch._dynamo.config.recompile_limit = MOST_VERSIONS
     for part in parts:
-        part.compile()
+        part.forward = torch.compile(part.forward)
 
 
 def train_in_bfloat16(parts: Iterable[nn.Module]) -> None:

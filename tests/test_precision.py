@@ -4,12 +4,16 @@ import argparse
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from model import ZOO, time_like
 from model.inference.padding import Padded
+from model.interpolator import Interpolator
 from model.options import accelerate, add_network_options, network_from
 from model.precision import PRECISIONS, infer_in
 from model.sgm.network import SGM
@@ -86,6 +90,48 @@ def test_compilers_see_the_network_whole(pair: tuple[torch.Tensor, torch.Tensor]
 
     with torch.no_grad():
         torch.testing.assert_close(whole(*pair, time), net(*pair, time).frame, atol=1e-4, rtol=0)
+
+
+def test_compiled_parts_run_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen when compiled code runs, on tensors that have a device but no memory."""
+    seen = []
+
+    def spy(graph: torch.fx.GraphModule, _: object) -> object:
+        def run(*inputs: torch.Tensor) -> object:
+            seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+            return graph(*inputs)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=spy))
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
+            with torch.device("cuda"):
+                net = OneLayer().eval()
+                frame = torch.rand(1, 3, 8, 8)
+            accelerate(net, "tf32", compiled=True)
+            net.layer(frame)
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+    assert seen == [(True, True)]
+
+
+class OneLayer(Interpolator):
+    """A trunk, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+
+    def prepare(self, *_: object) -> None:
+        raise NotImplementedError
+
+    at = prepare
+
+    def trunks(self) -> Iterator[torch.nn.Module]:
+        yield self.layer
 
 
 def test_training_mode_stays_exact(tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
