@@ -5,6 +5,7 @@ python -m benchmark all --path DATA --model ours-small-1-2 --output results
 torchrun --nproc_per_node=4 -m benchmark all --path DATA --model ours-small-1-2
 python -m benchmark footage --path my_video.mp4 --model blend classical --gap 1 2
 python -m benchmark speed --model ours-small-1-2 --size 448x256 960x544
+python -m benchmark splat --size 1024x544 2048x1088
 python -m benchmark report output/footage.json
 python -m benchmark compare output/before.json output/after.json
 """
@@ -14,7 +15,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from benchmark import compare, footage, page, runner, speed
+from benchmark import compare, footage, page, runner, speed, splat
 from benchmark.protocols import PROTOCOLS
 
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
@@ -31,7 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="MEASUREMENT")
     command = shlex.join(["python", "-m", "benchmark", *arguments])
-    measurements = {"footage": footage, "speed": speed, "report": page, "compare": compare}
+    measurements = {
+        "footage": footage,
+        "speed": speed,
+        "splat": splat,
+        "report": page,
+        "compare": compare,
+    }
     for name, measurement in measurements.items():
         about = measurement.__doc__
         own = commands.add_parser(name, help=about, description=about)

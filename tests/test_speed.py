@@ -137,3 +137,12 @@ def test_sizes_are_width_by_height() -> None:
     for wrong in ("720", "0x5", "axb", "1x2x3"):
         with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
             size(wrong)
+
+
+def test_splat_has_a_row_for_each_call_of_a_network(capsys: pytest.CaptureFixture) -> None:
+    main(["splat", "--size", "64x32", "7x5", "--runs", "1", "--device", "cpu"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| splat | shape | floor | plain |"
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines[2:10]]
+    assert [row[2] for row in rows[::4]] == ["2x4x32x64", "2x4x5x7"]
+    assert all(0 < float(row[3]) < float(row[4]) for row in rows)
