@@ -4,6 +4,7 @@ python -m benchmark xtest-l-2k --path DATA/X4K1000FPS --model ours-small-1-2 cla
 python -m benchmark all --path DATA --model ours-small-1-2 --output results
 torchrun --nproc_per_node=4 -m benchmark all --path DATA --model ours-small-1-2
 python -m benchmark footage --path my_video.mp4 --model blend classical --gap 1 2
+python -m benchmark synthetic --model ours-local-small ours-small-1-2 classical
 python -m benchmark speed --model ours-small-1-2 --size 448x256 960x544
 python -m benchmark splat --size 1024x544 2048x1088
 python -m benchmark report output/footage.json
@@ -15,7 +16,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from benchmark import compare, footage, page, runner, speed, splat
+from benchmark import compare, footage, page, runner, speed, splat, synthetic
 from benchmark.protocols import PROTOCOLS
 
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "benchmark", *arguments])
     measurements = {
         "footage": footage,
+        "synthetic": synthetic,
         "speed": speed,
         "splat": splat,
         "report": page,

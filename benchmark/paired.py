@@ -119,8 +119,13 @@ def compared(
             sum(sample not in theirs for sample in samples),
             sum(sample not in ours for sample in samples),
         )
-        for metric in (m for m in a.metrics if m in b.metrics and both):
-            pairs = [pair_of(a, ours[s], theirs[s], metric, by) for s in both]
+        for metric in (m for m in a.metrics if m in b.metrics):
+            has = [
+                s for s in both if {ours[s].get(metric), theirs[s].get(metric)}.isdisjoint({None})
+            ]
+            if not has:
+                continue
+            pairs = [pair_of(a, ours[s], theirs[s], metric, by) for s in has]
             interval = bootstrap(pairs, confidence, seed)
             found.append(Comparison(name, models, metric, pairs, interval, unpaired))
     return found

@@ -6,11 +6,13 @@ place: what was measured, then the rows in the order of the samples.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmark.report import Journal, ReportError, Row, as_json, differences, key_of
+from tqdm import tqdm
+
+from benchmark.report import Journal, ReportError, Row, as_json, differences, key_of, now
 from dataset.frames import write_whole
 from engine.distributed import World
 
@@ -79,6 +81,45 @@ class Parts:
         """Let the journal go, once every process may."""
         self.world.barrier()
         self.own.path.unlink(missing_ok=True)
+
+
+class Work(NamedTuple):
+    """Every model on every sample."""
+
+    path: Path  # of the file that the rows end up in
+    measurement: dict[str, Any]  # two are one where this is the same
+    models: Sequence[str]
+    samples: Sequence[str]
+
+
+def measure_together(
+    work: Work,
+    command: str,
+    world: World,
+    own_rows: Callable[[Parts], tuple[int, Iterator[Row]]],
+) -> Path:
+    """Measure what is missing, this process its share of it; the main one writes the file.
+
+    Args:
+        own_rows: from what is known to how many rows this process adds at most, and these.
+    """
+    path, measurement = work.path, world.share(work.measurement)
+    if world.share(is_finished(path, measurement)):
+        return path
+    parts = Parts(path, measurement, world)
+    if world.is_main and parts.known:
+        total = len(work.samples) * len(work.models)
+        print(f"{path.stem}: {len(parts.known)} of {total} rows were measured before.")
+    total, rows = own_rows(parts)
+    with parts.own, tqdm(total=total, unit="frame", desc=path.stem, disable=not world.is_main) as p:
+        for row in rows:
+            parts.own.append(row)
+            p.update()
+    rows = parts.together(work.models, work.samples)
+    if world.is_main:
+        write_result(path, {"command": command, "date": now(), **measurement}, rows)
+    parts.remove()
+    return path
 
 
 def part_of(path: Path, rank: int | str) -> Path:

@@ -142,7 +142,7 @@ def mean_row(rows: list[Row], clip: str | None, metrics: Sequence[str]) -> Row:
 
 def counted(metric: str, value: float | str) -> float:
     """What a row's number counts for in a mean."""
-    return min(float(value), PSNR_CEILING) if metric == "psnr" else float(value)
+    return min(float(value), PSNR_CEILING) if metric.startswith("psnr") else float(value)
 
 
 def markdown(means: Sequence[Row], metrics: Sequence[str]) -> str:
@@ -170,7 +170,7 @@ def markdown(means: Sequence[Row], metrics: Sequence[str]) -> str:
 
 def digits(metric: str) -> int:
     """Decimals worth printing."""
-    return 2 if metric == "psnr" else 4
+    return 2 if metric.startswith(("psnr", "epe")) else 4
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 
 from benchmark.report import ReportError, Row, counted, digits
 
-LESS_IS_BETTER = ("lpips", "interpolation_error", "ie", "seconds")
+FLOW_ERRORS = ("epe", "epe_visible", "epe_occluded")
+LESS_IS_BETTER = ("lpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)
 METRIC_NAMES = ("psnr", "ssim", "ssim_uniform", *LESS_IS_BETTER)
 MOTION = "motion"  # the column that says how much moves in a sample
-APART = ("protocol", "view", "split", "gap")  # columns whose values are never averaged over
+APART = ("protocol", "view", "split", "gap", "bin")  # columns whose values are never averaged over
 SUFFIXES = (".json", ".jsonl")
-UNITS = {"psnr": "dB"}
+UNITS = {"psnr": "dB", "psnr_visible": "dB", "psnr_occluded": "dB"} | dict.fromkeys(
+    FLOW_ERRORS, "px"
+)
 
 
 class Result(NamedTuple):

@@ -1,20 +1,19 @@
 """Interpolators under the published protocols: a row per sample and model, kept as it comes."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from benchmark.expect import missed, read_expected
 from benchmark.footage import positive
 from benchmark.measure import Setup, key_of_sample, measure, own_device, plain_arithmetic, set_up
-from benchmark.parts import Parts, is_finished, write_result
+from benchmark.parts import Parts, Work, measure_together
 from benchmark.protocols import PROTOCOLS
-from benchmark.report import now, provenance
+from benchmark.report import Row, provenance
 from benchmark.results import Result, markdown_report, read_results
 from benchmark.samples import Job, Sample, job_of, pairs, read_groups
 from dataset.frames import read_samples
@@ -94,28 +93,24 @@ def find_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
 
 def measure_job(job: Job, setup: Setup, world: World, args: argparse.Namespace) -> Path:
     """Measure what is missing, this process its share of it; the main one writes the file."""
-    path = args.output / f"{job.protocol.name}.jsonl"
-    measurement = world.share(describe(job, setup, args))
-    if world.share(is_finished(path, measurement)):
-        return path
     predictions = args.output / "predictions" if args.keep_predictions else None
-    parts = Parts(path, measurement, world)
-    if world.is_main and parts.known:
-        total = len(job.samples) * len(setup.models)
-        print(f"{job.protocol.name}: {len(parts.known)} of {total} rows were measured before.")
-    own = still_to_measure(job, setup, parts)[world.rank :: world.size]
-    total = len(setup.models) * sum(map(len, own))
-    quiet = not world.is_main
-    with parts.own, tqdm(total=total, unit="frame", desc=job.protocol.name, disable=quiet) as bar:
-        for group in read_groups(job.protocol, own):
-            for row in measure(group, job.protocol, setup, parts.holds, predictions):
-                parts.own.append(row)
-                bar.update()
-    rows = parts.together(list(setup.models), [sample.name for sample in job.samples])
-    if world.is_main:
-        write_result(path, {"command": args.command, "date": now(), **measurement}, rows)
-    parts.remove()
-    return path
+
+    def own_rows(parts: Parts) -> tuple[int, Iterator[Row]]:
+        own = still_to_measure(job, setup, parts)[world.rank :: world.size]
+        rows = (
+            row
+            for group in read_groups(job.protocol, own)
+            for row in measure(group, job.protocol, setup, parts.holds, predictions)
+        )
+        return len(setup.models) * sum(map(len, own)), rows
+
+    work = Work(
+        args.output / f"{job.protocol.name}.jsonl",
+        describe(job, setup, args),
+        list(setup.models),
+        [sample.name for sample in job.samples],
+    )
+    return measure_together(work, args.command, world, own_rows)
 
 
 def still_to_measure(job: Job, setup: Setup, parts: Parts) -> list[list[Sample]]:

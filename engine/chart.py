@@ -35,6 +35,7 @@ class Curve(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     is_reference: bool = False
+    interval: np.ndarray | None = None  # (2, points), from and to: a bar at each point
 
 
 class Axis(NamedTuple):
@@ -74,7 +75,7 @@ def draw_charts(
 
 
 def draw_chart(
-    title: str, curves: Sequence[Curve], x: Axis, logarithmic: bool = False
+    title: str, curves: Sequence[Curve], x: Axis, logarithmic: bool = False, x_name: str = "step"
 ) -> np.ndarray:
     """Draw curves over a common grid. Shapes: -> (HEIGHT, WIDTH, 3), uint8, RGB."""
     canvas = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
@@ -88,7 +89,7 @@ def draw_chart(
         for curve, pen in zip(curves, pens, strict=True):
             draw(canvas, curve, x, y, pen)
     write(canvas, title, LEFT, 28, INK, size=0.62)
-    write(canvas, "step", WIDTH - RIGHT - 30, HEIGHT - 8, GREY)
+    write(canvas, x_name, WIDTH - RIGHT - text_width(x_name), HEIGHT - 8, GREY)
     draw_legend(canvas, [curve.label for curve in curves], pens)
     return canvas
 
@@ -96,12 +97,21 @@ def draw_chart(
 def drawable(curve: Curve, logarithmic: bool) -> Curve:
     """Leave out points that cannot be drawn."""
     kept = np.isfinite(curve.y) & ((curve.y > 0) | (not logarithmic))
-    return curve._replace(x=curve.x[kept].astype(float), y=curve.y[kept].astype(float))
+    bars = None if curve.interval is None else curve.interval[:, kept].astype(float)
+    return Curve(
+        curve.label,
+        curve.x[kept].astype(float),
+        curve.y[kept].astype(float),
+        curve.is_reference,
+        bars,
+    )
 
 
 def what_counts(curve: Curve) -> np.ndarray:
     """The values that a chart must have room for: not what was before the first step."""
     drawn = smooth(curve.y) if len(curve.y) > MANY else curve.y
+    if curve.interval is not None:
+        return np.concatenate((drawn, curve.interval.ravel()))
     return drawn[curve.x > 0] if (curve.x > 0).any() else drawn
 
 
@@ -149,6 +159,9 @@ def draw_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colou
         inside = (rows >= TOP) & (rows <= HEIGHT - BOTTOM)
         for column, row in zip(columns[inside], rows[inside], strict=True):
             cv2.circle(canvas, (round(column), round(row)), 3, colour, -1, cv2.LINE_AA)
+    if curve.interval is not None:
+        for column, low, high in zip(columns, *y.place(curve.interval), strict=True):
+            polyline(canvas, np.array([column, column]), np.array([low, high]), colour, 1)
 
 
 def polyline(

@@ -1,0 +1,162 @@
+"""Measuring on synthetic scenes by motion: right numbers, repeatable, gone on with, drawn."""
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from benchmark import synthetic
+from benchmark.__main__ import main
+from benchmark.against_motion import against_motion, draw_against_motion
+from benchmark.results import read_results
+from benchmark.synthetic import bins_of, scores
+from dataset.synthetic import SceneMaker, SyntheticConfig
+from dataset.triplet import Triplet
+from model import Interpolation
+
+SMALL = partial(
+    SyntheticConfig, textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0, grain=0.0
+)
+MODELS = ("blend", "repeat", "ours-local-small")
+BINS = (20, 60)
+
+pytestmark = pytest.mark.usefixtures("here", "small_scenes")
+
+
+@pytest.fixture
+def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few textures are made in no time."""
+    monkeypatch.setattr(synthetic, "SyntheticConfig", SMALL)
+
+
+@pytest.fixture(scope="module")
+def triplet() -> Triplet:
+    """A scene with motion, and with truth."""
+    return SceneMaker(SMALL(size=(64, 64))).draw([(2, 0, 0, 7)]).triplet(truth=True)
+
+
+def run(*more: object, models: tuple[str, ...] = MODELS) -> tuple[dict, list[dict]]:
+    """Measure six small scenes; returns what the file says of itself, and its rows."""
+    arguments = ["--random_weights", "--scenes", "2", "--size", "32", "--runs", "0"]
+    arguments += ["--device", "cpu", "--output", "out", "--bins", *map(str, BINS)]
+    assert main(["synthetic", "--model", *models, *arguments, *map(str, more)]) == 0
+    about, *rows = map(json.loads, Path("out/synthetic.jsonl").read_text().splitlines())
+    return about, rows
+
+
+def true_prediction(triplet: Triplet) -> Interpolation:
+    truth = triplet.truth
+    flow = torch.cat((truth.flow_t0, truth.flow_t1), dim=1)
+    return Interpolation(triplet.target, explanation={"flow": flow})
+
+
+def test_the_truth_is_without_error(triplet: Triplet) -> None:
+    found = scores(true_prediction(triplet), triplet)
+    assert list(found) == list(synthetic.METRICS)
+    assert found["psnr"] == found["psnr_visible"] == found["psnr_occluded"] == math.inf
+    assert found["epe"] == found["epe_visible"] == found["epe_occluded"] == 0
+    assert found["ssim"] == pytest.approx(1)
+
+
+def test_errors_count_where_they_are(triplet: Triplet) -> None:
+    """A tenth off where something is hidden is 20 dB there, and nothing elsewhere."""
+    truth = triplet.truth
+    hidden = (truth.visible_t0 * truth.visible_t1) == 0
+    assert 100 < hidden.sum() < hidden.numel() - 100
+    out = true_prediction(triplet)
+    off = triplet.target + 0.1 * hidden
+    lost = torch.cat((truth.visible_t0, truth.visible_t1)) == 0  # (2, 1, H, W)
+    wrong = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1) * lost
+    flow = out.explanation["flow"] + wrong.flatten(0, 1)[None]
+    found = scores(Interpolation(off, explanation={"flow": flow}), triplet)
+    assert found["psnr_visible"] == math.inf
+    assert found["psnr_occluded"] == pytest.approx(20, abs=1e-3)
+    assert found["epe_visible"] == 0
+    assert found["epe_occluded"] == pytest.approx(5, abs=1e-4)
+    assert found["epe"] == pytest.approx(5 * lost.float().mean().item(), abs=1e-4)
+
+
+def test_what_has_no_meaning_has_no_number(triplet: Triplet) -> None:
+    truth = triplet.truth
+    seen = truth._replace(**{n: torch.ones_like(truth.visible_t0) for n in truth._fields[4:]})
+    found = scores(Interpolation(triplet.target), triplet._replace(truth=seen))
+    missing = {name for name, value in found.items() if value is None}
+    assert missing == {"psnr_occluded", "epe", "epe_visible", "epe_occluded"}
+
+
+def test_every_bin_has_its_scenes(capsys: pytest.CaptureFixture[str]) -> None:
+    about, rows = run("--reference", "blend")
+    assert about["random_weights"]
+    assert len(rows) == 2 * 3 * len(MODELS)
+    ranges = bins_of([float(edge) for edge in BINS])
+    for row in rows:
+        low, high = ranges[row["bin"]]
+        assert low <= row["motion"] < high
+    assert {row["bin"] for row in rows} == set(ranges)
+    said = capsys.readouterr().out
+    for words in (*ranges, "psnr - that of blend", "say nothing of the networks"):
+        assert words in said
+    assert Path("out/synthetic.md").read_text().split("\n\ncommand: ")[0] in said
+    assert cv2.imread("out/synthetic.png").shape == (840, 1100, 3)
+
+
+def test_the_same_again_and_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes depend on the seed alone, and what is measured is not measured again."""
+    about, rows = run()
+    whole = Path("out/synthetic.jsonl").read_bytes()
+    kept = [about, *rows[:5]]
+    known = {key: value for key, value in about.items() if key not in ("command", "date")}
+    lines = "".join(json.dumps(line) + "\n" for line in (known, *kept[1:]))
+    Path("out/synthetic.jsonl").unlink()
+    Path("out/synthetic.part0").write_text(lines)
+    measured = []
+    exact = synthetic.scores
+    monkeypatch.setattr(synthetic, "scores", lambda *both: measured.append(both) or exact(*both))
+    assert run()[1] == rows
+    assert len(measured) == len(rows) - 5
+    again = Path("out/synthetic.jsonl").read_bytes()
+    assert again.splitlines()[1:] == whole.splitlines()[1:]
+    run()
+    assert len(measured) == len(rows) - 5
+    Path("out/synthetic.jsonl").unlink()
+    assert [row["sample"] for row in run("--seed", 1)[1]] != [row["sample"] for row in rows]
+
+
+def test_other_commands_read_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """Means and paired differences per bin, flows or not."""
+    run(models=("blend", "repeat"))
+    assert main(["report", "out/synthetic.jsonl", "--output", "out/page.html"]) == 0
+    file = "out/synthetic.jsonl"
+    capsys.readouterr()
+    assert main(["compare", file, file, "--models", "blend", "repeat"]) == 0
+    assert "below 20 px" in capsys.readouterr().out
+
+
+def test_the_plot_shows_every_model_but_the_reference_as_a_difference() -> None:
+    run()
+    [result] = read_results([Path("out/synthetic.jsonl")])
+    one, other = (draw_against_motion(result, name) for name in ("blend", "repeat"))
+    assert one.shape == (840, 1100, 3)
+    assert (one != other).any()
+    text = against_motion(result, "repeat")
+    assert text.count("| repeat |") == text.count("| blend |") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--reference", "rife"), "--reference is one of the models"),
+        (("--bins", "30", "20"), "--bins are increasing"),
+        (("--bins", "0"), "--bins are increasing"),
+    ],
+)
+def test_what_cannot_be_measured_says_why(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["synthetic", "--model", "blend", "--random_weights", *arguments])
+    assert said in capsys.readouterr().err
