@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from model.layers.prelu import PReLU
+
 
 def conv_prelu(
     in_channels: int, out_channels: int, stride: int = 1, kernel_size: int = 3
@@ -13,5 +15,5 @@ def conv_prelu(
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2),
-        nn.PReLU(out_channels),
+        PReLU(out_channels),
     )
