@@ -1,8 +1,8 @@
 """The training loop of every stage."""
 
+import itertools
 import logging
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -12,20 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.metrics import psnr
+from benchmark.training import measure_step, step_table
 from config_base import Experiment
 from dataset.frames import as_samples
 from dataset.panel import interpolation_panel
 from dataset.source import Share, open_loader
 from dataset.triplet import Triplet
+from engine.clock import Clock
 from engine.interrupt import Interrupt
 from engine.launch import Run
 from engine.optimiser import GuardedAdamW
 from engine.records import MeanScores, StepRecords
 from engine.runlog import RunLog
-from engine.schedule import one_cycle, warmup_cosine
+from engine.schedule import fade, one_cycle, warmup_cosine
+from model.allocation import keep_freed_memory
 from model.checkpoint import save_weights
 from model.interpolator import Interpolation
-from model.losses import interpolation_loss
+from model.losses import interpolation_loss, motion_error
 from model.precision import compile_each, train_in_bfloat16
 from model.sgm.network import SGM
 from model.start import load_features, start_from
@@ -34,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 BEST_PSNR = 100.0  # dB: what equal frames count as, so that a mean stays a number
 PROGRESS = ("step", "epoch", "seen", "validated", "best")  # attributes that a checkpoint holds
+PARTS = (("_fetch", "waiting for data"), ("prepare", "other"), ("predict", "forward"))  # of a step
+PARTS += (("loss", "loss"), ("_learn", "backward"))
 
 
 class Trainer:
@@ -44,6 +49,7 @@ class Trainer:
     def __init__(self, experiment: Experiment, run: Run) -> None:
         self.experiment, self.config, self.run = experiment, experiment.training, run
         self.world, self.device = run.world, run.device
+        self.clock = Clock(self.config.minutes, run.world)
         self.random = torch.Generator().manual_seed(self.config.seed)  # alike in all processes
         self.step = self.epoch = self.seen = 0  # seen: samples of this epoch, by all processes
         self.validated, self.best = -1, -math.inf  # step of the last validation, best score
@@ -60,8 +66,7 @@ class Trainer:
 
     def build(self) -> nn.Module:
         """Hook: the network, with the weights that it starts from."""
-        experiment = self.experiment
-        network = SGM(experiment.model)
+        experiment, network = self.experiment, SGM(self.experiment.model)
         if self.run.goes_on:
             return network  # the checkpoint has all weights
         complete = experiment.start_from and start_from(network, experiment.start_from)
@@ -83,16 +88,18 @@ class Trainer:
 
     def predict(self, network: nn.Module, batch: Triplet) -> Any:
         """Hook: what the network makes of a batch."""
-        return network(batch.frame0, batch.frame1, batch.time)
+        explain = network.training and self.motion_weight() > 0
+        return network(batch.frame0, batch.frame1, batch.time, explain=explain)
 
     def loss(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: what is minimised. Shapes: -> ()."""
-        return interpolation_loss(prediction, batch.target)
+        loss, notes = interpolation_loss(prediction, batch.target), prediction.explanation
+        return loss + self.motion_weight() * motion_error(notes, *batch.motion()) if notes else loss
 
     def scores(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: how good a prediction is. Shapes: -> (B, len(SCORES))."""
-        average = (batch.frame0 + batch.frame1) / 2
-        both = [psnr(frame, batch.target) for frame in (prediction.frame, average)]
+        guesses = (prediction.frame, (batch.frame0 + batch.frame1) / 2)
+        both = [psnr(frame, batch.target) for frame in guesses]
         return torch.stack(both, dim=1).clamp(max=BEST_PSNR)
 
     def picture(self, network: nn.Module, batch: Triplet) -> Tensor:
@@ -124,14 +131,26 @@ class Trainer:
             logger.info("Done: %s", result)
         self.log.close()
 
+    def measure(self, steps: int) -> None:
+        """Take steps to see what they cost, and print it."""
+        self.model.train()
+        batches = itertools.chain.from_iterable(itertools.repeat(self.loader))
+        parts = [(self, *row) for row in PARTS] + [(self.optimizer, "step", "optimiser")]
+        how = (steps, parts, self.device, self.config.precision)
+        cost = measure_step(lambda: self.train_step(*self._fetch(batches)), *how)
+        self.log.close()
+        if self.world.is_main:
+            print(*step_table(cost, self.samples_per_step), sep="\n")
+
     def train_epoch(self) -> None:
         """Learn from (the rest of) this process's share of an epoch."""
         self.model.train()
         self.loader.set_epoch(self.epoch, self.seen // (self.config.batch_size * self.world.size))
-        batches = iter(self.loader)
-        steps = len(self.loader) // self.config.accumulate
+        steps, batches = len(self.loader) // self.config.accumulate, iter(self.loader)
         self.records.pace.restart()
-        for _ in range(min(steps, self.total_steps - self.step)):
+        for _ in range(steps):
+            if self.step >= self.total_steps:
+                break
             self.train_step(*self._fetch(batches))
             self.seen += self.samples_per_step
             self.records.pace.count(self.samples_per_step)
@@ -154,6 +173,11 @@ class Trainer:
         if config.schedule == "warmup_cosine":
             rate = warmup_cosine(*at, config.warmup_steps, peak, config.final_learning_rate)
         return rate * self.samples_per_step / (config.reference_batch or self.samples_per_step)
+
+    def motion_weight(self) -> float:
+        """What a pixel of error of the motion counts in the loss of the next step."""
+        config = self.config
+        return config.motion_loss * fade(self.step, config.motion_until * self.total_steps)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -186,15 +210,11 @@ class Trainer:
         self.loader = open_loader(data, config.batch_size, share, training=True)
         self.validation = open_loader(data, config.val_batch_size, share, training=False)
         self.samples_per_step = config.samples_per_step(self.world.size)
-        self.loader.set_epoch(0)
-        steps = len(self.loader) // config.accumulate
-        if not steps:
-            have, need = len(self.loader), config.accumulate
-            raise ValueError(f"An epoch has {have} batches, training.accumulate asks for {need}.")
-        self.total_steps = config.steps or config.epochs * steps
+        self.total_steps = config.total_steps(len(self.loader))
 
     def _make_network(self) -> None:
         config = self.config
+        keep_freed_memory()
         torch.manual_seed(config.seed)  # fresh weights are the same in all processes
         self.model = self.build().to(self.device)
         if config.channels_last:
@@ -202,10 +222,7 @@ class Trainer:
         self.optimizer = GuardedAdamW(
             self.model,
             [weight for weight in self.trainable() if weight.requires_grad],
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            clip_norm=config.clip_norm,
-            average_decay=config.average_decay,
+            **config.optimiser(),
         )
         self.measured = self.optimizer.measured
         if config.precision == "bfloat16":
@@ -225,13 +242,7 @@ class Trainer:
         if self.world.any(self.interrupt.requested or problem is not None):
             self.save()
             self.log.close()
-            if problem is not None:
-                raise RuntimeError(
-                    f"No data for step {self.step + 1}: {problem} All before is saved; once this "
-                    f"is put right, --resume goes on."
-                ) from problem
-            logger.warning("Asked to stop after step %d: --resume goes on from here.", self.step)
-            sys.exit(self.interrupt.exit_code)
+            self.interrupt.leave(self.step, problem)
         return [self.prepare(batch) for batch in group]
 
     def _learn(self, batch: Triplet, is_last: bool, batches: int) -> Tensor:
@@ -248,14 +259,15 @@ class Trainer:
         config, step = self.config, self.step
         if step % config.log_every == 0:
             self.records.report()
+            self.total_steps = self.clock.total_steps(step, self.total_steps)
         if step % config.picture_every == 0:
             self._show()
         if step % config.save_every == 0:
             self.save()
 
     def _is_validation_due(self) -> bool:
-        is_turn = not self.seen and self.epoch % self.config.validate_every == 0
-        is_turn &= self.epoch > 0 or self.config.validate_first
+        every, first = self.config.validate_every, 1 - self.config.validate_first
+        is_turn = not self.seen and self.epoch % every == 0 and self.epoch >= first
         return self.validated != self.step and (is_turn or self.step >= self.total_steps)
 
     @torch.no_grad()
@@ -280,6 +292,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "random": self.random.get_state(),
             "log": self.log.position(),
+            "clock": self.clock.state_dict(),
             **{name: getattr(self, name) for name in PROGRESS},
         }
         return self._weights() | {"training": training}

@@ -4,7 +4,7 @@ These are the local branch (the first stage), and features for global matching.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from dataset.source import DataConfig
 from dataset.synthetic import SyntheticConfig
@@ -21,6 +21,7 @@ class TrainConfig:
 
     epochs: int = 300
     steps: int | None = None  # instead of epochs
+    minutes: float | None = None  # instead of both: schedules fall over the time there is
     batch_size: int = 8  # per process; the paper used 4 processes
     accumulate: int = 1  # batches that share one step
     schedule: Literal["warmup_cosine", "one_cycle"] = "warmup_cosine"  # engine/schedule.py
@@ -35,6 +36,8 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False  # convolutions and attention, by torch.compile
+    motion_loss: float = 0.0  # what a pixel's error of motion counts, where the truth is known,
+    motion_until: float = 1.0  # falling to nothing at this share of the run
     scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
     chances: tuple[float, ...] = (1.0,)  # drawn for all processes alike
     seed: int = 1234
@@ -57,6 +60,19 @@ class TrainConfig:
     def samples_per_step(self, processes: int) -> int:
         """Of all processes together."""
         return self.batch_size * self.accumulate * processes
+
+    def total_steps(self, batches: int) -> int:
+        """Of the whole run, where an epoch has so many batches in each process."""
+        if batches < self.accumulate:
+            raise ValueError(
+                f"An epoch has {batches} batches, training.accumulate asks for {self.accumulate}."
+            )
+        return self.steps or self.epochs * (batches // self.accumulate)
+
+    def optimiser(self) -> dict[str, Any]:
+        """How weights move, but for the rate."""
+        names = ("betas", "weight_decay", "clip_norm", "average_decay")
+        return {name: getattr(self, name) for name in names}
 
     def summary(self, processes: int) -> str:
         """What a step takes in, and whether rates depend on it."""

@@ -1,7 +1,12 @@
 """Being asked to stop."""
 
+import logging
 import signal
+import sys
 from types import FrameType, TracebackType
+from typing import NoReturn
+
+logger = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,3 +47,17 @@ class Interrupt:
     def exit_code(self) -> int:
         """What a shell expects of a process that a signal ended; 1 without a signal."""
         return 1 if self.signal is None else 128 + self.signal
+
+    def leave(self, step: int, problem: Exception | None) -> NoReturn:
+        """End a run that has been saved after a step: asked to, or for want of data.
+
+        Raises:
+            RuntimeError: the next step has no data, which is the problem.
+        """
+        if problem is not None:
+            raise RuntimeError(
+                f"No data for step {step + 1}: {problem} All before is saved; once this "
+                f"is put right, --resume goes on."
+            ) from problem
+        logger.warning("Asked to stop after step %d: --resume goes on from here.", step)
+        sys.exit(self.exit_code)

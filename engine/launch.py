@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -43,6 +44,7 @@ class Run:
     world: World
     device: torch.device
     resume: bool = False  # from the folder's last checkpoint, if there is one
+    is_trial: bool = False  # only speed counts: any weights do
 
     @property
     def store(self) -> CheckpointStore:
@@ -50,14 +52,16 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
-        return self.resume and self.store.exists()
+        """Whether no weights to start from are needed: a checkpoint has others, or any do."""
+        return self.is_trial or (self.resume and self.store.exists())
 
 
 class Trains(Protocol):
     """What `launch` needs of a trainer."""
 
     def fit(self) -> None: ...
+
+    def measure(self, steps: int) -> None: ...
 
 
 def launch(
@@ -83,6 +87,9 @@ def launch(
     with process_group(device) as world:
         level = logging.INFO if world.is_main else logging.WARNING
         logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S")
+        if args.measure is not None:
+            try_out(trainer, experiment, args.measure, world, device)
+            return
         folder = args.output / "log" / experiment.name
         run = Run(folder, world, device, resume=args.resume or world.is_restarted)
         try:
@@ -93,6 +100,23 @@ def launch(
             sys.exit(2)
         with logging_redirect_tqdm():
             training.fit()
+
+
+def try_out(
+    trainer: Callable[[Any, Run], Trains],
+    experiment: Any,
+    steps: int,
+    world: World,
+    device: torch.device,
+) -> None:
+    """Measure a recipe's speed, with fresh weights; nothing is left behind."""
+    with TemporaryDirectory() as folder:
+        try:
+            training = trainer(experiment, Run(Path(folder), world, device, is_trial=True))
+            training.measure(steps)
+        except (ValueError, OSError) as error:
+            logger.error("%s", error)
+            sys.exit(2)
 
 
 def make_parser(
@@ -130,6 +154,12 @@ def make_parser(
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="begin anew in a folder that holds a run"
+    )
+    parser.add_argument(
+        "--measure",
+        type=int,
+        metavar="STEPS",
+        help="only say what this many steps cost, on fresh weights, and keep nothing",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
     parser.add_argument(

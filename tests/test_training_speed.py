@@ -1,0 +1,101 @@
+"""What a step of training costs, and how that is found out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmark.training import WARM_UP, measure_step, step_table
+from engine.stopwatch import Stopwatch
+from model.layers.prelu import PReLU
+from tests.small_runs import ROOT, outcome, start
+
+CPU = torch.device("cpu")
+
+
+def test_a_part_inside_another_counts_for_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100)).__next__  # each look at the clock is a second later
+    monkeypatch.setattr("engine.stopwatch.time.perf_counter", clock)
+
+    class Work:
+        def outer(self) -> int:
+            return self.inner() + self.inner()
+
+        def inner(self) -> int:
+            return 1
+
+    work, watch = Work(), Stopwatch(CPU)
+    watch.watch(work, "outer", "whole")
+    watch.watch(work, "inner", "piece")
+    assert work.outer() == 2
+    assert watch.seconds == {"whole": 3, "piece": 2}
+
+
+def test_a_step_is_counted_and_split() -> None:
+    class Learner:
+        def __init__(self) -> None:
+            self.layer, self.steps = nn.Linear(8, 4), 0
+
+        def step(self) -> None:
+            self.steps += 1
+            self.forward().sum().backward()
+
+        def forward(self) -> torch.Tensor:
+            return self.layer(torch.ones(2, 8))
+
+    learner = Learner()
+    cost = measure_step(learner.step, 3, [(learner, "forward", "forward")], CPU)
+    assert len(cost.seconds) == 3
+    assert learner.steps == WARM_UP + 3 + 1 + 3  # once more to count its work
+    assert list(cost.parts) == ["forward", "other"]
+    assert all(seconds > 0 for seconds in cost.parts.values())
+    products = 2  # forward, and the gradient of the weights; none goes to the input
+    assert cost.work.gflop == pytest.approx(products * 2 * 2 * 8 * 4 / 1e9)
+    table = "\n".join(step_table(cost, 2))
+    assert "samples/s" in table
+    assert "| forward |" in table
+
+
+def test_measuring_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 step or more, got 0"):
+        measure_step(lambda: None, 0, [], CPU)
+
+
+@pytest.mark.parametrize(
+    ("script", "processes"), [("train_base.py", 2), ("train_x4k.py", 1), ("train_zoo.py", 1)]
+)
+def test_the_command_measures_and_leaves_nothing(
+    tmp_path: Path, script: str, processes: int
+) -> None:
+    config = "smoke-rife" if "zoo" in script else "smoke"
+    process = start(
+        ROOT / script,
+        *("--config", config, "--measure", "1", "--output", str(tmp_path), "--device", "cpu"),
+        processes=processes,
+    )
+    code, said = outcome(process)
+    assert code == 0, said
+    assert said.count("samples/s") == 1  # one process speaks
+    for part in ("waiting for data", "forward", "loss", "backward", "optimiser", "other"):
+        assert f"| {part} |" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("slopes", [1, 5])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("moves", [True, False])
+def test_quick_prelu_is_prelu(slopes: int, layout: torch.memory_format, moves: bool) -> None:
+    torch.manual_seed(0)
+    layer = PReLU(slopes).double()
+    layer.weight.data.uniform_(-1, 1)
+    layer.weight.requires_grad_(moves)
+    x = torch.randn(2, 5, 6, 7, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    x.data[0, 0, 0, 0] = 0  # the kink belongs to the slope, there too
+    wanted = [x, layer.weight] if moves else [x]
+    ours, theirs = layer(x), F.prelu(x, layer.weight)
+    assert torch.equal(ours, theirs)
+    weights = torch.randn_like(ours)
+    both = [torch.autograd.grad((y * weights).sum(), wanted) for y in (ours, theirs)]
+    torch.testing.assert_close(*both)
