@@ -4,6 +4,7 @@
   python demo_2x.py A.png B.png                 two images: the frame between, and pictures of it
   python demo_2x.py A.png B.png --output C.png  that frame alone
   python demo_2x.py FOLDER --multi 4            a folder of frames: another, four times as dense
+  python demo_2x.py FOLDER --output B.mp4 --rate 24     a video of them, new ones between
   python demo_2x.py CLIP.mp4                    a video: another with twice as many frames
   python demo_2x.py CLIP.mp4 --fps 60           at another rate, as long as before
   python demo_2x.py CLIP.mp4 --slow 4           in slow motion
@@ -40,7 +41,9 @@ from model.inference.sequence import densify, there_and_back
 from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
 from model.zoo import default_name
 from video.command import fill_video
+from video.folder import filmed
 from video.options import add_video_options
+from video.target import CONTAINERS
 
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATED_SIDE = 640  # pixels at most
@@ -113,10 +116,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 @torch.inference_mode()
 def run(args: argparse.Namespace) -> None:
     if len(args.inputs) == 1 and is_video(args.inputs[0]):
+        if args.rate:
+            raise ValueError("--rate is for folders of frames; of a video say --fps or --slow.")
         fill_video(args.inputs[0], args)
         return
-    if args.fps or args.slow:
-        raise ValueError("--fps and --slow are for videos: a folder has no rate. Use --multi.")
+    is_film = args.output is not None and args.output.suffix.lower() in CONTAINERS
+    if is_film and len(args.inputs) == 1 and args.inputs[0].is_dir():
+        film_folder(args)
+        return
+    if args.fps or args.slow or args.rate:
+        raise ValueError(
+            "--fps, --slow and --rate are for videos: a folder has no rate. Use --multi, or name a "
+            "video that its frames become: --output OUT.mp4 --rate 24."
+        )
     network = reaching(network_from(args), args.times)
     print(f"model   {origin(args.model)} on {args.device}")
     if isinstance(network, Bisected):
@@ -127,6 +139,19 @@ def run(args: argparse.Namespace) -> None:
     fill(network, args)
     if args.model == DEFAULT == default_name():  # nothing trained has come with the project
         print(WEIGHTS_HINT)
+
+
+def film_folder(args: argparse.Namespace) -> None:
+    """Write a video of a folder's frames and of new ones between them."""
+    if args.rate is None:
+        raise ValueError(
+            f"{args.output} is a video: say how many frames of {args.inputs[0]} it shows a second, "
+            f"as in --rate 24; or name a folder."
+        )
+    paths = find_sequence(args.inputs)
+    film = args.output.with_name(f"{args.output.name}.frames.avi")
+    with filmed(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)), film):
+        fill_video(film, args)
 
 
 def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:

@@ -60,6 +60,12 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
         "--slow", type=reasoned(multiple), metavar="N", help="videos: N times as slow, no sound"
     )
     group = parser.add_argument_group("video")
+    group.add_argument(
+        "--rate",
+        type=reasoned(rate),
+        metavar="R",
+        help="a folder of frames that is to be a video: how many of them are shown a second",
+    )
     add_encoding(group)
     add_judgement(group)
     group.add_argument(

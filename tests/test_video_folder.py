@@ -1,0 +1,97 @@
+"""A folder of frames that becomes a video, with new frames between them."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dataset.frames import read_frame, write_frame
+from tests.demo_runs import receipt, run
+from tests.small_videos import moving, pictures, times
+from video import pipeline
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def images(count: int = 4, bits: int = 8) -> list[Path]:
+    """Frames in a folder, in natural order."""
+    Path("frames").mkdir()
+    files = [Path("frames", f"{number}.png") for number in range(8, 8 + count)]
+    for file, frame in zip(files, moving(count), strict=True):
+        write_frame(file, frame[0], bits)
+    return files
+
+
+def film(output: str, *options: object) -> None:
+    run("frames", "--model", "blend", "--rate", 24, "--output", output, *options)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_given_frames_keep_their_pixels(bits: int) -> None:
+    """Also of 16 bits; and nothing is left of what was written on the way."""
+    files = images(bits=bits)
+    film("out.mkv", "--lossless", "--multi", 3)
+    assert times(Path("out.mkv"))[:4] == [Fraction(k, 1000) for k in (0, 14, 28, 42)]
+    shown = pictures(Path("out.mkv"))
+    assert len(shown) == 3 * len(files)
+    for file, picture in zip(files, shown[::3], strict=True):
+        planes = [np.frombuffer(plane, np.dtype("<u2")) for plane in picture.planes]
+        green, blue, red = (plane.reshape(48, -1)[:, :64].astype(np.int64) for plane in planes)
+        given = (read_frame(file) * (2**bits - 1)).round().long()
+        largest = 2 ** picture.format.components[0].bits - 1
+        got = torch.from_numpy(np.stack((red, green, blue))) / largest * (2**bits - 1)
+        assert torch.equal(got.round().long(), given)
+    assert sorted(path.name for path in Path().iterdir()) == ["frames", "out.mkv", "out.mkv.json"]
+
+
+def test_rates_are_as_asked_for() -> None:
+    """PerVFI's `-fps 10` at twice the frames: of the source 5; or another rate outright."""
+    images()
+    run("frames", "--model", "blend", "--rate", "5", "--output", "a.mp4", "--pix_fmt", "yuv420p")
+    assert times(Path("a.mp4")) == [Fraction(k, 10) for k in range(8)]
+    film("b.mp4", "--fps", 30)
+    assert times(Path("b.mp4")) == [Fraction(k, 30) for k in range(5)]
+    assert "b.mp4.frames.avi" in str(receipt("b.mp4")["input"])
+
+
+def test_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    images(6)
+    options = ("--lossless", "--segment_frames", 2)
+    film("whole.mkv", *options)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.Sink, "put", interrupted_after(7, pipeline.Sink.put))
+        with pytest.raises(SystemExit):
+            film("out.mkv", *options)
+    assert not Path("out.mkv").exists()
+    film("out.mkv", *options, "--resume")
+    assert receipt("out.mkv")["frames made in this run"] < 12
+    same = (
+        [b"".join(map(bytes, picture.planes)) for picture in pictures(Path(name))]
+        for name in ("out.mkv", "whole.mkv")
+    )
+    assert next(same) == next(same)
+
+
+def interrupted_after(count: int, put: object) -> object:
+    """As by a person, after so many messages."""
+    calls = iter(range(count))
+
+    def counted(sink: object, message: object) -> None:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        put(sink, message)
+
+    return counted
+
+
+def test_what_is_no_film_is_said() -> None:
+    images()
+    with pytest.raises(SystemExit, match=r"frames it shows a second, as in --rate 24"):
+        run("frames", "--output", "out.mp4")
+    with pytest.raises(SystemExit, match=r"--output OUT\.mp4 --rate 24"):
+        run("frames", "--rate", 24)
+    film("out.mp4")
+    with pytest.raises(SystemExit, match=r"of a video say --fps or --slow"):
+        run("out.mp4", "--rate", 24)
