@@ -204,7 +204,7 @@ MISTAKES = {
     "no video": ("nowhere.mp4", r"nowhere.mp4: there is no such file or folder"),
     "no video after all": ("film.mp4", r"film.mp4 is no video that can be read"),
     "video beside an image": ("a.png film.mp4", r"film.mp4 is a video, .*Give it alone"),
-    "rate of images": ("a.png b.png --fps 60", r"--fps and --slow are for videos"),
+    "rate of images": ("a.png b.png --fps 60", r"--fps, --slow and --rate are for videos"),
     "three images": ("a.png b.png a.png", r"got 3 inputs"),
     "unknown model": ("a.png b.png --model nope", r"'nope'.*Known names: repeat, blend"),
     "absent weights": ("a.png b.png --exp_name ours-x", r"log/ours-x/ckpt/ours-x.pth"),
