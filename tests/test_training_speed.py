@@ -10,6 +10,7 @@ from torch import nn
 from benchmark.training import WARM_UP, measure_step, step_table
 from engine.stopwatch import Stopwatch
 from model.layers.prelu import PReLU
+from model.losses import blur_by_convolutions, blur_by_sums
 from tests.small_runs import ROOT, outcome, start
 
 CPU = torch.device("cpu")
@@ -99,3 +100,11 @@ def test_quick_prelu_is_prelu(slopes: int, layout: torch.memory_format, moves: b
     weights = torch.randn_like(ours)
     both = [torch.autograd.grad((y * weights).sum(), wanted) for y in (ours, theirs)]
     torch.testing.assert_close(*both)
+
+
+def test_both_ways_to_blur_are_one() -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, 9, 12, dtype=torch.float64)
+    torch.testing.assert_close(blur_by_sums(image), blur_by_convolutions(image))
+    flat = blur_by_sums(torch.ones(1, 1, 7, 8))
+    torch.testing.assert_close(flat, torch.ones(1, 1, 3, 4))
