@@ -32,11 +32,11 @@ from benchmark.sheet import contact_sheet, strip
 from dataset.clips import ClipError, clips_in
 from dataset.frames import quantise, write_frame, write_whole
 from dataset.triplet import Triplet
-from model import ZOO, Interpolation, Interpolator, load_interpolator
+from model import DEFAULT, ZOO, Interpolation, Interpolator, load_interpolator
 from model.flow.classical import DISFlow
 from model.inference.padding import Padded
 from model.options import accelerate, add_acceleration, device, flow_scale, reasoned
-from model.zoo import fresh_interpolator
+from model.zoo import default_name, fresh_interpolator
 
 NUM_WORST = 8  # triplets on the contact sheet
 NUM_SHOWN = 4  # of them on the page, and as many from the middle
@@ -143,9 +143,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         nargs="+",
-        required=True,
+        default=list(dict.fromkeys((DEFAULT, default_name()))),
         metavar="NAME_OR_PATH",
-        help="names, files of weights, or all: every name",
+        help="names, files of weights, or all: every name (default: %(default)s)",
     )
     add(
         "--random_weights",

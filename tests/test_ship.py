@@ -1,5 +1,6 @@
 """Weights that ship: the same network from whole files and from parts, or an error that helps."""
 
+import argparse
 import json
 import math
 import re
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import demo_2x
+from benchmark import footage
 from model import load_interpolator, ship, time_like, zoo
 from model.checkpoint import CheckpointError, read_weights, save_weights, sha256
 from model.sgm.network import SGM, SGM_SMALL
@@ -184,7 +187,7 @@ def test_what_cannot_ship_says_why(folder: Path, capsys: pytest.CaptureFixture[s
 
 def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> None:
     """One file serves any share of key points; one's own weights come first."""
-    assert zoo.default_name() == "classical"
+    assert zoo.default_name() == demo_2x.parse([]).model == "classical"
     with torch.device("meta"):
         empty = SGM(SGM_SMALL)
     state = {name: torch.zeros(tensor.shape) for name, tensor in empty.state_dict().items()}
@@ -200,6 +203,10 @@ def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> Non
             network = load_interpolator(f"ours-small-{name}")
             assert network.config.keypoint_ratio == ratio
             assert network.any_time
+    assert demo_2x.parse([]).model == "ours-small-1-2"
+    parser = argparse.ArgumentParser()
+    footage.add_arguments(parser)
+    assert parser.parse_args(["--path", "x"]).model == ["classical", "ours-small-1-2"]
     own = folder.parent / "log/ours-small-1-2/ckpt/ours-small-1-2.safetensors"
     own.parent.mkdir(parents=True)
     trained(own, SGM(TINY))
