@@ -43,15 +43,10 @@ class Looking(Blend):
         return int((self.known - frame).abs().mean(dim=(1, 2, 3)).argmin())
 
     def prepare(
-        self,
-        frame0: Tensor,
-        frame1: Tensor,
-        flow_scale: float = 1.0,
-        *,
-        before: Tensor | None = None,
-        after: Tensor | None = None,
+        self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0, **around: Tensor | None
     ) -> Frames:
-        self.shown.append(tuple(map(self.number, (before, frame0, frame1, after))))
+        frames = (around.get("before"), frame0, frame1, around.get("after"))
+        self.shown.append(tuple(map(self.number, frames)))
         return super().prepare(frame0, frame1, flow_scale)
 
 

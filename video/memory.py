@@ -28,7 +28,8 @@ class Need(NamedTuple):
 # Measured in fresh processes on a CPU as the growth of the peak by one pair, at 512x320, 832x480
 # and (the first three) 1280x720, at flow scales of 1 and 1/2, rounded up. SGM with 16 channels: 800
 # to 1460 bytes per pixel in all, 450 in tiles of 128; what it takes more at scale 1 fits 8 bytes
-# per pair of cells. With 32 channels: up to 2520.
+# per pair of cells. With 32 channels: up to 2520. RAFT-VFI with frames around: 480 bytes per pixel
+# at scale 1/2, 1900 at scale 1; RAFT compares all cells with all others, 5.3 bytes per pair.
 NEEDS = {
     "Repeat": Need(40),
     "Blend": Need(40),
@@ -36,7 +37,8 @@ NEEDS = {
     "SGM": Need(450, 900, 8),
     "RIFE": Need(900),
     "IFRNet": Need(1400),
-    "PerVFI": Need(6000),
+    "PerVFI": Need(500, 5500, 6),
+    "RAFTVFI": Need(1900, 0, 6),
 }
 UNKNOWN = Need(2500)
 SGM_CHANNELS = 16  # for which its row holds; both peaks of pixels grow with them

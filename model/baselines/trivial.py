@@ -13,24 +13,24 @@ class Frames(NamedTuple):
     frame1: Tensor
 
 
-class Repeat(Interpolator):
-    """Shows the nearer frame again; frame 0 at t = 1/2."""
+class Mixture(Interpolator):
+    """Gives a share of each frame, the same all over."""
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Frames:
         require_frames(frame0, frame1, self)
         return Frames(frame0, frame1)
+
+
+class Repeat(Mixture):
+    """Shows the nearer frame again; frame 0 at t = 1/2."""
 
     def at(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
         blend = (time <= 0.5).to(state.frame0)
         return mixed(state, blend, explain)
 
 
-class Blend(Interpolator):
+class Blend(Mixture):
     """Cross-fades: the mean of both frames, weighted by time."""
-
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Frames:
-        require_frames(frame0, frame1, self)
-        return Frames(frame0, frame1)
 
     def at(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
         return mixed(state, 1 - time, explain)
