@@ -5,8 +5,7 @@ import os
 import sys
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -3, -1, -2  # names of glibc's mallopt(3)
-KEPT = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}  # bytes
-
+KEPT = {MMAP_THRESHOLD: 2**26, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}  # bytes
 
 PLENTY = 8 * 2**30  # bytes
 
@@ -15,8 +14,9 @@ def keep_freed_memory(plenty: int = PLENTY) -> bool:
     """Let the process keep what tensors give back, for the next ones, where memory is plentiful.
 
     By default glibc returns every large tensor to the system, which clears its pages anew for the
-    next one. What is kept is in pieces, so that large frames take more memory, and less time.
-    Affects the whole process; does nothing where the C library is another one.
+    next one. What is kept is in pieces, so that large frames take more memory, and less time:
+    hence the largest tensors, which would leave the largest gaps, are still returned. Affects the
+    whole process; does nothing where the C library is another one.
 
     Args:
         plenty: bytes of memory that have to be free.

@@ -65,13 +65,13 @@ from model.allocation import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        torch.ones(2**24)
+        torch.ones(2**23)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-torch.ones(2**24)
+torch.ones(2**23)
 plain = faults()
 assert not keep_freed_memory(plenty=2**60)
 assert keep_freed_memory(plenty=0)
-torch.ones(2**24)
+torch.ones(2**23)
 print(plain, faults())
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

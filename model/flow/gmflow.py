@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from model.checkpoint import NameScope, Weights, load_weights, our_name
 from model.layers.linear import Linear
 from model.layers.position import sine_embedding
+from model.ops.bands import by_sample
 from model.ops.matching import attend
+from model.ops.normalise import normalise, normalise_relu
 from model.ops.padding import margins
 from model.ops.product import linear_gelu
 from model.ops.windows import BLOCKED, apart, from_windows, shift_bands, to_windows
@@ -64,7 +66,8 @@ class GMFlowFeatures(nn.Module):
         pad = (*margins(width, PADDED_TO), *margins(height, PADDED_TO))
         if any(pad):
             frames = F.pad(frames, pad, mode="replicate")
-        tokens = self.backbone(frames).permute(0, 2, 3, 1)
+        features = by_sample(self.backbone, frames, channels=self.backbone.channels_per_pixel)
+        tokens = features.permute(0, 2, 3, 1)
         height, width = (side // self.splits for side in tokens.shape[1:3])
         embedding = sine_embedding(height, width, CHANNELS, frames.device)
         return tokens + embedding.repeat(self.splits, self.splits, 1)
@@ -92,6 +95,8 @@ def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:
 class Backbone(nn.Module):
     """Residual units down to 1/8; instance normalisation sees the whole frame."""
 
+    channels_per_pixel = 16  # of its widest maps: 64 channels at half the size
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
@@ -106,8 +111,10 @@ class Backbone(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = normalise(self.conv1(frames)).relu_()
-        return self.conv2(self.layer3(self.layer2(self.layer1(x))))
+        x = normalise_relu(self.conv1(frames))
+        for unit in (*self.layer1, *self.layer2, *self.layer3):
+            x = unit(x)  # one by one: a sequence would hold on to its first input
+        return self.conv2(x)
 
 
 class ResidualUnit(nn.Module):
@@ -122,24 +129,10 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = normalise(self.conv1(x)).relu_()
-        y = normalise(self.conv2(y)).relu_()
+        y = self.conv2(normalise_relu(self.conv1(x)))
         if self.shortcut is not None:
             x = normalise(self.shortcut(x))
-        return (x + y).relu_()
-
-
-def normalise(x: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """Instance normalisation: zero mean and unit variance over each sample's map.
-
-    Summed along columns, then rows: exact, and quick in the channels-last layout, where
-    `F.instance_norm` copies to the other layout and back.
-
-    Shapes: (B, C, H, W) -> (B, C, H, W).
-    """
-    centred = x - x.mean(2, keepdim=True).mean(3, keepdim=True)
-    variance = centred.square().mean(2, keepdim=True).mean(3, keepdim=True)
-    return centred * (variance + epsilon).rsqrt()
+        return normalise_relu(y, skip=x)
 
 
 class FeatureTransformer(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import NameScope
 from model.layers.conv import conv_prelu
+from model.ops.bands import in_bands
 from model.ops.resize import resize_flow
 from model.ops.warp import backward_warp
 
@@ -27,6 +28,8 @@ PUBLISHED_NAMES = (  # in the files of both
     *(NameScope(f"unet.up{i}.", f"synthesis.unet.up.{i}.") for i in range(4)),
     NameScope("unet.conv.", "synthesis.unet.output."),
 )
+
+DOUBLE_MARGIN, UP_MARGIN = 4, 1  # rows that `double_conv` and `up_conv` look beyond their own
 
 
 class ContextNet(nn.Module):
@@ -47,7 +50,8 @@ class ContextNet(nn.Module):
     def forward(self, frame: Tensor) -> list[Tensor]:
         features = []
         for level in self.levels:
-            frame = level(frame)
+            channels = max(frame.shape[1], level[0][0].out_channels // level[0][0].stride[0] ** 2)
+            frame = in_bands(level, (frame,), DOUBLE_MARGIN, channels=channels)
             features.append(frame)
         return features
 
@@ -55,8 +59,10 @@ class ContextNet(nn.Module):
 class UNet(nn.Module):
     """The residual that warping cannot give: new content, softened seams.
 
-    Shapes: pictures (B, 17, H, W), context of frame 0 and frame 1, warped, as `ContextNet` lays
-    them out -> (B, 3, H, W) in [-1, 1].
+    Takes its inputs out of the lists that they come in, so that they are let go once used.
+
+    Shapes: pictures (B, C_i, H, W), 17 channels together; context of frame 0 and frame 1, warped,
+    as `ContextNet` lays them out -> (B, 3, H, W) in [-1, 1].
     """
 
     def __init__(self, channels: int, *, doubled: bool = False) -> None:
@@ -69,18 +75,19 @@ class UNet(nn.Module):
         )
         self.output = nn.Conv2d(c, 3, kernel_size=3, stride=2 if doubled else 1, padding=1)
 
-    def forward(self, pictures: Tensor, context0: list[Tensor], context1: list[Tensor]) -> Tensor:
-        x, skips = pictures, []
-        for down, warped0, warped1 in zip(self.down, context0, context1, strict=True):
-            x = down(x)
-            skips.append(x)
-            x = torch.cat((x, warped0, warped1), dim=1)
+    def forward(
+        self, pictures: list[Tensor], context0: list[Tensor], context1: list[Tensor]
+    ) -> Tensor:
+        skips = []
+        for down in self.down:
+            skips.append(in_bands(down, pictures, DOUBLE_MARGIN))
+            pictures[:] = (skips[-1], context0.pop(0), context1.pop(0))
         skips.pop()
-        for up in self.up:
-            x = up(x)
-            if skips:
-                x = torch.cat((x, skips.pop()), dim=1)
-        return 2 * self.output(x).sigmoid() - 1
+        *ups, last = self.up
+        for up in ups:
+            pictures[:] = (in_bands(up, pictures, UP_MARGIN), skips.pop())
+        out = in_bands(lambda x: self.output(last(x)), pictures, UP_MARGIN)
+        return 2 * out.sigmoid() - 1
 
 
 class Synthesis(nn.Module):
@@ -113,10 +120,10 @@ class Synthesis(nn.Module):
         merged = blend(warped, blend_logits)
         (top, left), (height, width) = origin, flow.shape[-2:]
         window = frames[..., top : top + height, left : left + width]
-        here = (*window.chunk(2), *warped.chunk(2), blend_logits, flow)
-        del warped
+        here = [*window.chunk(2), *warped.chunk(2), blend_logits, flow]
         levels = warp_levels(context, flows, origin, first=0 if self.doubled else 1)
-        residual = self.unet(torch.cat(here, dim=1), *levels)
+        del warped, flows  # from here on the U-Net alone holds them, and lets them go
+        residual = self.unet(here, *levels)
         return (merged + residual).clamp(0, 1), merged
 
 

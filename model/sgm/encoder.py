@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from model.layers.conv import conv_prelu
 from model.layers.linear import Linear
 from model.layers.position import sine_embedding
+from model.ops.bands import in_bands
 from model.ops.padding import margins
 from model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask
 
@@ -51,8 +52,8 @@ class FrameEncoder(nn.Module):
         self.embed_norm = nn.LayerNorm(fourth, eps=1e-5)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        fine = self.block2(self.down2(self.block1(frames)))
-        fine = self.block3(self.down3(fine))
+        fine = _halved(self.block1, self.down2, frames)
+        fine = self.block3(_halved(self.block2, self.down3, fine))
         return fine, self.embed_norm(self.embed(fine).permute(0, 2, 3, 1))
 
 
@@ -159,6 +160,13 @@ def _convolutions(in_channels: int, out_channels: int, count: int) -> nn.Sequent
     channels = (in_channels, *[out_channels] * count)
     layers = (conv_prelu(a, b) for a, b in itertools.pairwise(channels))
     return nn.Sequential(*(part for layer in layers for part in layer))
+
+
+def _halved(block: nn.Sequential, down: nn.Sequential, x: Tensor) -> Tensor:
+    """Shapes: (B, C, H, W) -> (B, C', H / 2, W / 2)."""
+    convs = [layer for layer in block if isinstance(layer, nn.Conv2d)]
+    margin = 2 * math.ceil((len(convs) + 1) / 2)  # a row for each convolution, in whole pairs
+    return in_bands(lambda x: down(block(x)), (x,), margin, channels=convs[-1].out_channels)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -200,7 +200,7 @@ def _synthesis(net: SGM, device: torch.device) -> Arrays:
         ]
         for side in (0, 1)
     ]
-    residual = net.synthesis.unet(torch.cat(pictures, dim=1), *levels)
+    residual = net.synthesis.unet(pictures, *levels)
     return {"unet": (residual + 1) / 2} | {f"contextnet.{i}": c for i, c in enumerate(context)}
 
 

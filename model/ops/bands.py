@@ -1,0 +1,89 @@
+"""Convolutions part by part: what lies between two of them is never whole in memory."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+BAND_ELEMENTS = 2**23  # of the widest map of a band: 32 MiB in float32
+
+
+def in_bands(
+    layers: Callable[[Tensor], Tensor],
+    sources: Sequence[Tensor],
+    margin: int,
+    *,
+    channels: int | None = None,
+    elements: int = BAND_ELEMENTS,
+) -> Tensor:
+    """What `layers` make of the sources, joined by channel, with equal results.
+
+    Large sources are cut into bands of whole width, each with `margin` rows more on either side;
+    what the margins alone give is dropped. Where gradients are wanted all maps must be kept, and a
+    compiler plans memory itself: then, and where the sources are small, there is one band.
+
+    Args:
+        layers: convolutions that look no further than `margin` rows, and that keep, halve or
+            double the size.
+        margin: even where the size is halved.
+        channels: of the widest map on the way, per pixel of the sources; the sources' own if none.
+        elements: of the widest map of a band, margins apart.
+
+    Shapes: sources (B, C_i, H, W), H and W even -> (B, C, r * H, r * W), r = 1/2, 1 or 2.
+    """
+    batch, _, height, width = sources[0].shape
+    channels = channels or sum(source.shape[1] for source in sources)
+    rows = max(elements // (batch * channels * width) & ~1, 2)
+    if rows >= height or _must_be_whole():
+        return layers(_joined(sources))
+    bands = -(-height // rows)
+    rows = 2 * -(-height // (2 * bands))  # as many bands, of one height
+    whole: Tensor | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = max(top - margin, 0), min(bottom + margin, height)
+        part = layers(_joined([source[:, :, first:last] for source in sources]))
+        if whole is None:
+            whole = _room_for(part, last - first, height)
+        start, stop, skipped = (
+            count * part.shape[2] // (last - first) for count in (top, bottom, top - first)
+        )
+        whole[:, :, start:stop] = part[:, :, skipped : skipped + stop - start]
+        del part
+    assert whole is not None
+    return whole
+
+
+def by_sample(
+    layers: Callable[[Tensor], Tensor],
+    source: Tensor,
+    *,
+    channels: int,
+    elements: int = BAND_ELEMENTS,
+) -> Tensor:
+    """What `layers` make of each sample, as `in_bands` where they look over the whole map.
+
+    Shapes: source (B, C, H, W) -> (B, ...).
+    """
+    height, width = source.shape[-2:]
+    samples = max(elements // (channels * height * width), 1)
+    if samples >= len(source) or _must_be_whole():
+        return layers(source)
+    return torch.cat([layers(part) for part in source.split(samples)])
+
+
+def _must_be_whole() -> bool:
+    return torch.is_grad_enabled() or torch.compiler.is_compiling()
+
+
+def _joined(sources: Sequence[Tensor]) -> Tensor:
+    return sources[0] if len(sources) == 1 else torch.cat(list(sources), dim=1)
+
+
+def _room_for(part: Tensor, rows: int, height: int) -> Tensor:
+    """Room for what `height` rows give, where `rows` of them give `part`."""
+    batch, channels, part_height, part_width = part.shape
+    size = (batch, channels, height * part_height // rows, part_width)
+    is_last = part.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    return torch.empty(size, dtype=part.dtype, device=part.device, memory_format=layout)

@@ -1,0 +1,75 @@
+"""Instance normalisation: zero mean and unit variance over each map of each sample."""
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-5
+SUMMED = 2**14  # elements of the rows that are added up in float32
+CACHED = 2**17  # elements of the rows that are changed at a time: they stay in the cores' caches
+
+
+def normalise_relu(x: Tensor, skip: Tensor | None = None) -> Tensor:
+    """relu(normalise(x)); with a skip relu(skip + relu(normalise(x))). May overwrite x.
+
+    Shapes: x, skip (B, C, H, W) -> (B, C, H, W).
+    """
+    if _in_place(x):
+        return _by_rows(x, skip, rectified=True)
+    y = normalise(x).relu_()
+    return y if skip is None else (skip + y).relu_()
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Subtract the mean, divide by the standard deviation. May overwrite x.
+
+    Shapes: (B, C, H, W) -> (B, C, H, W).
+    """
+    if _in_place(x):
+        return _by_rows(x, None, rectified=False)
+    centred = x - x.mean(2, keepdim=True).mean(3, keepdim=True)
+    variance = centred.square().mean(2, keepdim=True).mean(3, keepdim=True)
+    return centred * (variance + EPSILON).rsqrt()
+
+
+def _in_place(x: Tensor) -> bool:
+    """Whether x may be overwritten, and lies as `_by_rows` is quick for; compilers do it better."""
+    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad):
+        return False
+    in_rows = x.is_contiguous(memory_format=torch.channels_last)
+    return in_rows and x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _by_rows(x: Tensor, skip: Tensor | None, *, rectified: bool) -> Tensor:
+    """Normalise in place, a few rows at a time.
+
+    PyTorch's own kernel copies to the other layout and back; that of batch normalisation does not,
+    but adds up a whole map in one float32. Of a few rows its sums are exact enough.
+    """
+    per_row = x[0, :, 0].numel()
+    rows = max(1, CACHED // per_row)
+    for i, sample in enumerate(x):
+        mean, scale = _moments(sample, max(1, SUMMED // per_row))
+        parts = sample.split(rows, dim=1)
+        skips = [None] * len(parts) if skip is None else skip[i].split(rows, dim=1)
+        for part, skipped in zip(parts, skips, strict=True):
+            part.sub_(mean).mul_(scale)
+            if rectified:
+                part.relu_()
+            if skipped is not None:
+                part.add_(skipped).relu_()
+    return x
+
+
+def _moments(sample: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Mean and inverse standard deviation of each map. Shapes: (C, H, W) -> (C, 1, 1), twice.
+
+    Those of a few rows in float32, what they make together in float64.
+    """
+    parts = sample[None].split(rows, dim=2)
+    stats = [torch.batch_norm_update_stats(part, None, None, 0.0) for part in parts]
+    means, variances = (torch.stack(stat).double() for stat in zip(*stats, strict=True))
+    share = means.new_tensor([part.shape[2] for part in parts])[:, None] / sample.shape[1]
+    mean = (share * means).sum(dim=0)
+    variance = (share * (variances + (means - mean).square())).sum(dim=0)
+    scale = (variance + EPSILON).rsqrt()
+    return mean.to(sample.dtype)[:, None, None], scale.to(sample.dtype)[:, None, None]
