@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.metrics import psnr
-from benchmark.training import measure_step, step_table
+from benchmark.training import PARTS, measure_step, step_table
 from config_base import Experiment
 from dataset.frames import as_samples
 from dataset.panel import interpolation_panel
@@ -24,12 +24,13 @@ from engine.launch import Run
 from engine.optimiser import GuardedAdamW
 from engine.records import MeanScores, StepRecords
 from engine.runlog import RunLog
-from engine.schedule import fade, one_cycle, warmup_cosine
+from engine.schedule import rate_of
 from model.allocation import keep_freed_memory
 from model.checkpoint import save_weights
 from model.interpolator import Interpolation
 from model.losses import interpolation_loss, motion_error
 from model.precision import compile_each, train_in_bfloat16
+from model.sgm.first_look import calibrate
 from model.sgm.network import SGM
 from model.start import load_features, start_from
 
@@ -37,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 BEST_PSNR = 100.0  # dB: what equal frames count as, so that a mean stays a number
 PROGRESS = ("step", "epoch", "seen", "validated", "best")  # attributes that a checkpoint holds
-PARTS = (("_fetch", "waiting for data"), ("prepare", "other"), ("predict", "forward"))  # of a step
-PARTS += (("loss", "loss"), ("_learn", "backward"))
 
 
 class Trainer:
@@ -55,8 +54,7 @@ class Trainer:
         self.validated, self.best = -1, -math.inf  # step of the last validation, best score
         self._open_data()
         self._make_network()
-        self.interrupt = Interrupt()
-        self.shown: Triplet | None = None  # the batch that panels show
+        self.interrupt, self.shown = Interrupt(), None  # the batch that panels show
         self.log = RunLog(run.folder, active=self.world.is_main)
         self.records = StepRecords(self.world, self.log, self.config.max_skipped)
         if run.resume:
@@ -69,6 +67,8 @@ class Trainer:
         experiment, network = self.experiment, SGM(self.experiment.model)
         if self.run.goes_on:
             return network  # the checkpoint has all weights
+        if self.config.calibrate and not experiment.start_from:
+            calibrate(network, *self.world.share(next(iter(self.loader)).to("cpu")).given())
         complete = experiment.start_from and start_from(network, experiment.start_from)
         if network.gmflow is not None and not complete and not experiment.allow_random_features:
             load_features(network.gmflow, experiment.features)
@@ -88,24 +88,26 @@ class Trainer:
 
     def predict(self, network: nn.Module, batch: Triplet) -> Any:
         """Hook: what the network makes of a batch."""
-        explain = network.training and self.motion_weight() > 0
-        return network(batch.frame0, batch.frame1, batch.time, explain=explain)
+        return network(*batch.given(), explain=network.training and batch.truth is not None)
 
     def loss(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: what is minimised. Shapes: -> ()."""
-        loss, notes = interpolation_loss(prediction, batch.target), prediction.explanation
-        return loss + self.motion_weight() * motion_error(notes, *batch.motion()) if notes else loss
+        loss = interpolation_loss(prediction, batch.target)
+        weight = self.config.motion_weight(self.step / self.total_steps)
+        if not weight or prediction.explanation is None:
+            return loss
+        return loss + weight * motion_error(prediction.explanation, *batch.motion())
 
     def scores(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: how good a prediction is. Shapes: -> (B, len(SCORES))."""
-        guesses = (prediction.frame, (batch.frame0 + batch.frame1) / 2)
-        both = [psnr(frame, batch.target) for frame in guesses]
+        average = (batch.frame0 + batch.frame1) / 2
+        both = [psnr(frame, batch.target) for frame in (prediction.frame, average)]
         return torch.stack(both, dim=1).clamp(max=BEST_PSNR)
 
     def picture(self, network: nn.Module, batch: Triplet) -> Tensor:
         """Hook: a panel to look at. Shapes: -> (3, h, w)."""
-        out = network(batch.frame0, batch.frame1, batch.time, explain=True)
-        return interpolation_panel(batch, out.frame, out.explanation or {})
+        frame, _, notes = network(*batch.given(), explain=True)
+        return interpolation_panel(batch, frame, notes or {})
 
     def metadata(self) -> dict[str, Any]:
         """Hook: what stands beside the weights in their files."""
@@ -119,12 +121,10 @@ class Trainer:
         logger.info("%d steps on %s, %s", self.total_steps, self.device, summary)
         self.log.begin(self.step, self.total_steps)
         with self.interrupt:
-            while True:
-                if self._is_validation_due():
-                    self.validate()
-                if self.step >= self.total_steps:
-                    break
+            self._validate_if_due()
+            while self.step < self.total_steps:
                 self.train_epoch()
+                self._validate_if_due()
         if self.world.is_main:
             result = self.run.folder / "ckpt" / f"{self.experiment.name}.safetensors"
             save_weights(self.measured, result, self.metadata())
@@ -148,9 +148,7 @@ class Trainer:
         self.loader.set_epoch(self.epoch, self.seen // (self.config.batch_size * self.world.size))
         steps, batches = len(self.loader) // self.config.accumulate, iter(self.loader)
         self.records.pace.restart()
-        for _ in range(steps):
-            if self.step >= self.total_steps:
-                break
+        for _ in itertools.takewhile(lambda _: self.step < self.total_steps, range(steps)):
             self.train_step(*self._fetch(batches))
             self.seen += self.samples_per_step
             self.records.pace.count(self.samples_per_step)
@@ -160,24 +158,15 @@ class Trainer:
     def train_step(self, *batches: Triplet) -> None:
         """Move the weights once, along the mean gradient of these batches."""
         losses = [self._learn(batch, batch is batches[-1], len(batches)) for batch in batches]
-        rate = self.learning_rate()
+        loss, rate = torch.stack(losses).mean(), self.learning_rate()
         norm = self.optimizer.step(rate)
         self.step += 1
-        loss = torch.stack(losses).mean()
         self.records.add(loss, norm, step=self.step, epoch=self.epoch, learning_rate=rate)
 
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        config, at, peak = self.config, (self.step, self.total_steps), self.config.learning_rate
-        rate = one_cycle(*at, peak)
-        if config.schedule == "warmup_cosine":
-            rate = warmup_cosine(*at, config.warmup_steps, peak, config.final_learning_rate)
-        return rate * self.samples_per_step / (config.reference_batch or self.samples_per_step)
-
-    def motion_weight(self) -> float:
-        """What a pixel of error of the motion counts in the loss of the next step."""
-        config = self.config
-        return config.motion_loss * fade(self.step, config.motion_until * self.total_steps)
+        times = self.samples_per_step / (self.config.reference_batch or self.samples_per_step)
+        return times * rate_of(self.config, self.step, self.total_steps)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -219,11 +208,8 @@ class Trainer:
         self.model = self.build().to(self.device)
         if config.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.optimizer = GuardedAdamW(
-            self.model,
-            [weight for weight in self.trainable() if weight.requires_grad],
-            **config.optimiser(),
-        )
+        weights = [weight for weight in self.trainable() if weight.requires_grad]
+        self.optimizer = GuardedAdamW(self.model, weights, **config.optimiser())
         self.measured = self.optimizer.measured
         if config.precision == "bfloat16":
             train_in_bfloat16(self.trunks())
@@ -265,17 +251,17 @@ class Trainer:
         if step % config.save_every == 0:
             self.save()
 
-    def _is_validation_due(self) -> bool:
+    def _validate_if_due(self) -> None:
         every, first = self.config.validate_every, 1 - self.config.validate_first
         is_turn = not self.seen and self.epoch % every == 0 and self.epoch >= first
-        return self.validated != self.step and (is_turn or self.step >= self.total_steps)
+        if self.validated != self.step and (is_turn or self.step >= self.total_steps):
+            self.validate()
 
     @torch.no_grad()
     def _show(self) -> None:
         """Draw a panel of validation data, always the same."""
         if self.world.is_main:
             if self.shown is None:
-                self.validation.set_epoch(0)
                 self.shown = next(iter(self.validation))
             panel = self.picture(self.measured.eval(), self.shown.to(self.device))
             self.log.picture(self.step, "panel", as_samples(panel))
@@ -307,7 +293,8 @@ class Trainer:
         training = state["training"]
         self.optimizer.load_state_dict(training["optimizer"], state["model"])
         self.random.set_state(training["random"])
-        for name in PROGRESS:
-            setattr(self, name, training[name])
+        vars(self).update({name: training[name] for name in PROGRESS})
+        self.clock.load_state_dict(training["clock"])
+        self.total_steps = self.clock.total_steps(self.step, self.total_steps)
         self.log.rewind(training["log"])
         logger.info("Going on after step %d.", self.step)

@@ -36,6 +36,7 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False  # convolutions and attention, by torch.compile
+    calibrate: bool = False  # fresh weights, by a look at a batch: model/sgm/first_look.py
     motion_loss: float = 0.0  # what a pixel's error of motion counts, where the truth is known,
     motion_until: float = 1.0  # falling to nothing at this share of the run
     scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
@@ -56,6 +57,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} is at least 1, got {getattr(self, name)}.")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"training.minutes is more than 0, got {self.minutes:g}.")
 
     def samples_per_step(self, processes: int) -> int:
         """Of all processes together."""
@@ -74,13 +77,20 @@ class TrainConfig:
         names = ("betas", "weight_decay", "clip_norm", "average_decay")
         return {name: getattr(self, name) for name in names}
 
+    def motion_weight(self, progress: float) -> float:
+        """What a pixel's error of motion counts after a share of the run."""
+        if progress >= self.motion_until:
+            return 0.0
+        return self.motion_loss * (1 - progress / self.motion_until)
+
     def summary(self, processes: int) -> str:
         """What a step takes in, and whether rates depend on it."""
         scaled = f"for {self.reference_batch} samples" if self.reference_batch else "not scaled"
+        bound = f", as many as {self.minutes:g} minutes allow" if self.minutes else ""
         return (
             f"{self.samples_per_step(processes)} samples a step (batches of {self.batch_size}, "
             f"{self.accumulate} in each of {processes} process(es)), learning rate "
-            f"{self.learning_rate:g}, {scaled}"
+            f"{self.learning_rate:g}, {scaled}{bound}"
         )
 
 
@@ -108,6 +118,11 @@ class Experiment:
             raise ValueError(
                 f"A network learns the times that it is shown: model.any_time is "
                 f"{self.model.any_time}, data.any_time is {self.data.any_time}. Set both."
+            )
+        if self.training.motion_loss and not self.data.truth:
+            raise ValueError(
+                f"Motion is learnt from scenes that know theirs: training.motion_loss is "
+                f"{self.training.motion_loss:g}, data.truth is false. Add --set data.truth=true."
             )
 
 

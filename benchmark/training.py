@@ -13,6 +13,9 @@ from benchmark.timing import GIB, bandwidth, convolution_throughput, peak, reset
 from engine.stopwatch import Stopwatch
 
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # by their names in recipes
+# Methods of a trainer, and what of a step they are.
+PARTS = (("_fetch", "waiting for data"), ("prepare", "other"), ("predict", "forward"))
+PARTS += (("loss", "loss"), ("_learn", "backward"))
 WARM_UP = 2  # steps that do not count
 LEGEND = """\
 Parts are timed one after the other, in as many steps again, with nothing overlapping.

@@ -65,6 +65,21 @@ class Triplet(NamedTuple):
         truth = self.truth and Truth(*(part.to(device, non_blocking=True) for part in self.truth))
         return Triplet(*frames, time, truth)
 
+    def given(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What a network is given: both frames and the time."""
+        return self.frame0, self.frame1, self.time
+
+    def motion(self) -> tuple[Tensor, Tensor]:
+        """From the target to frame 0, then to frame 1: true flow in pixels, and what of it is seen.
+
+        Shapes: -> (B, 4, H, W), (B, 4, H, W).
+        """
+        if self.truth is None:
+            raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
+        truth = self.truth
+        visible = (mask.expand_as(truth.flow_t0) for mask in (truth.visible_t0, truth.visible_t1))
+        return torch.cat((truth.flow_t0, truth.flow_t1), dim=1), torch.cat((*visible,), dim=1)
+
     def resized(self, scale: float) -> "Triplet":
         """Bilinear with half-pixel centres and no antialiasing, as the published training did.
 

@@ -1,6 +1,24 @@
 """The learning rate over a run."""
 
 import math
+from typing import Literal, Protocol
+
+
+class Rates(Protocol):
+    """What of a recipe says how the rate goes."""
+
+    schedule: Literal["warmup_cosine", "one_cycle"]
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int
+
+
+def rate_of(recipe: Rates, step: int, total_steps: int) -> float:
+    """The rate of a step."""
+    if recipe.schedule == "one_cycle":
+        return one_cycle(step, total_steps, recipe.learning_rate)
+    ends = recipe.learning_rate, recipe.final_learning_rate
+    return warmup_cosine(step, total_steps, recipe.warmup_steps, *ends)
 
 
 def warmup_cosine(

@@ -1,0 +1,208 @@
+"""What recipes may add to the published ones: known motion, a clock, a first look."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from config_base import EXPERIMENTS, Experiment, TrainConfig
+from dataset.synthetic import SceneMaker, SyntheticConfig
+from dataset.triplet import Triplet
+from engine.clock import Clock
+from engine.distributed import World, process_group
+from model.losses import motion_error
+from model.sgm.first_look import calibrate
+from model.sgm.network import SGM, SGMConfig
+from tests.small_runs import SIDE, here, losses, recipe, recipe_global
+from Trainer_base import Trainer
+from Trainer_x4k import X4KTrainer
+
+TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
+FAINT = 1e-6  # what lengths of nothing count: see end_point_error
+
+
+@pytest.fixture(scope="module", autouse=True)
+def world() -> Iterator[World]:
+    with process_group(torch.device("cpu")) as alone:
+        yield alone
+
+
+@pytest.fixture(scope="module")
+def batch() -> Triplet:
+    config = SyntheticConfig(size=(SIDE, SIDE), textures=12, texture_size=256, masks=16)
+    return SceneMaker(config).draw([(7, number) for number in range(4)]).triplet(truth=True)
+
+
+def knowing(experiment: Experiment, **training: object) -> Experiment:
+    """A recipe that learns from true motion, too."""
+    return replace(
+        experiment,
+        data=replace(experiment.data, truth=True),
+        training=replace(experiment.training, **{"motion_loss": 0.1} | training),
+    )
+
+
+# ---- known motion --------------------------------------------------------------------------------
+
+
+def test_error_of_motion_by_hand(batch: Triplet) -> None:
+    """The truth has none, where it is hidden nothing counts, and a shift counts its length."""
+    flow, visible = batch.motion()
+    guess = flow.clone().requires_grad_()
+    assert motion_error({"flow": guess}, flow, visible) < 2 * FAINT**0.5
+    hidden = (flow + 1000 * (1 - visible)).requires_grad_()
+    assert motion_error({"flow": hidden}, flow, visible) < 2 * FAINT**0.5
+    shifted = (flow + torch.tensor((3.0, 4.0, 3.0, 4.0)).view(1, 4, 1, 1)).requires_grad_()
+    error = motion_error({"flow": shifted, "blend": flow, "initial_flow": flow}, flow, visible)
+    assert error.item() == pytest.approx(5 * visible.mean().item(), rel=1e-2)
+
+
+def test_motion_is_that_of_the_target(batch: Triplet) -> None:
+    flow, visible = batch.motion()
+    truth = batch.truth
+    assert torch.equal(flow[:, :2], truth.flow_t0)
+    assert torch.equal(flow[:, 2:], truth.flow_t1)
+    assert torch.equal(visible[:, 1:2], truth.visible_t0)
+    assert torch.equal(visible[:, 2:3], truth.visible_t1)
+    with pytest.raises(ValueError, match=r"data\.truth=true"):
+        batch._replace(truth=None).motion()
+
+
+@pytest.mark.parametrize("stage", ["local", "global"])
+def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch: Triplet) -> None:
+    """And nothing that is frozen, nor the synthesis, which has no part in it."""
+    kind, experiment = (Trainer, recipe()) if stage == "local" else (X4KTrainer, recipe_global())
+    trainer = kind(knowing(experiment), here(tmp_path))
+    prediction = trainer.predict(trainer.network.train(), batch)
+    motion_error(prediction.explanation, *batch.motion()).backward()
+    moved = {name for name, weight in trainer.model.named_parameters() if weight.grad is not None}
+    parts = {name.partition(".")[0] for name in moved}
+    assert parts == ({"encoder", "local_flow"} if stage == "local" else {"matching"})
+
+
+def test_known_motion_fades_and_adds_nothing_in_the_end(tmp_path: Path, batch: Triplet) -> None:
+    config = TrainConfig(motion_loss=0.1, motion_until=0.5)
+    assert [config.motion_weight(share) for share in (0, 0.25, 0.5, 1)] == [0.1, 0.05, 0, 0]
+    assert TrainConfig().motion_weight(0) == 0
+    trainer = Trainer(knowing(recipe(steps=4), motion_until=0.5), here(tmp_path))
+    prediction = trainer.predict(trainer.network.train(), batch)
+    plain = Trainer.loss(trainer, prediction._replace(explanation=None), batch)
+    assert trainer.loss(prediction, batch) > plain
+    trainer.step = 2
+    assert trainer.loss(prediction, batch) == plain
+
+
+def test_published_recipes_know_nothing_of_motion_or_minutes() -> None:
+    for name in ("ours-local-small", "ours-local-base"):
+        training = EXPERIMENTS[name].training
+        assert (training.motion_loss, training.minutes, training.calibrate) == (0, None, False)
+
+
+def test_motion_is_learnt_from_scenes_that_know_theirs() -> None:
+    experiment = recipe()
+    with pytest.raises(ValueError, match=r"motion_loss is 0\.1, .*data\.truth=true"):
+        replace(experiment, training=replace(experiment.training, motion_loss=0.1))
+
+
+# ---- the clock -----------------------------------------------------------------------------------
+
+
+def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    """A tick a step, 120 ticks: the rate falls over the time, whatever number of steps it is."""
+    experiment = recipe(minutes=2, warmup_steps=0, steps=10_000, log_every=1)
+    experiment = replace(experiment, data=replace(experiment.data, train_scenes=2, val_scenes=1))
+    experiment = replace(experiment, training=replace(experiment.training, validate_every=1000))
+    trainer = Trainer(experiment, here(tmp_path))
+    ticks = count(step=8)
+    trainer.clock = Clock(2, trainer.world, lambda: next(ticks))
+    trainer.fit()
+    rates = [row[3] for row in losses(tmp_path)]
+    assert trainer.step == trainer.total_steps == 120 // 8
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 10 * rates[-1] * 0.9
+    assert rates[-1] < 2 * experiment.training.final_learning_rate
+
+
+def test_time_goes_on_where_a_run_was_stopped() -> None:
+    now = [100.0]
+    clock = Clock(1, World(), lambda: now[0])
+    assert clock.total_steps(0, 7) == 7  # nothing is known yet
+    now[0] += 15
+    assert clock.total_steps(10, 7) == 40
+    state = clock.state_dict()
+    now[0] = 5000
+    later = Clock(1, World(), lambda: now[0])
+    later.load_state_dict(state)
+    now[0] += 15
+    assert later.total_steps(30, 40) == 60
+    now[0] += 90
+    assert later.total_steps(61, 60) == 61  # over
+    assert Clock(None, World()).total_steps(61, 70) == 70
+
+
+def test_minutes_are_more_than_none() -> None:
+    with pytest.raises(ValueError, match=r"training\.minutes is more than 0, got 0"):
+        TrainConfig(minutes=0)
+
+
+# ---- a first look --------------------------------------------------------------------------------
+
+
+def looked(batch: Triplet) -> SGM:
+    torch.manual_seed(0)
+    network = SGM(TINY).train()
+    calibrate(network, batch.frame0, batch.frame1, batch.time)
+    return network
+
+
+def test_a_first_look_sets_every_layer(batch: Triplet) -> None:
+    """Each channel of each layer has mean 0 and deviation 1 then, but for what is said."""
+    network, seen = looked(batch), {}
+
+    def note(name: str, axis: int) -> object:
+        def hook(layer: object, inputs: object, output: Tensor) -> None:
+            values = output.movedim(axis, 0).flatten(1)
+            seen.setdefault(name, (values.mean(1).abs().max(), values.std(1)))
+
+        return hook
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            layer.register_forward_hook(note(name, 1))
+        elif isinstance(layer, torch.nn.Linear) and name.rpartition(".")[2] == "project":
+            layer.register_forward_hook(note(name, -1))
+    with torch.no_grad():
+        network(batch.frame0, batch.frame1, batch.time)
+    assert len(seen) > 20
+    for name, (mean, deviation) in seen.items():
+        expected = 0.1 if ".output" in name else 1.0
+        assert mean < 1e-3, name
+        torch.testing.assert_close(
+            deviation, torch.full_like(deviation, expected), rtol=1e-2, atol=1e-3
+        )
+
+
+def test_a_first_look_is_blind_to_brightness_and_the_same_again(batch: Triplet) -> None:
+    one, other = looked(batch), looked(batch)
+    for mine, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    first = one.encoder.look.block1[0]
+    frame = torch.rand(1, 3, 16, 16)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(first(frame)[inner], first(frame + 0.3)[inner], rtol=0, atol=1e-4)
+
+
+def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
+    """Fresh runs only: resumed ones have their weights."""
+    plain = Trainer(recipe(), here(tmp_path / "plain"))
+    trainer = Trainer(recipe(calibrate=True, steps=2), here(tmp_path / "looked"))
+    name = "local_flow.0.head.0.0.weight"
+    assert not torch.equal(plain.model.state_dict()[name], trainer.model.state_dict()[name])
+    trainer.fit()
+    again = Trainer(recipe(calibrate=True, steps=2), here(tmp_path / "looked", resume=True))
+    for mine, theirs in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
