@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.ops.grid import pixel_grid
-from model.ops.product import linear, runs_on_onednn
+from model.ops.product import linear, runs_on_onednn, wants_gradient
 
 BLOCK_ELEMENTS = 2**22  # scores held at a time: 16 MiB, the size of a processor's cache
 
@@ -36,8 +36,9 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
 
     Shapes: queries, keys, values (..., L, C), mask (..., L, L) -> (..., L, C).
     """
-    if mask is None and runs_on_onednn(queries, keys, values):
-        flat = (tensor.flatten(0, -3) for tensor in (queries, keys, values))
+    every = (queries, keys, values)
+    if mask is None and runs_on_onednn(*every) and not wants_gradient(*every):
+        flat = (tensor.flatten(0, -3) for tensor in every)
         return attend_in_blocks(*flat).view_as(values)
     return F.scaled_dot_product_attention(queries, keys, values, mask)
 

@@ -4,26 +4,36 @@ PyTorch gives convolutions on the CPU to oneDNN, but products in float32 to MKL,
 processors of AMD reaches less than half of oneDNN's speed.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x weight^T + bias, in float32 on the CPU by oneDNN where no gradient is wanted.
+    """x weight^T + bias, in float32 on the CPU by oneDNN, and so are its gradients.
 
     Shapes: x (..., K), weight (N, K), bias (N) -> (..., N).
     """
-    if runs_on_onednn(x, weight):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return F.linear(x, weight, bias)
+    if not runs_on_onednn(x, weight):
+        return F.linear(x, weight, bias)
+    if not wants_gradient(x, weight, bias):
+        return _product(x, weight, bias)
+    return _Learnt.apply(x, weight, bias)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """GELU of `linear`, in one pass where oneDNN does it. Shapes: as `linear`."""
-    if runs_on_onednn(x, weight):
+    if runs_on_onednn(x, weight) and not wants_gradient(x, weight, bias):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "none")
-    return F.gelu(F.linear(x, weight, bias))
+    return F.gelu(linear(x, weight, bias))
+
+
+def wants_gradient(*tensors: Tensor | None) -> bool:
+    """Whether what is made of these tensors is to be differentiated."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def runs_on_onednn(*tensors: Tensor) -> bool:
@@ -34,7 +44,35 @@ def runs_on_onednn(*tensors: Tensor) -> bool:
         return False
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or torch.is_autocast_enabled("cpu"):
         return False
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return not wanted and all(
-        tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors
+    return all(  # of nothing, oneDNN makes no weights' gradient
+        tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.numel()
+        for tensor in tensors
     )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class _Learnt(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        context.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        for_x, for_weight, for_bias = None, None, None
+        if context.needs_input_grad[0]:
+            for_x = _product(gradient, weight.t())
+        rows, seen = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (gradient, x))
+        if context.needs_input_grad[1]:  # oneDNN likes the wider factor second
+            if len(weight) < seen.shape[1]:
+                for_weight = _product(rows.t(), seen.t())
+            else:
+                for_weight = _product(seen.t(), rows.t()).t()
+        if context.needs_input_grad[2]:
+            for_bias = rows.sum(0)
+        return for_x, for_weight, for_bias
