@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import NameScope
 from model.layers.conv import conv_prelu
+from model.layers.prelu import PReLU
 from model.ops.bands import in_bands
 from model.ops.resize import resize_flow
 from model.ops.warp import backward_warp
@@ -162,5 +163,5 @@ def up_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     """Double the size."""
     return nn.Sequential(
         nn.ConvTranspose2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1),
-        nn.PReLU(out_channels),
+        PReLU(out_channels),
     )

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.layers.prelu import PReLU
 from model.ops.resize import resize, resize_flow
 from model.ops.warp import backward_warp
 from model.sgm.local_flow import FlowHead
@@ -27,7 +28,7 @@ class FlowMerge(nn.Module):
         self.window = window
         self.logits = nn.Sequential(
             nn.Conv2d(feature_channels + 8, hidden_channels, kernel_size=3, padding=1),
-            nn.PReLU(hidden_channels),
+            PReLU(hidden_channels),
             nn.Conv2d(hidden_channels, 2 * 2 * window**2, kernel_size=1),
         )
         for layer in (self.logits[0], self.logits[2]):

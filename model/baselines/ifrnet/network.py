@@ -20,6 +20,7 @@ from model.interpolator import (
     require_time,
 )
 from model.layers.conv import conv_prelu
+from model.layers.prelu import PReLU
 from model.ops.resize import resize, resize_flow
 from model.ops.warp import warp_pair
 
@@ -189,7 +190,7 @@ class SideRefinement(nn.Module):
         self.conv1, self.conv3 = conv_prelu(channels, channels), conv_prelu(channels, channels)
         self.conv2, self.conv4 = conv_prelu(side, side), conv_prelu(side, side)
         self.conv5 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        self.activation = nn.PReLU(channels)
+        self.activation = PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y = x

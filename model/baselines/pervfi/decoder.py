@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.baselines.pervfi.pyramid import CHANNELS
+from model.layers.prelu import PReLU
 
 
 class Decoder(nn.Module):
@@ -34,7 +35,7 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.main = nn.Sequential(
             nn.Conv2d(in_channels, hidden, kernel_size=3, padding=1, bias=False),
-            nn.PReLU(hidden),
+            PReLU(hidden),
             nn.Conv2d(hidden, out_channels, kernel_size=3, padding=1, bias=False),
         )
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.layers.prelu import PReLU
 from model.ops.warp import backward_warp
 
 CHANNELS = (35, 64, 96)  # of full, half and quarter size; the first three are the frame itself
@@ -47,7 +48,7 @@ class SplatMetric(nn.Module):
         self.across = nn.ModuleList(_preactivated(a, a) for a in widths)
         self.up = nn.ModuleList(_preactivated(b, a) for a, b in steps)
         self.output = nn.Sequential(
-            _conv(widths[0], widths[0]), nn.PReLU(widths[0]), _conv(widths[0], 1)
+            _conv(widths[0], widths[0]), PReLU(widths[0]), _conv(widths[0], 1)
         )
         self.shortcut = nn.Conv2d(widths[0], 1, kernel_size=1, bias=False)
 
@@ -76,16 +77,16 @@ def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 def _two_convs(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         _conv(in_channels, out_channels, stride),
-        nn.PReLU(out_channels),
+        PReLU(out_channels),
         _conv(out_channels, out_channels),
-        nn.PReLU(out_channels),
+        PReLU(out_channels),
     )
 
 
 def _preactivated(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.PReLU(in_channels),
+        PReLU(in_channels),
         _conv(in_channels, out_channels, stride),
-        nn.PReLU(out_channels),
+        PReLU(out_channels),
         _conv(out_channels, out_channels),
     )
