@@ -199,7 +199,8 @@ def choose_layout(
         )
     layout = min(choices, key=lambda choice: distance(wanted, choice))
     why = f"of odd size {source.width}x{source.height}" if is_odd else f"which {name} cannot write"
-    return layout, [f"pixels become {layout.pix_fmt}; they were {wanted.pix_fmt}, {why}"]
+    hint = "; --pix_fmt yuv420p plays everywhere" if wanted.is_rgb and not is_odd else ""
+    return layout, [f"pixels become {layout.pix_fmt}; they were {wanted.pix_fmt}, {why}{hint}"]
 
 
 def distance(wanted: Layout, choice: Layout) -> tuple[int, int, bool, int, int]:
