@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from config_base import FLAGS, TINY, Experiment, TrainConfig
+from config_base import FLAGS, MADE_HERE, QUICK, TINY, Experiment, TrainConfig
 from config_base import SMOKE as SMOKE_LOCAL
 from dataset.source import DataConfig
 from model.sgm.network import SGM_BASE, SGM_SMALL
@@ -39,6 +39,25 @@ BASE_HALF = replace(
     model=replace(SGM_BASE, keypoint_ratio=1 / 2),
     start_from="ours-local-base",
 )
+SYNTHETIC_HALF = Experiment(  # on scenes made here, in minutes, after the same of the first stage
+    name="synthetic-small-1-2",
+    model=replace(SGM_SMALL, keypoint_ratio=1 / 2, any_time=True),
+    data=replace(MADE_HERE, patch_size=384),
+    training=replace(
+        QUICK,
+        minutes=8,
+        batch_size=16,
+        learning_rate=2e-4,
+        calibrate=False,
+        motion_until=1.0,
+        scales=(1.0, 2 / 3),
+        chances=(0.5, 0.5),
+        validate_first=True,
+        val_batch_size=20,
+    ),
+    start_from="synthetic-local-small",
+    features="synthetic-gmflow",
+)
 SMOKE = replace(
     SMOKE_LOCAL,
     name="smoke-global",
@@ -52,5 +71,6 @@ EXPERIMENTS = {
         recipe.name: recipe
         for recipe in (SMALL_HALF, SMALL_QUARTER, SMALL_EIGHTH, SMALL_DENSE, BASE_HALF)
     },
+    "synthetic": SYNTHETIC_HALF,
     "smoke": SMOKE,
 }

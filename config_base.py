@@ -129,6 +129,61 @@ class Experiment:
 LOCAL_SMALL = Experiment(name="ours-local-small", model=replace(SGM_SMALL, keypoint_ratio=None))
 LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint_ratio=None))
 
+# From nothing, on scenes made here, in minutes: for any time between two frames. By command line,
+# in this order: train_gmflow.py, train_base.py, train_x4k.py --config synthetic.
+MADE_HERE = DataConfig(source="synthetic", any_time=True, truth=True, train_scenes=20_000)
+QUICK = TrainConfig(
+    minutes=15,
+    batch_size=32,
+    learning_rate=5e-4,
+    final_learning_rate=5e-6,
+    warmup_steps=200,
+    clip_norm=1.0,
+    average_decay=0.999,
+    precision="bfloat16",
+    channels_last=True,
+    calibrate=True,
+    motion_loss=0.01,
+    motion_until=0.8,
+    validate_every=2,
+    val_batch_size=50,
+    save_every=500,
+    picture_every=2000,
+)
+SYNTHETIC_SMALL = Experiment(
+    name="synthetic-local-small",
+    model=replace(LOCAL_SMALL.model, any_time=True),
+    data=MADE_HERE,
+    training=QUICK,
+)
+CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
+    SYNTHETIC_SMALL,
+    name="cpu-local-small",
+    data=replace(
+        MADE_HERE,
+        patch_size=96,
+        train_scenes=2000,
+        val_scenes=64,
+        scenes=SyntheticConfig(motion=(0.002, 0.15), camera=(0.002, 0.1), radius=(0.1, 0.6)),
+    ),
+    training=replace(
+        QUICK,
+        minutes=60,
+        batch_size=8,
+        learning_rate=6e-4,
+        warmup_steps=50,
+        average_decay=0.99,
+        precision="float32",
+        channels_last=False,
+        motion_loss=0.05,
+        validate_every=1,
+        val_batch_size=16,
+        save_every=50,
+        log_every=5,
+        picture_every=200,
+    ),
+)
+
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
 FEW_PICTURES = SyntheticConfig(textures=12, texture_size=256, masks=16)  # ready in a second
 SMOKE = Experiment(
@@ -166,6 +221,8 @@ OVERFIT = replace(
 EXPERIMENTS = {
     "ours-local-small": LOCAL_SMALL,
     "ours-local-base": LOCAL_BASE,
+    "synthetic": SYNTHETIC_SMALL,
+    "cpu": CPU_SMALL,
     "smoke": SMOKE,
     "overfit": OVERFIT,
 }
@@ -185,6 +242,22 @@ GMFLOW = Experiment(
 )
 FEATURES = {
     "gmflow": GMFLOW,
+    "synthetic": replace(
+        GMFLOW,
+        name="synthetic-gmflow",
+        data=replace(MADE_HERE, any_time=False, patch_size=320),
+        training=replace(
+            QUICK,
+            minutes=4,
+            batch_size=16,
+            learning_rate=4e-4,
+            final_learning_rate=1e-6,
+            average_decay=None,
+            calibrate=False,
+            motion_loss=0.0,
+            validate_every=1000,
+        ),
+    ),
     "smoke": replace(
         GMFLOW,
         name="smoke-gmflow",

@@ -85,8 +85,12 @@ class Pose(NamedTuple):
 
     def select(self, layer: Tensor) -> "Pose":
         """The pose of another layer in each pixel. Shapes: (B, H, W) -> (B, H, W, 9) ..."""
-        batch = torch.arange(len(layer), device=layer.device).view(-1, 1, 1)
-        return Pose(*(part[batch, layer] for part in self))
+        scenes, layers = self.to_frame.shape[:2]
+        first = torch.arange(0, scenes * layers, layers, device=layer.device).view(-1, 1, 1)
+        row = (first + layer).flatten()
+        return Pose(
+            *(part.flatten(0, 1).index_select(0, row).view(*layer.shape, -1) for part in self)
+        )
 
     def frame_to_plane(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels of the frame to the plane; the third is true where the plane is in view."""

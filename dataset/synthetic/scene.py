@@ -1,6 +1,6 @@
 """Renders scenes: frames at any time, true flow between any two times, and what is hidden."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
@@ -113,11 +113,20 @@ class Scenes:
     def truth(self) -> Truth:
         """True flows and visibility between frames 0, 1 and the target."""
         half = self.parameters.time
-        times = {"0": torch.zeros_like(half), "1": torch.ones_like(half), "t": half}
-        poses = {name: self.pose(time) for name, time in times.items()}
-        surfaces = {name: self.surface(pose) for name, pose in poses.items()}
-        pairs = [self.flow(surfaces[a], poses[b]) for a, b in ("01", "10", "t0", "t1")]
-        return Truth(*(flow for flow, _ in pairs), *(visible for _, visible in pairs))
+        zero, one = torch.zeros_like(half), torch.ones_like(half)
+        four = self.subset([*range(len(self))] * 4)  # few large steps
+        starts, ends = torch.cat((zero, one, half, half)), torch.cat((one, zero, zero, one))
+        flows, visible = four.flow_between(starts, ends)
+        return Truth(*flows.chunk(4), *visible.chunk(4))
+
+    def flow_between(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """True flow and visibility from one time to another. Shapes: times (B,) -> as `flow`."""
+        parts = [
+            scenes.flow(scenes.surface(scenes.pose(start[part])), scenes.pose(end[part]))
+            for part, scenes in self.portions()
+        ]
+        flows, visible = zip(*parts, strict=True)
+        return torch.cat(flows), torch.cat(visible)
 
     def flow(self, surface: Surface, pose: Pose) -> tuple[Tensor, Tensor]:
         """Where a frame's surface is at another time, and whether it is seen there.
@@ -127,39 +136,61 @@ class Scenes:
         x, y = pose.select(surface.layer).plane_to_frame(surface.x, surface.y)
         height, width = self.maker.config.size
         visible = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        for layer in range(1, self.looks.present.shape[1]):
-            cover = self.opacity(layer, *pose.layer(layer).frame_to_plane(x, y)) > 0.5
-            visible &= ~(cover & (surface.layer < layer))
+        for layer, (rows, columns) in self.windows(pose):
+            near = visible & (surface.layer < layer)
+            if len(self) > 1:
+                visible &= ~(
+                    near & (self.opacity(layer, *pose.layer(layer).frame_to_plane(x, y)) > 0.5)
+                )
+                continue
+            near &= (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
+            places = pose.layer(layer).frame_to_plane(x[near][None, None], y[near][None, None])
+            visible[near] = self.opacity(layer, *places)[0, 0] <= 0.5
         return torch.stack((x - self.x, y - self.y), dim=1), visible[:, None].float()
 
     def surface(self, pose: Pose) -> Surface:
         """What is in front in each pixel: the layer that covers more than half of it."""
         x, y, _ = pose.layer(0).frame_to_plane(self.x, self.y)
         front = torch.zeros_like(x, dtype=torch.long)
-        for layer in range(1, self.looks.present.shape[1]):
-            place_x, place_y, in_view = pose.layer(layer).frame_to_plane(self.x, self.y)
-            cover = self.opacity(layer, place_x, place_y, in_view) > 0.5
-            front = torch.where(cover, layer, front)
-            x, y = torch.where(cover, place_x, x), torch.where(cover, place_y, y)
+        for layer, part in self.windows(pose):
+            here = (slice(None), *part)
+            place = pose.layer(layer).frame_to_plane(self.x[part], self.y[part])
+            cover = self.opacity(layer, *place) > 0.5
+            front[here] = front[here].masked_fill(cover, layer)
+            x[here], y[here] = (
+                torch.where(cover, new, old[here])
+                for new, old in zip(place[:2], (x, y), strict=True)
+            )
         return Surface(front, x, y)
 
     def sharp(self, time: Tensor) -> Tensor:
         """One instant, undisturbed. Shapes: time (B,) -> (B, 3, H, W)."""
+        return torch.cat([part.at_once(time[which]) for which, part in self.portions()])
+
+    def portions(self) -> Iterator[tuple[list[int], "Scenes"]]:
+        """The batch in parts of a good size for the device: which scenes, and these."""
         height, width = self.maker.config.size
-        at_once = max(PIXELS_AT_ONCE.get(self.maker.device.type, 2**23) // (height * width), 1)
-        if len(self) > at_once:
-            parts = torch.arange(len(self)).split(at_once)
-            return torch.cat([self.subset(part.tolist()).sharp(time[part]) for part in parts])
-        matrix = self.parameters.motion.matrix(time)
-        pose = self.parameters.motion.pose(time, matrix, self.maker.device)
+        size = max(PIXELS_AT_ONCE.get(self.maker.device.type, 2**23) // (height * width), 1)
+        for part in torch.arange(len(self)).split(size):
+            yield part.tolist(), self.subset(part.tolist()) if len(self) > size else self
+
+    def at_once(self, time: Tensor) -> Tensor:
+        """What `sharp` gives, of few scenes."""
+        pose = self.pose(time)
         image = self.colour(0, *pose.layer(0).frame_to_plane(self.x, self.y)[:2])
+        for layer, part in self.windows(pose):
+            x, y, in_view = pose.layer(layer).frame_to_plane(self.x[part], self.y[part])
+            opacity = self.opacity(layer, x, y, in_view)[:, None]
+            image[:, :, part[0], part[1]].lerp_(self.colour(layer, x, y), opacity)
+        return image
+
+    def windows(self, pose: Pose) -> Iterator[tuple[int, tuple[slice, slice]]]:
+        """Each layer that may be seen in front of the background, and where; far ones first."""
+        matrix = pose.to_frame.unflatten(-1, (3, 3))
         for layer in range(1, self.looks.present.shape[1]):
             part = self.window(layer, matrix)
             if part is not None:
-                x, y, in_view = pose.layer(layer).frame_to_plane(self.x[part], self.y[part])
-                opacity = self.opacity(layer, x, y, in_view)[:, None]
-                image[:, :, part[0], part[1]].lerp_(self.colour(layer, x, y), opacity)
-        return image
+                yield layer, part
 
     def window(self, layer: int, matrix: Tensor) -> tuple[slice, slice] | None:
         """The rows and columns that hold all of a layer, or more; None where nothing is seen.
@@ -169,14 +200,15 @@ class Scenes:
         motion, looks, _, _ = self.parameters
         if not looks.present[:, layer].any():
             return None
+        height, width = self.maker.config.size
+        everything = slice(0, height), slice(0, width)
         if len(self) > 1:
-            return slice(None), slice(None)
+            return everything
         reach = looks.radius[0, layer] + motion.bend.amplitude[0, layer]
         found = box(matrix[0, layer], *reach.tolist())
         if found is None:
-            return slice(None), slice(None)
+            return everything
         (left, top), (right, bottom) = (corner.round().long().tolist() for corner in found)
-        height, width = self.maker.config.size
         if right < -1 or bottom < -1 or left > width or top > height:
             return None
         return slice(max(top - 1, 0), bottom + 2), slice(max(left - 1, 0), right + 2)
