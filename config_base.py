@@ -131,7 +131,10 @@ LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint
 
 # From nothing, on scenes made here, in minutes: for any time between two frames. By command line,
 # in this order: train_gmflow.py, train_base.py, train_x4k.py --config synthetic.
-MADE_HERE = DataConfig(source="synthetic", any_time=True, truth=True, train_scenes=20_000)
+LIKE_FOOTAGE = SyntheticConfig(still=0.4, zoom=(0.2, 1.2))  # much of it rests, or is soft
+MADE_HERE = DataConfig(
+    source="synthetic", any_time=True, truth=True, train_scenes=20_000, scenes=LIKE_FOOTAGE
+)
 QUICK = TrainConfig(
     minutes=15,
     batch_size=32,
@@ -161,10 +164,10 @@ CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
     name="cpu-local-small",
     data=replace(
         MADE_HERE,
-        patch_size=96,
-        train_scenes=2000,
+        patch_size=64,
+        train_scenes=4000,
         val_scenes=64,
-        scenes=SyntheticConfig(motion=(0.002, 0.15), camera=(0.002, 0.1), radius=(0.1, 0.6)),
+        scenes=replace(LIKE_FOOTAGE, motion=(0.002, 0.2), camera=(0.002, 0.12)),
     ),
     training=replace(
         QUICK,
@@ -178,8 +181,8 @@ CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
         motion_loss=0.05,
         validate_every=1,
         val_batch_size=16,
-        save_every=50,
-        log_every=5,
+        save_every=100,
+        log_every=10,
         picture_every=200,
     ),
 )

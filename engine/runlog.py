@@ -54,6 +54,12 @@ class RunLog:
                 total=total, initial=step, unit="step", disable=None, dynamic_ncols=True
             )
 
+    def expect(self, total: int) -> int:
+        """Show another number of steps as the whole of them; gives it back."""
+        if self._bar is not None:
+            self._bar.total = total
+        return total
+
     def steps(self, rows: Sequence[dict[str, Any]], pace: dict[str, float]) -> None:
         """Log some steps, each with `step`, `loss` and what else is known, and their pace."""
         self.rows([*rows, {"step": rows[-1]["step"], **pace}])

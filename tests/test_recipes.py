@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from config_base import EXPERIMENTS, Experiment, TrainConfig
+from config import EXPERIMENTS as GLOBAL
+from config_base import EXPERIMENTS, FEATURES, Experiment, TrainConfig
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.triplet import Triplet
 from engine.clock import Clock
@@ -206,3 +207,20 @@ def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
     again = Trainer(recipe(calibrate=True, steps=2), here(tmp_path / "looked", resume=True))
     for mine, theirs in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+# ---- recipes on scenes made here -----------------------------------------------------------------
+
+
+def test_recipes_of_minutes_build_on_one_another() -> None:
+    """In the order of their names on the command line, within half an hour."""
+    features, local, whole = (table["synthetic"] for table in (FEATURES, EXPERIMENTS, GLOBAL))
+    assert (whole.start_from, whole.features) == (local.name, features.name)
+    assert replace(whole.model, keypoint_ratio=None) == local.model
+    assert local.model.any_time
+    assert sum(stage.training.minutes for stage in (features, local, whole)) <= 28
+    for stage in (features, local, whole):
+        sizes = [stage.data.patch_size * scale for scale in stage.training.scales]
+        assert all(size == int(size) and size % 32 == 0 for size in sizes)
+        assert stage.data.source == "synthetic"
+        assert stage.training.final_learning_rate <= stage.training.learning_rate / 40

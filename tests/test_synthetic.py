@@ -234,6 +234,30 @@ def test_motion_spans_all_magnitudes(maker: SceneMaker) -> None:
         assert ((largest > low) & (largest <= 4 * low)).float().mean() > 0.1
 
 
+def test_still_scenes_stand_still(maker: SceneMaker) -> None:
+    """All of them, or a share; what moves moves as it would without."""
+    still = changed(maker, still=1.0).draw(SEEDS)
+    truth = still.truth()
+    assert all(flow.abs().max() < 1e-3 for flow in truth[:4])
+    assert all(seen.mean() > 0.998 for seen in truth[4:])  # edges may fall to either side
+    some, none = (changed(maker, still=share).draw(SEEDS * 8).parameters for share in (0.4, 0.0))
+    now, before = (drawn.motion.place.travel[:, 1:] for drawn in (some, none))
+    rests = (now == 0).all(-1)
+    assert torch.equal(now[~rests], before[~rests])
+    stands = (some.motion.camera.travel == 0).all(-1).all(-1).float().mean()
+    assert rests.float().mean().item() == pytest.approx(0.4, abs=0.15)
+    assert 0 < stands < 1
+
+
+def test_zoom_makes_surfaces_soft(maker: SceneMaker) -> None:
+    """The fewer texels a pixel has, the smaller the differences of neighbours."""
+    slopes = []
+    for zoom in ((0.1, 0.15), (0.5, 1.2)):
+        frame = changed(maker, zoom=zoom).draw(SEEDS).triplet().frame0
+        slopes.append(frame.diff(dim=-1).abs().mean().item())
+    assert slopes[0] < 0.7 * slopes[1]
+
+
 def test_scenes_look_alike_at_any_size(maker: SceneMaker) -> None:
     """Flow scales with the frame, so that motion can be measured on small ones."""
     flows = []

@@ -16,6 +16,8 @@ class SyntheticConfig:
     radius: tuple[float, float] = (0.08, 0.5)  # of an object, log-uniform
     motion: tuple[float, float] = (0.001, 0.4)  # of an object between the frames
     camera: tuple[float, float] = (0.0005, 0.15)  # the same of the camera
+    still: float = 0.0  # probability that the camera stands still; and of each object
+    zoom: tuple[float, float] = (0.5, 1.2)  # texels per pixel: small ones look out of focus
     any_time: bool = False  # target anywhere between the frames; otherwise half-way
     nonrigid: float = 0.5  # probability that a layer bends, and so on below, each per scene
     blur: float = 0.15  # motion blur
@@ -27,14 +29,14 @@ class SyntheticConfig:
     mask_size: int = 192
 
     def __post_init__(self) -> None:
-        for name in ("objects", "radius", "motion", "camera"):
+        for name in ("objects", "radius", "motion", "camera", "zoom"):
             least, most = getattr(self, name)
             if not 0 <= least <= most or (name != "objects" and least == 0):
                 raise ValueError(
                     f"{name} is a range (least, most) above 0 with least <= most, "
                     f"got ({least}, {most})."
                 )
-        for name in ("nonrigid", "blur", "lighting", "grain"):
+        for name in ("still", "nonrigid", "blur", "lighting", "grain"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}.")
         if min(self.size) < 16:

@@ -66,16 +66,18 @@ def draw_scene(
     share = log_uniform(random, config.radius, layers)  # of the shorter side
     travel = log_uniform(random, (config.motion[0], calm(random, config.motion)), layers)
     travel[0] = 0  # the background moves with the camera alone
+    moves = stream("moves", *seed).uniform(size=layers) >= config.still  # the first: the camera
+    travel *= moves
     present = np.arange(layers) <= random.integers(config.objects[0], config.objects[1] + 1)
     side = min(config.size)
     radius = share * side
     radius[0] = 0.75 * side
     motion = Motion(
         draw_places(random, config, travel, radius),
-        draw_camera(random, config, layers),
-        draw_bends(random, config, travel + random.uniform(0, 0.01), radius),
+        draw_camera(random, config, layers, moves=bool(moves[0])),
+        draw_bends(random, config, (travel + random.uniform(0, 0.01)) * moves, radius),
     )
-    looks = draw_looks(random, present, radius, num_textures, num_masks)
+    looks = draw_looks(random, config.zoom, present, radius, num_textures, num_masks)
     fastest = motion.place.travel[present].norm(dim=-1).max() + motion.camera.travel[-1].norm()
     disturbances = draw_disturbances(random, config, fastest.item())
     time = torch.tensor(random.uniform(*TIMES) if config.any_time else 0.5, dtype=torch.float64)
@@ -110,11 +112,13 @@ def draw_places(
     )
 
 
-def draw_camera(random: np.random.Generator, config: SyntheticConfig, layers: int) -> Rigid:
+def draw_camera(
+    random: np.random.Generator, config: SyntheticConfig, layers: int, *, moves: bool
+) -> Rigid:
     """One motion for all layers; near layers travel further."""
     height, width = config.size
     side = min(height, width)
-    travel = log_uniform(random, (config.camera[0], calm(random, config.camera)), 1).item()
+    travel = log_uniform(random, (config.camera[0], calm(random, config.camera)), 1).item() * moves
     nearness = np.sort(random.uniform(0.7, 1.8, layers))
     nearness[0] = 0.7
     way = directions(random, 1) * travel * side * nearness[:, None]
@@ -152,6 +156,7 @@ def draw_bends(
 
 def draw_looks(
     random: np.random.Generator,
+    zoom: tuple[float, float],
     present: np.ndarray,
     radius: np.ndarray,
     num_textures: int,
@@ -164,7 +169,7 @@ def draw_looks(
     fields = (
         present,
         random.integers(num_textures, size=layers),
-        random.uniform(0.5, 1.2, layers),
+        random.uniform(*zoom, layers),
         random.uniform(0, 1e4, (layers, 2)),
         gain,
         random.uniform(-0.05, 0.15, (layers, 1)) + random.normal(0, 0.03, (layers, 3)),
@@ -179,12 +184,13 @@ def draw_disturbances(
 ) -> Disturbances:
     """Blur, changing light and grain, each in some scenes; `fastest` is a speed in pixels."""
     blurred, lit, grainy = random.uniform(size=3) < (config.blur, config.lighting, config.grain)
+    longest = EXPOSURES * EXPOSURE_STEP / max(fastest, 1e-6)
     light = np.zeros((3, 2))
     light[0] = 1
     if lit:
         light += random.normal(0, ((0.08,), (0.12,), (0.12,)), (3, 2))
     fields = (
-        np.asarray(min(random.uniform(*SHUTTER), EXPOSURES * EXPOSURE_STEP / fastest) * blurred),
+        np.asarray(min(random.uniform(*SHUTTER), longest) * blurred),
         light,
         np.asarray(random.uniform(0.004, 0.03) * grainy),
         random.integers(2**62),

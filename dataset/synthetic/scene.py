@@ -24,6 +24,9 @@ ATLAS_SEED = 20240229  # textures and shapes are the same in every run; scenes c
 PIXELS_AT_ONCE = MappingProxyType({"cpu": 2**16, "cuda": 2**23})
 
 
+ROUNDING = 1e-3  # pixels that a place may lie outside of the frame and count as inside
+
+
 class Surface(NamedTuple):
     """What each pixel of a frame shows. Shapes: (B, H, W)."""
 
@@ -135,7 +138,8 @@ class Scenes:
         """
         x, y = pose.select(surface.layer).plane_to_frame(surface.x, surface.y)
         height, width = self.maker.config.size
-        visible = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+        right, bottom = width - 1 + ROUNDING, height - 1 + ROUNDING
+        visible = (x >= -ROUNDING) & (x <= right) & (y >= -ROUNDING) & (y <= bottom)
         for layer, (rows, columns) in self.windows(pose):
             near = visible & (surface.layer < layer)
             if len(self) > 1:
