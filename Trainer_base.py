@@ -244,8 +244,8 @@ class Trainer:
         """What is due between two steps."""
         config, step = self.config, self.step
         if step % config.log_every == 0:
-            self.records.report()
             self.total_steps = self.log.expect(self.clock.total_steps(step, self.total_steps))
+            self.records.report()
         if step % config.picture_every == 0:
             self._show()
         if step % config.save_every == 0:
