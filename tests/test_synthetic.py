@@ -483,6 +483,31 @@ def test_loader_shards_are_disjoint_and_fresh(small_loader: type) -> None:
     assert len(set.union(*sets)) == 32
 
 
+def test_scenes_grow_in_variety(small_loader: type) -> None:
+    """At first one surface that moves as a whole; in the end, and in validation, what is asked."""
+    config = replace(CLEAN, growing=4, still=0.5, nonrigid=1.0, objects=(2, 6))
+    first, half, last = (config.at_epoch(epoch) for epoch in (0, 2, 4))
+    assert (first.objects, first.still, first.nonrigid) == ((0, 0), 0, 0)
+    assert (half.objects, half.still, half.nonrigid) == ((1, 3), 0.25, 0.5)
+    assert last == config
+    assert {first.motion, half.motion} == {config.motion}
+
+    loaders = [small_loader(4, 4, training=training) for training in (True, False)]
+    for loader in loaders:
+        loader.maker.config = replace(loader.maker.config, growing=1)
+        alone = {frame for epoch in (0, 1, 0) for frame in frames_at(loader, epoch)}
+        assert len(alone) == (8 if loader.sampler.training else 4)
+    grown, plain = small_loader(4, 4), small_loader(4, 4)
+    grown.maker.config = replace(grown.maker.config, growing=1)
+    assert frames_at(grown, 0).isdisjoint(frames_at(plain, 0))
+    assert frames_at(grown, 1) == frames_at(plain, 1)
+
+
+def frames_at(loader: SyntheticLoader, epoch: int) -> set[bytes]:
+    loader.set_epoch(epoch)
+    return frames_of(loader)
+
+
 def test_validation_scenes_are_fixed_and_held_back(small_loader: type) -> None:
     validation = small_loader(10, 4, training=False)
     assert [len(batch.time) for batch in validation] == [4, 4, 2]

@@ -1,6 +1,6 @@
 """What synthetic scenes are like."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class SyntheticConfig:
     camera: tuple[float, float] = (0.0005, 0.15)  # the same of the camera
     still: float = 0.0  # probability that the camera stands still; and of each object
     zoom: tuple[float, float] = (0.5, 1.2)  # texels per pixel: small ones look out of focus
+    growing: int = 0  # epochs of training until scenes are like this: see `at_epoch`
     any_time: bool = False  # target anywhere between the frames; otherwise half-way
     nonrigid: float = 0.5  # probability that a layer bends, and so on below, each per scene
     blur: float = 0.15  # motion blur
@@ -27,6 +28,20 @@ class SyntheticConfig:
     texture_size: int = 512
     masks: int = 100
     mask_size: int = 192
+
+    def at_epoch(self, epoch: int) -> "SyntheticConfig":
+        """Scenes of an epoch of training: at first a camera passes one surface, and nothing rests.
+
+        What motion looks like is learnt soonest where all moves alike. Objects, rest, bends, blur,
+        light and grain come in by and by; the range of motion is the same from the start.
+        """
+        if epoch >= self.growing:
+            return self
+        share = epoch / self.growing
+        objects = tuple(round(share * count) for count in self.objects)
+        chances = ("still", "nonrigid", "blur", "lighting", "grain")
+        fewer = {name: share * getattr(self, name) for name in chances}
+        return replace(self, objects=objects, **fewer)
 
     def __post_init__(self) -> None:
         for name in ("objects", "radius", "motion", "camera", "zoom"):

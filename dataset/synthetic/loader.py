@@ -13,8 +13,9 @@ from dataset.triplet import Triplet
 class SyntheticLoader:
     """Batches of new scenes; used like `TripletLoader`, but the triplets are on `device` already.
 
-    Training scenes never come again; validation scenes are the same in every epoch, and none of
-    them is among the training scenes. A scene depends on seed, epoch and its number alone.
+    Training scenes never come again, and may grow in variety at first; validation scenes are the
+    same in every epoch, and none of them is among the training scenes. A scene depends on seed,
+    epoch and its number alone.
 
     Args:
         scenes: scenes of one epoch, of all processes together.
@@ -54,7 +55,10 @@ class SyntheticLoader:
 
     def __iter__(self) -> Iterator[Triplet]:
         role = int(self.sampler.training)
+        maker = self.maker
+        if self.sampler.training:
+            maker = maker.with_config(maker.config.at_epoch(self.sampler.epoch))
         seeds = [(role, draw.seed, draw.epoch, draw.index) for draw in self.sampler]
         for batch in range(len(self)):
             part = seeds[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield self.maker.draw(part).triplet(truth=self.truth)
+            yield maker.draw(part).triplet(truth=self.truth)

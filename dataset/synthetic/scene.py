@@ -52,8 +52,12 @@ class SceneMaker:
 
     def at_size(self, size: tuple[int, int]) -> "SceneMaker":
         """A maker of the same scenes at another size: only the texture's scale differs."""
+        return self.with_config(replace(self.config, size=size))
+
+    def with_config(self, config: SyntheticConfig) -> "SceneMaker":
+        """A maker of other scenes with the same textures and shapes."""
         other = copy(self)
-        other.config = replace(self.config, size=size)
+        other.config = config
         return other
 
     def draw(self, seeds: Sequence[Sequence[int]]) -> "Scenes":
