@@ -156,7 +156,7 @@ QUICK = TrainConfig(
 SYNTHETIC_SMALL = Experiment(
     name="synthetic-local-small",
     model=replace(LOCAL_SMALL.model, any_time=True),
-    data=MADE_HERE,
+    data=replace(MADE_HERE, scenes=replace(LIKE_FOOTAGE, growing=3)),
     training=QUICK,
 )
 CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
@@ -165,9 +165,9 @@ CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
     data=replace(
         MADE_HERE,
         patch_size=64,
-        train_scenes=4000,
+        train_scenes=1500,
         val_scenes=64,
-        scenes=replace(LIKE_FOOTAGE, motion=(0.002, 0.2), camera=(0.002, 0.12)),
+        scenes=replace(LIKE_FOOTAGE, growing=6, motion=(0.002, 0.2), camera=(0.002, 0.12)),
     ),
     training=replace(
         QUICK,
@@ -179,7 +179,7 @@ CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
         precision="float32",
         channels_last=False,
         motion_loss=0.05,
-        validate_every=1,
+        validate_every=2,
         val_batch_size=16,
         save_every=100,
         log_every=10,

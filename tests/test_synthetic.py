@@ -490,7 +490,9 @@ def test_scenes_grow_in_variety(small_loader: type) -> None:
     assert (first.objects, first.still, first.nonrigid) == ((0, 0), 0, 0)
     assert (half.objects, half.still, half.nonrigid) == ((1, 3), 0.25, 0.5)
     assert last == config
-    assert {first.motion, half.motion} == {config.motion}
+    least, most = config.camera
+    assert first.camera == pytest.approx(((least * most) ** 0.5, most))
+    assert least < half.camera[0] < first.camera[0]
 
     loaders = [small_loader(4, 4, training=training) for training in (True, False)]
     for loader in loaders:

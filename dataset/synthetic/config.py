@@ -32,8 +32,8 @@ class SyntheticConfig:
     def at_epoch(self, epoch: int) -> "SyntheticConfig":
         """Scenes of an epoch of training: at first a camera passes one surface, and nothing rests.
 
-        What motion looks like is learnt soonest where all moves alike. Objects, rest, bends, blur,
-        light and grain come in by and by; the range of motion is the same from the start.
+        What motion looks like is learnt soonest where all moves alike, and clearly. Objects, bends,
+        blur, light, grain, rest, and the lower half of the camera's motions come in by and by.
         """
         if epoch >= self.growing:
             return self
@@ -41,7 +41,9 @@ class SyntheticConfig:
         objects = tuple(round(share * count) for count in self.objects)
         chances = ("still", "nonrigid", "blur", "lighting", "grain")
         fewer = {name: share * getattr(self, name) for name in chances}
-        return replace(self, objects=objects, **fewer)
+        least, most = self.camera
+        camera = least * (most / least) ** ((1 - share) / 2), most
+        return replace(self, objects=objects, camera=camera, **fewer)
 
     def __post_init__(self) -> None:
         for name in ("objects", "radius", "motion", "camera", "zoom"):
