@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x weight^T + bias, in float32 on the CPU by oneDNN, and so are its gradients.
+    """x weight^T + bias, in float32 on the CPU by oneDNN, as is the gradient of x.
 
     Shapes: x (..., K), weight (N, K), bias (N) -> (..., N).
     """
@@ -44,10 +44,7 @@ def runs_on_onednn(*tensors: Tensor) -> bool:
         return False
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or torch.is_autocast_enabled("cpu"):
         return False
-    return all(  # of nothing, oneDNN makes no weights' gradient
-        tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.numel()
-        for tensor in tensors
-    )
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -68,11 +65,8 @@ class _Learnt(torch.autograd.Function):
         if context.needs_input_grad[0]:
             for_x = _product(gradient, weight.t())
         rows, seen = (tensor.reshape(-1, tensor.shape[-1]) for tensor in (gradient, x))
-        if context.needs_input_grad[1]:  # oneDNN likes the wider factor second
-            if len(weight) < seen.shape[1]:
-                for_weight = _product(rows.t(), seen.t())
-            else:
-                for_weight = _product(seen.t(), rows.t()).t()
+        if context.needs_input_grad[1]:  # MKL's sum over two samples is that of each one's sum
+            for_weight = rows.t() @ seen
         if context.needs_input_grad[2]:
             for_bias = rows.sum(0)
         return for_x, for_weight, for_bias
