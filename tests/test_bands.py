@@ -98,6 +98,15 @@ def test_rectified_normalisation_against_its_definition(layout: torch.memory_for
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_normalisation_adds_up_in_float32(dtype: torch.dtype) -> None:
+    x = (scattered(torch.channels_last) + 30).to(dtype)
+    exact = F.instance_norm(x.float())
+    assert normalise(x.clone()).dtype == dtype
+    torch.testing.assert_close(normalise(x.clone()), exact.to(dtype))
+    torch.testing.assert_close(normalise_relu(x.clone()), exact.relu().to(dtype))
+
+
 def test_normalisation_teaches_what_pytorchs_does() -> None:
     x = scattered(torch.channels_last, torch.double).requires_grad_()
     kept = x.detach().clone()

@@ -244,6 +244,29 @@ def test_products_are_of_any_type() -> None:
             assert product.linear(x, weight).dtype == torch.bfloat16
 
 
+def test_attention_in_bfloat16_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(3, 2, 4, 300, 32)
+    exact = F.scaled_dot_product_attention(queries, keys, values)
+    fused = F.scaled_dot_product_attention(*(x.bfloat16() for x in (queries, keys, values)))
+    monkeypatch.setattr(matching, "BLOCK_ELEMENTS", 70 * 300)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = matching.attend(queries, keys, values)
+    assert ours.dtype == torch.bfloat16
+    assert (ours.float() - exact).square().mean() < 4 * (fused.float() - exact).square().mean()
+
+
+def test_a_product_with_gelu_in_bfloat16_on_the_cpu() -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(7, 16), torch.randn(24, 16), torch.randn(24)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for given in (bias, None):
+            expected = F.gelu(F.linear(x, weight, given))
+            got = product.linear_gelu(x, weight, given)
+            assert got.dtype == torch.bfloat16
+            torch.testing.assert_close(got, expected, rtol=2e-2, atol=2e-2)
+
+
 def test_attention_with_and_without_a_mask() -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(3, 2, 4, 30, 8)

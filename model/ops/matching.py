@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.ops.grid import pixel_grid
-from model.ops.product import linear, runs_on_onednn, wants_gradient
+from model.ops.product import linear, runs_in_bfloat16, runs_on_onednn, wants_gradient
 
 BLOCK_ELEMENTS = 2**22  # scores held at a time: 16 MiB, the size of a processor's cache
 
@@ -37,10 +37,13 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
     Shapes: queries, keys, values (..., L, C), mask (..., L, L) -> (..., L, C).
     """
     every = (queries, keys, values)
-    if mask is None and runs_on_onednn(*every) and not wants_gradient(*every):
+    if runs_in_bfloat16(*every):  # once, not in every block
+        every = tuple(tensor.bfloat16() for tensor in every)
+    in_products = runs_on_onednn(*every) or runs_in_bfloat16(*every)
+    if mask is None and in_products and not wants_gradient(*every):
         flat = (tensor.flatten(0, -3) for tensor in every)
         return attend_in_blocks(*flat).view_as(values)
-    return F.scaled_dot_product_attention(queries, keys, values, mask)
+    return F.scaled_dot_product_attention(*every, mask)
 
 
 def match_positions(queries: Tensor, keys: Tensor, height: int, width: int) -> Tensor:

@@ -1,9 +1,14 @@
-"""Instance normalisation: zero mean and unit variance over each map of each sample."""
+"""Instance normalisation: zero mean and unit variance over each map of each sample.
+
+In half precision a mean would be off by more than what is left after it is taken away: what comes
+in that is computed with in float32.
+"""
 
 import torch
 from torch import Tensor
 
 EPSILON = 1e-5
+HALVES = (torch.bfloat16, torch.float16)
 SUMMED = 2**14  # elements of the rows that are added up in float32
 CACHED = 2**17  # elements of the rows that are changed at a time: they stay in the cores' caches
 
@@ -13,6 +18,9 @@ def normalise_relu(x: Tensor, skip: Tensor | None = None) -> Tensor:
 
     Shapes: x, skip (B, C, H, W) -> (B, C, H, W).
     """
+    if x.dtype in HALVES:
+        skip = None if skip is None else skip.float()
+        return normalise_relu(x.float(), skip).to(x.dtype)
     if _in_place(x):
         return _by_rows(x, skip, rectified=True)
     y = normalise(x).relu_()
@@ -24,6 +32,8 @@ def normalise(x: Tensor) -> Tensor:
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     """
+    if x.dtype in HALVES:
+        return normalise(x.float()).to(x.dtype)
     if _in_place(x):
         return _by_rows(x, None, rectified=False)
     centred = x - x.mean(2, keepdim=True).mean(3, keepdim=True)

@@ -26,9 +26,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """GELU of `linear`, in one pass where oneDNN does it. Shapes: as `linear`."""
-    if runs_on_onednn(x, weight) and not wants_gradient(x, weight, bias):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "none")
-    return F.gelu(linear(x, weight, bias))
+    given = (x, weight, bias)
+    if not wants_gradient(*given) and runs_in_bfloat16(x, weight):
+        given = tuple(tensor if tensor is None else tensor.bfloat16() for tensor in given)
+    elif wants_gradient(*given) or not runs_on_onednn(x, weight):
+        return F.gelu(linear(*given))
+    return torch.ops.mkldnn._linear_pointwise(*given, "gelu", [], "none")
 
 
 def wants_gradient(*tensors: Tensor | None) -> bool:
@@ -45,6 +48,17 @@ def runs_on_onednn(*tensors: Tensor) -> bool:
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or torch.is_autocast_enabled("cpu"):
         return False
     return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+
+
+def runs_in_bfloat16(*tensors: Tensor) -> bool:
+    """Whether products of these tensors are cast to bfloat16 on the CPU, and quick: by oneDNN."""
+    if torch.compiler.is_compiling() or not torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.get_autocast_dtype("cpu") != torch.bfloat16:
+        return False
+    if not torch.backends.mkldnn.enabled or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return all(tensor.device.type == "cpu" for tensor in tensors)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
