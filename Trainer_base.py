@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -132,8 +132,9 @@ class Trainer:
         self.log.close()
 
     def measure(self, steps: int) -> None:
-        """Take steps to see what they cost, and print it."""
+        """Take steps to see what they cost, and print it; of the sizes drawn, the largest."""
         self.model.train()
+        self.config = replace(self.config, scales=(max(self.config.scales),), chances=(1.0,))
         batches = itertools.chain.from_iterable(itertools.repeat(self.loader))
         parts = [(self, *row) for row in PARTS] + [(self.optimizer, "step", "optimiser")]
         how = (steps, parts, self.device, self.config.precision)

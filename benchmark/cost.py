@@ -1,5 +1,6 @@
 """What a call has to do: its arithmetic, the bytes it must move, the tensors it keeps."""
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -121,8 +122,18 @@ def _linear(x: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
     return 2 * x.numel() * len(weight)
 
 
+def _convolution_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, *options: Any, **_: Any
+) -> int:
+    """Each gradient takes as much as the convolution did; PyTorch counts groups as if dense."""
+    transposed, wanted = options[4], options[7]
+    pixels = math.prod((x if transposed else gradient).shape[2:])
+    return 2 * len(x) * pixels * weight.numel() * sum(wanted[:2])
+
+
 COUNTS = {
     **flop_registry,
+    torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.mkldnn._linear_pointwise: _linear,
 }

@@ -34,6 +34,21 @@ def test_arithmetic_is_counted_as_by_hand() -> None:
     assert convolution.operations[0].bytes == 4 * (read + weights + written)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("learns", [True, False])
+def test_gradients_of_convolutions_cost_what_convolutions_do(
+    kind: type[nn.Module], groups: int, learns: bool
+) -> None:
+    layer = kind(8, 12, kernel_size=3, stride=2, groups=groups).requires_grad_(learns)
+    x = torch.rand(2, 8, 9, 11, requires_grad=True)
+    once = work_of(lambda: layer(x)).gflop
+    pixels = 9 * 11 if kind is nn.ConvTranspose2d else 4 * 5
+    assert once == pytest.approx(2 * 2 * pixels * layer.weight.numel() / 1e9)
+    step = work_of(lambda: layer(x).sum().backward())
+    assert step.gflop == pytest.approx((3 if learns else 2) * once)
+
+
 def test_floor_is_the_larger_of_arithmetic_and_traffic_in_each_operation() -> None:
     busy, idle = Operation(8 * 10**9, 10**9, "a"), Operation(10**9, 6 * 10**9, "b")
     work = Work((busy, idle), {"a": 5, "b": 7})

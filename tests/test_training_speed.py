@@ -84,6 +84,17 @@ def test_the_command_measures_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_of_the_sizes_that_a_recipe_draws_the_largest_is_measured(tmp_path: Path) -> None:
+    rows = []
+    for chances in ("1,0", "0,1"):
+        options = ("--measure", "1", "--output", str(tmp_path), "--device", "cpu")
+        recipe = ("--config", "smoke", "--set", f"training.chances={chances}")
+        code, said = outcome(start(ROOT / "train_x4k.py", *recipe, *options))
+        assert code == 0, said
+        rows.append(next(line for line in said.splitlines() if " to " in line).split("|"))
+    assert rows[0][3] == rows[1][3]  # GFLOP
+
+
 @pytest.mark.parametrize("slopes", [1, 5])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("moves", [True, False])

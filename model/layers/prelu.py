@@ -33,6 +33,9 @@ class _QuickGradient(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         x, slopes = context.saved_tensors
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            # warps give the other layout: one copy, instead of every pass across both
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
         passed = torch.ops.aten.threshold_backward(gradient, x, 0)  # where x > 0
         sloped = gradient - passed  # elsewhere
         for_slopes = None
