@@ -93,16 +93,17 @@ def run(args: argparse.Namespace) -> None:
         )
         for name, dimensions in product(names, args.size)
     ]
-    rows = [(job, measure_apart(job)) for job in tqdm(jobs, unit="row", disable=None)]
-    figures = [figures_of(job, cost) for job, cost in rows]
-    print("\n".join([*table(figures), *stage_tables(figures), *comparison(figures, earlier)]))
     facts = provenance(torch.device(args.device))
+    figures: list[dict[str, Any]] = []
+    for job in tqdm(jobs, unit="row", disable=None):
+        figures.append(figures_of(job, measure_apart(job)))
+        if args.output is not None:  # after every row: it may take long
+            kept = {"command": args.command, "provenance": facts, "rows": figures}
+            args.output.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(args.output, json.dumps(kept, indent=1).encode())
+    print("\n".join([*table(figures), *stage_tables(figures), *comparison(figures, earlier)]))
     print(LEGEND + "\n\n" + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
     print(f"threads {torch.get_num_threads()}, command: {args.command}")
-    if args.output is not None:
-        kept = {"command": args.command, "provenance": facts, "rows": figures}
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(args.output, json.dumps(kept, indent=1).encode())
 
 
 def figures_of(job: Job, cost: Cost | str) -> dict[str, Any]:
@@ -206,7 +207,9 @@ def comparison(rows: list[dict[str, Any]], earlier: list[dict[str, Any]]) -> Ite
 def name_of(row: dict[str, Any]) -> str:
     """The model, and what was done to make it faster."""
     extra = [] if row["precision"] == "fp32" else [row["precision"]]
-    return ", ".join([row["model"], *extra, *(["compiled"] if row["compiled"] else [])])
+    if row["compiled"]:
+        extra.append("compiled" if row["compiled"] is True else row["compiled"])
+    return ", ".join([row["model"], *extra])
 
 
 def read_figures(path: Path) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ class Job(NamedTuple):
     device: str
     runs: int
     precision: str = "fp32"
-    compiled: bool = False
+    compiled: bool | str = False
     stages: bool = False
 
 

@@ -18,6 +18,7 @@ from model.zoo import ZOO, default_name, find_weights, keypoint_ratio, load_inte
 
 T = TypeVar("T")
 LARGEST_FLOW_SCALE = 4  # that any network takes
+GRAPHS = "CUDA graphs"  # a way to compile
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -88,17 +89,33 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile first: slow to start, then faster"
     )
+    parser.add_argument(
+        "--cuda_graphs",
+        dest="compile",
+        action="store_const",
+        const=GRAPHS,
+        help="--compile, and on NVIDIA GPUs start all kernels of a part at once, a size at a time",
+    )
 
 
-def accelerate(network: Interpolator, precision: str, compiled: bool) -> None:
-    """Make a network faster as `--precision` and `--compile` say; without them it is exact."""
+def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> None:
+    """Make a network faster as `--precision` and `--compile` say; without them it is exact.
+
+    Args:
+        compiled: True, False, or `GRAPHS` for CUDA graphs of what is compiled.
+    """
     keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # PyTorch rounds convolutions on GPUs unless told
     if compiled:
         parts = list(network.trunks())
         if not parts:
             raise ValueError(f"{type(network).__name__} has no parts that gain from --compile.")
-        compile_each(parts)  # before what it runs in is set
+        kind = next(parts[0].parameters()).device.type
+        if compiled == GRAPHS and kind != "cuda":
+            raise ValueError(
+                f"--cuda_graphs is for NVIDIA GPUs, the network is on {kind}; take --compile."
+            )
+        compile_each(parts, graphs=compiled == GRAPHS)  # before what it runs in is set
     infer_in(network, precision)
 
 

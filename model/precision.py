@@ -15,7 +15,7 @@ HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("fp32", "tf32", *HALVES)
 
 
-def compile_each(parts: Iterable[nn.Module]) -> None:
+def compile_each(parts: Iterable[nn.Module], *, graphs: bool = False) -> None:
     """Compile parts one by one.
 
     Warps, splats and matching between them stay as they are: they gain little, and would cut a
@@ -24,10 +24,18 @@ def compile_each(parts: Iterable[nn.Module]) -> None:
 
     A precision to infer in is given afterwards: compiled code sets no switches of PyTorch, and so
     would do nothing in tf32.
+
+    Args:
+        graphs: also record each as a CUDA graph, a size at a time, to infer with: its kernels are
+            then started all at once. A graph writes where it wrote before, so that what it gives
+            is copied: features of a frame outlive the next one's.
     """
     torch._dynamo.config.recompile_limit = MOST_VERSIONS
     for part in parts:
-        part.forward = torch.compile(part.forward)
+        if graphs:
+            part.forward = _copied(torch.compile(part.forward, mode="reduce-overhead"))
+        else:
+            part.forward = torch.compile(part.forward)
 
 
 def train_in_bfloat16(parts: Iterable[nn.Module]) -> None:
@@ -64,6 +72,17 @@ def infer_in(network: Interpolator, precision: str) -> None:
         part.forward = _within(part, context, in_training=False)
 
 
+def _copied(replayed: Callable[..., Any]) -> Callable[..., Any]:
+    """Give what a graph gives, in memory of its own."""
+
+    @wraps(replayed)
+    def forward(*inputs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # nothing of the last call is needed any more
+        return _each_tensor(torch.clone, replayed(*inputs))
+
+    return forward
+
+
 Context = Callable[[], AbstractContextManager[None]]
 
 
@@ -76,7 +95,7 @@ def _within(part: nn.Module, context: Context, *, in_training: bool) -> Callable
         if part.training is not in_training:
             return exact(*inputs)
         with context():
-            return _as_float32(exact(*inputs))
+            return _each_tensor(Tensor.float, exact(*inputs))
 
     return forward
 
@@ -98,8 +117,8 @@ def _tf32() -> Iterator[None]:
             switch.allow_tf32 = allowed
 
 
-def _as_float32(output: Any) -> Any:
-    """Cast tensors, also those in lists and tuples."""
+def _each_tensor(change: Callable[[Tensor], Tensor], output: Any) -> Any:
+    """Change tensors, also those in lists and tuples."""
     if isinstance(output, Tensor):
-        return output.float()
-    return type(output)(_as_float32(part) for part in output)
+        return change(output)
+    return type(output)(_each_tensor(change, part) for part in output)

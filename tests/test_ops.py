@@ -198,7 +198,7 @@ def test_window_mask_against_its_definition(height: int, width: int, shift: int)
 def test_attention_in_blocks_equals_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(2, 30, 8), torch.randn(2, 50, 8), torch.randn(50, 3)
-    monkeypatch.setattr(matching, "BLOCK_ELEMENTS", 7 * 50)  # seven rows at a time
+    monkeypatch.setitem(matching.BLOCK_ELEMENTS, "cpu", 7 * 50)  # seven rows at a time
     blocked = matching.attend_in_blocks(queries, keys, values)
     whole = F.scaled_dot_product_attention(queries, keys, values.expand(2, -1, -1))
     torch.testing.assert_close(blocked, whole)
@@ -249,7 +249,7 @@ def test_attention_in_bfloat16_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> No
     queries, keys, values = torch.randn(3, 2, 4, 300, 32)
     exact = F.scaled_dot_product_attention(queries, keys, values)
     fused = F.scaled_dot_product_attention(*(x.bfloat16() for x in (queries, keys, values)))
-    monkeypatch.setattr(matching, "BLOCK_ELEMENTS", 70 * 300)
+    monkeypatch.setitem(matching.BLOCK_ELEMENTS, "cpu", 70 * 300)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         ours = matching.attend(queries, keys, values)
     assert ours.dtype == torch.bfloat16
@@ -316,4 +316,4 @@ def test_no_score_matrix_is_ever_stored() -> None:
         assert largest_tensor(lambda: features(torch.rand(2, 3, 512, 512))) < 2 * cells**2 / 2
         tokens = torch.randn(2, cells, 128)
         matched = largest_tensor(lambda: matching.match_positions(tokens, tokens, 64, 64))
-    assert matched <= max(matching.BLOCK_ELEMENTS, tokens.numel()) < cells**2
+    assert matched <= max(matching.BLOCK_ELEMENTS["cpu"], tokens.numel()) < cells**2

@@ -4,7 +4,7 @@ import argparse
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -14,8 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from model import ZOO, time_like
 from model.inference.padding import Padded
 from model.interpolator import Interpolator
-from model.options import accelerate, add_network_options, network_from
-from model.precision import PRECISIONS, infer_in
+from model.options import GRAPHS, accelerate, add_network_options, network_from
+from model.precision import PRECISIONS, compile_each, infer_in
 from model.sgm.network import SGM
 from tests.conftest import TINY, lively
 
@@ -118,6 +118,50 @@ def test_compiled_parts_run_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [(True, True)]
 
 
+def test_what_graphs_give_outlives_their_next_run(
+    tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for graphs, which write to the same memory every time."""
+    memory: dict[object, torch.Tensor] = {}
+
+    def reused(key: object, output: object) -> object:
+        if isinstance(output, torch.Tensor):
+            key = (key, output.shape)
+            memory.setdefault(key, torch.empty_like(output)).copy_(output)
+            return memory[key]
+        return type(output)(reused((key, i), part) for i, part in enumerate(output))
+
+    def recorded(forward: Callable[..., object], mode: str) -> Callable[..., object]:
+        assert mode == "reduce-overhead"
+        return lambda *inputs: reused(forward, forward(*inputs))
+
+    monkeypatch.setattr(torch, "compile", recorded)
+    replayed, (frame0, frame1), time = twin(), pair, time_like(pair[0], 0.5)
+    compile_each(replayed.trunks(), graphs=True)
+    results = []
+    with torch.inference_mode():
+        for network in (tiny, replayed):
+            first, second = network.prepare(frame0, frame1), network.prepare(frame1, frame0)
+            third = network.advance(second, frame0, frame1)
+            results.append([network.at(state, time).frame for state in (first, second, third)])
+    assert memory
+    assert all(map(torch.equal, *results))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("compiled", [True, GRAPHS])
+def test_compiled_for_a_gpu_is_close(
+    tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor], compiled: bool | str
+) -> None:
+    quick, plain, frames = twin().cuda(), tiny.cuda(), [frame.cuda() for frame in pair]
+    accelerate(quick, "fp32", compiled)
+    time = time_like(frames[0], 0.5)
+    with torch.inference_mode():
+        exact = plain(*frames, time).frame
+        for _ in range(4):  # a graph is recorded in the second run
+            torch.testing.assert_close(quick(*frames, time).frame, exact, atol=1e-4, rtol=0)
+
+
 class OneLayer(Interpolator):
     """A trunk, and nothing else."""
 
@@ -154,6 +198,8 @@ def test_refused_in_words(tiny: SGM) -> None:
         infer_in(ZOO["blend"].build(), "bf16")
     with pytest.raises(ValueError, match="Blend has no parts that gain from --compile"):
         accelerate(ZOO["blend"].build(), "fp32", compiled=True)
+    with pytest.raises(ValueError, match="for NVIDIA GPUs, the network is on cpu; take --compile"):
+        accelerate(tiny, "fp32", compiled=GRAPHS)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -166,3 +212,11 @@ def test_command_line_reads_it(precision: str) -> None:
     else:
         with pytest.raises(ValueError, match=f"no parts that forgive {precision}"):
             network_from(args)
+
+
+def test_command_line_chooses_how_to_compile() -> None:
+    parser = argparse.ArgumentParser()
+    add_network_options(parser)
+    chosen = {(): False, ("--compile",): True, ("--cuda_graphs",): GRAPHS}
+    for options, compiled in chosen.items():
+        assert parser.parse_args(["--model", "blend", *options]).compile == compiled

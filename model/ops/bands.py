@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-BAND_ELEMENTS = 2**23  # of the widest map of a band: 32 MiB in float32
+# Of the widest map of a band: 32 MiB in float32; a GPU would rather have few large bands.
+BAND_ELEMENTS = {"cpu": 2**23, "cuda": 2**25}
 
 
 def in_bands(
@@ -14,7 +15,7 @@ def in_bands(
     margin: int,
     *,
     channels: int | None = None,
-    elements: int = BAND_ELEMENTS,
+    elements: int | None = None,
 ) -> Tensor:
     """What `layers` make of the sources, joined by channel, with equal results.
 
@@ -27,12 +28,13 @@ def in_bands(
             double the size.
         margin: even where the size is halved.
         channels: of the widest map on the way, per pixel of the sources; the sources' own if none.
-        elements: of the widest map of a band, margins apart.
+        elements: of the widest map of a band, margins apart; as suits the device if none.
 
     Shapes: sources (B, C_i, H, W), H and W even -> (B, C, r * H, r * W), r = 1/2, 1 or 2.
     """
     batch, _, height, width = sources[0].shape
     channels = channels or sum(source.shape[1] for source in sources)
+    elements = elements or _elements_for(sources[0])
     rows = max(elements // (batch * channels * width) & ~1, 2)
     if rows >= height or _must_be_whole():
         return layers(_joined(sources))
@@ -59,17 +61,22 @@ def by_sample(
     source: Tensor,
     *,
     channels: int,
-    elements: int = BAND_ELEMENTS,
+    elements: int | None = None,
 ) -> Tensor:
     """What `layers` make of each sample, as `in_bands` where they look over the whole map.
 
     Shapes: source (B, C, H, W) -> (B, ...).
     """
     height, width = source.shape[-2:]
+    elements = elements or _elements_for(source)
     samples = max(elements // (channels * height * width), 1)
     if samples >= len(source) or _must_be_whole():
         return layers(source)
     return torch.cat([layers(part) for part in source.split(samples)])
+
+
+def _elements_for(source: Tensor) -> int:
+    return BAND_ELEMENTS.get(source.device.type, BAND_ELEMENTS["cpu"])
 
 
 def _must_be_whole() -> bool:
