@@ -23,18 +23,19 @@ class Need(NamedTuple):
     kept: float  # per pixel, whatever is done in tiles
     synthesis: float = 0.0  # per pixel of a tile with its halo; of the frame where there is none
     matching: float = 0.0  # per pair of cells of the frame that motion is estimated on
+    motion: float = 0.0  # per pixel of that frame
 
 
-# Measured in fresh processes on a CPU as the growth of the peak by one pair, at 512x320, 832x480
-# and (the first three) 1280x720, at flow scales of 1 and 1/2, rounded up. SGM with 16 channels: 800
-# to 1460 bytes per pixel in all, 450 in tiles of 128; what it takes more at scale 1 fits 8 bytes
-# per pair of cells. With 32 channels: up to 2520. RAFT-VFI with frames around: 480 bytes per pixel
-# at scale 1/2, 1900 at scale 1; RAFT compares all cells with all others, 5.3 bytes per pair.
+# Measured in fresh processes on a CPU as the growth of the peak by one pair, rounded up. SGM (16
+# channels; `python -m benchmark speed`): 950 bytes per pixel at 2048x1088, 675 there at flow scale
+# 1/2, 460 at 4096x2176 and 1/4, up to 1140 at 1280x720; it holds no scores of all cells with all
+# others. The others at 512x320, 832x480 and some at 1280x720: RAFT-VFI with frames around 480 bytes
+# per pixel at scale 1/2, 1900 at scale 1; RAFT holds such scores, 5.3 bytes per pair.
 NEEDS = {
     "Repeat": Need(40),
     "Blend": Need(40),
     "FlowBlend": Need(150),
-    "SGM": Need(450, 900, 8),
+    "SGM": Need(350, 250, motion=500),
     "RIFE": Need(900),
     "IFRNet": Need(1400),
     "PerVFI": Need(500, 5500, 6),
@@ -54,9 +55,9 @@ def needed(network: Interpolator, effort: Effort, height: int, width: int) -> in
     tile = pixels
     if effort.tile is not None and isinstance(network, TileableInterpolator):
         tile = min(pixels, (effort.tile + 2 * network.halo) ** 2)
-    cells = pixels * effort.flow_scale**2 / CELL**2
-    peak = max(need.synthesis * tile, need.matching * cells**2)
-    return int((need.kept + HELD) * pixels + peak)
+    moving = pixels * effort.flow_scale**2
+    peak = max(need.synthesis * tile, need.matching * (moving / CELL**2) ** 2)
+    return int((need.kept + HELD) * pixels + need.motion * moving + peak)
 
 
 def affordable(
