@@ -1,5 +1,6 @@
 """Faster where it does no harm: parts of a network in half precision, and compiled."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial, wraps
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from model.interpolator import Interpolator
+from model.ops.product import onednn_computes_in
 
+logger = logging.getLogger(__name__)
 MOST_VERSIONS = 256  # parts x sizes x modes
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("fp32", "tf32", *HALVES)
@@ -67,6 +70,11 @@ def infer_in(network: Interpolator, precision: str) -> None:
     kind = next(trunks[0].parameters()).device.type
     if precision == "tf32" and kind != "cuda":
         raise ValueError(f"tf32 is a mode of NVIDIA GPUs, the network is on {kind}; take bf16.")
+    if kind == "cpu" and not onednn_computes_in(precision):
+        logger.warning(
+            "This processor has no arithmetic for %s: expect many times the time of fp32.",
+            precision,
+        )
     for part in trunks:
         context = _tf32 if precision == "tf32" else _autocast(part, HALVES[precision])
         part.forward = _within(part, context, in_training=False)

@@ -189,6 +189,16 @@ def test_wrapped_networks_have_the_same_parts(tiny: SGM) -> None:
     assert list(Padded(tiny).trunks()) == list(tiny.trunks())
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_slow_precision_is_said(
+    quick: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = "_is_mkldnn_fp16_supported"
+    monkeypatch.setattr(torch.ops.mkldnn, ask, lambda: quick, raising=False)
+    infer_in(twin(), "fp16")
+    assert ("no arithmetic for fp16" in caplog.text) is not quick
+
+
 def test_refused_in_words(tiny: SGM) -> None:
     with pytest.raises(ValueError, match="one of fp32, tf32, bf16, fp16, got 'half'"):
         infer_in(tiny, "half")

@@ -56,9 +56,17 @@ def runs_in_bfloat16(*tensors: Tensor) -> bool:
         return False
     if torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
-    if not torch.backends.mkldnn.enabled or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not onednn_computes_in("bf16"):
         return False
     return all(tensor.device.type == "cpu" for tensor in tensors)
+
+
+def onednn_computes_in(half: str) -> bool:
+    """Whether this processor has arithmetic for "bf16" or "fp16", and oneDNN is there to use it."""
+    if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
+        return False
+    ask = getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported", None)
+    return ask is not None and ask()
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
