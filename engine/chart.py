@@ -155,7 +155,7 @@ def draw_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colou
     is_dense = len(curve.y) > MANY
     columns, rows = x.place(curve.x), y.place(smooth(curve.y) if is_dense else curve.y)
     polyline(canvas, columns, rows, colour, 1 if curve.is_reference else 2)
-    if not is_dense and not curve.is_reference:
+    if not is_dense and (not curve.is_reference or len(curve.y) == 1):  # one point is no line
         inside = (rows >= TOP) & (rows <= HEIGHT - BOTTOM)
         for column, row in zip(columns[inside], rows[inside], strict=True):
             cv2.circle(canvas, (round(column), round(row)), 3, colour, -1, cv2.LINE_AA)

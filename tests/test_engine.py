@@ -336,6 +336,10 @@ def test_the_untrained_network_does_not_flatten_the_chart() -> None:
 
 def test_charts_of_one_point_or_constant_values_or_nothing() -> None:
     one = Curve("a", np.array([5.0]), np.array([2.0]))
+    reference = one._replace(label="b", is_reference=True)
+    for curve in (one, reference):  # one point is no line, and yet seen, beside the grid's lines
+        drawn = draw_chart("x", [curve], Axis(4, 6, 84, 1076))
+        assert (drawn[209 - 2, 580 + 2] < 200).any()
     assert draw_charts({"x": [one]}, logarithmic=("x",)).shape == (420, 1100, 3)
     assert draw_charts({"x": [one._replace(y=np.array([np.nan]))]}).shape == (420, 1100, 3)
 
