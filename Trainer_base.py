@@ -133,7 +133,6 @@ class Trainer:
 
     def measure(self, steps: int) -> None:
         """Take steps to see what they cost, and print it; of the sizes drawn, the largest."""
-        self.model.train()
         self.config = replace(self.config, scales=(max(self.config.scales),), chances=(1.0,))
         batches = itertools.chain.from_iterable(itertools.repeat(self.loader))
         parts = [(self, *row) for row in PARTS] + [(self.optimizer, "step", "optimiser")]
@@ -145,7 +144,6 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """Learn from (the rest of) this process's share of an epoch."""
-        self.model.train()
         self.loader.set_epoch(self.epoch, self.seen // (self.config.batch_size * self.world.size))
         steps, batches = len(self.loader) // self.config.accumulate, iter(self.loader)
         self.records.pace.restart()
@@ -158,6 +156,7 @@ class Trainer:
 
     def train_step(self, *batches: Triplet) -> None:
         """Move the weights once, along the mean gradient of these batches."""
+        self.model.train()  # pictures and scores are made in evaluation mode
         losses = [self._learn(batch, batch is batches[-1], len(batches)) for batch in batches]
         loss, rate = torch.stack(losses).mean(), self.learning_rate()
         norm = self.optimizer.step(rate)
@@ -266,7 +265,6 @@ class Trainer:
                 self.shown = next(iter(self.validation))
             panel = self.picture(self.measured.eval(), self.shown.to(self.device))
             self.log.picture(self.step, "panel", as_samples(panel))
-            self.model.train()
         self.records.pace.restart()
 
     def _weights(self) -> dict[str, Any]:
