@@ -10,7 +10,7 @@ from Trainer_base import Trainer
 
 
 class X4KTrainer(Trainer):
-    """Fine-tunes the sparse global matching branch; the local branch it builds on stays frozen."""
+    """Fine-tunes the sparse global matching branch; what it builds on may stay as it is."""
 
     def prepare(self, batch: Triplet) -> Triplet:
         """Shows motion at several sizes, so that matching is learnt for large and small shifts."""
@@ -19,7 +19,9 @@ class X4KTrainer(Trainer):
         return batch.resized(self.config.scales[choice])
 
     def trainable(self) -> Iterable[nn.Parameter]:
-        """Matching, and, as published, the context network."""
-        for part in self.model.parts_below_matching():
+        """Matching, and, as published, the context network; or all but the features."""
+        network = self.model
+        kept = network.parts_below_matching() if self.config.keep_local else (network.gmflow,)
+        for part in kept:
             part.requires_grad_(False)
         return (weight for weight in self.model.parameters() if weight.requires_grad)

@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from config_base import FLAGS, MADE_HERE, QUICK, TINY, Experiment, TrainConfig
+from config_base import (
+    CPU_MOTION,
+    CPU_SMALL,
+    FLAGS,
+    MADE_HERE,
+    QUICK,
+    TINY,
+    Experiment,
+    TrainConfig,
+)
 from config_base import SMOKE as SMOKE_LOCAL
 from dataset.source import DataConfig
 from model.sgm.network import SGM_BASE, SGM_SMALL
@@ -58,6 +67,25 @@ SYNTHETIC_HALF = Experiment(  # on scenes made here, in minutes, after the same 
     start_from="synthetic-local-small",
     features="synthetic-gmflow",
 )
+CPU_HALF = replace(  # after the same of the features and of the first stage
+    SYNTHETIC_HALF,
+    name="cpu-small-1-2",
+    model=replace(SYNTHETIC_HALF.model, dense_up_to=12),  # sparse and dense, at the sizes below
+    data=replace(CPU_SMALL.data, patch_size=128, scenes=CPU_MOTION),
+    training=replace(
+        CPU_SMALL.training,
+        minutes=70,
+        learning_rate=4e-4,
+        calibrate=False,
+        keep_local=False,  # there was little time to learn: all goes on
+        motion_until=1.0,
+        scales=(1.0, 3 / 4),
+        chances=(0.5, 0.5),
+        validate_first=True,
+    ),
+    start_from="cpu-local-small",
+    features="cpu-gmflow",
+)
 SMOKE = replace(
     SMOKE_LOCAL,
     name="smoke-global",
@@ -72,5 +100,6 @@ EXPERIMENTS = {
         for recipe in (SMALL_HALF, SMALL_QUARTER, SMALL_EIGHTH, SMALL_DENSE, BASE_HALF)
     },
     "synthetic": SYNTHETIC_HALF,
+    "cpu": CPU_HALF,
     "smoke": SMOKE,
 }

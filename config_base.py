@@ -41,6 +41,7 @@ class TrainConfig:
     motion_until: float = 1.0  # falling to nothing at this share of the run
     scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
     chances: tuple[float, ...] = (1.0,)  # drawn for all processes alike
+    keep_local: bool = True  # the second stage leaves the local branch as it is, as published
     seed: int = 1234
     max_skipped: int = 20  # steps in a row that may be skipped because a gradient is not finite
 
@@ -159,6 +160,7 @@ SYNTHETIC_SMALL = Experiment(
     data=replace(MADE_HERE, scenes=replace(LIKE_FOOTAGE, growing=3)),
     training=QUICK,
 )
+CPU_MOTION = replace(LIKE_FOOTAGE, motion=(0.002, 0.3), camera=(0.002, 0.15))
 CPU_SMALL = replace(  # what two cores can in an hour: small crops, small motion
     SYNTHETIC_SMALL,
     name="cpu-local-small",

@@ -122,13 +122,17 @@ def test_a_step_has_the_published_loss_and_gradients(
         assert after[key].double().norm().item() == pytest.approx(stored["norm"], rel=1e-4), key
 
 
-def test_second_stage_moves_matching_and_context_only(tmp_path: Path) -> None:
-    trainer = X4KTrainer(recipe_global(steps=2, warmup_steps=1), here(tmp_path))
+@pytest.mark.parametrize("keep_local", [True, False])
+def test_second_stage_moves_what_it_is_to_move(keep_local: bool, tmp_path: Path) -> None:
+    """Matching and the context network, as published; or all but the features."""
+    experiment = recipe_global(steps=2, warmup_steps=1, keep_local=keep_local)
+    trainer = X4KTrainer(experiment, here(tmp_path))
     before = weights_of(trainer.model)
     trainer.fit()
     after = trainer.model.state_dict()
     moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
-    expected = {n for n in before if n.startswith(("matching.", "synthesis.context."))}
+    published = {n for n in before if n.startswith(("matching.", "synthesis.context."))}
+    expected = published if keep_local else {n for n in before if not n.startswith("gmflow.")}
     assert moved == expected
 
 
