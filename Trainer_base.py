@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -28,10 +27,11 @@ from engine.schedule import rate_of
 from model.allocation import keep_freed_memory
 from model.checkpoint import save_weights
 from model.interpolator import Interpolation
-from model.losses import interpolation_loss, motion_error
+from model.known_motion import KnownMotion
+from model.losses import interpolation_loss
 from model.precision import compile_each, train_in_bfloat16
 from model.sgm.first_look import calibrate
-from model.sgm.network import SGM
+from model.sgm.network import CELL, SGM
 from model.start import load_features, start_from
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Trainer:
         self.clock = Clock(self.config.minutes, run.world)
         self.random = torch.Generator().manual_seed(self.config.seed)  # alike in all processes
         self.step = self.epoch = self.seen = 0  # seen: samples of this epoch, by all processes
-        self.validated, self.best = -1, -math.inf  # step of the last validation, best score
+        self.validated, self.best = -1, -torch.inf  # step of the last validation, best score
         self._open_data()
         self._make_network()
         self.interrupt, self.shown = Interrupt(), None  # the batch that panels show
@@ -93,10 +93,10 @@ class Trainer:
     def loss(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: what is minimised. Shapes: -> ()."""
         loss = interpolation_loss(prediction, batch.target)
-        weight = self.config.motion_weight(self.step / self.total_steps)
-        if not weight or prediction.explanation is None:
+        share = self.config.motion_share(self.step / self.total_steps)
+        if not share or prediction.explanation is None:
             return loss
-        return loss + weight * motion_error(prediction.explanation, *batch.motion())
+        return loss + share * self.known(prediction.explanation, batch.motion(), batch.cells(CELL))
 
     def scores(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: how good a prediction is. Shapes: -> (B, len(SCORES))."""
@@ -210,6 +210,7 @@ class Trainer:
             self.model = self.model.to(memory_format=torch.channels_last)
         weights = [weight for weight in self.trainable() if weight.requires_grad]
         self.optimizer = GuardedAdamW(self.model, weights, **config.optimiser())
+        self.known = KnownMotion(self.model, config.motion_loss, config.attention_loss)
         self.measured = self.optimizer.measured
         if config.precision == "bfloat16":
             train_in_bfloat16(self.trunks())
@@ -236,7 +237,7 @@ class Trainer:
         with nullcontext() if is_last else self.world.without_averaging(self.network):
             loss = self.loss(self.predict(self.network, batch), batch)
             # A loss that is not finite must be seen in the gradient, which processes share.
-            seen = torch.where(loss.isfinite(), 1 / batches, math.nan)
+            seen = torch.where(loss.isfinite(), 1 / batches, torch.nan)
             (loss * seen).backward()
         return loss.detach()
 

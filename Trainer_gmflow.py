@@ -12,10 +12,9 @@ from dataset.panel import flow_panel
 from dataset.triplet import Triplet
 from model.flow.gmflow import GMFlowFeatures
 from model.sgm.compensation import match_globally
+from model.sgm.network import CELL
 from model.start import FEATURES_NETWORK
 from Trainer_base import Trainer
-
-CELL = 8  # pixels, each way, of one cell of the features
 
 
 class GMFlowTrainer(Trainer):
@@ -36,12 +35,12 @@ class GMFlowTrainer(Trainer):
 
     def loss(self, prediction: Tensor, batch: Triplet) -> Tensor:
         """Mean L1 distance from the true flow, in cells, where that is visible."""
-        true, visible = true_cells(batch)
+        true, visible = batch.cells(CELL)
         errors = (prediction - true).abs().sum(dim=1, keepdim=True)
         return (errors * visible).sum() / visible.sum().clamp(min=1)
 
     def scores(self, prediction: Tensor, batch: Triplet) -> Tensor:
-        true, visible = true_cells(batch)
+        true, visible = batch.cells(CELL)
         errors = (prediction - true).norm(dim=1, keepdim=True)
         both = torch.cat((errors < 1, CELL * errors), dim=1) * visible
         both = torch.cat(both.chunk(2), dim=-1).sum(dim=(2, 3))  # (B, 2)
@@ -58,14 +57,3 @@ class GMFlowTrainer(Trainer):
             "features": asdict(self.experiment.model),
             "recipe": asdict(self.experiment),
         }
-
-
-def true_cells(batch: Triplet) -> tuple[Tensor, Tensor]:
-    """True flow in cells and whether it is visible, at the size of the features.
-
-    Shapes: -> (2B, 2, h, w), (2B, 1, h, w): 0 to 1, then 1 to 0.
-    """
-    assert batch.truth is not None
-    truth = batch.truth.resized(1 / CELL)
-    flow = torch.cat((truth.flow_01, truth.flow_10))
-    return flow, torch.cat((truth.visible_01, truth.visible_10))

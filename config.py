@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from config_base import (
-    CPU_MOTION,
     CPU_SMALL,
     FLAGS,
+    LIKE_FOOTAGE,
     MADE_HERE,
     QUICK,
     TINY,
@@ -58,6 +58,7 @@ SYNTHETIC_HALF = Experiment(  # on scenes made here, in minutes, after the same 
         batch_size=16,
         learning_rate=2e-4,
         calibrate=False,
+        attention_loss=0.0,
         motion_until=1.0,
         scales=(1.0, 2 / 3),
         chances=(0.5, 0.5),
@@ -70,18 +71,22 @@ SYNTHETIC_HALF = Experiment(  # on scenes made here, in minutes, after the same 
 CPU_HALF = replace(  # after the same of the features and of the first stage
     SYNTHETIC_HALF,
     name="cpu-small-1-2",
-    model=replace(SYNTHETIC_HALF.model, dense_up_to=12),  # sparse and dense, at the sizes below
-    data=replace(CPU_SMALL.data, patch_size=128, scenes=CPU_MOTION),
+    model=replace(SYNTHETIC_HALF.model, dense_up_to=24),  # sparse and dense, at the sizes below
+    data=replace(CPU_SMALL.data, patch_size=224, val_scenes=32, scenes=LIKE_FOOTAGE),
     training=replace(
         CPU_SMALL.training,
-        minutes=70,
+        minutes=40,
+        batch_size=4,
         learning_rate=4e-4,
         calibrate=False,
         keep_local=False,  # there was little time to learn: all goes on
-        motion_until=1.0,
-        scales=(1.0, 3 / 4),
+        motion_loss=0.02,
+        attention_loss=0.0,
+        scales=(1.0, 5 / 7),
         chances=(0.5, 0.5),
         validate_first=True,
+        validate_every=1,
+        val_batch_size=4,
     ),
     start_from="cpu-local-small",
     features="cpu-gmflow",

@@ -80,6 +80,17 @@ class Triplet(NamedTuple):
         visible = (mask.expand_as(truth.flow_t0) for mask in (truth.visible_t0, truth.visible_t1))
         return torch.cat((truth.flow_t0, truth.flow_t1), dim=1), torch.cat((*visible,), dim=1)
 
+    def cells(self, side: int) -> tuple[Tensor, Tensor]:
+        """From frame 0 to 1, then back, of cells so many pixels wide: true flow, what is seen.
+
+        Shapes: -> (2B, 2, H / side, W / side), in cells, and (2B, 1, H / side, W / side).
+        """
+        if self.truth is None:
+            raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
+        truth = self.truth.resized(1 / side)
+        flow = torch.cat((truth.flow_01, truth.flow_10))
+        return flow, torch.cat((truth.visible_01, truth.visible_10))
+
     def resized(self, scale: float) -> "Triplet":
         """Bilinear with half-pixel centres and no antialiasing, as the published training did.
 

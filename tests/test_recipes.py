@@ -1,5 +1,6 @@
 """What recipes may add to the published ones: known motion, a clock, a first look."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -15,7 +16,11 @@ from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.triplet import Triplet
 from engine.clock import Clock
 from engine.distributed import World, process_group
+from model.flow.gmflow import GMFlowFeatures
+from model.known_motion import KnownMotion, search_error
 from model.losses import motion_error
+from model.ops.windows import window_mask
+from model.sgm.encoder import CrossFrameBlock
 from model.sgm.first_look import calibrate
 from model.sgm.network import SGM, SGMConfig
 from tests.small_runs import SIDE, here, losses, recipe, recipe_global
@@ -87,8 +92,7 @@ def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch:
 
 def test_known_motion_fades_and_adds_nothing_in_the_end(tmp_path: Path, batch: Triplet) -> None:
     config = TrainConfig(motion_loss=0.1, motion_until=0.5)
-    assert [config.motion_weight(share) for share in (0, 0.25, 0.5, 1)] == [0.1, 0.05, 0, 0]
-    assert TrainConfig().motion_weight(0) == 0
+    assert [config.motion_share(progress) for progress in (0, 0.25, 0.5, 1)] == [1, 0.5, 0, 0]
     trainer = Trainer(knowing(recipe(steps=4), motion_until=0.5), here(tmp_path))
     prediction = trainer.predict(trainer.network.train(), batch)
     plain = Trainer.loss(trainer, prediction._replace(explanation=None), batch)
@@ -101,12 +105,85 @@ def test_published_recipes_know_nothing_of_motion_or_minutes() -> None:
     for name in ("ours-local-small", "ours-local-base"):
         training = EXPERIMENTS[name].training
         assert (training.motion_loss, training.minutes, training.calibrate) == (0, None, False)
+        assert (training.attention_loss, training.keep_local) == (0, True)
 
 
-def test_motion_is_learnt_from_scenes_that_know_theirs() -> None:
+@pytest.mark.parametrize("told", ["motion_loss", "attention_loss"])
+def test_motion_is_learnt_from_scenes_that_know_theirs(told: str) -> None:
     experiment = recipe()
-    with pytest.raises(ValueError, match=r"motion_loss is 0\.1, .*data\.truth=true"):
-        replace(experiment, training=replace(experiment.training, motion_loss=0.1))
+    with pytest.raises(ValueError, match=rf"{told}': 0\.1.*data\.truth=true"):
+        replace(experiment, training=replace(experiment.training, **{told: 0.1}))
+
+
+def moved(right: float, height: int = 7, width: int = 14) -> tuple[Tensor, Tensor]:
+    """Cells of one pair that all move so far to the right, and can be seen."""
+    flow = torch.zeros(2, 2, height, width)
+    flow[0, 0], flow[1, 0] = right, -right
+    return flow, torch.ones(2, 1, height, width)
+
+
+ENTROPY = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+
+
+@pytest.mark.parametrize(("right", "nats"), [(1.0, 0.0), (2.25, 4 * ENTROPY / 4.75)])
+def test_error_of_a_search_by_hand(right: float, nats: float) -> None:
+    """Nothing where attention is where it should be; between cells, what bilinear shares leave.
+
+    Of a window's row, 2.25 to the right: four cells land between two others, the fifth
+    three quarters on the last one, the rest outside.
+    """
+    block = CrossFrameBlock(32, 7, shift=0)
+    row, column = torch.arange(49) // 7, torch.arange(49) % 7
+    there = column + torch.tensor((right, -right))[:, None]  # (2, T)
+    share = (1 - (there[..., None] - column).abs()).clamp(min=0) * (row[:, None] == row)
+    block.attention.scores = lambda windows: share.log().clamp(min=-40)[:, None, None]
+    error = search_error(block, torch.zeros(2, 2, 49, 32), None, *moved(right))
+    assert error.item() == pytest.approx(nats, abs=1e-5)
+
+
+def test_a_search_counts_what_it_could_have_found() -> None:
+    """Even attention misses by ln 49; cells that are hidden, or leave the window, do not count."""
+    for shift in (0, 3):
+        block, windows = CrossFrameBlock(32, 7, shift), torch.zeros(2, 2, 49, 32)
+        even = search_error(block, windows, None, *moved(2.0))
+        assert even.item() == pytest.approx(math.log(49), rel=1e-5)
+        flow, visible = moved(2.0)
+        assert search_error(block, windows, None, flow, 0 * visible) == 0
+        assert search_error(block, windows, None, *moved(50.0)) == 0
+        mask = window_mask(7, 14, 7, shift, torch.device("cpu"))
+        if mask is not None:  # fewer cells may be looked at
+            assert search_error(block, windows, mask, flow, visible) < even - 0.1
+    padded, mask = torch.zeros(2, 4, 49, 32), window_mask(12, 12, 7, 3, torch.device("cpu"))
+    some_blocked = search_error(CrossFrameBlock(32, 7, 3), padded, mask, *moved(1.0, 12, 12))
+    assert 1 < some_blocked < math.log(49)
+
+
+def test_attention_learns_to_search(batch: Triplet) -> None:
+    """Told where cells go, it finds them; a first look finds more than even attention does."""
+    torch.manual_seed(0)
+    network = SGM(replace(TINY, channels=16)).train()  # four heads
+    known = KnownMotion(network, flows=0.0, attention=1.0)
+    maps = batch.motion(), batch.cells(8)
+
+    def missed() -> Tensor:
+        return known(network(*batch.given(), explain=True).explanation, *maps)
+
+    even = missed().item()
+    calibrate(network, *batch.given())
+    first = missed().item()
+    assert first < even - 0.3
+    optimiser = torch.optim.Adam(network.encoder.parameters(), lr=2e-3)
+    for _ in range(25):
+        optimiser.zero_grad()
+        missed().backward()
+        optimiser.step()
+    assert missed().item() < first - 0.3
+    assert all(w.grad is None for w in (*network.synthesis.parameters(),))
+
+
+def test_attention_is_told_where_there_is_some() -> None:
+    with pytest.raises(ValueError, match=r"GMFlowFeatures has no .*attention_loss=0"):
+        KnownMotion(GMFlowFeatures(num_layers=1), flows=0.0, attention=1.0)
 
 
 # ---- the clock -----------------------------------------------------------------------------------
@@ -212,13 +289,17 @@ def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
 # ---- recipes on scenes made here -----------------------------------------------------------------
 
 
-def test_recipes_of_minutes_build_on_one_another() -> None:
-    """In the order of their names on the command line, within half an hour."""
-    features, local, whole = (table["synthetic"] for table in (FEATURES, EXPERIMENTS, GLOBAL))
+@pytest.mark.parametrize(("name", "minutes"), [("synthetic", 28), ("cpu", 100)])
+def test_recipes_of_minutes_build_on_one_another(name: str, minutes: float) -> None:
+    """In the order of their names on the command line: half an hour on a GPU, or an evening."""
+    features, local, whole = (table[name] for table in (FEATURES, EXPERIMENTS, GLOBAL))
     assert (whole.start_from, whole.features) == (local.name, features.name)
-    assert replace(whole.model, keypoint_ratio=None) == local.model
+    dense_up_to = local.model.dense_up_to
+    assert replace(whole.model, keypoint_ratio=None, dense_up_to=dense_up_to) == local.model
     assert local.model.any_time
-    assert sum(stage.training.minutes for stage in (features, local, whole)) <= 28
+    assert sum(stage.training.minutes for stage in (features, local, whole)) <= minutes
+    told = [stage.training.attention_loss > 0 for stage in (features, local, whole)]
+    assert told == [False, True, False]  # the others' attention is another, or stays
     for stage in (features, local, whole):
         sizes = [stage.data.patch_size * scale for scale in stage.training.scales]
         assert all(size == int(size) and size % 32 == 0 for size in sizes)

@@ -32,7 +32,7 @@ from tests.parity import recipe as parity
 from tests.parity.networks import build, config_of, frames
 from tests.small_runs import SIDE, here, losses, recipe, recipe_global, write_vimeo
 from Trainer_base import Trainer
-from Trainer_gmflow import GMFlowTrainer, true_cells
+from Trainer_gmflow import GMFlowTrainer
 from Trainer_x4k import X4KTrainer
 from Trainer_zoo import ZooTrainer
 
@@ -546,7 +546,7 @@ def test_features_learn_to_match(tmp_path: Path) -> None:
 def test_the_true_flow_has_no_loss(tmp_path: Path) -> None:
     trainer = GMFlowTrainer(recipe(FEATURES["smoke"], data={"truth": True}), here(tmp_path))
     batch = next(iter(trainer.validation))
-    true, visible = true_cells(batch)
+    true, visible = batch.cells(8)
     hidden = torch.where(visible == 1, 0.0, 1000.0)  # what is hidden does not count
     assert trainer.loss(true + hidden, batch) == 0
     assert trainer.scores(true + hidden, batch).tolist() == [[1.0, 0.0]] * len(batch.frame0)

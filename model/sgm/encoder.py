@@ -100,18 +100,21 @@ class CrossFrameBlock(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes: tokens (2B, h, w, C), position (window ** 2, C) -> (2B, h, w, C)."""
         height, width = tokens.shape[1:3]
-        grid = pad_to_windows(tokens, self.window)
-        if self.shift:
-            grid = grid.roll((-self.shift, -self.shift), dims=(1, 2))
-        columns = grid.shape[2] // self.window
-        windows = self.norm1(to_windows(grid, self.window)) + position
+        windows = self.norm1(self.cut(tokens)) + position
         windows = windows + self.attention(windows, mask)
-        grid = from_windows(windows, self.window, columns)
+        grid = from_windows(windows, self.window, math.ceil(width / self.window))
         if self.shift:
             grid = grid.roll((self.shift, self.shift), dims=(1, 2))
         top, left = (margins(size, self.window)[0] for size in (height, width))
         tokens = grid[:, top : top + height, left : left + width]
         return tokens + self.mlp(self.norm2(tokens))
+
+    def cut(self, tokens: Tensor) -> Tensor:
+        """Pad with zeros, shift, and cut into windows. Shapes: (B, h, w, C) -> (B, n, T, C)."""
+        grid = pad_to_windows(tokens, self.window)
+        if self.shift:
+            grid = grid.roll((-self.shift, -self.shift), dims=(1, 2))
+        return to_windows(grid, self.window)
 
 
 class CrossFrameAttention(nn.Module):
@@ -133,6 +136,14 @@ class CrossFrameAttention(nn.Module):
             mask = mask[:, None].repeat(samples, 1, 1, 1)
         out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.project(out.transpose(1, 2).flatten(2).view_as(windows))
+
+    def scores(self, windows: Tensor) -> Tensor:
+        """What `forward` takes the softmax of. Shapes: (2B, n, T, C) -> (2B, n, heads, T, T)."""
+        samples = len(windows)
+        keys, _ = self.key_value(windows.roll(samples // 2, dims=0)).chunk(2, dim=-1)
+        queries, keys = self._heads(self.query(windows)), self._heads(keys)
+        scores = queries @ keys.transpose(-2, -1) / math.sqrt(HEAD_CHANNELS)
+        return scores.unflatten(0, (samples, -1))
 
     @staticmethod
     def _heads(tokens: Tensor) -> Tensor:

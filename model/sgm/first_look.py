@@ -4,18 +4,24 @@ Fresh as published, what a brightness does to features is many times what a moti
 heads halve what they see at every layer: for thousands of steps the network knows no better than
 to average both frames. So, once, before training: filters that look at pictures see differences
 of neighbours alone, and every layer is scaled so that its outputs, on some frames, have mean 0
-and deviation 1 in every channel (Mishkin and Matas, All you need is a good init, 2016).
+and deviation 1 in every channel (Mishkin and Matas, All you need is a good init, 2016). And
+attention between the frames begins as what it is to become, a search for what looks alike: even
+attention, as published, tells nothing of motion, and is slow to find that it could.
 """
 
 import torch
 from torch import Tensor, nn
 
+from model.sgm.encoder import CrossFrameAttention
 from model.sgm.network import SGM
 
 PICTURES = (6, 12)  # channels of each head's input that are pictures: frames, and warped ones
 CONTRAST = 3.0  # of what heads see of pictures, beside features of deviation 1
 SMALL = 0.1  # deviation of what heads say at first: pixels at 1/8 and 1/4; and of residuals
-KEPT = ("query", "key_value")  # attention begins even, as published
+BINOMIAL = (1 / 4, 1 / 2, 1 / 4)
+SEARCHING = ("query", "key_value")  # what attention consists of: set by `_search`
+SCORES = 1.0  # deviation of its scores over a window: at 0 it would be even
+PLAIN = 1e-2  # share of the largest direction's length below which positions have no direction
 
 
 @torch.no_grad()
@@ -25,6 +31,9 @@ def calibrate(network: SGM, frame0: Tensor, frame1: Tensor, time: Tensor) -> Non
     Shapes: frames (B, 3, H, W), time (B, 1, 1, 1).
     """
     _see_differences(network.encoder.look.block1[0].weight)
+    for layer in network.encoder.look.modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+            _blur(layer.weight)
     for head, pictures in zip(network.local_flow, PICTURES, strict=True):
         seen = head.head[0][0].weight[:, :pictures]
         _see_differences(seen)
@@ -34,7 +43,12 @@ def calibrate(network: SGM, frame0: Tensor, frame1: Tensor, time: Tensor) -> Non
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
         and not name.startswith(("gmflow.", "matching."))
-        and name.rpartition(".")[2] not in KEPT
+        and name.rpartition(".")[2] not in SEARCHING
+    ]
+    handles += [
+        layer.register_forward_pre_hook(_search)
+        for layer in network.modules()
+        if isinstance(layer, CrossFrameAttention)
     ]
     network(frame0, frame1, time)
     for handle in handles:
@@ -44,6 +58,34 @@ def calibrate(network: SGM, frame0: Tensor, frame1: Tensor, time: Tensor) -> Non
 def _see_differences(weight: Tensor) -> None:
     """Take out what filters see of a plain surface. Shapes: (O, I, k, k), changed in place."""
     weight -= weight.mean(dim=(2, 3), keepdim=True)
+
+
+def _blur(weight: Tensor) -> None:
+    """Let filters mix channels alone, of a blurred map. Shapes: (O, I, 3, 3), changed in place."""
+    taps = weight.new_tensor(BINOMIAL)
+    weight[:] = weight.mean(dim=(2, 3), keepdim=True) * taps[:, None] * taps
+
+
+def _search(attention: CrossFrameAttention, inputs: tuple[Tensor, ...]) -> None:
+    """Set queries and keys to one look at what tokens show, whatever their place in the window.
+
+    Places still pass as values: so what comes out says where in the other frame the like of each
+    token is. Shapes: inputs (2B, n, T, C), and a mask.
+    """
+    windows = inputs[0]
+    places = windows.mean(dim=(0, 1))  # (T, C): what tokens of all pictures have in common
+    middle = places.mean(dim=0)
+    _, lengths, ways = torch.linalg.svd(places - middle, full_matrices=False)
+    ways = ways[lengths > PLAIN * lengths[0]]
+    look = attention.query.weight - attention.query.weight @ ways.T @ ways
+    layers = (attention.query, attention.key_value)
+    for layer in layers:
+        layer.weight[: len(look)] = look
+        layer.bias[: len(look)] = -(look @ middle)
+    scale = (SCORES / attention.scores(windows).std(dim=-1).mean().clamp(min=1e-6)).sqrt()
+    for layer in layers:
+        layer.weight[: len(look)] *= scale
+        layer.bias[: len(look)] *= scale
 
 
 class _Scaling:
