@@ -24,4 +24,4 @@ class X4KTrainer(Trainer):
         kept = network.parts_below_matching() if self.config.keep_local else (network.gmflow,)
         for part in kept:
             part.requires_grad_(False)
-        return (weight for weight in self.model.parameters() if weight.requires_grad)
+        return (weight for weight in network.parameters() if weight.requires_grad)

@@ -74,9 +74,7 @@ class Triplet(NamedTuple):
 
         Shapes: -> (B, 4, H, W), (B, 4, H, W).
         """
-        if self.truth is None:
-            raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
-        truth = self.truth
+        truth = self._known()
         visible = (mask.expand_as(truth.flow_t0) for mask in (truth.visible_t0, truth.visible_t1))
         return torch.cat((truth.flow_t0, truth.flow_t1), dim=1), torch.cat((*visible,), dim=1)
 
@@ -85,11 +83,14 @@ class Triplet(NamedTuple):
 
         Shapes: -> (2B, 2, H / side, W / side), in cells, and (2B, 1, H / side, W / side).
         """
-        if self.truth is None:
-            raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
-        truth = self.truth.resized(1 / side)
+        truth = self._known().resized(1 / side)
         flow = torch.cat((truth.flow_01, truth.flow_10))
         return flow, torch.cat((truth.visible_01, truth.visible_10))
+
+    def _known(self) -> Truth:
+        if self.truth is None:
+            raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
+        return self.truth
 
     def resized(self, scale: float) -> "Triplet":
         """Bilinear with half-pixel centres and no antialiasing, as the published training did.

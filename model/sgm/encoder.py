@@ -128,22 +128,23 @@ class CrossFrameAttention(nn.Module):
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes: windows (2B, n, T, C), mask (n, T, T) or None -> (2B, n, T, C)."""
-        samples = len(windows)
-        other = windows.roll(samples // 2, dims=0)
-        queries = self._heads(self.query(windows))
-        keys, values = map(self._heads, self.key_value(other).chunk(2, dim=-1))
+        queries, keys, values = self._asked(windows)
         if mask is not None:
-            mask = mask[:, None].repeat(samples, 1, 1, 1)
+            mask = mask[:, None].repeat(len(windows), 1, 1, 1)
         out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.project(out.transpose(1, 2).flatten(2).view_as(windows))
 
     def scores(self, windows: Tensor) -> Tensor:
         """What `forward` takes the softmax of. Shapes: (2B, n, T, C) -> (2B, n, heads, T, T)."""
-        samples = len(windows)
-        keys, _ = self.key_value(windows.roll(samples // 2, dims=0)).chunk(2, dim=-1)
-        queries, keys = self._heads(self.query(windows)), self._heads(keys)
+        queries, keys, _ = self._asked(windows)
         scores = queries @ keys.transpose(-2, -1) / math.sqrt(HEAD_CHANNELS)
-        return scores.unflatten(0, (samples, -1))
+        return scores.unflatten(0, (len(windows), -1))
+
+    def _asked(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, and keys and values of the other frame, each as `_heads` lays them out."""
+        other = windows.roll(len(windows) // 2, dims=0)
+        keys, values = map(self._heads, self.key_value(other).chunk(2, dim=-1))
+        return self._heads(self.query(windows)), keys, values
 
     @staticmethod
     def _heads(tokens: Tensor) -> Tensor:
