@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dataset.source import DataConfig
 from dataset.synthetic import SyntheticConfig
-from model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
+from model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,9 @@ LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint
 
 # From nothing, on scenes made here, in minutes: for any time between two frames. By command line,
 # in this order: train_gmflow.py, train_base.py, train_x4k.py --config synthetic.
-LIKE_FOOTAGE = SyntheticConfig(still=0.4, zoom=(0.2, 1.2))  # much of it rests, or is soft
+LIKE_FOOTAGE = SyntheticConfig(  # much of it rests, is soft, or went through a codec
+    still=0.4, zoom=(0.2, 1.2), lens=0.5, coded=0.3
+)
 MADE_HERE = DataConfig(
     source="synthetic", any_time=True, truth=True, train_scenes=20_000, scenes=LIKE_FOOTAGE
 )
@@ -192,6 +194,23 @@ CPU_SMALL = replace(  # what two cores can in half an hour: small crops, motion 
     ),
 )
 
+SEARCHED = replace(  # what two cores can in an hour where the motion need not be learnt
+    CPU_SMALL,
+    name="searched-local",
+    model=replace(SGM_SEARCHED, keypoint_ratio=None, any_time=True),
+    data=replace(MADE_HERE, patch_size=192, truth=False, train_scenes=1600, val_scenes=64),
+    training=replace(
+        CPU_SMALL.training,
+        minutes=77,
+        batch_size=4,
+        precision="bfloat16",
+        motion_loss=0.0,
+        attention_loss=0.0,
+        average_decay=0.998,
+        save_every=200,
+    ),
+)
+
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
 FEW_PICTURES = SyntheticConfig(textures=12, texture_size=256, masks=16)  # ready in a second
 SMOKE = Experiment(
@@ -231,6 +250,7 @@ EXPERIMENTS = {
     "ours-local-base": LOCAL_BASE,
     "synthetic": SYNTHETIC_SMALL,
     "cpu": CPU_SMALL,
+    "searched": SEARCHED,
     "smoke": SMOKE,
     "overfit": OVERFIT,
 }

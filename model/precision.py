@@ -126,7 +126,9 @@ def _tf32() -> Iterator[None]:
 
 
 def _each_tensor(change: Callable[[Tensor], Tensor], output: Any) -> Any:
-    """Change tensors, also those in lists and tuples."""
+    """Change tensors, also those in lists and tuples; what is not there stays None."""
     if isinstance(output, Tensor):
         return change(output)
+    if output is None:
+        return None
     return type(output)(_each_tensor(change, part) for part in output)

@@ -25,7 +25,7 @@ from model.checkpoint import INDEX, CheckpointError, Family, Weights, load_weigh
 from model.flow.classical import DISFlow
 from model.flow.gmflow import NOT_FEATURES
 from model.interpolator import Interpolator
-from model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
+from model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
 from model.sgm.published import FAMILY as SGM_FAMILY
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,11 @@ ZOO: dict[str, Entry] = {
     "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points", "ours-small"),
     "ours-small-dense": _sgm(SGM_SMALL, 1.0, shipped="ours-small"),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
+    "ours-dis-local": _sgm(SGM_SEARCHED, None, shipped="ours-dis-local"),
+    "ours-dis-1-2": _sgm(SGM_SEARCHED, 1 / 2, shipped="ours-dis"),
+    "ours-dis-1-4": _sgm(SGM_SEARCHED, 1 / 4, shipped="ours-dis"),
+    "ours-dis-1-8": _sgm(SGM_SEARCHED, 1 / 8, shipped="ours-dis"),
+    "ours-dis-dense": _sgm(SGM_SEARCHED, 1.0, shipped="ours-dis"),
     "rife": _rife(RIFE_BASE),
     "rife_m": _rife(RIFE_M),
     "rife_2r": _rife(RIFE_2R),

@@ -24,6 +24,8 @@ class SyntheticConfig:
     blur: float = 0.15  # motion blur
     lighting: float = 0.25  # light that changes between the frames
     grain: float = 0.25  # sensor noise
+    lens: float = 0.0  # frames out of focus
+    coded: float = 0.0  # frames that went through a codec which kept little
     textures: int = 48  # kept on the device, photographs first
     texture_size: int = 512
     masks: int = 100
@@ -53,7 +55,7 @@ class SyntheticConfig:
                     f"{name} is a range (least, most) above 0 with least <= most, "
                     f"got ({least}, {most})."
                 )
-        for name in ("still", "nonrigid", "blur", "lighting", "grain"):
+        for name in ("still", "nonrigid", "blur", "lighting", "grain", "lens", "coded"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}.")
         if min(self.size) < 16:

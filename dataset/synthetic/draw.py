@@ -14,6 +14,8 @@ from dataset.synthetic.motion import Bend, Motion, Rigid
 MOST_BEND = 0.45  # slope of a non-rigid shift: at 1 the plane would fold
 TIMES = (0.1, 0.9)  # of targets at any time
 SHUTTER = (0.02, 0.12)  # open time of motion blur, in units of the time between the frames
+FOCUS = (0.4, 1.6)  # pixels of blur by the lens
+CODING = (0.003, 0.025)  # steps of a codec, from hardly seen to plain
 EXPOSURES = 8  # frames that motion blur is the mean of
 EXPOSURE_STEP = 1.5  # pixels that the fastest layer may move between two of them: no ghosts
 
@@ -38,6 +40,8 @@ class Disturbances(NamedTuple):
     light: Tensor  # (B, 3, 2): level, slope to the right and slope down, at t = 0 and t = 1
     grain: Tensor  # standard deviation
     seed: Tensor  # of the grain
+    focus: Tensor  # standard deviation of the blur of a lens, in pixels; 0: sharp
+    coding: Tensor  # step by which a codec rounds, of [0, 1]; 0: none
 
 
 class Parameters(NamedTuple):
@@ -79,7 +83,7 @@ def draw_scene(
     )
     looks = draw_looks(random, config.zoom, present, radius, num_textures, num_masks)
     fastest = motion.place.travel[present].norm(dim=-1).max() + motion.camera.travel[-1].norm()
-    disturbances = draw_disturbances(random, config, fastest.item())
+    disturbances = draw_disturbances(random, config, fastest.item(), stream("frames", *seed))
     time = torch.tensor(random.uniform(*TIMES) if config.any_time else 0.5, dtype=torch.float64)
     return Parameters(motion, looks, disturbances, time)
 
@@ -180,9 +184,16 @@ def draw_looks(
 
 
 def draw_disturbances(
-    random: np.random.Generator, config: SyntheticConfig, fastest: float
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    fastest: float,
+    recording: np.random.Generator,
 ) -> Disturbances:
-    """Blur, changing light and grain, each in some scenes; `fastest` is a speed in pixels."""
+    """Blur, changing light and grain, each in some scenes; `fastest` is a speed in pixels.
+
+    So are lens and codec, by randomness of their own.
+    """
+    soft, coded = recording.uniform(size=2) < (config.lens, config.coded)
     blurred, lit, grainy = random.uniform(size=3) < (config.blur, config.lighting, config.grain)
     longest = EXPOSURES * EXPOSURE_STEP / max(fastest, 1e-6)
     light = np.zeros((3, 2))
@@ -194,6 +205,8 @@ def draw_disturbances(
         light,
         np.asarray(random.uniform(0.004, 0.03) * grainy),
         random.integers(2**62),
+        recording.uniform(*FOCUS) * soft,
+        log_uniform(recording, CODING, 1).item() * coded,
     )
     return Disturbances(*(torch.as_tensor(field) for field in fields))
 

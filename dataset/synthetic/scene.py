@@ -13,6 +13,7 @@ from torch import Tensor
 from dataset.synthetic.atlas import make_atlas, mirrored
 from dataset.synthetic.config import SyntheticConfig
 from dataset.synthetic.draw import EXPOSURES, Looks, Parameters, draw_scenes
+from dataset.synthetic.lens import out_of_focus, through_codec
 from dataset.synthetic.masks import mask_tiles
 from dataset.synthetic.motion import Pose, box
 from dataset.synthetic.textures import texture_tiles
@@ -106,7 +107,8 @@ class Scenes:
             image[sharp] = self.subset(sharp).sharp(time[sharp])
         if blurred:
             image[blurred] = self.exposed(blurred, time)
-        return self.grainy(self.lit(image, time), time).clamp_(0, 1)
+        image = self.grainy(self.focused(self.lit(image, time)), time).clamp_(0, 1)
+        return self.coded(image)
 
     def exposed(self, chosen: list[int], time: Tensor) -> Tensor:
         """The mean of what some scenes show while the shutter is open."""
@@ -254,9 +256,23 @@ class Scenes:
         field = light[:, 0] + light[:, 1] * (self.x / width - 0.5)
         return image * (field + light[:, 2] * (self.y / height - 0.5))[:, None]
 
+    def focused(self, image: Tensor) -> Tensor:
+        """Blur by the lens. Shapes: (B, 3, H, W), changed in place."""
+        for scene, deviation in enumerate(self.parameters.disturbances.focus.tolist()):
+            if deviation:
+                image[scene] = out_of_focus(image[scene], deviation)
+        return image
+
+    def coded(self, image: Tensor) -> Tensor:
+        """Lose what a codec loses. Shapes: (B, 3, H, W), changed in place."""
+        for scene, step in enumerate(self.parameters.disturbances.coding.tolist()):
+            if step:
+                image[scene] = through_codec(image[scene], step)
+        return image
+
     def grainy(self, image: Tensor, time: Tensor) -> Tensor:
         """Add the noise of one recording: other noise at another time, the same at the same."""
-        _, _, strengths, seeds = self.parameters.disturbances
+        _, _, strengths, seeds, _, _ = self.parameters.disturbances
         for scene, strength in enumerate(strengths.tolist()):
             if strength:
                 moment = round(time[scene].item() * 2**20)

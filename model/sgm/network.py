@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from model.sgm.difference import difference_map
 from model.sgm.encoder import LocalEncoder
 from model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
 from model.sgm.merge import FlowMatching, refine_input
+from model.sgm.search import FlowSearch
 from model.sgm.state import Look, Motion, Pair
 from model.sgm.synthesis import make_synthesis
 
@@ -36,8 +38,14 @@ class SGMConfig:
     dense_up_to: int = 32  # cells: maps no higher than this match every cell, as published
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
     any_time: bool = False  # whether the weights were trained at times other than 1/2
+    initial_flow: Literal["learnt", "searched"] = "learnt"  # as published, or without weights
 
     def __post_init__(self) -> None:
+        if (self.initial_flow == "searched") != (self.depths[3] == 0):
+            raise ValueError(
+                f"Attention is there to learn the initial flow: depths end in 0 where that is "
+                f"searched, and only there, got {self.depths} and {self.initial_flow!r}."
+            )
         if self.keypoint_ratio is not None and not 0 <= self.keypoint_ratio <= 1:
             raise ValueError(
                 f"keypoint_ratio is a share in [0, 1] (1 matches every cell), or None for the "
@@ -48,6 +56,7 @@ class SGMConfig:
 
 SGM_SMALL = SGMConfig()
 SGM_BASE = SGMConfig(channels=32, depths=(2, 2, 2, 6))
+SGM_SEARCHED = SGMConfig(depths=(2, 2, 2, 0), initial_flow="searched")
 
 
 class SGM(TileableInterpolator):
@@ -62,14 +71,17 @@ class SGM(TileableInterpolator):
         self.any_time = config.any_time
         channels = config.channels
         self.encoder = LocalEncoder(channels, config.depths, config.window)
-        self.local_flow = nn.ModuleList(
-            (FlowHead(7 + 16 * channels), FlowHead(18 + 8 * channels))  # at 1/8 and at 1/4
-        )
+        is_searched = config.initial_flow == "searched"
+        self.search = FlowSearch() if is_searched else None
+        coarse = () if is_searched else (FlowHead(7 + 16 * channels),)  # at 1/8
+        self.local_flow = nn.ModuleList((*coarse, FlowHead(18 + 8 * channels)))  # at 1/4
         self.synthesis = make_synthesis(2 * channels)
         has_matching = config.keypoint_ratio is not None
         self.gmflow = GMFlowFeatures() if has_matching else None
-        feature_channels = 2 * GLOBAL_CHANNELS + 16 * channels
+        feature_channels = 2 * (GLOBAL_CHANNELS + self.encoder.coarse_channels)
         self.matching = FlowMatching(channels, feature_channels) if has_matching else None
+        if is_searched and has_matching:
+            self.matching.take_matches()
         self.to(memory_format=torch.channels_last)  # features follow; convolutions need no copies
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
@@ -95,12 +107,13 @@ class SGM(TileableInterpolator):
         return Look(frames, small, fine, tokens, matchable, self.synthesis.context(frames))
 
     def _relate(self, look: Look, flow_scale: float) -> Pair:
-        coarse, matchable = self.encoder.relate(look.tokens), None
+        coarse, matchable = self.encoder.coarse(look.fine, look.tokens), None
         if self.gmflow is not None:
             with torch.no_grad():
                 height, width = coarse.shape[-2:]
                 matchable = as_map(self.gmflow.relate(look.matchable), height, width)
-        return Pair(look, coarse, matchable, flow_scale)
+        searched = None if self.search is None else self.search.prepare(look.small)
+        return Pair(look, coarse, matchable, searched, flow_scale)
 
     def estimate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Motion:
         if self.training and state.flow_scale != 1:
@@ -109,18 +122,19 @@ class SGM(TileableInterpolator):
                 f"got {state.flow_scale:g}. Call eval() to interpolate."
             )
         notes: dict[str, Tensor] | None = {} if explain else None
-        raw = self.local_flow[0](coarse_input(state.small, time, state.coarse))
-        flow, logits = expand_motion(raw, CELL)
+        raw, scale = self._first_estimate(state, time)
+        flow, logits = expand_motion(raw, scale)
         warped = warp_pair(state.small, flow)
-        merged = [blend(warped, logits)] if self.training else []
+        merged = [blend(warped, logits)] if self.training and self.search is None else []
         if notes is not None:
             notes["initial_flow"] = flow
         if self.matching is not None:
-            correction = self._compensate(state, time, raw, (flow, logits, warped), notes)
+            local = resize_flow(raw[:, :4].detach(), scale / CELL)
+            correction = self._compensate(state, time, local, (flow, logits, warped), notes)
             flow, logits = _add(flow, logits, expand_motion(correction, CELL))
             warped = warp_pair(state.small, flow)
             merged += [blend(warped, logits)] if self.training else []
-        raw = self.local_flow[1](
+        raw = self.local_flow[-1](
             fine_input(state.small, warped, flow, logits, time, state.look.fine)
         )
         flow, logits = _add(flow, logits, expand_motion(raw, CELL // 2))
@@ -160,7 +174,7 @@ class SGM(TileableInterpolator):
         What comes out of a flow head is in pixels of 1/8 or 1/4 size, where bfloat16 errs by whole
         pixels of the frame (specification 6.5): so heads count without their last layer.
         """
-        yield from (self.encoder.look, self.encoder.relate)
+        yield from self.encoder.children()
         yield from (self.synthesis.context, self.synthesis.unet)
         heads = list(self.local_flow)
         if self.matching is not None:
@@ -176,27 +190,35 @@ class SGM(TileableInterpolator):
         if self.gmflow is not None:
             yield self.gmflow
 
+    def _first_estimate(self, state: Pair, time: Tensor) -> tuple[Tensor, int]:
+        """Raw motion, (B, 5, h, w), and how many times smaller than the frames it is."""
+        if self.search is not None:
+            return self.search(state.searched, time), self.search.scale
+        return self.local_flow[0](coarse_input(state.small, time, state.coarse)), CELL
+
     def _compensate(
         self,
         state: Pair,
         time: Tensor,
-        raw: Tensor,
+        local: Tensor,
         estimate: tuple[Tensor, Tensor, Tensor],
         notes: dict[str, Tensor] | None,
     ) -> Tensor:
         """Raw correction of the coarse motion; no gradient goes back into what it reads.
 
-        Shapes: raw (B, 5, h, w), estimate = flow, blend logits, warped frames -> (B, 5, h, w).
+        Shapes: local (B, 4, h, w) in cells, estimate = flow, blend logits, warped frames
+        -> (B, 5, h, w).
         """
         assert self.matching is not None
         assert state.matchable is not None
         flow, logits, warped = (tensor.detach() for tensor in estimate)
-        local = raw[:, :4].detach()
         with torch.no_grad():
             keypoints = self._keypoints(state, flow, warped, notes)
             matched = match_globally(state.matchable, keypoints)
             count = None if keypoints is None else keypoints.shape[1]
             shifted = shift_to_time(matched, time, count)
+            if self.search is not None:
+                shifted = self.search.confirm(state.searched, time, shifted, local)
         features = (*state.matchable.chunk(2), *state.coarse.detach().chunk(2))
         compensated = fill_holes(shifted, local)
         merged = self.matching.merge(local, compensated, torch.cat(features, dim=1))

@@ -98,7 +98,8 @@ def _blocks(state: dict[str, Tensor]) -> int:
 
 def _in_words(config: SGMConfig) -> str:
     matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
-    return f"{config.channels} channels wide, {config.depths} deep, {matching}"
+    search = " on a searched initial flow" if config.initial_flow == "searched" else ""
+    return f"{config.channels} channels wide, {config.depths} deep, {matching}{search}"
 
 
 def _completed(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:

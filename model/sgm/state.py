@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from model.flow.guesses import Flows
+
 
 class Look(NamedTuple):
     """What depends on one frame only; of a pair, both are stacked on the batch axis."""
@@ -12,7 +14,7 @@ class Look(NamedTuple):
     frames: Tensor  # (2B, 3, H, W), in the network's colour order
     small: Tensor  # the same at the size that motion is estimated at
     fine: Tensor  # (2B, 4F, ...), features at 1/4 of that size
-    tokens: Tensor  # (2B, h, w, 8F), features at 1/8
+    tokens: Tensor | None  # (2B, h, w, 8F), features at 1/8
     matchable: Tensor | None  # (2B, h', w', 128), features for global matching
     context: list[Tensor]  # features for synthesis, at full size
 
@@ -27,6 +29,7 @@ class Pair(NamedTuple):
     look: Look
     coarse: Tensor  # (2B, 8F, h, w), features that have seen both frames, as the next
     matchable: Tensor | None  # (2B, 128, h, w), features for global matching
+    searched: Flows | None  # what the first estimate is made of, where it is not learnt
     flow_scale: float
 
     @property

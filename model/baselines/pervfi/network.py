@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.baselines.flow_blend import flow_to_size
 from model.baselines.pervfi.align import DeformableAlign
 from model.baselines.pervfi.blend import AsymmetricBlend
 from model.baselines.pervfi.decoder import Decoder
@@ -20,6 +19,7 @@ from model.baselines.pervfi.generator import ConditionalFlow, noise_shapes
 from model.baselines.pervfi.motion import Moved, flow_back, move
 from model.baselines.pervfi.pyramid import Encoder, SplatMetric
 from model.flow.estimator import FlowEstimator
+from model.flow.guesses import flow_to_size
 from model.flow.named import build_flow
 from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
 from model.ops.resize import resize
