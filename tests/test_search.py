@@ -8,7 +8,9 @@ from torch import Tensor
 
 from model.flow.guesses import Flows, Layer
 from model.interpolator import time_like
+from model.layers.synthesis import blend
 from model.ops.resize import resize_flow
+from model.ops.warp import warp_pair
 from model.sgm.local_flow import expand_motion
 from model.sgm.merge import FlowMatching, refine_input
 from model.sgm.network import SGM, SGM_SEARCHED, SGM_SMALL, SGMConfig
@@ -49,7 +51,7 @@ def test_of_several_guesses_the_likeliest_is_taken() -> None:
     """By hand: in one pixel a guess wins, in the other the claim that nothing moves."""
     flows = (torch.full((1, 2, 1, 2), 3.0), torch.full((1, 2, 1, 2), -5.0))
     weights = (torch.tensor([[[[0.1, 0.2]]]]), torch.tensor([[[[0.6, 0.3]]]]))
-    layers = [Layer(torch.zeros(1), f, w, "bilinear") for f, w in zip(flows, weights, strict=True)]
+    layers = [Layer(0, f, w, "bilinear") for f, w in zip(flows, weights, strict=True)]
     flow, weight = likeliest(layers, torch.tensor([[[[0.0, 0.4]]]]))
     assert flow[0, 0].tolist() == flow[0, 1].tolist() == [[-5, 0]]
     torch.testing.assert_close(weight, torch.tensor([[[[0.7, 0.9]]]]))
@@ -57,7 +59,8 @@ def test_of_several_guesses_the_likeliest_is_taken() -> None:
 
 @pytest.mark.parametrize("time", [0.25, 0.5, 0.8])
 def test_motion_is_found_at_any_time(search: FlowSearch, searched: Flows, time: float) -> None:
-    raw = search(searched, time_like(searched.frame0, time))
+    frames = torch.cat((moved((0, 0)), moved(SHIFT)))
+    raw, draft = search(searched, time_like(searched.small0, time), frames)
     flow, logits = expand_motion(raw, search.scale)
     x, y = SHIFT
     true = torch.tensor((-time * x, -time * y, (1 - time) * x, (1 - time) * y)).view(1, 4, 1, 1)
@@ -67,6 +70,7 @@ def test_motion_is_found_at_any_time(search: FlowSearch, searched: Flows, time: 
         logits.sigmoid()[middle] - (1 - time)
     ).abs().mean() < 0.1  # the nearer frame counts more
     assert not raw.requires_grad
+    assert (draft - moved((time * x, time * y)))[middle].abs().mean() < 0.01
 
 
 @pytest.mark.parametrize("time", [0.3, 0.5])
@@ -76,7 +80,7 @@ def test_only_matches_that_explain_more_are_kept(
     """The true motion replaces none, and a wrong one; nothing replaces the true motion."""
     cells = tuple(side // 8 for side in SIZE)
     x, y = (part / 8 for part in SHIFT)
-    when = time_like(searched.frame0, time)
+    when = time_like(searched.small0, time)
     true = even(-time * x, -time * y, (1 - time) * x, (1 - time) * y, size=cells)
     none, wrong = even(1e-6, 1e-6, 1e-6, 1e-6, size=cells), even(1.0, 2.0, -1.0, -2.0, size=cells)
     middle = ..., slice(3, -3), slice(3, -3)
@@ -96,7 +100,7 @@ def test_a_hole_stays_a_hole(search: FlowSearch, searched: Flows) -> None:
     cells = tuple(side // 8 for side in SIZE)
     holes = torch.zeros(1, 4, *cells)
     wrong = even(1.0, 2.0, -1.0, -2.0, size=cells)
-    assert not search.confirm(searched, time_like(searched.frame0, 0.5), holes, wrong).any()
+    assert not search.confirm(searched, time_like(searched.small0, 0.5), holes, wrong).any()
 
 
 def test_fresh_matching_corrects_by_what_a_match_changes() -> None:
@@ -134,6 +138,17 @@ def test_whole_weights_hold_those_of_the_local_branch() -> None:
     assert local.keys() < whole.keys()
     assert all(local[name].shape == whole[name].shape for name in local)
     assert not any(name.startswith(("search", "encoder.relate")) for name in whole)
+
+
+def test_fresh_weights_take_half_of_the_draft_and_half_of_the_blend() -> None:
+    torch.manual_seed(0)
+    network = SGM(TINY).eval()
+    frame0, frame1 = moved((0, 0)), moved(SHIFT)
+    state, time = network.prepare(frame0, frame1), time_like(frame0, 0.5)
+    motion = network.estimate(state, time)
+    expected = (motion.draft + blend(warp_pair(state.frames, motion.flow), motion.blend_logits)) / 2
+    expected = expected.clamp(0, 1)
+    torch.testing.assert_close(network.at(state, time).frame, expected)
 
 
 def test_fresh_weights_change_little_of_what_was_found() -> None:

@@ -24,10 +24,8 @@ UNSEEN = 1e-3  # weight of what a frame does not show: it counts where nothing e
 
 
 class Flows(NamedTuple):
-    """What serves every time between two frames: the frames, and small maps in small pixels."""
+    """What serves every time between two frames: small maps, in small pixels."""
 
-    frame0: Tensor
-    frame1: Tensor
     small0: Tensor
     small1: Tensor
     flow_01: Tensor
@@ -40,10 +38,18 @@ class Flows(NamedTuple):
 class Layer(NamedTuple):
     """One picture of the mixture."""
 
-    frame: Tensor
+    source: int  # the frame that it is read from, 0 or 1
     flow: Tensor  # from time t to that frame, in small pixels
     weight: Tensor  # (B, 1, h, w)
     mode: str  # of reading between pixels
+
+
+class Mixture(NamedTuple):
+    """What a frame at time t consists of; the weights sum to one."""
+
+    layers: list[Layer]  # those of frame 0 first
+    still0: Tensor  # weight of frame 0 as it is, (B, 1, h, w)
+    still1: Tensor
 
 
 def weigh(frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor) -> Flows:
@@ -57,7 +63,7 @@ def weigh(frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor) -> F
     trust0, difference0 = trust(small0, small1, flow_01, flow_10)
     trust1, difference1 = trust(small1, small0, flow_10, flow_01)
     difference = torch.cat((difference0, difference1), dim=1)
-    return Flows(frame0, frame1, small0, small1, flow_01, flow_10, trust0, trust1, difference)
+    return Flows(small0, small1, flow_01, flow_10, trust0, trust1, difference)
 
 
 def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,12 +77,10 @@ def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[T
     return torch.exp((-20 * difference - missed).clamp(min=-20)), difference
 
 
-def mixture(motion: Flows, time: Tensor) -> tuple[list[Layer], Tensor, Tensor]:
+def mixture(motion: Flows, time: Tensor) -> Mixture:
     """What to warp along which flow, and with which weights; they sum to one.
 
     Guesses are velocities: through each pixel at time t, the way from frame 0 to frame 1.
-
-    Returns: the layers, those of frame 0 first, the weight of frame 0 as it is, and of frame 1.
     """
     flow_01, flow_10 = motion.flow_01, motion.flow_10
     landed0, cover0 = landing(flow_01, time * flow_01, motion.trust0)
@@ -93,15 +97,26 @@ def mixture(motion: Flows, time: Tensor) -> tuple[list[Layer], Tensor, Tensor]:
     }
     share0, share1 = (1 - time) * cover0, time * cover1
     layers = [
-        Layer(motion.frame0, -time * landed0, share0 * likely["landed0"], "bicubic"),
-        Layer(motion.frame0, time * flow_10, share0 * likely["flow_10"], "bilinear"),
-        Layer(motion.frame1, (1 - time) * landed1, share1 * likely["landed1"], "bicubic"),
-        Layer(motion.frame1, (1 - time) * flow_01, share1 * likely["flow_01"], "bilinear"),
+        Layer(0, -time * landed0, share0 * likely["landed0"], "bicubic"),
+        Layer(0, time * flow_10, share0 * likely["flow_10"], "bilinear"),
+        Layer(1, (1 - time) * landed1, share1 * likely["landed1"], "bicubic"),
+        Layer(1, (1 - time) * flow_01, share1 * likely["flow_01"], "bilinear"),
     ]
     layers = [x._replace(weight=x.weight * (inside(x.flow) + UNSEEN)) for x in layers]
     total = sum((x.weight for x in layers), share0 * still + share1 * still)
     layers = [x._replace(weight=x.weight / total) for x in layers]
-    return layers, share0 * still / total, share1 * still / total
+    return Mixture(layers, share0 * still / total, share1 * still / total)
+
+
+def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
+    """The frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
+    size = frame0.shape[-2:]
+    frame = resize_to(mixture.still0, size) * frame0 + resize_to(mixture.still1, size) * frame1
+    for layer in mixture.layers:
+        flow, weight = flow_to_size(layer.flow, size), resize_to(layer.weight, size)
+        source = (frame0, frame1)[layer.source]
+        frame = frame + weight * backward_warp(source, flow, mode=layer.mode)
+    return frame.clamp(0, 1)
 
 
 def landing(velocity: Tensor, step: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

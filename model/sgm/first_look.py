@@ -102,6 +102,8 @@ class _Scaling:
             return output
         self.done = True
         axis = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
+        if not layer.weight.any():
+            return output  # it is to begin by saying nothing
         values = output.movedim(axis, 0).flatten(1)
         mean, scale = values.mean(1), self.deviation / values.std(1).clamp(min=1e-6)
         outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0

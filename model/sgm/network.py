@@ -75,7 +75,7 @@ class SGM(TileableInterpolator):
         self.search = FlowSearch() if is_searched else None
         coarse = () if is_searched else (FlowHead(7 + 16 * channels),)  # at 1/8
         self.local_flow = nn.ModuleList((*coarse, FlowHead(18 + 8 * channels)))  # at 1/4
-        self.synthesis = make_synthesis(2 * channels)
+        self.synthesis = make_synthesis(2 * channels, drafted=is_searched)
         has_matching = config.keypoint_ratio is not None
         self.gmflow = GMFlowFeatures() if has_matching else None
         feature_channels = 2 * (GLOBAL_CHANNELS + self.encoder.coarse_channels)
@@ -122,7 +122,7 @@ class SGM(TileableInterpolator):
                 f"got {state.flow_scale:g}. Call eval() to interpolate."
             )
         notes: dict[str, Tensor] | None = {} if explain else None
-        raw, scale = self._first_estimate(state, time)
+        raw, scale, draft = self._first_estimate(state, time)
         flow, logits = expand_motion(raw, scale)
         warped = warp_pair(state.small, flow)
         merged = [blend(warped, logits)] if self.training and self.search is None else []
@@ -142,7 +142,7 @@ class SGM(TileableInterpolator):
         flow, logits = resize_flow(flow, enlarged), resize(logits, enlarged)
         if notes is not None:
             notes = _at_full_size(notes, state) | {"flow": flow, "blend": logits.sigmoid()}
-        return Motion(flow, logits, tuple(merged), notes)
+        return Motion(flow, logits, draft, tuple(merged), notes)
 
     def synthesise(
         self, state: Pair, motion: Motion, window: Window | None = None
@@ -156,6 +156,7 @@ class SGM(TileableInterpolator):
             outer.crop(motion.flow),
             outer.crop(motion.blend_logits),
             origin=(outer.top, outer.left),
+            draft=None if motion.draft is None else outer.crop(motion.draft),
         )
         inner = window.within(outer)
         stages = (*motion.merged, inner.crop(merged)) if self.training else ()
@@ -190,11 +191,12 @@ class SGM(TileableInterpolator):
         if self.gmflow is not None:
             yield self.gmflow
 
-    def _first_estimate(self, state: Pair, time: Tensor) -> tuple[Tensor, int]:
-        """Raw motion, (B, 5, h, w), and how many times smaller than the frames it is."""
-        if self.search is not None:
-            return self.search(state.searched, time), self.search.scale
-        return self.local_flow[0](coarse_input(state.small, time, state.coarse)), CELL
+    def _first_estimate(self, state: Pair, time: Tensor) -> tuple[Tensor, int, Tensor | None]:
+        """Raw motion, (B, 5, h, w), how many times smaller than `small` it is, and any draft."""
+        if self.search is None:
+            return self.local_flow[0](coarse_input(state.small, time, state.coarse)), CELL, None
+        raw, draft = self.search(state.searched, time, state.frames)
+        return raw, self.search.scale, draft
 
     def _compensate(
         self,

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.flow.classical import DISFlow
-from model.flow.guesses import SHRINK, Flows, Layer, mixture, plausibility, weigh
+from model.flow.guesses import SHRINK, Flows, Layer, mixed, mixture, plausibility, weigh
 from model.ops.resize import resize_flow
 from model.sgm.compensation import fill_holes
 
@@ -36,16 +36,17 @@ class FlowSearch(nn.Module):
         return weigh(frame0, frame1, *self.flow.both(frame0, frame1))
 
     @torch.no_grad()
-    def forward(self, flows: Flows, time: Tensor) -> Tensor:
-        """Read off two flows and a blend mask, as `FlowHead` does, at 1/`scale`.
+    def forward(self, flows: Flows, time: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Read off two flows and a blend mask, as `FlowHead` does, at 1/`scale`; draft the frame.
 
-        Shapes: time (B, 1, 1, 1) -> (B, 5, H/4, W/4).
+        Shapes: time (B, 1, 1, 1), frames (2B, 3, H', W') of any size -> (B, 5, H/4, W/4), and what
+        a mixture of all guesses looks like, (B, 3, H', W').
         """
-        layers, still0, still1 = mixture(flows, time)
-        flow0, share0 = likeliest(layers[:2], still0)
-        flow1, share1 = likeliest(layers[2:], still1)
+        parts = mixture(flows, time)
+        flow0, share0 = likeliest(parts.layers[:2], parts.still0)
+        flow1, share1 = likeliest(parts.layers[2:], parts.still1)
         logits = (share0 / (share0 + share1)).logit(eps=LEAST)
-        return torch.cat((flow0, flow1, logits), dim=1)
+        return torch.cat((flow0, flow1, logits), dim=1), mixed(parts, *frames.chunk(2))
 
     @torch.no_grad()
     def confirm(self, flows: Flows, time: Tensor, shifted: Tensor, local: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ class Motion(NamedTuple):
 
     flow: Tensor  # (B, 4, H, W)
     blend_logits: Tensor  # (B, 1, H, W)
+    draft: Tensor | None  # (B, 3, H, W), the frame as a search alone would make it
     merged: tuple[Tensor, ...]  # blends along the way, in training mode
     explanation: dict[str, Tensor] | None
 

@@ -7,10 +7,12 @@ from torch import nn
 from model.layers.synthesis import Synthesis
 
 
-def make_synthesis(channels: int) -> Synthesis:
-    """Synthesis with fresh weights, its U-Net's as published."""
-    synthesis = Synthesis(channels)
+def make_synthesis(channels: int, *, drafted: bool = False) -> Synthesis:
+    """Synthesis with fresh weights, its U-Net's as published; silent where there is a draft."""
+    synthesis = Synthesis(channels, drafted=drafted)
     synthesis.unet.apply(_initialise)
+    if drafted:
+        nn.init.zeros_(synthesis.unet.output.weight)
     return synthesis
 
 
