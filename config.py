@@ -114,7 +114,7 @@ SEARCHED_HALF = replace(  # after the same of the first stage, which stays as it
         save_every=100,
     ),
     start_from="searched-local",
-    features="cpu-gmflow",
+    features="searched-gmflow",
 )
 SMOKE = replace(
     SMOKE_LOCAL,

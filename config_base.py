@@ -1,7 +1,4 @@
-"""What every recipe is made of, and the recipes of what the second stage builds on.
-
-These are the local branch (the first stage), and features for global matching.
-"""
+"""What every recipe is made of, and the recipes of the local branch, the first stage."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -253,60 +250,6 @@ EXPERIMENTS = {
     "searched": SEARCHED,
     "smoke": SMOKE,
     "overfit": OVERFIT,
-}
-
-GMFLOW = Experiment(
-    name="gmflow",
-    model=FeaturesConfig(),
-    data=DataConfig(source="synthetic", patch_size=384, truth=True, train_scenes=32_000),
-    training=TrainConfig(
-        steps=50_000,
-        learning_rate=4e-4,
-        final_learning_rate=1e-6,
-        warmup_steps=1000,
-        clip_norm=1.0,
-        validate_every=1,
-    ),
-)
-FEATURES = {
-    "gmflow": GMFLOW,
-    "synthetic": replace(
-        GMFLOW,
-        name="synthetic-gmflow",
-        data=replace(MADE_HERE, any_time=False, patch_size=320),
-        training=replace(
-            QUICK,
-            minutes=4,
-            batch_size=16,
-            learning_rate=4e-4,
-            final_learning_rate=1e-6,
-            average_decay=None,
-            calibrate=False,
-            motion_loss=0.0,
-            attention_loss=0.0,
-            validate_every=1000,
-        ),
-    ),
-    "cpu": replace(
-        GMFLOW,
-        name="cpu-gmflow",
-        data=replace(MADE_HERE, any_time=False, patch_size=256, train_scenes=400, val_scenes=16),
-        training=replace(
-            GMFLOW.training,
-            minutes=25,
-            batch_size=2,
-            warmup_steps=50,
-            val_batch_size=4,
-            save_every=100,
-        ),
-    ),
-    "smoke": replace(
-        GMFLOW,
-        name="smoke-gmflow",
-        model=FeaturesConfig(num_layers=1),
-        data=replace(SMOKE.data, truth=True),
-        training=SMOKE.training,
-    ),
 }
 
 FLAGS = (  # published ones, and --synthetic: name, the fields it sets, what it is, its value

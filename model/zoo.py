@@ -90,6 +90,7 @@ FAMILIES = (
     RAFT_VFI_FAMILY,
 )
 
+PARTS = {"1-2": 1 / 2, "1-4": 1 / 4, "1-8": 1 / 8, "dense": 1.0}  # of the cells, matched
 ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
     "blend": Entry(Blend),
@@ -102,10 +103,7 @@ ZOO: dict[str, Entry] = {
     "ours-small-dense": _sgm(SGM_SMALL, 1.0, shipped="ours-small"),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
     "ours-dis-local": _sgm(SGM_SEARCHED, None, shipped="ours-dis-local"),
-    "ours-dis-1-2": _sgm(SGM_SEARCHED, 1 / 2, shipped="ours-dis"),
-    "ours-dis-1-4": _sgm(SGM_SEARCHED, 1 / 4, shipped="ours-dis"),
-    "ours-dis-1-8": _sgm(SGM_SEARCHED, 1 / 8, shipped="ours-dis"),
-    "ours-dis-dense": _sgm(SGM_SEARCHED, 1.0, shipped="ours-dis"),
+    **{f"ours-dis-{n}": _sgm(SGM_SEARCHED, part, shipped="ours-dis") for n, part in PARTS.items()},
     "rife": _rife(RIFE_BASE),
     "rife_m": _rife(RIFE_M),
     "rife_2r": _rife(RIFE_2R),
@@ -125,15 +123,11 @@ ZOO: dict[str, Entry] = {
     "gmflow+pervfi_vb": _pervfi("gmflow", "vb"),
     "raft_vfi": _row(RAFT_VFI_FAMILY, RAFTVFIConfig(), "interpnet"),
 }
-ALIASES = {  # how the published tools call a row of the zoo
-    "raft+pervfi": "pervfi",
-    "raft+pervfi_vb": "pervfi_vb",
-    "raft+pervfi-vb": "pervfi_vb",
-    "gma+pervfi-vb": "gma+pervfi_vb",
-    "gmflow+pervfi-vb": "gmflow+pervfi_vb",
-}
+# How the published tools call a row of the zoo.
+ALIASES = {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
+ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
 DEFAULT = "classical"  # needs no weights
-TRAINED_DEFAULT = "ours-small-1-2"  # where its weights come with the project
+TRAINED_DEFAULTS = ("ours-small-1-2", "ours-dis-local")  # the first whose weights come with it
 
 
 def load_interpolator(
@@ -187,7 +181,7 @@ def fresh_interpolator(name: str, seed: int = 0) -> Interpolator:
 
 def default_name() -> str:
     """The interpolator of whoever names none: the trained one, once its weights ship."""
-    return TRAINED_DEFAULT if ships(TRAINED_DEFAULT) else DEFAULT
+    return next(filter(ships, TRAINED_DEFAULTS), DEFAULT)
 
 
 def ships(name: str) -> bool:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from config import EXPERIMENTS as GLOBAL
-from config_base import EXPERIMENTS, FEATURES, Experiment, TrainConfig
+from config_base import EXPERIMENTS, Experiment, TrainConfig
+from config_gmflow import EXPERIMENTS as FEATURES
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.triplet import Triplet
 from engine.clock import Clock

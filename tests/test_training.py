@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from config import EXPERIMENTS as GLOBAL
-from config_base import EXPERIMENTS, FEATURES, FLAGS, SMOKE, Experiment, TrainConfig
+from config_base import EXPERIMENTS, FLAGS, SMOKE, Experiment, TrainConfig
+from config_gmflow import EXPERIMENTS as FEATURES
 from dataset.triplet import Triplet
 from engine.distributed import World, process_group
 from engine.launch import launch
