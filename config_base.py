@@ -198,7 +198,7 @@ SEARCHED = replace(  # what two cores can in an hour where the motion need not b
     data=replace(MADE_HERE, patch_size=192, truth=False, train_scenes=1600, val_scenes=64),
     training=replace(
         CPU_SMALL.training,
-        minutes=80,
+        minutes=75,
         batch_size=4,
         precision="bfloat16",
         motion_loss=0.0,

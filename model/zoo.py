@@ -24,6 +24,7 @@ from model.baselines.trivial import Blend, Repeat
 from model.checkpoint import INDEX, CheckpointError, Family, Weights, load_weights, read_weights
 from model.flow.classical import DISFlow
 from model.flow.gmflow import NOT_FEATURES
+from model.flow.sparse import MatchedFlow
 from model.interpolator import Interpolator
 from model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
 from model.sgm.published import FAMILY as SGM_FAMILY
@@ -95,6 +96,7 @@ ZOO: dict[str, Entry] = {
     "repeat": Entry(Repeat),
     "blend": Entry(Blend),
     "classical": Entry(lambda: FlowBlend(DISFlow())),
+    "matched": Entry(lambda: FlowBlend(MatchedFlow())),
     "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
     "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points", "ours-small"),
@@ -123,7 +125,6 @@ ZOO: dict[str, Entry] = {
     "gmflow+pervfi_vb": _pervfi("gmflow", "vb"),
     "raft_vfi": _row(RAFT_VFI_FAMILY, RAFTVFIConfig(), "interpnet"),
 }
-# How the published tools call a row of the zoo.
 ALIASES = {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
 ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
 DEFAULT = "classical"  # needs no weights

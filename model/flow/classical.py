@@ -4,6 +4,8 @@ Dense inverse search (Kroeger et al., Fast Optical Flow using Dense Inverse Sear
 OpenCV implements it.
 """
 
+from itertools import repeat
+
 import cv2
 import numpy as np
 import torch
@@ -53,11 +55,13 @@ class DISFlow(FlowEstimator):
         self.refinements = refinements
 
     @torch.no_grad()
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+    def forward(self, source: Tensor, target: Tensor, start: Tensor | None = None) -> Tensor:
+        """As every estimator; patches begin at `start`, (B, 2, H, W), where that fits better."""
         height, width = source.shape[-2:]
         pad = (0, self.padding(width), 0, self.padding(height))
         pairs = zip(grey_bytes(source, pad), grey_bytes(target, pad), strict=True)
-        flow = np.stack([self.searcher().calc(*pair, None) for pair in pairs])  # (B, H, W, 2)
+        starts = repeat(None) if start is None else iter(vectors(start, pad))
+        flow = np.stack([self.searcher().calc(*pair, next(starts)) for pair in pairs])
         return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
 
     def padding(self, side: int) -> int:
@@ -77,6 +81,12 @@ class DISFlow(FlowEstimator):
         searcher.setGradientDescentIterations(self.iterations)
         searcher.setVariationalRefinementIterations(self.refinements)
         return searcher
+
+
+def vectors(flow: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
+    """Shapes: (B, 2, H, W) -> as OpenCV lays flows out, (B, H + pad, W + pad, 2), a copy."""
+    padded = F.pad(flow.detach().cpu().float(), pad, mode="replicate")
+    return padded.movedim(1, -1).contiguous().numpy()
 
 
 def grey_bytes(frame: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
