@@ -127,8 +127,8 @@ ZOO: dict[str, Entry] = {
 }
 ALIASES = {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
 ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
-DEFAULT = "classical"  # needs no weights
-TRAINED_DEFAULTS = ("ours-small-1-2", "ours-dis-local")  # the first whose weights come with it
+DEFAULT = "matched"  # needs no weights
+TRAINED_DEFAULTS = ("ours-small-1-2", "ours-dis-1-2")  # the first whose weights come with it
 
 
 def load_interpolator(

@@ -73,7 +73,7 @@ def test_without_arguments(here: Path) -> None:
     for word in (default_name(), " s for 1 of 741x500", *names):
         assert word in done.stdout
     hint = "log/ours-1-2-points/ckpt" in done.stdout
-    assert hint == (default_name() == "classical")
+    assert hint == (default_name() == "matched")
 
 
 def test_two_images_of_known_motion(here: Path) -> None:

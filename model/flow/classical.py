@@ -4,7 +4,10 @@ Dense inverse search (Kroeger et al., Fast Optical Flow using Dense Inverse Sear
 OpenCV implements it.
 """
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,9 +62,9 @@ class DISFlow(FlowEstimator):
         """As every estimator; patches begin at `start`, (B, 2, H, W), where that fits better."""
         height, width = source.shape[-2:]
         pad = (0, self.padding(width), 0, self.padding(height))
-        pairs = zip(grey_bytes(source, pad), grey_bytes(target, pad), strict=True)
-        starts = repeat(None) if start is None else iter(vectors(start, pad))
-        flow = np.stack([self.searcher().calc(*pair, next(starts)) for pair in pairs])
+        starts = repeat(None) if start is None else vectors(start, pad)
+        greys = grey_bytes(source, pad), grey_bytes(target, pad)
+        flow = np.stack(in_threads(lambda *given: self.searcher().calc(*given), *greys, starts))
         return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
 
     def padding(self, side: int) -> int:
@@ -81,6 +84,12 @@ class DISFlow(FlowEstimator):
         searcher.setGradientDescentIterations(self.iterations)
         searcher.setVariationalRefinementIterations(self.refinements)
         return searcher
+
+
+def in_threads(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
+    """`map`, sample by sample, on all cores: OpenCV lets other threads compute meanwhile."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(function, *columns))
 
 
 def vectors(flow: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:

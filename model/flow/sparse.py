@@ -6,6 +6,7 @@ went. Dense inverse search begins at those matches where they fit better than wh
 coarse to fine: small things that move far are lost on small frames.
 """
 
+from itertools import repeat
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.flow.classical import DISFlow, grey_bytes
+from model.flow.classical import DISFlow, grey_bytes, in_threads
 from model.flow.estimator import FlowEstimator
 
 MOST_POINTS = 8000  # of a frame, the clearest ones
@@ -53,14 +54,18 @@ class MatchedFlow(FlowEstimator):
         return self.between(self.look(source), self.look(target))
 
     def look(self, frame: Tensor) -> Seen:
-        return Seen(frame, [find_keypoints(grey) for grey in grey_bytes(frame, (0, 0, 0, 0))])
+        return Seen(frame, in_threads(find_keypoints, grey_bytes(frame, (0, 0, 0, 0))))
 
     def between(self, source: Seen, target: Seen) -> Tensor:
-        pairs = zip(source.points, target.points, strict=True)
-        found = [agreeing(*match_keypoints(*pair)) for pair in pairs]
-        size = source.frame.shape[-2:]
-        start = torch.stack([spread(*matches, size) for matches in found])
-        return self.dense(source.frame, target.frame, start)
+        size = repeat(source.frame.shape[-2:])
+        starts = in_threads(starting_flow, source.points, target.points, size)
+        return self.dense(source.frame, target.frame, torch.stack(starts))
+
+
+@torch.no_grad()
+def starting_flow(source: KeyPoints, target: KeyPoints, size: tuple[int, int]) -> Tensor:
+    """Where matches say that everything goes. Shapes: -> (2, *size)."""
+    return spread(*agreeing(*match_keypoints(source, target)), size)
 
 
 def find_keypoints(grey: np.ndarray) -> KeyPoints:

@@ -1,11 +1,11 @@
-"""Step 0 without learning: a first estimate of the motion by dense inverse search."""
+"""Step 0 without learning: a first estimate of the motion by sparse matches and dense search."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.flow.classical import DISFlow
 from model.flow.guesses import SHRINK, Flows, Layer, mixed, mixture, plausibility, weigh
+from model.flow.sparse import MatchedFlow
 from model.ops.resize import resize_flow
 from model.sgm.compensation import fill_holes
 
@@ -24,7 +24,7 @@ class FlowSearch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.flow = DISFlow()
+        self.flow = MatchedFlow()
 
     @torch.no_grad()
     def prepare(self, frames: Tensor) -> Flows:

@@ -1,0 +1,142 @@
+"""Sparse global matching without trained weights: points, matches, the flow that begins there."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.flow import sparse
+from model.flow.classical import DISFlow, grey_bytes
+from model.flow.sparse import KeyPoints, MatchedFlow, agreeing, match_keypoints, spread
+
+FAR = 90  # pixels, of an object 28 pixels wide: on small frames it is lost
+
+
+def noise(size: tuple[int, int], seed: int, grain: int = 4) -> Tensor:
+    """Soft spots, each unlike the others. Shapes: -> (1, 3, *size)."""
+    coarse = [side // grain + 2 for side in size]
+    spots = torch.rand(1, 3, *coarse, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(spots, size=size, mode="bicubic").clamp(0, 1)
+
+
+def scene(place: int) -> Tensor:
+    """A small textured square, `place` pixels from the left, before a still background."""
+    frame = 0.4 + 0.2 * noise((128, 208), seed=1, grain=16)
+    frame[:, :, 50:78, place : place + 28] = noise((28, 28), seed=2)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Tensor, Tensor]:
+    return scene(40), scene(40 + FAR)
+
+
+def on_object(flow: Tensor) -> Tensor:
+    return flow[0, :, 54:74, 44:64].flatten(1)
+
+
+def test_a_small_thing_that_moves_far_is_found(pair: tuple[Tensor, Tensor]) -> None:
+    true = torch.tensor([[float(FAR)], [0.0]])
+    missed, found = (on_object(f(*pair)) - true for f in (DISFlow(), MatchedFlow()))
+    assert missed.norm(dim=0).median() > 20
+    assert found.norm(dim=0).median() < 0.5
+    rest = MatchedFlow()(*pair)[0, :, :40].norm(dim=0)
+    assert rest.median() < 0.1
+
+
+def test_a_start_is_taken_only_where_it_fits(pair: tuple[Tensor, Tensor]) -> None:
+    """The true motion mends what the search misses; a wrong one changes little elsewhere."""
+    plain = DISFlow()(*pair)
+    start = torch.zeros_like(plain)
+    start[:, 0] = FAR
+    flow = DISFlow()(*pair, start)
+    assert (on_object(flow)[0] - FAR).abs().median() < 0.5
+    assert (flow - plain)[..., :40, :].norm(dim=1).median() < 0.1
+
+
+def test_matches_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutual nearest neighbours that pass the ratio test, one point after the other."""
+    monkeypatch.setattr(sparse, "ROWS", 7)  # blocks that do not divide the number of points
+    random = torch.Generator().manual_seed(0)
+    descriptors = F.normalize(torch.rand(40, 128, generator=random), dim=1)
+    source = KeyPoints(torch.rand(40, 2, generator=random), descriptors)
+    other = descriptors[torch.randperm(40, generator=random)[:33]]
+    other = F.normalize(other + 0.03 * torch.randn(33, 128, generator=random), dim=1)
+    target = KeyPoints(torch.rand(33, 2, generator=random), other)
+    distance = torch.cdist(source.descriptors.double(), other.double())
+    expected = []
+    for row in range(40):
+        first, second = distance[row].argsort()[:2].tolist()
+        clear = distance[row, first] < sparse.RATIO * distance[row, second]
+        if clear and distance[:, first].argmin() == row:
+            expected.append((row, first))
+    places, ways = match_keypoints(source, target)
+    assert 10 < len(expected) < 40
+    rows, columns = (torch.tensor(part) for part in zip(*expected, strict=True))
+    assert torch.equal(places, source.places[rows])
+    assert torch.equal(ways, target.places[columns] - source.places[rows])
+
+
+def test_a_match_that_goes_its_own_way_is_dropped() -> None:
+    y, x = torch.meshgrid(torch.arange(5.0), torch.arange(5.0), indexing="ij")
+    places = 10 * torch.stack((x, y), dim=-1).flatten(0, 1)
+    ways = torch.tensor((30.0, 5.0)) + torch.rand(25, 2, generator=torch.Generator().manual_seed(0))
+    ways[12] = torch.tensor((-40.0, 20.0))
+    kept, moved = agreeing(places, ways)
+    others = torch.arange(25) != 12
+    assert torch.equal(kept, places[others])
+    assert torch.equal(moved, ways[others])
+    assert not len(agreeing(places[:3], ways[:3])[0])  # too few to witness anything
+
+
+def test_every_pixel_begins_at_its_nearest_match() -> None:
+    random = torch.Generator().manual_seed(1)
+    places = torch.stack(
+        (torch.rand(9, generator=random) * 40, torch.rand(9, generator=random) * 30)
+    )
+    places, ways = places.T.round(), torch.randn(9, 2, generator=random)
+    flow = spread(places, ways, (31, 41))
+    y, x = torch.meshgrid(torch.arange(31.0), torch.arange(41.0), indexing="ij")
+    distance = torch.cdist(torch.stack((x, y), dim=-1).flatten(0, 1), places)
+    taken = (flow.flatten(1).T[:, None] - ways).norm(dim=-1).argmin(dim=1)
+    slack = distance.gather(1, taken[:, None])[:, 0] - distance.amin(dim=1)
+    assert slack.max() < 1  # OpenCV's distances are within a few per cent
+    assert not spread(places[:0], ways[:0], (4, 5)).any()
+
+
+def test_points_lie_where_the_picture_says() -> None:
+    """A picture moved by whole pixels has the same points, moved by as much."""
+    frame = noise((96, 128), seed=3)
+    moved = frame.roll((6, -9), dims=(2, 3))
+    found = [sparse.find_keypoints(*grey_bytes(x, (0, 0, 0, 0))) for x in (frame, moved)]
+    _, ways = match_keypoints(*found)
+    assert len(ways) > 50
+    torch.testing.assert_close(
+        ways.median(dim=0).values, torch.tensor((-9.0, 6.0)), atol=0.1, rtol=0
+    )
+
+
+def test_flow_is_the_same_in_a_batch_and_in_threads() -> None:
+    frames = torch.cat([noise((64, 80), seed) for seed in (4, 4, 5)])
+    frames[1] = frames[1].roll(5, dims=-1)
+    estimator = MatchedFlow()
+    source, target = frames, frames.roll(1, dims=0)
+    together = estimator.both(source, target)
+    with ThreadPoolExecutor(3) as pool:
+        alone = list(pool.map(estimator.both, source.split(1), target.split(1)))
+    for direction in (0, 1):
+        assert torch.equal(together[direction], torch.cat([flows[direction] for flows in alone]))
+    assert torch.equal(together[1], estimator(target, source))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (15, 15), (16, 90), (33, 17)])
+def test_frames_of_any_size(size: tuple[int, int]) -> None:
+    frames = torch.rand(2, 1, 3, *size, generator=torch.Generator().manual_seed(0))
+    flow = MatchedFlow()(*frames)
+    assert flow.shape == (1, 2, *size)
+    assert flow.isfinite().all()
+    plain = torch.full_like(frames[0], 0.5)
+    assert not MatchedFlow()(plain, plain).any()
+    assert not MatchedFlow()(frames[0], frames[0]).any()
