@@ -90,31 +90,11 @@ CPU_HALF = replace(  # after the same of the features and of the first stage
     start_from="cpu-local-small",
     features="cpu-gmflow",
 )
-SEARCHED_HALF = replace(  # after the same of the first stage, which stays as it is
+SEARCHED_HALF = replace(  # after the same of the first stage, and the same features
     SYNTHETIC_HALF,
     name="searched-1-2",
-    model=replace(SEARCHED.model, keypoint_ratio=1 / 2, dense_up_to=24),
-    data=replace(
-        SEARCHED.data,
-        patch_size=256,
-        truth=True,
-        train_scenes=400,
-        val_scenes=32,
-        scenes=replace(LIKE_FOOTAGE, still=0.2, motion=(0.005, 0.5), camera=(0.002, 0.25)),
-    ),
-    training=replace(
-        SEARCHED.training,
-        minutes=25,
-        batch_size=2,
-        learning_rate=3e-4,
-        motion_loss=0.02,
-        validate_first=True,
-        validate_every=1,
-        val_batch_size=4,
-        save_every=100,
-    ),
+    model=replace(SEARCHED.model, keypoint_ratio=1 / 2),
     start_from="searched-local",
-    features="searched-gmflow",
 )
 SMOKE = replace(
     SMOKE_LOCAL,

@@ -191,21 +191,12 @@ CPU_SMALL = replace(  # what two cores can in half an hour: small crops, motion 
     ),
 )
 
-SEARCHED = replace(  # what two cores can in an hour where the motion need not be learnt
-    CPU_SMALL,
+SEARCHED = replace(  # begins at the quality of `matched`: the initial flow need not be learnt
+    SYNTHETIC_SMALL,
     name="searched-local",
     model=replace(SGM_SEARCHED, keypoint_ratio=None, any_time=True),
-    data=replace(MADE_HERE, patch_size=192, truth=False, train_scenes=1600, val_scenes=64),
-    training=replace(
-        CPU_SMALL.training,
-        minutes=75,
-        batch_size=4,
-        precision="bfloat16",
-        motion_loss=0.0,
-        attention_loss=0.0,
-        average_decay=0.998,
-        save_every=200,
-    ),
+    data=MADE_HERE,
+    training=replace(QUICK, attention_loss=0.0),
 )
 
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)

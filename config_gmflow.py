@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from config_base import (
     FLAGS,
-    LIKE_FOOTAGE,
     MADE_HERE,
     QUICK,
     SMOKE,
@@ -29,19 +28,6 @@ GMFLOW = Experiment(
         validate_every=1,
     ),
 )
-CPU_GMFLOW = replace(
-    GMFLOW,
-    name="cpu-gmflow",
-    data=replace(MADE_HERE, any_time=False, patch_size=256, train_scenes=400, val_scenes=16),
-    training=replace(
-        GMFLOW.training,
-        minutes=25,
-        batch_size=2,
-        warmup_steps=50,
-        val_batch_size=4,
-        save_every=100,
-    ),
-)
 EXPERIMENTS = {
     "gmflow": GMFLOW,
     "synthetic": replace(
@@ -61,14 +47,18 @@ EXPERIMENTS = {
             validate_every=1000,
         ),
     ),
-    "cpu": CPU_GMFLOW,
-    "searched": replace(
-        CPU_GMFLOW,
-        name="searched-gmflow",
-        data=replace(
-            CPU_GMFLOW.data, patch_size=320, scenes=replace(LIKE_FOOTAGE, lens=0.0, coded=0.0)
+    "cpu": replace(
+        GMFLOW,
+        name="cpu-gmflow",
+        data=replace(MADE_HERE, any_time=False, patch_size=256, train_scenes=400, val_scenes=16),
+        training=replace(
+            GMFLOW.training,
+            minutes=25,
+            batch_size=2,
+            warmup_steps=50,
+            val_batch_size=4,
+            save_every=100,
         ),
-        training=replace(CPU_GMFLOW.training, minutes=50, precision="bfloat16"),
     ),
     "smoke": replace(
         GMFLOW,

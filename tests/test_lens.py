@@ -46,7 +46,7 @@ def test_a_codec_loses_more_by_larger_steps_and_nothing_twice(frame: torch.Tenso
     errors = [(through_codec(frame, step) - frame).square().mean() for step in (1e-4, 0.004, 0.02)]
     assert errors[0] < 1e-5
     assert errors[0] < errors[1] < errors[2]
-    once = through_codec(0.5 + 0.2 * (frame - 0.5), 0.004)
+    once = through_codec(0.5 + 0.2 * (frame[..., :48] - 0.5), 0.004)  # whole blocks
     torch.testing.assert_close(through_codec(once, 0.004), once, atol=1e-5, rtol=0)
 
 

@@ -290,10 +290,13 @@ def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
 # ---- recipes on scenes made here -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "minutes"), [("synthetic", 28), ("cpu", 100)])
-def test_recipes_of_minutes_build_on_one_another(name: str, minutes: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "matching", "minutes"),
+    [("synthetic", "synthetic", 28), ("searched", "synthetic", 28), ("cpu", "cpu", 100)],
+)
+def test_recipes_of_minutes_build_on_one_another(name: str, matching: str, minutes: float) -> None:
     """In the order of their names on the command line: half an hour on a GPU, or an evening."""
-    features, local, whole = (table[name] for table in (FEATURES, EXPERIMENTS, GLOBAL))
+    features, local, whole = FEATURES[matching], EXPERIMENTS[name], GLOBAL[name]
     assert (whole.start_from, whole.features) == (local.name, features.name)
     dense_up_to = local.model.dense_up_to
     assert replace(whole.model, keypoint_ratio=None, dense_up_to=dense_up_to) == local.model

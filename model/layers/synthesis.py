@@ -135,10 +135,11 @@ class Synthesis(nn.Module):
         if draft is not None:
             here.append(draft)
         residual = self.unet(here, *levels)
-        if draft is not None:
-            residual, share = residual.split((3, 1), dim=1)
-            merged = merged.lerp(draft, (1 + share) / 2)
-        return (merged + residual).clamp(0, 1), merged
+        if draft is None:
+            return (merged + residual).clamp(0, 1), merged
+        residual, share = residual.split((3, 1), dim=1)
+        mixed = merged.lerp(draft, (1 + share) / 2)
+        return (mixed + residual).clamp(0, 1), merged
 
 
 def blend(warped: Tensor, blend_logits: Tensor) -> Tensor:
