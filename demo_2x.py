@@ -48,7 +48,7 @@ from video.target import CONTAINERS
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATED_SIDE = 640  # pixels at most
 WEIGHTS_HINT = """
-That was the classical method: optical flow, nothing learned. For SGM-VFI put a published checkpoint
+That was `matched`: matches, optical flow, nothing learned. For SGM-VFI put a published checkpoint
 in its place, log/ours-1-2-points/ckpt/ours-1-2-points.pth, and add --exp_name ours-1-2-points;
 or name any checkpoint: --model PATH."""
 

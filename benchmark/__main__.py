@@ -12,6 +12,7 @@ python -m benchmark compare output/before.json output/after.json
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = measurement.__doc__
         own = commands.add_parser(name, help=about, description=about)
         measurement.add_arguments(own)
-        own.set_defaults(run=measurement.run, command=command)
+        own.set_defaults(run=measurement.run, command=command, alone=measurement is not synthetic)
     sources = {name: protocol.source for name, protocol in PROTOCOLS.items()}
     for name, about in (*sources.items(), ("all", ALL)):
         own = commands.add_parser(name, help=about, description=about)
@@ -72,6 +73,8 @@ def conclude(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
     """Do what the arguments ask; errors that the user can mend end it with a message."""
     args = parser.parse_args(arguments)
     try:
+        if getattr(args, "alone", False) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError("This is measured by one process: start it with python, not torchrun.")
         return args.run(args) or 0
     except KeyboardInterrupt:
         parser.exit(130, "\nInterrupted. The same command goes on from here: every row is kept.\n")

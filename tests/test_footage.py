@@ -513,3 +513,13 @@ def test_random_weights_are_for_names(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         run("--path", clip, "--random_weights", "--model", "some.pth")
     assert "No network is called 'some.pth'" in capsys.readouterr().err
+
+
+def test_several_processes_are_refused_before_they_measure_all_of_it_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit):
+        main(["footage", "--path", str(tmp_path), "--output", str(tmp_path / "report.json")])
+    assert "start it with python, not torchrun" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -336,7 +336,7 @@ MISTAKES = {
     "preset": ("good.mp4 --preset warp", r"preset|warp"),
     "two targets": ("good.mp4 --fps 60 --multi 2", r"not allowed with"),
     "times": ("good.mp4 --time 0.5", r"--time is for images"),
-    "tiles": ("good.mp4 --tile 64", r"--tile 64 with classical: .*cannot be tiled"),
+    "tiles": ("good.mp4 --tile 64", r"--tile 64 with matched: .*cannot be tiled"),
     "cut threshold": ("good.mp4 --cut_threshold 7", r"cut_threshold lies in \[0, 1\], got 7"),
     "nothing to resume": ("good.mp4 --resume", r"nothing to resume"),
     "resume and restart": ("good.mp4 --resume --restart", r"--resume or --restart"),

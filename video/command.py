@@ -32,7 +32,7 @@ def interpolate_file(
 
     Args:
         output: of which the suffix names the container; by default in the folder `output`.
-        network: any interpolator, on its device; by default the classical method.
+        network: any interpolator, on its device; by default the one that needs no weights.
         effort: of the network; by default what the free memory allows.
 
     Returns: the receipt, which is also written beside the output.

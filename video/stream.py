@@ -82,7 +82,7 @@ def interpolate(
         frames: RGB in [0, 1], (3, H, W), on any device; with `rate`, at that rate from 0 s on;
             without, each as (seconds, frame), times increasing.
         options: what is wanted; of the files that they speak of nothing is read or written.
-        network: any interpolator; by default the classical method.
+        network: any interpolator; by default the one that needs no weights.
         effort: of the network.
 
     Raises:
