@@ -1,11 +1,14 @@
 """Step 0 without learning: what the search finds, which matches may replace it, how both begin."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from engine.distributed import process_group
+from model import load_interpolator
 from model.flow.guesses import Flows, Layer
 from model.interpolator import time_like
 from model.layers.synthesis import blend
@@ -15,6 +18,9 @@ from model.sgm.local_flow import expand_motion
 from model.sgm.merge import FlowMatching, refine_input
 from model.sgm.network import SGM, SGM_SEARCHED, SGM_SMALL, SGMConfig
 from model.sgm.search import FlowSearch, likeliest
+from tests.small_runs import here, recipe, recipe_global
+from Trainer_base import Trainer
+from Trainer_x4k import X4KTrainer
 
 SIZE = (128, 160)
 SHIFT = (9.0, -6.0)
@@ -158,6 +164,27 @@ def test_fresh_weights_change_little_of_what_was_found() -> None:
     notes = network(frame0, frame1, time_like(frame0, 0.5), explain=True).explanation
     change = (notes["merged_flow"] - notes["initial_flow"])[..., 24:-24, 24:-24]
     assert change.abs().mean() < 0.05 * notes["initial_flow"].abs().mean()
+
+
+def test_both_stages_train_and_the_second_keeps_what_the_first_learnt(tmp_path: Path) -> None:
+    """As in training: a first look, steps, files; the result is found to be better than a blend."""
+    first = replace(recipe(calibrate=True), name="first", model=replace(TINY, any_time=False))
+    with process_group(torch.device("cpu")):
+        Trainer(first, here(tmp_path / "first")).fit()
+    local = tmp_path / "first/ckpt/first.safetensors"
+    matching = replace(MATCHING, any_time=False)
+    second = replace(recipe_global(), name="second", model=matching, start_from=str(local))
+    with process_group(torch.device("cpu")):
+        trainer = X4KTrainer(second, here(tmp_path / "second"))
+        trainer.fit()
+        scores = trainer.validate()
+    assert scores["psnr"] > scores["psnr_blend"]
+    state, kept = (
+        load_interpolator(path).state_dict()
+        for path in (tmp_path / "second/ckpt/second.safetensors", local)
+    )
+    for name, weight in kept.items():
+        assert torch.equal(state[name], weight) or name.startswith("synthesis.context.")
 
 
 @pytest.mark.parametrize(
