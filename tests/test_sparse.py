@@ -118,6 +118,18 @@ def test_points_lie_where_the_picture_says() -> None:
     )
 
 
+def test_points_of_large_frames_are_those_of_halved_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four pixels alike are one of half the size; their places are those of the large frame."""
+    [small] = grey_bytes(noise((96, 128), seed=3), (0, 0, 0, 0))
+    large = small.repeat(2, axis=0).repeat(2, axis=1)
+    expected = sparse.find_keypoints(small)
+    monkeypatch.setattr(sparse, "LARGEST", small.size)
+    found = sparse.find_keypoints(large)
+    assert len(found.places) > 50
+    assert torch.equal(found.descriptors, expected.descriptors)
+    torch.testing.assert_close(found.places, 2 * expected.places + 0.5)
+
+
 def test_flow_is_the_same_in_a_batch_and_in_threads() -> None:
     frames = torch.cat([noise((64, 80), seed) for seed in (4, 4, 5)])
     frames[1] = frames[1].roll(5, dims=-1)

@@ -6,6 +6,7 @@ went. Dense inverse search begins at those matches where they fit better than wh
 coarse to fine: small things that move far are lost on small frames.
 """
 
+import math
 from itertools import repeat
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ RATIO = 0.9  # of the distance to the second best match, which a match has to st
 AROUND = 6  # nearest matches, of which
 WITNESSES = 2  # have to move alike, to within
 TOLERANCE = (4.0, 0.1)  # pixels, and a share of the way
+LARGEST = 2**20  # pixels of a frame in which points are looked for
 SMALLEST = 16  # pixels: smaller frames have no key points
 ROWS = 1024  # compared at once
 
@@ -69,14 +71,21 @@ def starting_flow(source: KeyPoints, target: KeyPoints, size: tuple[int, int]) -
 
 
 def find_keypoints(grey: np.ndarray) -> KeyPoints:
-    """Shapes: 8-bit grey, (H, W)."""
+    """Large frames are halved first: where a search begins need not be exact.
+
+    Shapes: 8-bit grey, (H, W).
+    """
+    halvings = max(math.ceil(math.log(grey.size / LARGEST, 4)), 0)
+    if halvings:
+        size = [max(side >> halvings, 1) for side in grey.shape[::-1]]
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     points, descriptors = [], None
     if min(grey.shape) >= SMALLEST:
         sift = cv2.SIFT_create(MOST_POINTS, contrastThreshold=FAINTEST, edgeThreshold=EDGES)
         points, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
         return KeyPoints(torch.empty(0, 2), torch.empty(0, 128))
-    places = torch.tensor([point.pt for point in points])
+    places = (torch.tensor([point.pt for point in points]) + 0.5) * 2**halvings - 0.5
     return KeyPoints(places, F.normalize(torch.from_numpy(descriptors), p=1).sqrt())
 
 
