@@ -130,7 +130,7 @@ LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint
 # From nothing, on scenes made here, in minutes: for any time between two frames. By command line,
 # in this order: train_gmflow.py, train_base.py, train_x4k.py --config synthetic.
 LIKE_FOOTAGE = SyntheticConfig(  # much of it rests, is soft, or went through a codec
-    still=0.4, zoom=(0.2, 1.2), lens=0.5, coded=0.3
+    still=0.4, curved=0.1, zoom=(0.2, 1.2), lens=0.5, coded=0.3
 )
 MADE_HERE = DataConfig(
     source="synthetic", any_time=True, truth=True, train_scenes=20_000, scenes=LIKE_FOOTAGE

@@ -42,6 +42,7 @@ METRICS = ("psnr", "ssim", "psnr_visible", "psnr_occluded", *FLOW_ERRORS)
 RULES = (
     "Scenes of dataset/synthetic that training never draws, rendered on the CPU; the middle frame "
     "is predicted at t = 1/2 and compared as it is, without rounding.",
+    "Nothing curves or changes its speed, so that two frames can tell the one between.",
     f"motion: the 95th percentile of the true motion from frame 0 to frame 1, in pixels of a frame "
     f"of {NORM_SIDE}x{NORM_SIDE}. Scenes are drawn in the order of their numbers; each bin takes "
     f"the first ones that fall into it.",

@@ -22,6 +22,7 @@ from model.ops.warp import backward_warp
 
 CLEAN = SyntheticConfig(
     size=(96, 128),
+    curved=1.0,
     blur=0.0,
     lighting=0.0,
     grain=0.0,
@@ -215,6 +216,20 @@ def test_motion_has_acceleration_and_arcs(scenes: Scenes) -> None:
     torch.testing.assert_close(ways[1], place.middle)
     middle = (ways[0] + ways[2]) / 2 - ways[1]
     assert (middle.norm(dim=-1) > 0.05 * place.travel.norm(dim=-1))[:, 1:].float().mean() > 0.5
+
+
+def test_without_curves_all_goes_straight_at_even_speed(maker: SceneMaker) -> None:
+    """So that two frames tell the one between; the same scene otherwise."""
+    straight, bowed = changed(maker, curved=0.0).draw(SEEDS), maker.draw(SEEDS)
+    for part in ("place", "camera", "bend"):
+        motion = getattr(straight.parameters.motion, part)
+        if part == "bend":
+            ways = [motion.strength(times(t)[:, None]) for t in (0.0, 0.5, 1.0)]
+        else:
+            ways = [motion.matrix(times(t)[:, None])[..., :2, 2] for t in (0.0, 0.5, 1.0)]
+        torch.testing.assert_close((ways[0] + ways[2]) / 2, ways[1])
+    for one, other in zip(straight.parameters.looks, bowed.parameters.looks, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 # --- what scenes are like ------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class SyntheticConfig:
     growing: int = 0  # epochs of training until scenes are like this: see `at_epoch`
     any_time: bool = False  # target anywhere between the frames; otherwise half-way
     nonrigid: float = 0.5  # probability that a layer bends, and so on below, each per scene
+    curved: float = 0.0  # ways that bow and speeds that change, which two frames cannot tell
     blur: float = 0.15  # motion blur
     lighting: float = 0.25  # light that changes between the frames
     grain: float = 0.25  # sensor noise
@@ -55,7 +56,7 @@ class SyntheticConfig:
                     f"{name} is a range (least, most) above 0 with least <= most, "
                     f"got ({least}, {most})."
                 )
-        for name in ("still", "nonrigid", "blur", "lighting", "grain", "lens", "coded"):
+        for name in ("still", "nonrigid", "curved", "blur", "lighting", "grain", "lens", "coded"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}.")
         if min(self.size) < 16:

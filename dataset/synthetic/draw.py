@@ -72,14 +72,17 @@ def draw_scene(
     travel[0] = 0  # the background moves with the camera alone
     moves = stream("moves", *seed).uniform(size=layers) >= config.still  # the first: the camera
     travel *= moves
+    curved = bool(stream("curves", *seed).uniform() < config.curved)
     present = np.arange(layers) <= random.integers(config.objects[0], config.objects[1] + 1)
     side = min(config.size)
     radius = share * side
     radius[0] = 0.75 * side
     motion = Motion(
-        draw_places(random, config, travel, radius),
-        draw_camera(random, config, layers, moves=bool(moves[0])),
-        draw_bends(random, config, (travel + random.uniform(0, 0.01)) * moves, radius),
+        draw_places(random, config, travel, radius, curved=curved),
+        draw_camera(random, config, layers, moves=bool(moves[0]), curved=curved),
+        draw_bends(
+            random, config, (travel + random.uniform(0, 0.01)) * moves, radius, curved=curved
+        ),
     )
     looks = draw_looks(random, config.zoom, present, radius, num_textures, num_masks)
     fastest = motion.place.travel[present].norm(dim=-1).max() + motion.camera.travel[-1].norm()
@@ -89,7 +92,12 @@ def draw_scene(
 
 
 def draw_places(
-    random: np.random.Generator, config: SyntheticConfig, travel: np.ndarray, radius: np.ndarray
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    travel: np.ndarray,
+    radius: np.ndarray,
+    *,
+    curved: bool,
 ) -> Rigid:
     """Objects pass half-way through some place in the frame; larger motions also turn more."""
     layers, (height, width) = len(travel), config.size
@@ -103,8 +111,8 @@ def draw_places(
             (
                 middle,
                 directions(random, layers) * (travel * min(height, width))[:, None],
-                random.uniform(-0.3, 0.3, layers),
-                random.uniform(-0.7, 0.7, layers),
+                random.uniform(-0.3, 0.3, layers) * curved,
+                random.uniform(-0.7, 0.7, layers) * curved,
                 angle,
                 random.uniform(-1, 1, layers) * (4 * travel).clip(max=1.0),
                 random.uniform(-1, 1, layers) * (2 * travel).clip(max=0.5),
@@ -117,7 +125,12 @@ def draw_places(
 
 
 def draw_camera(
-    random: np.random.Generator, config: SyntheticConfig, layers: int, *, moves: bool
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    layers: int,
+    *,
+    moves: bool,
+    curved: bool,
 ) -> Rigid:
     """One motion for all layers; near layers travel further."""
     height, width = config.size
@@ -128,7 +141,7 @@ def draw_camera(
     way = directions(random, 1) * travel * side * nearness[:, None]
     turn, growth = random.uniform(-1, 1, 2) * (1.5 * travel, 1.5 * travel)
     tilt = random.uniform(-1, 1, 2) * travel / side
-    arc, acceleration = random.uniform(-0.2, 0.2), random.uniform(-0.7, 0.7)
+    arc, acceleration = random.uniform(-0.2, 0.2) * curved, random.uniform(-0.7, 0.7) * curved
     middle = np.broadcast_to(((width - 1) / 2, (height - 1) / 2), (layers, 2))
     same = [np.full(layers, value) for value in (arc, acceleration, 0.0, turn, growth)]
     fields = (middle.copy(), way, *same, np.broadcast_to(tilt, (layers, 2)).copy())
@@ -136,7 +149,12 @@ def draw_camera(
 
 
 def draw_bends(
-    random: np.random.Generator, config: SyntheticConfig, travel: np.ndarray, radius: np.ndarray
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    travel: np.ndarray,
+    radius: np.ndarray,
+    *,
+    curved: bool,
 ) -> Bend:
     """Some layers bend, by no more than they move, and never so that they fold."""
     layers = len(travel)
@@ -153,6 +171,7 @@ def draw_bends(
                 random.uniform(0, 2 * np.pi, (layers, 2)),
                 random.uniform(0.3, 1.5, (layers, 2)),
                 random.uniform(0, 2 * np.pi, (layers, 2)),
+                np.full((layers, 2), float(curved)),
             ),
         )
     )

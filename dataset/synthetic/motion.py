@@ -55,6 +55,8 @@ class Rigid(NamedTuple):
 class Bend(NamedTuple):
     """The two sines of `bend_t`; each shift is amplitude * sin(pi * pace * t + start) * sin(...).
 
+    Where it is not `curved`, it goes from its first to its last strength at even speed.
+
     Shapes: (..., 2), the first for the shift of x along y, the second of y along x.
     """
 
@@ -63,10 +65,15 @@ class Bend(NamedTuple):
     phase: Tensor
     pace: Tensor
     start: Tensor
+    curved: Tensor  # 0 or 1
 
     def strength(self, time: Tensor) -> Tensor:
         """The amplitudes at a time. Shapes: time, broadcastable to (...) -> (..., 2)."""
-        return self.amplitude * (torch.pi * self.pace * time[..., None] + self.start).sin()
+        time = time[..., None]
+        swing = (torch.pi * self.pace * time + self.start).sin()
+        first, last = self.start.sin(), (torch.pi * self.pace + self.start).sin()
+        even = first + time * (last - first)
+        return self.amplitude * (even + self.curved * (swing - even))
 
 
 class Pose(NamedTuple):
