@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.ops import matching, product
+from model.ops import matching, product, warp
 from model.ops.padding import margins
 from model.ops.resize import resize, resize_flow
 from model.ops.splat import splat, splat_sum
@@ -72,6 +72,27 @@ def test_warp_of_a_window_is_the_window_of_the_warp() -> None:
     whole = backward_warp(source, flow)
     part = backward_warp(source, flow[..., 4:15, 7:29], origin=(4, 7))
     torch.testing.assert_close(part, whole[..., 4:15, 7:29])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+def test_rows_shared_among_threads_are_the_same_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, batch: int, mode: str, padding: str
+) -> None:
+    """Whether or not rows divide by the number of threads; with a gradient nothing is shared."""
+    source = torch.rand(batch, 3, 50, 60)
+    for height in (48, 47, 45):
+        flow = 20 * torch.randn(batch, 2, height, 56)
+        flow[0, :, 3, 4] = torch.nan
+        monkeypatch.setattr(warp, "WORTH_SHARING", 1)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+        grid_of = torch.empty(batch, height, 56, 2)
+        assert warp.must_share_rows(source, grid_of)
+        assert not warp.must_share_rows(source.clone().requires_grad_(), grid_of)
+        shared = backward_warp(source, flow, padding, mode=mode)
+        monkeypatch.undo()
+        assert torch.equal(shared, backward_warp(source, flow, padding, mode=mode))
 
 
 def test_splat_shares_a_pixel_among_its_neighbours() -> None:

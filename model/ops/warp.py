@@ -6,6 +6,8 @@ from torch import Tensor
 
 from model.ops.grid import pixel_grid
 
+WORTH_SHARING = 2**14  # pixels: less is done sooner by one thread than shared
+
 
 def backward_warp(
     source: Tensor,
@@ -42,7 +44,35 @@ def backward_warp(
         dim=-1,
     )  # (B, h, w, 2), in [-1, 1] inside the frame
     grid = grid.nan_to_num_(nan=-2, posinf=2, neginf=-2)
+    if must_share_rows(source, grid):
+        pairs = zip(source.split(1), grid.split(1), strict=True)
+        sampled = [sample_in_bands(*pair, mode, padding) for pair in pairs]
+        return sampled[0] if len(sampled) == 1 else torch.cat(sampled)
     return F.grid_sample(source, grid, mode, padding, align_corners=True)
+
+
+def must_share_rows(source: Tensor, grid: Tensor) -> bool:
+    """Whether most cores would idle: on a CPU, PyTorch gives each sample to one thread.
+
+    A gradient would be summed over bands, and a trace would keep the number of cores.
+    """
+    is_plain = not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+    learns = torch.is_grad_enabled() and (source.requires_grad or grid.requires_grad)
+    few = grid.device.type == "cpu" and len(grid) < torch.get_num_threads()
+    return is_plain and few and not learns and grid[0, ..., 0].numel() >= WORTH_SHARING
+
+
+def sample_in_bands(source: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
+    """`grid_sample` of one picture, with rows shared among threads; the same to the bit.
+
+    Shapes: source (1, C, H, W), grid (1, h, w, 2) -> (1, C, h, w).
+    """
+    height = grid.shape[1]
+    count = max(n for n in range(1, torch.get_num_threads() + 1) if height % n == 0)
+    bands = grid[0].unflatten(0, (count, -1))
+    sources = source.expand(count, -1, -1, -1)  # no copies
+    sampled = F.grid_sample(sources, bands, mode, padding, align_corners=True)
+    return sampled.transpose(0, 1).flatten(1, 2)[None]
 
 
 def warp_pair(frames: Tensor, flow: Tensor) -> Tensor:
