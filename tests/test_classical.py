@@ -43,7 +43,7 @@ class KnownFlow(FlowEstimator):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         raise AssertionError("Both directions are asked for at once.")
 
-    def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+    def each_way(self, seen0: Tensor, seen1: Tensor) -> tuple[Tensor, Tensor]:
         return self.flows
 
 

@@ -14,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from model.baselines.flow_blend import FlowBlend
+from model.flow import sparse
+from model.flow.sparse import MatchedFlow
 from model.inference.bisection import Bisected, reaching
 from model.inference.ensemble import FlipEnsemble, turn
 from model.inference.padding import Padded
@@ -369,6 +372,27 @@ def test_a_sequence_looks_at_each_frame_once(wrap: Callable[[SGM], Interpolator]
         with torch.inference_mode():
             alone = chain(frames[number], frames[number + 1], time_like(frames[0], 0.5)).frame
         torch.testing.assert_close(dense[2 * number + 1], alone, atol=1e-4, rtol=0)
+
+
+def test_a_sequence_searches_each_frame_for_key_points_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And gives what pairs alone give, whatever the size at which motion is looked for."""
+    counted: list[int] = []
+    find = sparse.find_keypoints
+    monkeypatch.setattr(sparse, "find_keypoints", lambda grey: (counted.append(1), find(grey))[1])
+    frames = F.interpolate(torch.rand(4, 3, 12, 16), scale_factor=8, mode="bicubic").clamp(0, 1)
+    frames, net = list(frames[:, None]), FlowBlend(MatchedFlow()).eval()
+    for scale in (1.0, 0.5):
+        counted.clear()
+        dense = list(densify(Padded(net), frames, [0.5], flow_scale=scale))
+        assert len(counted) == 4
+        for number in range(3):
+            alone = net(frames[number], frames[number + 1], time_like(frames[0], 0.5), scale).frame
+            assert torch.equal(dense[2 * number + 1], alone)
+    state = net.prepare(*frames[:2], 1.0)
+    fresh, again = net.prepare(*frames[1:3], 0.5), net.advance(state, *frames[1:3], 0.5)
+    assert torch.equal(fresh.flows.flow_01, again.flows.flow_01)
 
 
 def test_what_does_not_follow_is_prepared_anew() -> None:

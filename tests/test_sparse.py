@@ -9,7 +9,14 @@ from torch import Tensor
 
 from model.flow import sparse
 from model.flow.classical import DISFlow, grey_bytes
-from model.flow.sparse import KeyPoints, MatchedFlow, agreeing, match_keypoints, spread
+from model.flow.sparse import (
+    KeyPoints,
+    MatchedFlow,
+    Matches,
+    agreeing,
+    match_keypoints,
+    spread,
+)
 
 FAR = 90  # pixels, of an object 28 pixels wide: on small frames it is lost
 
@@ -56,27 +63,48 @@ def test_a_start_is_taken_only_where_it_fits(pair: tuple[Tensor, Tensor]) -> Non
     assert (flow - plain)[..., :40, :].norm(dim=1).median() < 0.1
 
 
-def test_matches_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mutual nearest neighbours that pass the ratio test, one point after the other."""
-    monkeypatch.setattr(sparse, "ROWS", 7)  # blocks that do not divide the number of points
+def some_points() -> tuple[KeyPoints, KeyPoints]:
+    """40 points, and 33 that look like some of them, more or less."""
     random = torch.Generator().manual_seed(0)
     descriptors = F.normalize(torch.rand(40, 128, generator=random), dim=1)
-    source = KeyPoints(torch.rand(40, 2, generator=random), descriptors)
+    points0 = KeyPoints(torch.rand(40, 2, generator=random), descriptors)
     other = descriptors[torch.randperm(40, generator=random)[:33]]
-    other = F.normalize(other + 0.03 * torch.randn(33, 128, generator=random), dim=1)
-    target = KeyPoints(torch.rand(33, 2, generator=random), other)
-    distance = torch.cdist(source.descriptors.double(), other.double())
-    expected = []
+    unlike = torch.linspace(0, 0.1, 33)[:, None]
+    other = F.normalize(other + unlike * torch.randn(33, 128, generator=random), dim=1)
+    return points0, KeyPoints(torch.rand(33, 2, generator=random), other)
+
+
+def test_matches_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutual nearest neighbours that both pass the ratio test, one point after the other."""
+    monkeypatch.setattr(sparse, "ROWS", 7)  # blocks that do not divide the number of points
+    points0, points1 = some_points()
+    distance = torch.cdist(points0.descriptors.double(), points1.descriptors.double())
+
+    def nearest(distances: Tensor) -> tuple[int, bool]:
+        first, second = distances.argsort()[:2].tolist()
+        return first, bool(distances[first] < sparse.RATIO * distances[second])
+
+    expected = set()
     for row in range(40):
-        first, second = distance[row].argsort()[:2].tolist()
-        clear = distance[row, first] < sparse.RATIO * distance[row, second]
-        if clear and distance[:, first].argmin() == row:
-            expected.append((row, first))
-    places, ways = match_keypoints(source, target)
-    assert 10 < len(expected) < 40
-    rows, columns = (torch.tensor(part) for part in zip(*expected, strict=True))
-    assert torch.equal(places, source.places[rows])
-    assert torch.equal(ways, target.places[columns] - source.places[rows])
+        column, clear = nearest(distance[row])
+        back, clear_too = nearest(distance[:, column])
+        if clear and clear_too and back == row:
+            pair = torch.cat((points0.places[row], points1.places[column]))
+            expected.add(tuple(pair.tolist()))
+    found = match_keypoints(points0, points1)
+    assert 10 < len(expected) < 33
+    assert {tuple(pair) for pair in torch.cat(found, dim=1).tolist()} == expected
+
+
+def test_matches_do_not_depend_on_which_frame_comes_first() -> None:
+    """Points that lie on each other, of several directions, among them."""
+    points0, points1 = some_points()
+    points0.places[1::2] = points0.places[::2]
+    points1.places[1:32:2] = points1.places[:32:2]
+    forth, back = match_keypoints(points0, points1), match_keypoints(points1, points0)
+    assert len(forth.places0) > 10
+    assert torch.equal(forth.places0, back.places1)
+    assert torch.equal(forth.places1, back.places0)
 
 
 def test_a_match_that_goes_its_own_way_is_dropped() -> None:
@@ -84,11 +112,11 @@ def test_a_match_that_goes_its_own_way_is_dropped() -> None:
     places = 10 * torch.stack((x, y), dim=-1).flatten(0, 1)
     ways = torch.tensor((30.0, 5.0)) + torch.rand(25, 2, generator=torch.Generator().manual_seed(0))
     ways[12] = torch.tensor((-40.0, 20.0))
-    kept, moved = agreeing(places, ways)
+    kept = agreeing(Matches(places, places + ways))
     others = torch.arange(25) != 12
-    assert torch.equal(kept, places[others])
-    assert torch.equal(moved, ways[others])
-    assert not len(agreeing(places[:3], ways[:3])[0])  # too few to witness anything
+    assert torch.equal(kept.places0, places[others])
+    assert torch.equal(kept.places1, (places + ways)[others])
+    assert not len(agreeing(Matches(places[:3], ways[:3])).places0)  # too few to witness anything
 
 
 def test_every_pixel_begins_at_its_nearest_match() -> None:
@@ -97,13 +125,13 @@ def test_every_pixel_begins_at_its_nearest_match() -> None:
         (torch.rand(9, generator=random) * 40, torch.rand(9, generator=random) * 30)
     )
     places, ways = places.T.round(), torch.randn(9, 2, generator=random)
-    flow = spread(places, ways, (31, 41))
+    flow = spread(Matches(places, places + ways), (31, 41))
     y, x = torch.meshgrid(torch.arange(31.0), torch.arange(41.0), indexing="ij")
     distance = torch.cdist(torch.stack((x, y), dim=-1).flatten(0, 1), places)
     taken = (flow.flatten(1).T[:, None] - ways).norm(dim=-1).argmin(dim=1)
     slack = distance.gather(1, taken[:, None])[:, 0] - distance.amin(dim=1)
     assert slack.max() < 1  # OpenCV's distances are within a few per cent
-    assert not spread(places[:0], ways[:0], (4, 5)).any()
+    assert not spread(Matches(places[:0], ways[:0]), (4, 5)).any()
 
 
 def test_points_lie_where_the_picture_says() -> None:
@@ -111,7 +139,8 @@ def test_points_lie_where_the_picture_says() -> None:
     frame = noise((96, 128), seed=3)
     moved = frame.roll((6, -9), dims=(2, 3))
     found = [sparse.find_keypoints(*grey_bytes(x, (0, 0, 0, 0))) for x in (frame, moved)]
-    _, ways = match_keypoints(*found)
+    places0, places1 = match_keypoints(*found)
+    ways = places1 - places0
     assert len(ways) > 50
     torch.testing.assert_close(
         ways.median(dim=0).values, torch.tensor((-9.0, 6.0)), atol=0.1, rtol=0

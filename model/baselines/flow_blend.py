@@ -1,6 +1,6 @@
 """Interpolation by any optical flow, without a trained synthesis: a mixture of several guesses."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ class Related(NamedTuple):
     frame0: Tensor
     frame1: Tensor
     flows: Flows
+    seen1: Any  # what the flow network has looked at of frame 1,
+    flow_scale: float  # at this scale
 
 
 class FlowBlend(Interpolator):
@@ -35,12 +37,26 @@ class FlowBlend(Interpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Related:
         require_frames(frame0, frame1, self)
-        scale = float(flow_ratio(flow_scale))
-        flows = self.flow.both(resize(frame0, scale), resize(frame1, scale))
-        return Related(frame0, frame1, weigh(frame0, frame1, *flows))
+        return self._relate(frame0, frame1, self._look(frame0, flow_scale), flow_scale)
+
+    def advance(
+        self, state: Related, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> Related:
+        if state.flow_scale != flow_scale:
+            return self.prepare(frame1, frame2, flow_scale)
+        require_frames(frame1, frame2, self)
+        return self._relate(frame1, frame2, state.seen1, flow_scale)
+
+    def _look(self, frame: Tensor, flow_scale: float) -> Any:
+        return self.flow.look(resize(frame, float(flow_ratio(flow_scale))))
+
+    def _relate(self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float) -> Related:
+        seen1 = self._look(frame1, flow_scale)
+        flows = weigh(frame0, frame1, *self.flow.each_way(seen0, seen1))
+        return Related(frame0, frame1, flows, seen1, flow_scale)
 
     def at(self, state: Related, time: Tensor, *, explain: bool = False) -> Interpolation:
-        frame0, frame1, flows = state
+        frame0, frame1, flows = state[:3]
         parts = mixture(flows, time)
         notes = explanation(flows, time, parts, frame0.shape[-2:]) if explain else None
         return Interpolation(mixed(parts, frame0, frame1), explanation=notes)

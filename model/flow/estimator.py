@@ -28,10 +28,13 @@ class FlowEstimator(nn.Module, ABC):
         """Give the flow between two frames, from what `look` returned of them."""
         return self(source, target)
 
+    def each_way(self, seen0: Any, seen1: Any) -> tuple[Tensor, Tensor]:
+        """Give flow_01 and flow_10, from what `look` returned of frames 0 and 1."""
+        return self.between(seen0, seen1), self.between(seen1, seen0)
+
     def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Give flow_01 and flow_10, looking at each frame once.
 
         Shapes: frames (B, 3, H, W) -> two flows (B, 2, H, W).
         """
-        seen0, seen1 = self.look(frame0), self.look(frame1)
-        return self.between(seen0, seen1), self.between(seen1, seen0)
+        return self.each_way(self.look(frame0), self.look(frame1))

@@ -111,11 +111,12 @@ def mixture(motion: Flows, time: Tensor) -> Mixture:
 def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
     """The frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
     size = frame0.shape[-2:]
-    frame = resize_to(mixture.still0, size) * frame0 + resize_to(mixture.still1, size) * frame1
+    frame = resize_to(mixture.still0, size) * frame0
+    frame = frame.addcmul(resize_to(mixture.still1, size), frame1)
     for layer in mixture.layers:
         flow, weight = flow_to_size(layer.flow, size), resize_to(layer.weight, size)
         source = (frame0, frame1)[layer.source]
-        frame = frame + weight * backward_warp(source, flow, mode=layer.mode)
+        frame = frame.addcmul(weight, backward_warp(source, flow, mode=layer.mode))
     return frame.clamp(0, 1)
 
 

@@ -45,6 +45,16 @@ class Seen(NamedTuple):
     points: list[KeyPoints]
 
 
+class Matches(NamedTuple):
+    """Points seen in two frames, in an order that does not depend on which frame comes first.
+
+    Shapes: (N, 2), x and y in pixels of either frame.
+    """
+
+    places0: Tensor
+    places1: Tensor
+
+
 class MatchedFlow(FlowEstimator):
     """DIS flow that is also tried from sparse matches; on the CPU, deterministic."""
 
@@ -59,15 +69,24 @@ class MatchedFlow(FlowEstimator):
         return Seen(frame, in_threads(find_keypoints, grey_bytes(frame, (0, 0, 0, 0))))
 
     def between(self, source: Seen, target: Seen) -> Tensor:
-        size = repeat(source.frame.shape[-2:])
-        starts = in_threads(starting_flow, source.points, target.points, size)
+        return self.search(source, target, in_threads(matches, source.points, target.points))
+
+    def each_way(self, seen0: Seen, seen1: Seen) -> tuple[Tensor, Tensor]:
+        """Match once, search twice."""
+        found = in_threads(matches, seen0.points, seen1.points)
+        turned = [Matches(*pairs[::-1]) for pairs in found]
+        return self.search(seen0, seen1, found), self.search(seen1, seen0, turned)
+
+    def search(self, source: Seen, target: Seen, found: list[Matches]) -> Tensor:
+        """The dense flow that begins at matches, `places0` of which lie in the source."""
+        starts = in_threads(spread, found, repeat(source.frame.shape[-2:]))
         return self.dense(source.frame, target.frame, torch.stack(starts))
 
 
 @torch.no_grad()
-def starting_flow(source: KeyPoints, target: KeyPoints, size: tuple[int, int]) -> Tensor:
-    """Where matches say that everything goes. Shapes: -> (2, *size)."""
-    return spread(*agreeing(*match_keypoints(source, target)), size)
+def matches(points0: KeyPoints, points1: KeyPoints) -> Matches:
+    """Where two frames show the same; turned round, the same matches."""
+    return agreeing(match_keypoints(points0, points1))
 
 
 def find_keypoints(grey: np.ndarray) -> KeyPoints:
@@ -89,52 +108,68 @@ def find_keypoints(grey: np.ndarray) -> KeyPoints:
     return KeyPoints(places, F.normalize(torch.from_numpy(descriptors), p=1).sqrt())
 
 
-def match_keypoints(source: KeyPoints, target: KeyPoints) -> tuple[Tensor, Tensor]:
-    """Those that are each other's best match, and clearly better than the second best.
-
-    Shapes: -> (N, 2) places in the source, (N, 2) ways from there.
-    """
-    if min(len(source.places), len(target.places)) < 2:
-        return source.places[:0], source.places[:0]
-    best, clear, back = [], [], None
-    for first, rows in enumerate(source.descriptors.split(ROWS)):
-        alike = rows @ target.descriptors.T
-        (most, second), (found, _) = (part.unbind(1) for part in alike.topk(2))
-        best.append(found)
-        clear.append((1 - most).clamp(min=0) < RATIO**2 * (1 - second))  # squares of distances
-        largest, row = alike.max(dim=0)
-        here = (largest, row + first * ROWS)
-        back = here if back is None else first_larger(back, here)
-    best, clear = torch.cat(best), torch.cat(clear)
-    mutual = clear & (back[1][best] == torch.arange(len(best)))
-    places = source.places[mutual]
-    return places, target.places[best[mutual]] - places
+def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
+    """Those that are each other's best match, for both clearly better than their second best."""
+    if min(len(points0.places), len(points1.places)) < 2:
+        return Matches(points0.places[:0], points1.places[:0])
+    rows, column = [], None  # the best two of each point, and where they are
+    for first, part in enumerate(points0.descriptors.split(ROWS)):
+        alike = part @ points1.descriptors.T
+        rows.append(alike.topk(2))
+        values, here = alike.topk(min(2, len(alike)), dim=0)
+        column = larger_two(column, (values, here + first * ROWS))
+    best0, found = (torch.cat(part) for part in zip(*rows, strict=True))
+    best1, back = (part.T for part in column)
+    found = found[:, 0]
+    mutual = back[found, 0] == torch.arange(len(found))
+    kept = mutual & is_clear(best0) & is_clear(best1)[found]
+    return ordered(Matches(points0.places[kept], points1.places[found[kept]]))
 
 
-def first_larger(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple:
-    """Values and their rows, from two blocks of rows; of equal values the first."""
-    return tuple(torch.where(other[0] > one[0], b, a) for a, b in zip(one, other, strict=True))
+def larger_two(one: tuple[Tensor, Tensor] | None, other: tuple[Tensor, Tensor]) -> tuple:
+    """The largest two of each column, and their rows, from two blocks of rows."""
+    if one is None:
+        return other
+    values, rows = (torch.cat(both) for both in zip(one, other, strict=True))
+    values, which = values.topk(2, dim=0)
+    return values, rows.gather(0, which)
 
 
-def agreeing(places: Tensor, ways: Tensor) -> tuple[Tensor, Tensor]:
-    """Drop matches that go a way of their own. Shapes: (N, 2) twice, before and after."""
-    if len(places) <= AROUND:
-        return places[:0], ways[:0]
+def is_clear(best: Tensor) -> Tensor:
+    """The ratio test, on products of unit vectors. Shapes: (N, 2), larger first -> (N,)."""
+    first, second = 2 - 2 * best.clamp(max=1).T  # squares of distances
+    return first < RATIO**2 * second
+
+
+def ordered(found: Matches) -> Matches:
+    """Sorted by what does not depend on which frame comes first."""
+    middle, ways = found.places0 + found.places1, (found.places1 - found.places0).abs()
+    keys = torch.cat((ways, middle), dim=1).T.numpy()
+    order = torch.from_numpy(np.lexsort(keys))
+    return Matches(found.places0[order], found.places1[order])
+
+
+def agreeing(found: Matches) -> Matches:
+    """Drop matches that go a way of their own."""
+    if len(found.places0) <= AROUND:
+        return Matches(found.places0[:0], found.places1[:0])
+    middle, ways = (found.places0 + found.places1) / 2, found.places1 - found.places0
     near = torch.cat(
-        [torch.cdist(p, places).topk(AROUND + 1, largest=False)[1] for p in places.split(ROWS)]
+        [torch.cdist(p, middle).topk(AROUND + 1, largest=False)[1] for p in middle.split(ROWS)]
     )
     apart = (ways[near] - ways[:, None]).norm(dim=-1)
     pixels, share = TOLERANCE
     alike = apart < pixels + share * ways.norm(dim=-1, keepdim=True)
     kept = alike.sum(dim=1) > WITNESSES  # itself is one of them
-    return places[kept], ways[kept]
+    return Matches(found.places0[kept], found.places1[kept])
 
 
-def spread(places: Tensor, ways: Tensor, size: tuple[int, int]) -> Tensor:
+def spread(found: Matches, size: tuple[int, int]) -> Tensor:
     """The way of the nearest match; no motion where there is none at all.
 
-    Shapes: (N, 2) twice -> (2, *size).
+    Shapes: -> (2, *size), of the frame that `places0` lie in.
     """
+    places, ways = found.places0, found.places1 - found.places0
     height, width = size
     if not len(places):
         return torch.zeros(2, height, width)

@@ -178,8 +178,7 @@ class RAFTVFI(Interpolator):
 
     def flows(self, view0: View, view1: View) -> tuple[Tensor, Tensor]:
         """flow_01 and flow_10 before they are refined, (B, 2, h, w)."""
-        seen0, seen1 = view0.seen, view1.seen
-        return self.flow.between(seen0, seen1), self.flow.between(seen1, seen0)
+        return self.flow.each_way(view0.seen, view1.seen)
 
     def refine(self, view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
         """Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""
