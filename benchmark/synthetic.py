@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from benchmark.against_motion import against_motion, draw_against_motion
 from benchmark.footage import positive
+from benchmark.known import FEWEST_PIXELS, METRICS, TRUTH, KnownMotion, scores
 from benchmark.measure import origin_of, own_device, plain_arithmetic
-from benchmark.metrics import psnr, ssim
 from benchmark.motion import motion_of
 from benchmark.parts import Parts, Work, measure_together
 from benchmark.report import ReportError, Row, fingerprint, provenance
-from benchmark.results import FLOW_ERRORS, MOTION, read_results
+from benchmark.results import MOTION, read_results
 from benchmark.runner import PATIENCE
 from benchmark.timing import Job, measure_apart
 from dataset.frames import write_whole
 from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.triplet import Triplet, Truth
+from dataset.triplet import Triplet
 from engine.chart import write_png
 from engine.distributed import World, process_group
 from model import ZOO, Interpolation, Interpolator, load_interpolator
@@ -32,13 +31,12 @@ from model.options import accelerate, add_acceleration, device, number, reasoned
 from model.zoo import fresh_interpolator
 
 PROTOCOL = "synthetic"
+MODELS = f"names, weights files; {TRUTH!r}: what frames are worth along the true motion"
 TEST_SCENES = 2  # first of a scene's seeds; training has 1, validation 0
 NORM_SIDE = 512  # pixels: motion is told for frames of this size
 SURVEY_SIDE = 64  # pixels: at which motion is looked at before a scene is chosen
 SURVEY_BATCH = 16
 MOST_DRAWN = 60  # times as many scenes as are wanted: rarer motion is not searched for
-FEWEST_PIXELS = 100  # that a mean over visible or hidden ones takes
-METRICS = ("psnr", "ssim", "psnr_visible", "psnr_occluded", *FLOW_ERRORS)
 RULES = (
     "Scenes of dataset/synthetic that training never draws, rendered on the CPU; the middle frame "
     "is predicted at t = 1/2 and compared as it is, without rounding.",
@@ -67,7 +65,7 @@ class Scene(NamedTuple):
 class Setup:
     """What is measured, and on what."""
 
-    models: Mapping[str, Interpolator]
+    models: Mapping[str, Interpolator | KnownMotion]
     origins: Mapping[str, Any]
     maker: SceneMaker
     seed: int
@@ -82,17 +80,23 @@ class Setup:
                 seeds = seeds_of(self.seed, scene.number)
                 triplet = self.maker.draw([seeds]).triplet(truth=True).to(self.device)
             for key in missing:
-                network = self.models[key["model"]]
-                out = network(triplet.frame0, triplet.frame1, triplet.time, explain=True)
+                out = self.interpolate(key["model"], triplet)
                 if out.frame.isnan().any():
                     raise ValueError(f"{key['model']} predicts values that are not numbers.")
                 yield key | scores(out, triplet)
+
+    def interpolate(self, name: str, triplet: Triplet) -> Interpolation:
+        """The frame between, and the flows towards both frames, if it has any."""
+        network = self.models[name]
+        if isinstance(network, KnownMotion):
+            return network(triplet)
+        return network(*triplet.given(), explain=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe `python -m benchmark synthetic`."""
     add = parser.add_argument
-    add("--model", nargs="+", required=True, metavar="NAME_OR_PATH", help="names, weights files")
+    add("--model", nargs="+", required=True, metavar="NAME_OR_PATH", help=MODELS)
     add("--random_weights", action="store_true", help="fresh weights, as a trial")
     add("--scenes", type=reasoned(positive), default=24, help="per bin (default: %(default)s)")
     add(
@@ -155,7 +159,7 @@ def bins_of(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
 def set_up(names: Sequence[str], args: argparse.Namespace, where: torch.device) -> Setup:
     """Load the models, and make textures and shapes."""
     load = fresh_interpolator if args.random_weights else load_interpolator
-    models = {name: load(name).to(where).eval() for name in names}
+    models = {name: load(name).to(where).eval() for name in names if name != TRUTH}
     origins = {
         name: {"fingerprint": fingerprint(model)} if args.random_weights else origin_of(name, model)
         for name, model in models.items()
@@ -163,8 +167,8 @@ def set_up(names: Sequence[str], args: argparse.Namespace, where: torch.device) 
     for model in models.values():
         accelerate(model, args.precision, args.compile)
     maker = SceneMaker(SyntheticConfig(size=(args.size, args.size)))
-    padded = {name: Padded(model) for name, model in models.items()}
-    return Setup(padded, origins, maker, args.seed, where)
+    known = {TRUTH: KnownMotion()} | {name: Padded(model) for name, model in models.items()}
+    return Setup({name: known[name] for name in names}, origins, maker, args.seed, where)
 
 
 def choose(
@@ -207,45 +211,6 @@ def keys_of(scene: Scene, models: Mapping[str, Any] | Sequence[str]) -> list[Row
     """The rows of a scene without their numbers."""
     told = {"sample": name_of(scene), "bin": scene.bin, MOTION: scene.motion}
     return [{"model": model, "protocol": PROTOCOL, **told} for model in models]
-
-
-def scores(out: Interpolation, triplet: Triplet) -> dict[str, float | None]:
-    """Every metric of one prediction; None where it has no meaning."""
-    truth = triplet.truth
-    assert truth is not None
-    seen = truth.visible_t0 * truth.visible_t1 > 0
-    error = (out.frame.double() - triplet.target.double()).square().mean(dim=1, keepdim=True)
-    noise = {"psnr_visible": mean_over(error, seen), "psnr_occluded": mean_over(error, ~seen)}
-    result: dict[str, float | None] = {
-        "psnr": psnr(out.frame, triplet.target).item(),
-        "ssim": ssim(out.frame, triplet.target).item(),
-    }
-    for name, value in noise.items():
-        result[name] = None if value is None else (-10 * torch.tensor(value).log10()).item()
-    return result | flow_errors((out.explanation or {}).get("flow"), truth)
-
-
-def flow_errors(flow: Tensor | None, truth: Truth) -> dict[str, float | None]:
-    """End-point errors of the flows from the middle towards both frames.
-
-    Shapes: flow (1, 4, H, W).
-    """
-    if flow is None:
-        return dict.fromkeys(FLOW_ERRORS)
-    true = torch.cat((truth.flow_t0, truth.flow_t1))
-    seen = torch.cat((truth.visible_t0, truth.visible_t1)) > 0
-    error = (flow.unflatten(1, (2, 2))[0] - true).double().norm(dim=1, keepdim=True)
-    return {
-        "epe": error.mean().item(),
-        "epe_visible": mean_over(error, seen),
-        "epe_occluded": mean_over(error, ~seen),
-    }
-
-
-def mean_over(values: Tensor, mask: Tensor) -> float | None:
-    """Over some pixels; None of too few. Shapes: (B, 1, H, W) twice."""
-    chosen = values[mask]
-    return chosen.mean().item() if chosen.numel() >= FEWEST_PIXELS else None
 
 
 def describe(setup: Setup, scenes: Sequence[Scene], args: argparse.Namespace) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import torch
 from benchmark import synthetic
 from benchmark.__main__ import main
 from benchmark.against_motion import against_motion, draw_against_motion
+from benchmark.known import METRICS, TRUTH, KnownMotion, scores
 from benchmark.results import read_results
-from benchmark.synthetic import bins_of, scores
+from benchmark.synthetic import bins_of
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.triplet import Triplet
 from model import Interpolation
@@ -56,7 +57,7 @@ def true_prediction(triplet: Triplet) -> Interpolation:
 
 def test_the_truth_is_without_error(triplet: Triplet) -> None:
     found = scores(true_prediction(triplet), triplet)
-    assert list(found) == list(synthetic.METRICS)
+    assert list(found) == list(METRICS)
     assert found["psnr"] == found["psnr_visible"] == found["psnr_occluded"] == math.inf
     assert found["epe"] == found["epe_visible"] == found["epe_occluded"] == 0
     assert found["ssim"] == pytest.approx(1)
@@ -86,6 +87,21 @@ def test_what_has_no_meaning_has_no_number(triplet: Triplet) -> None:
     found = scores(Interpolation(triplet.target), triplet._replace(truth=seen))
     missing = {name for name, value in found.items() if value is None}
     assert missing == {"psnr_occluded", "epe", "epe_visible", "epe_occluded"}
+
+
+def test_known_motion_is_a_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without error in its flows, far ahead in the mean; where nothing moves, it is the frame."""
+    _, rows = run(models=("blend", TRUTH))
+    known = [row for row in rows if row["model"] == TRUTH]
+    assert len(known) == len(rows) / 2
+    assert all(row["epe"] == 0 for row in known)
+    ahead = [row["psnr"] * (1 if row in known else -1) for row in rows]
+    assert sum(ahead) / len(known) > 3
+    still = SceneMaker(SMALL(size=(40, 40), still=1.0, lighting=0.0)).draw([(2, 0, 0, 7)])
+    triplet = still.triplet(truth=True)
+    torch.testing.assert_close(KnownMotion()(triplet).frame, triplet.target, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="take drawn scenes"):
+        KnownMotion()(triplet._replace(truth=None))
 
 
 def test_every_bin_has_its_scenes(capsys: pytest.CaptureFixture[str]) -> None:
