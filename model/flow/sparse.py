@@ -26,7 +26,7 @@ RATIO = 0.9  # of the distance to the second best match, which a match has to st
 AROUND = 6  # nearest matches, of which
 WITNESSES = 2  # have to move alike, to within
 TOLERANCE = (4.0, 0.1)  # pixels, and a share of the way
-LARGEST = 2**20  # pixels of a frame in which points are looked for
+LARGEST = 2**17  # pixels of a frame in which points are looked for; fine ones are noise of a codec
 SMALLEST = 16  # pixels: smaller frames have no key points
 ROWS = 1024  # compared at once
 
