@@ -139,7 +139,9 @@ def test_points_lie_where_the_picture_says() -> None:
     frame = noise((96, 128), seed=3)
     moved = frame.roll((6, -9), dims=(2, 3))
     found = [sparse.find_keypoints(*grey_bytes(x, (0, 0, 0, 0))) for x in (frame, moved)]
-    places0, places1 = match_keypoints(*found)
+    for both in zip(*found, strict=True):
+        assert len(match_keypoints(*both).places0) > 10
+    places0, places1 = sparse.matches(*found)
     ways = places1 - places0
     assert len(ways) > 50
     torch.testing.assert_close(
@@ -154,9 +156,10 @@ def test_points_of_large_frames_are_those_of_halved_ones(monkeypatch: pytest.Mon
     expected = sparse.find_keypoints(small)
     monkeypatch.setattr(sparse, "LARGEST", small.size)
     found = sparse.find_keypoints(large)
-    assert len(found.places) > 50
-    assert torch.equal(found.descriptors, expected.descriptors)
-    torch.testing.assert_close(found.places, 2 * expected.places + 0.5)
+    assert len(found) == len(expected) == sparse.SIZES
+    assert len(found[0].places) > 50
+    assert torch.equal(found[0].descriptors, expected[0].descriptors)
+    torch.testing.assert_close(found[0].places, 2 * expected[0].places + 0.5)
 
 
 def test_flow_is_the_same_in_a_batch_and_in_threads() -> None:

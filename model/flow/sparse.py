@@ -7,6 +7,7 @@ coarse to fine: small things that move far are lost on small frames.
 """
 
 import math
+from collections.abc import Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ RATIO = 0.9  # of the distance to the second best match, which a match has to st
 AROUND = 6  # nearest matches, of which
 WITNESSES = 2  # have to move alike, to within
 TOLERANCE = (4.0, 0.1)  # pixels, and a share of the way
-LARGEST = 2**17  # pixels of a frame in which points are looked for; fine ones are noise of a codec
+LARGEST = 2**18  # pixels of a frame in which points are looked for,
+SIZES = 2  # and of it halved: in soft footage fine points are noise, in sharp footage coarse few
 SMALLEST = 16  # pixels: smaller frames have no key points
 ROWS = 1024  # compared at once
 
@@ -42,7 +44,7 @@ class Seen(NamedTuple):
     """What of a batch of frames serves every flow from and to them."""
 
     frame: Tensor
-    points: list[KeyPoints]
+    points: list[tuple[KeyPoints, ...]]  # of each sample, by size
 
 
 class Matches(NamedTuple):
@@ -84,17 +86,23 @@ class MatchedFlow(FlowEstimator):
 
 
 @torch.no_grad()
-def matches(points0: KeyPoints, points1: KeyPoints) -> Matches:
-    """Where two frames show the same; turned round, the same matches."""
-    return agreeing(match_keypoints(points0, points1))
+def matches(points0: Sequence[KeyPoints], points1: Sequence[KeyPoints]) -> Matches:
+    """Where two frames show the same, at any size; turned round, the same matches."""
+    found = [match_keypoints(*both) for both in zip(points0, points1, strict=True)]
+    return agreeing(Matches(*(torch.cat(places) for places in zip(*found, strict=True))))
 
 
-def find_keypoints(grey: np.ndarray) -> KeyPoints:
+def find_keypoints(grey: np.ndarray) -> tuple[KeyPoints, ...]:
     """Large frames are halved first: where a search begins need not be exact.
 
-    Shapes: 8-bit grey, (H, W).
+    Shapes: 8-bit grey, (H, W) -> by size, the largest first; places are those in the whole frame.
     """
     halvings = max(math.ceil(math.log(grey.size / LARGEST, 4)), 0)
+    return tuple(halved_keypoints(grey, halvings + more) for more in range(SIZES))
+
+
+def halved_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
+    """Those of a frame halved so many times. Shapes: 8-bit grey, (H, W)."""
     if halvings:
         size = [max(side >> halvings, 1) for side in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
