@@ -56,10 +56,11 @@ def must_share_rows(source: Tensor, grid: Tensor) -> bool:
 
     A gradient would be summed over bands, and a trace would keep the number of cores.
     """
-    is_plain = not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
     learns = torch.is_grad_enabled() and (source.requires_grad or grid.requires_grad)
     few = grid.device.type == "cpu" and len(grid) < torch.get_num_threads()
-    return is_plain and few and not learns and grid[0, ..., 0].numel() >= WORTH_SHARING
+    return few and not learns and grid[0, ..., 0].numel() >= WORTH_SHARING
 
 
 def sample_in_bands(source: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
