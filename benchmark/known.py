@@ -1,38 +1,37 @@
 """Where the motion is known: what knowing it is worth, and how far off predictions are."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.metrics import psnr, ssim
 from benchmark.results import FLOW_ERRORS
 from dataset.triplet import Triplet, Truth
 from model import Interpolation
+from model.flow.guesses import UNSEEN
 from model.ops.warp import backward_warp
 
 TRUTH = "truth"  # what goes by this name in place of an interpolator
 METRICS = ("psnr", "ssim", "psnr_visible", "psnr_occluded", *FLOW_ERRORS)
 FEWEST_PIXELS = 100  # that a mean over visible or hidden ones takes
-UNSEEN = 1e-3  # weight of a frame that does not show what is there; it counts where neither does
 
 
-class KnownMotion(nn.Module):
+def true_motion(triplet: Triplet) -> Interpolation:
     """Both frames warped along the true motion, as much of each as it shows of what is there.
 
     No bound: what neither frame shows can be guessed better, and reading between pixels errs.
-    """
 
-    def forward(self, triplet: Triplet) -> Interpolation:
-        """Shapes: of a batch with its truth -> frame (B, 3, H, W)."""
-        truth = triplet.truth
-        if truth is None:
-            raise ValueError("The true motion is not known of these frames: take drawn scenes.")
-        warped0 = backward_warp(triplet.frame0, truth.flow_t0, mode="bicubic")
-        warped1 = backward_warp(triplet.frame1, truth.flow_t1, mode="bicubic")
-        share0 = (1 - triplet.time) * (truth.visible_t0 + UNSEEN)
-        share1 = triplet.time * (truth.visible_t1 + UNSEEN)
-        frame = (share0 * warped0 + share1 * warped1) / (share0 + share1)
-        flow = torch.cat((truth.flow_t0, truth.flow_t1), dim=1)
-        return Interpolation(frame.clamp(0, 1), explanation={"flow": flow})
+    Shapes: of a batch with its truth -> frame (B, 3, H, W).
+    """
+    truth = triplet.truth
+    if truth is None:
+        raise ValueError("The true motion is not known of these frames: take drawn scenes.")
+    warped0 = backward_warp(triplet.frame0, truth.flow_t0, mode="bicubic")
+    warped1 = backward_warp(triplet.frame1, truth.flow_t1, mode="bicubic")
+    share0 = (1 - triplet.time) * (truth.visible_t0 + UNSEEN)
+    share1 = triplet.time * (truth.visible_t1 + UNSEEN)
+    frame = (share0 * warped0 + share1 * warped1) / (share0 + share1)
+    flow = torch.cat((truth.flow_t0, truth.flow_t1), dim=1)
+    return Interpolation(frame.clamp(0, 1), explanation={"flow": flow})
 
 
 def scores(out: Interpolation, triplet: Triplet) -> dict[str, float | None]:

@@ -1,8 +1,9 @@
 """Interpolators on synthetic scenes, by how far things move: frames, flows, what is hidden."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from benchmark.against_motion import against_motion, draw_against_motion
 from benchmark.footage import positive
-from benchmark.known import FEWEST_PIXELS, METRICS, TRUTH, KnownMotion, scores
+from benchmark.known import FEWEST_PIXELS, METRICS, TRUTH, scores, true_motion
 from benchmark.measure import origin_of, own_device, plain_arithmetic
 from benchmark.motion import motion_of
 from benchmark.parts import Parts, Work, measure_together
@@ -65,7 +66,7 @@ class Scene(NamedTuple):
 class Setup:
     """What is measured, and on what."""
 
-    models: Mapping[str, Interpolator | KnownMotion]
+    models: Mapping[str, Callable[[Triplet], Interpolation]]
     origins: Mapping[str, Any]
     maker: SceneMaker
     seed: int
@@ -80,17 +81,10 @@ class Setup:
                 seeds = seeds_of(self.seed, scene.number)
                 triplet = self.maker.draw([seeds]).triplet(truth=True).to(self.device)
             for key in missing:
-                out = self.interpolate(key["model"], triplet)
+                out = self.models[key["model"]](triplet)
                 if out.frame.isnan().any():
                     raise ValueError(f"{key['model']} predicts values that are not numbers.")
                 yield key | scores(out, triplet)
-
-    def interpolate(self, name: str, triplet: Triplet) -> Interpolation:
-        """The frame between, and the flows towards both frames, if it has any."""
-        network = self.models[name]
-        if isinstance(network, KnownMotion):
-            return network(triplet)
-        return network(*triplet.given(), explain=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -167,8 +161,14 @@ def set_up(names: Sequence[str], args: argparse.Namespace, where: torch.device) 
     for model in models.values():
         accelerate(model, args.precision, args.compile)
     maker = SceneMaker(SyntheticConfig(size=(args.size, args.size)))
-    known = {TRUTH: KnownMotion()} | {name: Padded(model) for name, model in models.items()}
-    return Setup({name: known[name] for name in names}, origins, maker, args.seed, where)
+    ways = {name: partial(interpolate, Padded(model)) for name, model in models.items()}
+    ways[TRUTH] = true_motion
+    return Setup({name: ways[name] for name in names}, origins, maker, args.seed, where)
+
+
+def interpolate(model: Interpolator, triplet: Triplet) -> Interpolation:
+    """The frame between, and the flows towards both frames, if the model tells any."""
+    return model(*triplet.given(), explain=True)
 
 
 def choose(

@@ -120,27 +120,19 @@ def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
     """Those that are each other's best match, for both clearly better than their second best."""
     if min(len(points0.places), len(points1.places)) < 2:
         return Matches(points0.places[:0], points1.places[:0])
-    rows, column = [], None  # the best two of each point, and where they are
+    rows, columns = [], []  # the best two of each point, and where they are
     for first, part in enumerate(points0.descriptors.split(ROWS)):
         alike = part @ points1.descriptors.T
         rows.append(alike.topk(2))
-        values, here = alike.topk(min(2, len(alike)), dim=0)
-        column = larger_two(column, (values, here + first * ROWS))
-    best0, found = (torch.cat(part) for part in zip(*rows, strict=True))
-    best1, back = (part.T for part in column)
-    found = found[:, 0]
-    mutual = back[found, 0] == torch.arange(len(found))
-    kept = mutual & is_clear(best0) & is_clear(best1)[found]
+        best, here = alike.topk(min(2, len(alike)), dim=0)
+        columns.append((best, here + first * ROWS))
+    best0, found = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    best1, back = (torch.cat(parts) for parts in zip(*columns, strict=True))
+    best1, which = best1.topk(2, dim=0)
+    found, back = found[:, 0], back.gather(0, which)[0]
+    mutual = back[found] == torch.arange(len(found))
+    kept = mutual & is_clear(best0) & is_clear(best1.T)[found]
     return ordered(Matches(points0.places[kept], points1.places[found[kept]]))
-
-
-def larger_two(one: tuple[Tensor, Tensor] | None, other: tuple[Tensor, Tensor]) -> tuple:
-    """The largest two of each column, and their rows, from two blocks of rows."""
-    if one is None:
-        return other
-    values, rows = (torch.cat(both) for both in zip(one, other, strict=True))
-    values, which = values.topk(2, dim=0)
-    return values, rows.gather(0, which)
 
 
 def is_clear(best: Tensor) -> Tensor:
