@@ -138,10 +138,19 @@ def test_every_process_sees_a_fresh_disjoint_shard_every_epoch(two: Path) -> Non
 
 
 def test_two_processes_equal_one_with_twice_the_batch(two: Path, one: Path) -> None:
-    """Sums are added up in another order, so not to the bit."""
-    assert len(losses(run_of(one))) == STEPS
-    for mine, theirs in zip(losses(run_of(one)), losses(run_of(two)), strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-3)
+    """Sums are added up in another order, so not to the bit.
+
+    Over the first epoch, to rounding. Later on, single signs in the gradient of the Laplacian loss
+    come out otherwise, which its norm shows more than the loss does.
+    """
+    mine, theirs = losses(run_of(one)), losses(run_of(two))
+    assert len(mine) == STEPS
+    first = STEPS // EPOCHS
+    for here, there in zip(mine[:first], theirs[:first], strict=True):
+        assert here == pytest.approx(there, rel=1e-5)
+    for (*here, my_norm, my_rate), (*there, norm, rate) in zip(mine, theirs, strict=True):
+        assert (*here, my_rate) == pytest.approx((*there, rate), rel=1e-3)
+        assert my_norm == pytest.approx(norm, rel=0.05)
     scores = [[row for row in read_rows(run_of(run)) if "psnr" in row] for run in (one, two)]
     for mine, theirs in zip(*scores, strict=True):
         assert mine["psnr"] == pytest.approx(theirs["psnr"], abs=0.02)
