@@ -19,7 +19,7 @@ class FrameError(ValueError):
     """A file or folder that holds no usable frame: the message names it and says what to do."""
 
 
-def read_frame(path: Path) -> Tensor:
+def read_frame(path: str | Path) -> Tensor:
     """Read one image as an RGB frame in [0, 1], float32, on the CPU.
 
     8 and 16 bits per sample (divided by 255 and 65535); grey becomes three equal channels; an
@@ -28,7 +28,7 @@ def read_frame(path: Path) -> Tensor:
 
     Shapes: -> (3, H, W).
     """
-    return as_frame(read_samples(path))
+    return as_frame(read_samples(Path(path)))
 
 
 def as_frame(samples: np.ndarray) -> Tensor:
@@ -73,7 +73,7 @@ def levels(frame: Tensor, bits: int) -> Tensor:
     return (frame.float().clamp(0, 1) * (2**bits - 1)).round()
 
 
-def write_frame(path: Path, frame: Tensor, bits: int = 8) -> None:
+def write_frame(path: str | Path, frame: Tensor, bits: int = 8) -> None:
     """Write an RGB frame in [0, 1] to an image file whose suffix names the format.
 
     Samples are clamped and rounded. 16 bits go into PNG and TIFF only. The file appears whole or
@@ -81,6 +81,7 @@ def write_frame(path: Path, frame: Tensor, bits: int = 8) -> None:
 
     Shapes: frame (3, H, W).
     """
+    path = Path(path)
     require_writable(path, bits)
     samples = cv2.cvtColor(as_samples(frame, bits), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(path.suffix.lower(), samples)
