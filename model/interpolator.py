@@ -112,6 +112,11 @@ class Interpolator(nn.Module, ABC):
 
         Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W).
         """
+        if time.shape != (len(frame0), 1, 1, 1):
+            raise ValueError(
+                f"A time for every sample has the shape ({len(frame0)}, 1, 1, 1), got "
+                f"{tuple(time.shape)}: time_like(frame0, 0.5) gives one."
+            )
         if target is not None:
             return self.study(frame0, frame1, time, target)
         return self.at(self.prepare(frame0, frame1, flow_scale), time, explain=explain)

@@ -223,6 +223,14 @@ def test_time_goes_on_where_a_run_was_stopped() -> None:
     assert Clock(None, World()).total_steps(61, 70) == 70
 
 
+@pytest.mark.parametrize(
+    "name", ["steps", "val_batch_size", "validate_every", "picture_every", "motion_until"]
+)
+def test_nothing_is_done_every_no_steps(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"training\.{name} is .*, got 0"):
+        TrainConfig(**{name: 0})
+
+
 def test_minutes_are_more_than_none() -> None:
     with pytest.raises(ValueError, match=r"training\.minutes is more than 0, got 0"):
         TrainConfig(minutes=0)

@@ -38,6 +38,13 @@ def moved(shift: tuple[float, float]) -> Tensor:
     return (0.5 + 0.08 * ((turn + 7 * waves[..., 2]).sin()).unflatten(0, (3, 8)).sum(1))[None]
 
 
+def test_double_precision_throughout() -> None:
+    frames = [moved(shift).double() for shift in ((0.0, 0.0), SHIFT)]
+    net = SGM(TINY).eval().double()
+    with torch.no_grad():
+        assert net(*frames, time_like(frames[0], 0.5)).frame.dtype == torch.double
+
+
 def even(*flow: float, size: tuple[int, int]) -> Tensor:
     """The same flow everywhere. Shapes: -> (1, len(flow), *size)."""
     return torch.tensor(flow).view(1, -1, 1, 1).expand(-1, -1, *size).contiguous()

@@ -55,6 +55,17 @@ def test_each_sample_of_a_batch_has_its_own_time(tiny: SGM, pair: Frames) -> Non
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-9, rtol=0)
 
 
+def test_double_precision_is_single_precision_and_more(pair: Frames) -> None:
+    """Without matching, whose choices hang on last bits. A mask has the type of its queries."""
+    local = lively(SGM(replace(TINY, keypoint_ratio=None))).eval()
+    time = time_like(pair[0], 0.5)
+    with torch.no_grad():
+        single = local(*pair, time).frame
+        double = local.double()(*(x.double() for x in (*pair, time))).frame
+    assert double.dtype == torch.double
+    torch.testing.assert_close(double.float(), single, atol=1e-5, rtol=0)
+
+
 def test_colours_are_turned_at_the_door(tiny: SGM, pair: Frames) -> None:
     """Weights for BGR see BGR, whoever calls with RGB."""
     blue_first = lively(SGM(replace(TINY, colour_order="bgr"))).eval()
