@@ -17,8 +17,8 @@ from engine.runlog import read_rows
 from model import load_interpolator, time_like
 from model.baselines.rife.network import RIFE
 from model.checkpoint import CheckpointError, load_weights, read_weights
+from model.families import FAMILIES
 from model.flow.estimator import FlowEstimator
-from model.zoo import FAMILIES
 from tests.parity import recipe as parity
 from tests.parity.zoo.rife import SMALL, golden_network
 from tests.small_runs import ROOT, here, losses, outcome, recipe, start
