@@ -173,13 +173,8 @@ def time_like(frame: Tensor, time: float) -> Tensor:
 
 def flow_ratio(flow_scale: float, largest: int = 1) -> Fraction:
     """`flow_scale` as the ratio of small whole numbers that it must be, so that sizes fit."""
-    ratio = Fraction(flow_scale).limit_denominator(LARGEST_DENOMINATOR)
-    if not 0 < ratio <= largest or abs(float(ratio) - flow_scale) > 1e-6:
-        raise ValueError(
-            f"flow_scale is a ratio of small whole numbers in (0, {largest}], such as 1, 1/2, 1/4 "
-            f"or 4/5 (denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
-        )
-    return ratio
+    denominator = _denominator(flow_scale, largest)
+    return Fraction(round(flow_scale * denominator), denominator)
 
 
 def require_time(time: Tensor, interpolator: Interpolator) -> None:
@@ -192,9 +187,17 @@ def require_time(time: Tensor, interpolator: Interpolator) -> None:
         )
 
 
-@torch.compiler.assume_constant_result  # compilers cannot follow fractions
 def _denominator(flow_scale: float, largest: int) -> int:
-    return flow_ratio(flow_scale, largest).denominator
+    """Of that ratio; by itself, as compilers cannot follow fractions."""
+    for denominator in range(1, LARGEST_DENOMINATOR + 1):
+        if 0 < flow_scale <= largest + 1e-6:  # so it can be rounded
+            numerator = round(flow_scale * denominator)
+            if numerator and abs(numerator / denominator - flow_scale) <= 1e-6:
+                return denominator
+    raise ValueError(
+        f"flow_scale is a ratio of small whole numbers in (0, {largest}], such as 1, 1/2, 1/4 "
+        f"or 4/5 (denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
+    )
 
 
 def require_frames(
