@@ -1,6 +1,7 @@
 """Training runs small enough for tests."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from config import SMOKE as SMOKE_GLOBAL
@@ -68,6 +70,19 @@ def losses(run: Path) -> list[tuple[float, ...]]:
     """Step, loss, gradient norm and rate of every logged step."""
     names = ("step", "loss", "gradient_norm", "learning_rate")
     return [tuple(row[name] for name in names) for row in read_rows(run) if "loss" in row]
+
+
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a machine allows is measured by small work: good for any number but the true one."""
+    monkeypatch.setattr("benchmark.timing.PROBE", (4, 16, 16))
+    monkeypatch.setattr("benchmark.timing.PROBE_BYTES", 2**16)
+
+
+def run_script(monkeypatch: pytest.MonkeyPatch, script: Path | str, *arguments: object) -> None:
+    """Run a script in this process, as Python does it from a shell."""
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+    monkeypatch.setattr(sys, "path", [str(Path(script).resolve().parent), *sys.path])
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def start(script: Path | str, *arguments: str, processes: int = 1, restarts: int = 0) -> Any:
