@@ -85,18 +85,19 @@ def test_writing_is_reproducible(trees: dict[str, Path], tmp_path: Path) -> None
         assert old.read_bytes() == (root / old.relative_to(trees["snu-film"])).read_bytes()
 
 
-def test_command_line(trees: dict[str, Path], tmp_path: Path) -> None:
-    """The real command, in a process of its own: 0 for a whole tree, 1 and the file otherwise."""
+def test_command_line(
+    trees: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 for a whole tree; 1 and the file otherwise, there by the real command in a process."""
     shutil.copytree(trees["snu-film"], tmp_path / "snu")
     missing = snu_film.triplets(tmp_path / "snu", "hard")[1].target
     missing.unlink()
-    command = [sys.executable, "-m", "dataset", "verify", "snu-film"]
-    for root, status in ((trees["snu-film"], 0), (tmp_path / "snu", 1)):
-        done = subprocess.run(
-            [*command, root], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == status, done.stderr
-        assert (str(missing) in done.stdout) == bool(status)
+    assert main(["verify", "snu-film", str(trees["snu-film"])]) == 0
+    assert str(missing) not in capsys.readouterr().out
+    command = [sys.executable, "-m", "dataset", "verify", "snu-film", tmp_path / "snu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert str(missing) in done.stdout
 
 
 # --- missing and damaged files -------------------------------------------------------------------
