@@ -13,15 +13,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from config import SMOKE as SMOKE_GLOBAL
 from config_base import SMOKE, Experiment
+from dataset.triplet import Triplet
 from engine.distributed import World
 from engine.launch import Run
 from engine.runlog import read_rows
+from model.interpolator import time_like
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 64  # pixels: the smallest frames that the loss takes
+LOCAL = SMOKE.model
+SPARSE = replace(LOCAL, keypoint_ratio=0.5, dense_up_to=4)
 
 
 def recipe(base: Experiment = SMOKE, *, data: dict[str, Any] | None = None, **training: Any) -> Any:
@@ -70,6 +75,21 @@ def losses(run: Path) -> list[tuple[float, ...]]:
     """Step, loss, gradient norm and rate of every logged step."""
     names = ("step", "loss", "gradient_norm", "learning_rate")
     return [tuple(row[name] for name in names) for row in read_rows(run) if "loss" in row]
+
+
+def some_batch(side: int = SIDE, batch: int = 2) -> Triplet:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(3, batch, 3, side // 8, side // 8, generator=generator)
+    first, middle, last = (nn.functional.interpolate(c, scale_factor=8) for c in coarse)
+    return Triplet(first, middle, last, time_like(first, 0.5))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Training the other networks: the one loop, their own losses."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from config_zoo import EXPERIMENTS, ZooExperiment
 from dataset.triplet import Triplet, Truth
-from engine.distributed import World, process_group
 from engine.runlog import read_rows
 from model import load_interpolator, time_like
 from model.flow.estimator import FlowEstimator
@@ -22,14 +20,9 @@ from tests.parity.zoo.rife import SMALL, golden_network
 from tests.small_runs import ROOT, here, losses, recipe
 from Trainer_zoo import CRITERIA, ZooTrainer, label
 
+pytestmark = pytest.mark.usefixtures("world")
 CPU = torch.device("cpu")
 SMOKE = EXPERIMENTS["smoke-rife"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[World]:
-    with process_group(CPU) as alone:
-        yield alone
 
 
 class Counted(nn.Module):
