@@ -3,6 +3,7 @@
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -109,13 +110,30 @@ def run_script(monkeypatch: pytest.MonkeyPatch, script: Path | str, *arguments: 
 
 def start(script: Path | str, *arguments: str, processes: int = 1, restarts: int = 0) -> Any:
     """Start a training script, under torchrun where there are several processes."""
-    launcher = [sys.executable]
+    launcher: list[str] = []
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone"]
         launcher += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return _python(*launcher, str(script), *arguments)
+
+
+def start_as_ranks(script: Path | str, *arguments: str, processes: int) -> list[Any]:
+    """Start what torchrun would, without the process that watches over them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    place |= {"WORLD_SIZE": str(processes)}
+    return [
+        _python(str(script), *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **place)
+        for rank in range(processes)
+    ]
+
+
+def _python(*arguments: str, **variables: str) -> Any:
+    """Start Python, on one thread, in an environment with these variables."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
     return subprocess.Popen(
-        [*launcher, str(script), *arguments],
+        [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -295,28 +293,15 @@ def test_an_error_is_a_message_before_any_work(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_command_itself(tmp_path: Path) -> None:
-    """A process of its own: result on the standard output, progress on the other."""
+def test_the_command_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Result on the standard output, progress on the other."""
     save_clip(tmp_path / "clip", [0, 1, 2])
-    arguments = (
-        "footage",
-        "--path",
-        tmp_path / "clip",
-        "--model",
-        "blend",
-        "--metrics",
-        "ssim_uniform",
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", *arguments, "--output", tmp_path / "r.json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Gap 1: psnr / ssim_uniform" in done.stdout
-    assert "1/1" in done.stderr
-    assert "LPIPS" not in done.stdout
+    metrics = ("--metrics", "ssim_uniform", "--output", tmp_path / "r.json")
+    run("--path", tmp_path / "clip", "--model", "blend", *metrics)
+    said = capsys.readouterr()
+    assert "Gap 1: psnr / ssim_uniform" in said.out
+    assert "1/1" in said.err
+    assert "LPIPS" not in said.out
     assert report_of(tmp_path / "r.json")["metrics"] == ["psnr", "ssim_uniform"]
 
 

@@ -13,7 +13,16 @@ import torch
 
 from engine.runlog import read_rows
 from model import load_interpolator
-from tests.small_runs import ROOT, SIDE, losses, outcome, run_script, start, write_vimeo
+from tests.small_runs import (
+    ROOT,
+    SIDE,
+    losses,
+    outcome,
+    run_script,
+    start,
+    start_as_ranks,
+    write_vimeo,
+)
 
 TRIPLETS, EPOCHS, STEPS = 8, 3, 12
 PATIENCE = 120  # seconds, for a slow machine
@@ -109,11 +118,12 @@ def worker(launcher: subprocess.Popen, rank: int) -> int:
 
 @pytest.fixture(scope="module")
 def two(vimeo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run of two processes, which noted what they saw."""
+    """An undisturbed run of two processes, which noted what they saw; as torchrun starts them."""
     folder = tmp_path_factory.mktemp("two")
     script = folder / "watching.py"
     script.write_text(WATCHING)
-    finish(start(script, *arguments(vimeo, folder, 1), processes=2))
+    for process in start_as_ranks(script, *arguments(vimeo, folder, 1), processes=2):
+        finish(process)
     return folder
 
 

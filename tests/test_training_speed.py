@@ -11,7 +11,7 @@ from benchmark.training import WARM_UP, measure_step, step_table
 from engine.stopwatch import Stopwatch
 from model.layers.prelu import PReLU
 from model.losses import blur_by_convolutions, blur_by_sums
-from tests.small_runs import ROOT, outcome, quick_probes, run_script, start
+from tests.small_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
 
 CPU = torch.device("cpu")
 
@@ -83,8 +83,10 @@ def test_the_command_measures_and_leaves_nothing(
     """In real processes where there are several, or else here."""
     arguments = measuring("smoke-rife" if "zoo" in script else "smoke", tmp_path)
     if processes > 1:
-        code, said = outcome(start(ROOT / script, *arguments, processes=processes))
-        assert code == 0, said
+        ranks = start_as_ranks(ROOT / script, *arguments, processes=processes)
+        ended = [outcome(process) for process in ranks]
+        assert [code for code, _ in ended] == [0] * processes, ended
+        said = "".join(text for _, text in ended)
     else:
         quick_probes(monkeypatch)
         run_script(monkeypatch, ROOT / script, *arguments)
