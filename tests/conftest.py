@@ -24,6 +24,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread ea
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=0.25, dense_up_to=8)
 
 
+SLOWEST = (  # files that take longest: begun first, so that none is waited for at the end
+    "test_runner",
+    "test_resume",
+    "test_zoo",
+    "test_parity",
+    "test_parity_zoo",
+    "test_training_speed",
+    "test_video",
+    "test_export",
+    "test_splat_kernel",
+    "test_training",
+    "test_speed",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files come first, the others as they were."""
+    order = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(SLOWEST)))
+
+
 def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Random weights strong enough that motion, masks and matches are not all alike."""
     generator = torch.Generator().manual_seed(seed)
