@@ -114,26 +114,27 @@ def start(script: Path | str, *arguments: str, processes: int = 1, restarts: int
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone"]
         launcher += [f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
-    return _python(*launcher, str(script), *arguments)
+    return python(*launcher, str(script), *arguments)
 
 
-def start_as_ranks(script: Path | str, *arguments: str, processes: int) -> list[Any]:
+def start_as_ranks(*command: object, processes: int, cwd: Path | None = None) -> list[Any]:
     """Start what torchrun would, without the process that watches over them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     place |= {"WORLD_SIZE": str(processes)}
     return [
-        _python(str(script), *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **place)
+        python(*command, cwd=cwd, RANK=str(rank), LOCAL_RANK=str(rank), **place)
         for rank in range(processes)
     ]
 
 
-def _python(*arguments: str, **variables: str) -> Any:
+def python(*arguments: object, cwd: Path | None = None, **variables: str) -> Any:
     """Start Python, on one thread, in an environment with these variables."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

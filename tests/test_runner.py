@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -30,7 +28,7 @@ from dataset.write import write_tree
 from model.checkpoint import save_weights
 from model.sgm.network import SGM
 from tests.conftest import TINY, lively
-from tests.small_runs import ROOT, run_script
+from tests.small_runs import ROOT, python, run_script, start_as_ranks
 
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 TREES = {  # data set -> scenes, (height, width)
@@ -73,24 +71,6 @@ def _as_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))
         yield
     torch.set_num_threads(threads)
-
-
-def start(
-    *command: object, cwd: Path, processes: int = 0, path: object = ROOT
-) -> subprocess.Popen[str]:
-    """Start Python, or several of them, on one thread each."""
-    launcher = [sys.executable]
-    if processes:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = os.environ | {"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*launcher, *map(str, command)],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -163,7 +143,7 @@ def test_killed_and_gone_on_with_by_two_processes_gives_the_same_rows(
     for name in QUICK:
         (few / name).symlink_to(data / name)
     command = ["-m", "benchmark", *everything(few, output)]
-    process = start(*command, cwd=workplace)
+    process = python(*command, cwd=workplace)
     while not rows_in(output / "xtest-8x-2k.part0"):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
@@ -173,7 +153,8 @@ def test_killed_and_gone_on_with_by_two_processes_gives_the_same_rows(
     finished = (output / "xtest-l-2k.jsonl").stat().st_mtime_ns
     assert not (output / "xtest-8x-2k.jsonl").exists()
 
-    said = finish(start(*command, cwd=workplace, processes=2))
+    ranks = start_as_ranks(*command, cwd=workplace, processes=2)
+    said = "".join(map(finish, ranks))
     assert "of 4 rows were measured before" in said
     assert (output / "xtest-l-2k.jsonl").stat().st_mtime_ns == finished
     kinds = ("xtest", "snu-film", "ucf101")
@@ -207,7 +188,7 @@ def test_published_commands_work_as_published(
     for number, (script, folder, network, cwd) in enumerate(commands):
         arguments = ["--path", data / folder, *network, *output, *common]
         if number == 0:
-            finish(start(script, *arguments, cwd=cwd, path=""))
+            finish(python(script, *arguments, cwd=cwd, PYTHONPATH=""))
         else:
             monkeypatch.chdir(cwd)
             with pytest.raises(SystemExit) as ended:

@@ -65,9 +65,10 @@ def test_measuring_nothing_is_refused() -> None:
 
 
 def measuring(config: str, folder: Path, *changes: str) -> list[str]:
-    """The arguments of a script that is to measure a step, on few scenes."""
+    """The arguments of a script that is to measure a step of one sample, of few scenes."""
     options = ["--config", config, "--measure", "1", "--output", str(folder), "--device", "cpu"]
-    return [*options, "--set", "data.train_scenes=4", "data.val_scenes=2", *changes]
+    few = ("data.train_scenes=4", "data.val_scenes=2", "training.batch_size=1")
+    return [*options, "--set", *few, *changes]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_of_the_sizes_that_a_recipe_draws_the_largest_is_measured(
     quick_probes(monkeypatch)
     rows = []
     for chances in ("1,0", "0,1"):
-        arguments = measuring("smoke", tmp_path, f"training.chances={chances}", "batch_size=1")
+        arguments = measuring("smoke", tmp_path, f"training.chances={chances}")
         run_script(monkeypatch, ROOT / "train_x4k.py", *arguments)
         said = capsys.readouterr().out
         rows.append(next(line for line in said.splitlines() if " to " in line).split("|"))
