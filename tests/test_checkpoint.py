@@ -27,7 +27,9 @@ from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from model.sgm.published import SCOPES, to_published
 from tests.conftest import TINY, lively
 
-PUBLISHED = replace(TINY, depths=(2, 2, 2, 3), colour_order="bgr", keypoint_ratio=0.5)
+PUBLISHED = replace(
+    TINY, depths=(2, 2, 2, 3), colour_order="bgr", keypoint_ratio=0.5, dense_up_to=32
+)
 
 
 def published_state(net: SGM, prefix: str = "module.") -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from config_base import SMOKE
 from engine.distributed import process_group
 from model import load_interpolator
 from model.flow.guesses import Flows, Layer
@@ -175,12 +176,15 @@ def test_fresh_weights_change_little_of_what_was_found() -> None:
 
 def test_both_stages_train_and_the_second_keeps_what_the_first_learnt(tmp_path: Path) -> None:
     """As in training: a first look, steps, files; the result is found to be better than a blend."""
-    first = replace(recipe(calibrate=True), name="first", model=replace(TINY, any_time=False))
+    scenes = {"scenes": SMOKE.data.scenes}  # a blend is no match on these
+    first = recipe(data=scenes, calibrate=True)
+    first = replace(first, name="first", model=replace(TINY, any_time=False))
     with process_group(torch.device("cpu")):
         Trainer(first, here(tmp_path / "first")).fit()
     local = tmp_path / "first/ckpt/first.safetensors"
     matching = replace(MATCHING, any_time=False)
     second = replace(recipe_global(), name="second", model=matching, start_from=str(local))
+    second = replace(second, data=replace(second.data, **scenes))
     with process_group(torch.device("cpu")):
         trainer = X4KTrainer(second, here(tmp_path / "second"))
         trainer.fit()

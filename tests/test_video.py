@@ -422,7 +422,7 @@ def test_killed_and_started_again_gives_the_same_frames() -> None:
 
 def test_other_weights_are_another_run(tiny: SGM) -> None:
     """A network that was trained on meanwhile does not go on with its predecessor's work."""
-    source = write_clip(Path("in.mp4"), moving(3, 272, 96))
+    source = write_clip(Path("in.mp4"), moving(3, 96, 96))
     config = {"network": "sgm", "config": asdict(tiny.config)}
     save_weights(tiny, Path("weights.safetensors"), config)
     command = (source, "--model", "weights.safetensors", "--preset", "ultrafast")
