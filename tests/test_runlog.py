@@ -130,6 +130,8 @@ def test_charts_of_one_point_or_constant_values_or_nothing() -> None:
     for curve in (one, reference):  # one point is no line, and yet seen, beside the grid's lines
         drawn = draw_chart("x", [curve], Axis(4, 6, 84, 1076))
         assert (drawn[209 - 2, 580 + 2] < 200).any()
+    hardly = Curve("c", np.array([1.0, 2.0]), np.array([0.0, 5e-324]))  # a fifth of it is zero
+    assert draw_charts({"x": [hardly]}).shape == (420, 1100, 3)
     assert draw_charts({"x": [one]}, logarithmic=("x",)).shape == (420, 1100, 3)
     assert draw_charts({"x": [one._replace(y=np.array([np.nan]))]}).shape == (420, 1100, 3)
 
