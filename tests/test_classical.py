@@ -127,6 +127,43 @@ def test_time_moves_an_object_along_its_way(classical: FlowBlend) -> None:
         assert weight[48, round(40 + 20 * time)] > 0.5  # moved, not faded in and out
 
 
+@pytest.mark.parametrize("size", [(96, 128), (1040, 1024)], ids=["half", "quarter"])
+@pytest.mark.parametrize("pan", [0.0, 8.0])
+def test_what_moves_farther_than_it_is_wide_is_whole_half_way(
+    size: tuple[int, int], pan: float
+) -> None:
+    """In front of a background that both frames show there, and no ghost stays where it was.
+
+    Motion is known. Both frames agree on the background half way as well; but where the object was
+    at either end it covered the background, so it is in front.
+    """
+    radius, way = size[0] / 9, size[0] / 2
+    y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float) for side in size), indexing="ij")
+
+    def inside(time: float, more: float = 0.0) -> Tensor:
+        centre = (size[1] - way) / 2 + way * time
+        distance = (x - centre).square() + (y - size[0] / 2).square()
+        return (distance < (radius + more) ** 2).float()[None, None]
+
+    def scene(time: float) -> Tensor:
+        dark, bright = (
+            0.5 * texture(pan * time, 0, size),
+            0.5 + 0.5 * texture(way * time, 0, size, 1),
+        )
+        return torch.lerp(dark, bright, inside(time))
+
+    def flow(time: float, sign: float) -> Tensor:
+        right = torch.lerp(torch.full_like(x, pan), torch.full_like(x, way), inside(time))
+        return torch.cat((sign * right, torch.zeros_like(right)), dim=1)
+
+    ends, target = (scene(0), scene(1)), scene(0.5)
+    frame = FlowBlend(KnownFlow(flow(0, 1), flow(1, -1)))(*ends, time_like(target, 0.5)).frame
+    for time, least in ((0, 25), (0.5, 20), (1, 25)):
+        there = inside(time, -0.25 * radius)
+        error = ((frame - target).square() * there).sum() / (3 * there.sum())
+        assert -10 * error.log10() > least, time
+
+
 def test_identical_frames_stay(classical: FlowBlend) -> None:
     frame = texture(0, 0)
     between = classical(frame, frame, time_like(frame, 0.3)).frame

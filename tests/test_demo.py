@@ -210,7 +210,7 @@ MISTAKES = {
     "rate of images": ("a.png b.png --fps 60", r"--fps, --slow and --rate are for videos"),
     "three images": ("a.png b.png a.png", r"got 3 inputs"),
     "unknown model": ("a.png b.png --model nope", r"'nope'.*Known names: repeat, blend"),
-    "absent weights": ("a.png b.png --exp_name ours-x", r"log/ours-x/ckpt/ours-x.pth"),
+    "absent weights": ("a.png b.png --exp_name ours-x", r"log/ours-x/ckpt/ours-x"),
     "text for weights": ("a.png b.png --model text.png", r"text.png .* cannot be read as weights"),
     "two models": ("a.png b.png --model blend --exp_name x", r"not allowed with"),
     "points of classical": ("a.png b.png --num_key_points 0.5", r"matches no key points"),

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from model.flow.estimator import FlowEstimator
-from model.flow.guesses import Flows, Mixture, flow_to_size, mixed, mixture, weigh
+from model.flow.guesses import SHRINK, Flows, Mixture, flow_to_size, mixed, mixture, weigh
 from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
 from model.ops.resize import resize, resize_to
+
+SMALL = 2**20  # pixels of a frame whose motion is found on frames half as large, not a quarter
 
 
 class Related(NamedTuple):
@@ -52,7 +54,11 @@ class FlowBlend(Interpolator):
 
     def _relate(self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float) -> Related:
         seen1 = self._look(frame1, flow_scale)
-        flows = weigh(frame0, frame1, *self.flow.each_way(seen0, seen1))
+        is_small = frame0[0, 0].numel() <= SMALL
+        shrink = (
+            SHRINK // 2 if is_small else SHRINK
+        )  # finer costs more, and shows less on large ones
+        flows = weigh(frame0, frame1, *self.flow.each_way(seen0, seen1), shrink)
         return Related(frame0, frame1, flows, seen1, flow_scale)
 
     def at(self, state: Related, time: Tensor, *, explain: bool = False) -> Interpolation:

@@ -17,10 +17,13 @@ from model.ops.splat import splat, splat_sum
 from model.ops.warp import backward_warp
 
 SHRINK = 4  # motion at time t is found on frames that many times smaller
-WINDOW = 7  # over which agreement is measured, in small pixels
+WINDOW = 28  # pixels over which agreement is measured
 NOISE = 0.01  # a mean difference of colours that says little
 HIDDEN = 0.1  # weight of a frame where nothing of it lands: the flow may also be wrong
 UNSEEN = 1e-3  # weight of what a frame does not show: it counts where nothing else is
+ALIKE, APART = 4.0, 12.0  # pixels: velocities that differ by less are one, by more are two
+COVERED = 0.02  # weight of what another surface surely covers
+IN_FRONT = 50.0  # how much likelier than all else is what surely covers something
 
 
 class Flows(NamedTuple):
@@ -32,7 +35,26 @@ class Flows(NamedTuple):
     flow_10: Tensor
     trust0: Tensor  # weight of each pixel of frame 0 when it is splatted, (B, 1, h, w)
     trust1: Tensor
+    front0: Tensor  # how surely each pixel of frame 0 covers something else, (B, 1, h, w)
+    front1: Tensor
     difference: Tensor  # of colours along the flow, on frame 0, then on frame 1, (B, 2, h, w)
+    shrink: int  # how many times smaller than the frames
+
+
+class Guess(NamedTuple):
+    """A motion that may pass through each pixel at time t."""
+
+    velocity: Tensor  # the way from frame 0 to frame 1
+    front: Tensor | float  # how surely it is that of a surface in front of all others
+    source: int  # the frame that it is of, 0 or 1
+    mode: str  # of reading between pixels
+
+
+class Look(NamedTuple):
+    """What both frames say of a guess, (B, 1, h, w)."""
+
+    likely: Tensor  # inverse to the squared difference of colours
+    shown: tuple[Tensor, Tensor]  # how much each frame shows it, and not what covers it
 
 
 class Layer(NamedTuple):
@@ -52,18 +74,23 @@ class Mixture(NamedTuple):
     still1: Tensor
 
 
-def weigh(frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor) -> Flows:
+def weigh(
+    frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor, shrink: int = SHRINK
+) -> Flows:
     """Make ready, once per pair, what guesses at any time are made of.
 
     Shapes: frames (B, 3, H, W), flows (B, 2, h, w) of the frames at any size.
     """
-    size = [-(-side // SHRINK) for side in frame0.shape[-2:]]
+    size = (-(-frame0.shape[-2] // shrink), -(-frame0.shape[-1] // shrink))
     small0, small1 = (F.interpolate(x, size=size, mode="area") for x in (frame0, frame1))
-    flow_01, flow_10 = (flow_to_size(flow, size) for flow in (flow_01, flow_10))
+    flow_01, flow_10 = (picked(flow, size) for flow in (flow_01, flow_10))
     trust0, difference0 = trust(small0, small1, flow_01, flow_10)
     trust1, difference1 = trust(small1, small0, flow_10, flow_01)
+    front0 = in_front(flow_01, trust0, flow_10, trust1, shrink)
+    front1 = in_front(flow_10, trust1, flow_01, trust0, shrink)
     difference = torch.cat((difference0, difference1), dim=1)
-    return Flows(small0, small1, flow_01, flow_10, trust0, trust1, difference)
+    maps = small0, small1, flow_01, flow_10, trust0, trust1, front0, front1
+    return Flows(*maps, difference, shrink)
 
 
 def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,40 +99,67 @@ def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[T
     Shapes: frames (B, 3, h, w), flows (B, 2, h, w) -> weight and difference, (B, 1, h, w).
     """
     difference = (source - backward_warp(target, flow)).abs().mean(dim=1, keepdim=True)
-    missed = (flow + backward_warp(back, flow)).norm(dim=1, keepdim=True)
-    missed = missed / (1 + 0.05 * flow.norm(dim=1, keepdim=True))  # long ways end less exactly
+    missed = length(flow + backward_warp(back, flow))
+    missed = missed / (1 + 0.05 * length(flow))  # long ways end less exactly
     return torch.exp((-20 * difference - missed).clamp(min=-20)), difference
+
+
+def in_front(flow: Tensor, trust: Tensor, back: Tensor, doubt: Tensor, shrink: int) -> Tensor:
+    """Say how surely each pixel covers something: where it is, the other frame sees another thing.
+
+    A pixel that is to be trusted itself, and to which pixels of the other frame lead that move
+    otherwise and find other colours there: they were hidden behind it.
+
+    Shapes: flow and trust of the frame, those of the other one -> (B, 1, h, w).
+    """
+    lost = 1 - doubt
+    came, _ = splat(-back, back, lost, epsilon=1e-3)
+    return trust * apart(flow, came, shrink) * splat_sum(lost, back).clamp(max=1)
 
 
 def mixture(motion: Flows, time: Tensor) -> Mixture:
     """What to warp along which flow, and with which weights; they sum to one.
 
-    Guesses are velocities: through each pixel at time t, the way from frame 0 to frame 1.
+    A pixel's own flow is a guess where it lands, and where it is. What covered something is in
+    front of all else where it lands, whatever agrees there: what is behind agrees as well, if both
+    frames show it. And a frame does not show what something else that is there surely covers.
     """
     flow_01, flow_10 = motion.flow_01, motion.flow_10
-    landed0, cover0 = landing(flow_01, time * flow_01, motion.trust0)
-    landed1, cover1 = landing(-flow_10, (1 - time) * flow_10, motion.trust1)
-    still = plausibility(motion, torch.zeros_like(flow_01), time)
-    likely = {
-        name: plausibility(motion, velocity, time)
-        for name, velocity in (
-            ("landed0", landed0),
-            ("landed1", landed1),
-            ("flow_01", flow_01),
-            ("flow_10", -flow_10),
-        )
-    }
-    share0, share1 = (1 - time) * cover0, time * cover1
+    weight0, weight1 = (
+        weight * IN_FRONT**front
+        for weight, front in ((motion.trust0, motion.front0), (motion.trust1, motion.front1))
+    )
+    landed0, cover0, front0 = landing(flow_01, time * flow_01, weight0, motion.front0)
+    landed1, cover1, front1 = landing(-flow_10, (1 - time) * flow_10, weight1, motion.front1)
+    guesses = (
+        Guess(landed0, front0, 0, "bicubic"),
+        Guess(-flow_10, 0.0, 0, "bilinear"),
+        Guess(landed1, front1, 1, "bicubic"),
+        Guess(flow_01, 0.0, 1, "bilinear"),
+    )
+    looks = [look(motion, guess.velocity, time) for guess in guesses]
+    still = look(motion, torch.zeros_like(flow_01), time)
+    best = torch.stack([x.likely for x in (*looks, still)]).amax(dim=0)
+    shares = (1 - time) * cover0, time * cover1
     layers = [
-        Layer(0, -time * landed0, share0 * likely["landed0"], "bicubic"),
-        Layer(0, time * flow_10, share0 * likely["flow_10"], "bilinear"),
-        Layer(1, (1 - time) * landed1, share1 * likely["landed1"], "bicubic"),
-        Layer(1, (1 - time) * flow_01, share1 * likely["flow_01"], "bilinear"),
+        layer_of(guess, seen, time, best, shares[guess.source])
+        for guess, seen in zip(guesses, looks, strict=True)
     ]
-    layers = [x._replace(weight=x.weight * (inside(x.flow) + UNSEEN)) for x in layers]
-    total = sum((x.weight for x in layers), share0 * still + share1 * still)
+    still0, still1 = (
+        share * still.likely * shown for share, shown in zip(shares, still.shown, strict=True)
+    )
+    total = sum((x.weight for x in layers), still0 + still1)
     layers = [x._replace(weight=x.weight / total) for x in layers]
-    return Mixture(layers, share0 * still / total, share1 * still / total)
+    return Mixture(layers, still0 / total, still1 / total)
+
+
+def layer_of(guess: Guess, seen: Look, time: Tensor, best: Tensor, share: Tensor) -> Layer:
+    """A guess as a picture; its weight is not yet a share of all."""
+    velocity, front, source, mode = guess
+    likely = seen.likely ** (1 - front) * (IN_FRONT * best) ** front
+    flow = (-time, 1 - time)[source] * velocity
+    weight = share * likely * seen.shown[source] * (inside(flow) + UNSEEN)
+    return Layer(source, flow, weight, mode)
 
 
 def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
@@ -120,15 +174,19 @@ def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
     return frame.clamp(0, 1)
 
 
-def landing(velocity: Tensor, step: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def landing(
+    velocity: Tensor, step: Tensor, weight: Tensor, front: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Move velocities along a flow, and fill the holes that they leave.
 
-    Shapes: velocity and step (B, 2, h, w), weight (B, 1, h, w) -> velocity where it lands, and
-    the cover (B, 1, h, w): 1 where the frame shows what is seen there, little in its holes.
+    Shapes: velocity and step (B, 2, h, w), weight and front (B, 1, h, w) -> velocity where it
+    lands; the cover (B, 1, h, w), 1 where the frame shows what is seen there, little in its holes;
+    and what is in front there, in holes nothing.
     """
-    landed, _ = splat(velocity, step, weight, epsilon=1e-12)
+    landed, _ = splat(torch.cat((velocity, front), dim=1), step, weight, epsilon=1e-12)
     mass = splat_sum(torch.ones_like(weight), step)
-    return fill_holes(landed, 2 * mass), (HIDDEN + 4 * mass).clamp(max=1)
+    filled = fill_holes(landed[:, :2], 2 * mass)
+    return filled, (HIDDEN + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
 
 
 def plausibility(motion: Flows, velocity: Tensor, time: Tensor) -> Tensor:
@@ -136,12 +194,43 @@ def plausibility(motion: Flows, velocity: Tensor, time: Tensor) -> Tensor:
 
     Shapes: velocity (B, 2, h, w) -> (B, 1, h, w), inverse to the squared difference of colours.
     """
-    flow_t0, flow_t1 = -time * velocity, (1 - time) * velocity
-    difference = backward_warp(motion.small0, flow_t0) - backward_warp(motion.small1, flow_t1)
-    seen = inside(flow_t0) * inside(flow_t1) + UNSEEN
-    both = torch.cat((difference.abs().mean(dim=1, keepdim=True) * seen, seen), dim=1)
-    around, seen = F.avg_pool2d(both, WINDOW, stride=1, padding=WINDOW // 2).split(1, dim=1)
-    return (around / seen + NOISE) ** -2
+    return look(motion, velocity, time).likely
+
+
+def look(motion: Flows, velocity: Tensor, time: Tensor) -> Look:
+    """Hold a guess against both frames; what one of them covers says nothing about it."""
+    frames = (
+        (motion.small0, motion.flow_01, motion.trust0, -time),
+        (motion.small1, -motion.flow_10, motion.trust1, 1 - time),
+    )
+    colours, shown, seen = [], [], 1.0
+    for small, own, trusted, step in frames:
+        flow = step * velocity
+        read = backward_warp(torch.cat((small, own, trusted), dim=1), flow)
+        colour, there, surely = read.split((3, 2, 1), dim=1)
+        covered = surely * apart(there, velocity, motion.shrink)
+        colours.append(colour)
+        shown.append(1 - (1 - COVERED) * covered)
+        seen = seen * inside(flow) * shown[-1]
+    seen = seen + UNSEEN
+    difference = (colours[0] - colours[1]).abs().mean(dim=1, keepdim=True)
+    reach = WINDOW // (2 * motion.shrink)
+    both = torch.cat((difference * seen, seen), dim=1)
+    for way in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
+        both = F.avg_pool2d(both, way, stride=1, padding=[side // 2 for side in way])
+    around, seen = both.split(1, dim=1)
+    return Look((around / seen + NOISE) ** -2, (shown[0], shown[1]))
+
+
+def apart(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
+    """0 for one motion, 1 for two. Shapes: (B, 2, h, w), in small pixels -> (B, 1, h, w)."""
+    return ((shrink * length(velocity - other) - ALIKE) / (APART - ALIKE)).clamp(0, 1)
+
+
+def length(flow: Tensor) -> Tensor:
+    """With a gradient where it is zero. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
+    x, y = flow.split(1, dim=1)
+    return (x * x + y * y + 1e-12).sqrt()  # several times as fast as PyTorch's norm on a CPU
 
 
 def inside(flow: Tensor) -> Tensor:
@@ -166,3 +255,15 @@ def flow_to_size(flow: Tensor, size: tuple[int, int]) -> Tensor:
     down = size[0] < height or size[1] < width
     resized = F.interpolate(flow, size=size, mode="area") if down else resize_to(flow, size)
     return resized * ratio
+
+
+def picked(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same; down, single vectors: a mean over the border of two motions would be neither.
+
+    Shapes: (B, 2, H, W) -> (B, 2, *size).
+    """
+    height, width = flow.shape[-2:]
+    if size[0] > height or size[1] > width:
+        return flow_to_size(flow, size)
+    ratio = flow.new_tensor((size[1] / width, size[0] / height)).view(1, 2, 1, 1)
+    return F.interpolate(flow, size=size, mode="nearest-exact") * ratio
