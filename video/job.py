@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from video.folder import FolderWriter, gather, is_folder
 from video.maker import Maker, Shot
+from video.outputs import parts_path, receipt_path
 from video.pipeline import Writing, run
 from video.plan import Plan
 from video.reels import MAIN, SegmentWriter
@@ -70,15 +71,14 @@ def perform(
         **judged(plan, records),
     }
     content = receipt(plan, settings, facts)
-    write_receipt(plan.output.with_name(f"{plan.output.name}.json"), content)
+    write_receipt(receipt_path(plan.output), content)
     work.remove()
     return content
 
 
 def workplace(plan: Plan) -> Workplace:
     """Where the finished segments of a plan wait."""
-    folder = plan.output.with_name(f"{plan.output.name}.parts")
-    return Workplace(folder, "" if is_folder(plan.output) else ".mkv")
+    return Workplace(parts_path(plan.output), "" if is_folder(plan.output) else ".mkv")
 
 
 def make_segments(

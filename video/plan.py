@@ -11,18 +11,17 @@ from av.video.reformatter import Interpolation as Scaling
 from torch import Tensor
 
 from dataset.frames import as_frame
-from dataset.sequence import require_apart
 from video.cuts import CutDetector
 from video.duplicates import is_duplicate, without_repeats
 from video.encoding import Encoding, choose_encoding
 from video.folder import is_folder, kept_in_folder, png_encoding, require_empty
 from video.maker import Judgement
 from video.options import Options
+from video.outputs import default_output, reel_paths, require_outputs
 from video.picture import colours_of, to_planes
-from video.reels import COMPARE, EXPLAIN, MAIN
 from video.segments import Segment, segments
 from video.source import Seen, Source, survey
-from video.target import CONTAINERS, Clock, Kept, choose_kept
+from video.target import Clock, Kept, choose_kept
 from video.timeline import Moment, Timeline, ticks
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
@@ -59,12 +58,7 @@ class Plan:
     @property
     def reels(self) -> dict[str, Path]:
         """What is written, by name, and where to."""
-        output, names = self.output, [MAIN]
-        names += [COMPARE] if self.options.compare else []
-        names += [EXPLAIN] if self.options.explain else []
-        return {
-            name: output.with_stem(f"{output.stem}_{name}") if name else output for name in names
-        }
+        return reel_paths(self.output, self.options)
 
     def moments(self, *, looks_around: bool = False) -> Iterator[Moment]:
         """Every output frame; with the frames around, for a network that looks there."""
@@ -128,9 +122,8 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
     Raises:
         ValueError: the video cannot be read, or what is asked for cannot be done.
     """
-    if output is not None:
-        require_container(output)
-        require_apart([output], [path])
+    output = output or default_output(path, options)
+    require_outputs(path, output, options)
     cuts: set[int] = set()
     distinct: list[int] = []
 
@@ -144,9 +137,6 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
     source = survey(path, watch)
     if len(source.stamps) < 2:
         raise ValueError(f"{path} holds one frame; something lies between two or more.")
-    output = output or default_output(path, options)
-    require_container(output)
-    require_apart([output], [path])
     timeline = Timeline(
         source.stamps,
         source.end,
@@ -174,26 +164,6 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
         encoding=encoding,
         kept=kept,
     )
-
-
-def require_container(output: Path) -> None:
-    """Refuse a name whose suffix is no container that holds any timestamps."""
-    if not is_folder(output) and output.suffix.lower() not in CONTAINERS:
-        raise ValueError(
-            f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}, "
-            f"or a folder for frames as PNG."
-        )
-
-
-def default_output(path: Path, options: Options) -> Path:
-    """A name that says what was done: NAME_2x.mp4, NAME_60fps.mp4, NAME_slow4x.mp4."""
-    target = options.target
-    if target.fps is not None:
-        done = f"{float(target.fps):.6g}fps"
-    else:
-        done = f"{target.multi}x" if target.multi else f"slow{target.slow}x"
-    suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
-    return Path("output", f"{path.stem}_{done}{suffix}")
 
 
 def noting_cuts(passing: Iterator[Seen], threshold: float, cuts: set[int]) -> Iterator[Seen]:
