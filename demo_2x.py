@@ -26,13 +26,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dataset.frames import as_frame, is_image, read_frame, require_writable, write_frame
+from dataset.frames import (
+    WRITTEN_SUFFIXES,
+    as_frame,
+    is_image,
+    read_frame,
+    require_writable,
+    write_frame,
+)
 from dataset.pictures import fitted, pair_pictures, write_animation
 from dataset.sequence import (
     check_frames,
     find_sequence,
     is_video,
     require_apart,
+    require_folder,
     require_no_others,
 )
 from model import DEFAULT, Interpolation, Interpolator, time_like
@@ -45,6 +53,7 @@ from video.folder import filmed
 from video.options import add_video_options
 from video.target import CONTAINERS
 
+PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of a pair
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATED_SIDE = 640  # pixels at most
 WEIGHTS_HINT = """
@@ -124,6 +133,7 @@ def run(args: argparse.Namespace) -> None:
     if is_film and len(args.inputs) == 1 and args.inputs[0].is_dir():
         film_folder(args)
         return
+    check_names(args)
     if args.fps or args.slow or args.rate:
         raise ValueError(
             "--fps, --slow and --rate are for videos: a folder has no rate. Use --multi, or name a "
@@ -139,6 +149,26 @@ def run(args: argparse.Namespace) -> None:
     fill(network, args)
     if args.model == DEFAULT == default_name():  # nothing trained has come with the project
         print(WEIGHTS_HINT)
+
+
+def check_names(args: argparse.Namespace) -> None:
+    """Refuse what is no sequence of images, and an output that is no image and no folder."""
+    if args.inputs:
+        find_sequence(args.inputs)
+    if args.output is None:
+        return
+    if len(args.inputs) == 1:
+        require_folder(
+            args.output,
+            f"name a folder; or a video, ending in {', '.join(CONTAINERS)}, and say how many "
+            f"frames it shows a second, as in --rate 24.",
+        )
+    elif not is_image(args.output):
+        require_folder(
+            args.output,
+            f"name an image, ending in {', '.join(WRITTEN_SUFFIXES)}, or a folder. For a video put "
+            f"the images into a folder, and add --rate 24.",
+        )
 
 
 def film_folder(args: argparse.Namespace) -> None:
@@ -178,7 +208,8 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
     output = args.output or Path("output")
     frame0, frame1, bits = read_pair(args.inputs, args.device)
     files = pair_files(output, args.times)
-    require_apart(files, args.inputs)
+    beside = [] if names_image(output) else [output / name for name in PICTURES]
+    require_apart([*files, *beside], args.inputs)
     require_writable(files[0], bits)
     files[0].parent.mkdir(parents=True, exist_ok=True)
     middle = min(args.times, key=lambda time: abs(time - 0.5))
@@ -192,7 +223,7 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
     print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
     print("files   " + "\n        ".join(map(str, files)))
-    if not is_image(output):
+    if beside:
         notes = {name: note[0].cpu() for name, note in (shown.explanation or {}).items()}
         three = (frame[0].cpu() for frame in (frame0, frame1, shown.frame))
         pictures = pair_pictures(*three, f"new frame, t = {middle:.3g}", notes)
@@ -215,9 +246,14 @@ def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor,
     return frame0, frame1, bits
 
 
+def names_image(output: Path) -> bool:
+    """Whether one image goes there, and no folder."""
+    return is_image(output) and not output.is_dir()
+
+
 def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
     """Where the frame at each time goes."""
-    if is_image(output):
+    if names_image(output):
         if len(times) > 1:
             raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
         return [output]

@@ -230,6 +230,28 @@ MISTAKES = {
     "over an input": ("a.png b.png --output b.png", r"b.png is among the frames to read"),
     "below a file": ("a.png b.png --output text.png/x", r"text.png"),
     "into itself": ("clip --output clip", r"among the frames to read"),
+    "pair into a video": (
+        "a.png b.png --output x.mp4",
+        r"in \.mp4 as files.*folder, and add --rate",
+    ),
+    "pair into a GIF": ("a.png b.png --output x.gif", r"name an image, ending in \.png"),
+    "pair into text": ("a.png b.png --output text.txt", r"text\.txt is a file: name an image"),
+    "folder into AVI": ("mixed --output x.avi", r"a video, ending in \.mp4, .*as in --rate 24"),
+    "folder into AVI at a rate": ("mixed --output x.avi --rate 24", r"a video, ending in \.mp4"),
+    "folder into an image": ("clip --output a.png", r"a\.png is a file: name a folder"),
+    "folder as a new image": ("clip --output x.png", r"make it first"),
+    "two folders": ("clip mixed", r"Got clip and mixed: give one folder, or two images"),
+    "folder and image": ("clip a.png --output x.mp4", r"clip and a.png: give one folder"),
+    "animated PNG": (
+        "moves.png --output x.mp4",
+        r"moves\.png is an animation.*Convert it to a video",
+    ),
+    "animated WebP": ("moves.webp", r"moves\.webp is an animation"),
+    "animated AVIF": ("moves.avif", r"moves\.avif is an animation"),
+    "over an input beside": (
+        "pictures/comparison.jpg b.png --output pictures",
+        r"among the frames",
+    ),
     "among others": ("clip --output mixed", r"mixed holds 2 images .*1.png"),
 }
 
@@ -243,7 +265,13 @@ def mistaken(here: Path) -> Path:
         write_image(here / name, even(9))
     for name in ("deep.png", "deep2.png"):
         write_image(here / name, even(9, np.uint16))
-    for name in ("text.png", "film.mp4", "damaged/2.png"):
+    write_image(here / "pictures" / "comparison.jpg", noise(0))
+    animation = cv2.Animation()
+    animation.frames, animation.durations = [even(3), even(9)], np.array([80, 80])
+    for suffix in ("png", "webp"):
+        assert cv2.imwriteanimation(str(here / f"moves.{suffix}"), animation)
+    (here / "moves.avif").write_bytes(b"\0\0\0\x2cftypavis")
+    for name in ("text.png", "text.txt", "film.mp4", "damaged/2.png"):
         (here / name).write_text("hello world")
     (here / "empty.png").touch()
     (here / "void").mkdir()
@@ -290,6 +318,18 @@ def test_interrupted_folder_keeps_whole_frames(here: Path) -> None:
     assert 5 <= len(files) < 799
     assert [file.name for file in files] == [f"{n + 1:06d}.png" for n in range(len(files))]
     assert all(samples(file).shape == (64, 64, 3) for file in files)
+
+
+def test_a_folder_may_be_called_as_it_likes_once_it_is_there(here: Path) -> None:
+    """A suffix is a mistake only where it would make a folder that looks like a file."""
+    for name in ("clip/1.png", "clip/2.png"):
+        write_image(here / name, noise(0))
+    for name in ("run.mp4", "run.png"):
+        (here / name).mkdir()
+    run("clip", "--model", "blend", "--output", "run.png")
+    run("clip/1.png", "clip/2.png", "--model", "blend", "--output", "run.mp4")
+    assert len(list((here / "run.png").iterdir())) == 3
+    assert samples(here / "run.mp4" / "middle.png").shape == (12, 20, 3)
 
 
 def test_same_command_again_replaces_its_frames(here: Path) -> None:
