@@ -38,6 +38,7 @@ from dataset.pictures import fitted, pair_pictures, write_animation
 from dataset.sequence import (
     check_frames,
     find_sequence,
+    fingerprint,
     is_video,
     require_apart,
     require_folder,
@@ -48,9 +49,10 @@ from model.inference.bisection import Bisected, reaching
 from model.inference.sequence import densify, there_and_back
 from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
 from model.zoo import default_name
-from video.command import fill_video
+from video.command import fill_video, network_settings
 from video.folder import filmed
 from video.options import add_video_options
+from video.segments import Progress
 from video.target import CONTAINERS
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of a pair
@@ -188,18 +190,28 @@ def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
     """Write the frames of a folder, and new ones between them, as PNG files into another."""
     paths = find_sequence(args.inputs)
     output = args.output or Path("output", args.inputs[0].resolve().name)
-    total = len(paths) + (len(paths) - 1) * len(args.times)
+    step = 1 + len(args.times)
+    total = step * (len(paths) - 1) + 1
     files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
     require_apart(files, paths)
     require_no_others(files)
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
     output.mkdir(parents=True, exist_ok=True)
-    start = perf_counter()
-    frames = (read_frame(path)[None].to(args.device) for path in paths)
+    settings = network_settings(args) | {"times": args.times, "frames": fingerprint(paths)}
+    progress = Progress(files, settings)
+    first = progress.done() // step  # of the given frames: new ones are made from pair to pair
+    if first:
+        print(f"resume  after {files[first * step - 1]}")
+    start, done = perf_counter(), first * step
+    frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = densify(network, frames, args.times, args.flow_scale)
-    for file, frame in zip(files, tqdm(denser, total=total, unit="frame"), strict=True):
-        write_frame(file, frame[0], bits)
-    print(f"time    {perf_counter() - start:.1f} s for {total - len(paths)} new frames")
+    for frame in tqdm(denser, total=total, initial=done, unit="frame"):
+        progress.note(done)
+        write_frame(files[done], frame[0], bits)
+        done += 1
+    progress.finish()
+    count = (len(paths) - 1 - first) * len(args.times)
+    print(f"time    {perf_counter() - start:.1f} s for {count} new frames")
     print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 import demo_2x
-from dataset.frames import read_frame
+from dataset.frames import read_frame, write_frame
 from model.checkpoint import save_weights
 from model.interpolator import time_like
 from model.options import network_from
@@ -314,10 +315,69 @@ def test_interrupted_folder_keeps_whole_frames(here: Path) -> None:
     assert process.returncode == 130
     assert "interrupted" in said
     assert "Traceback" not in said
-    files = sorted(output.iterdir())
+    files = sorted(output.glob("*.png"))
     assert 5 <= len(files) < 799
     assert [file.name for file in files] == [f"{n + 1:06d}.png" for n in range(len(files))]
     assert all(samples(file).shape == (64, 64, 3) for file in files)
+
+
+def interrupted_after(count: int) -> object:
+    """As by a person, when so many frames were written."""
+    calls = iter(range(count))
+
+    def write(*arguments: object) -> None:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        write_frame(*arguments)
+
+    return patch("demo_2x.write_frame", write)
+
+
+def test_interrupted_folder_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the last given frame on, with the frames of one uninterrupted run and no trace."""
+    for number in range(5):
+        write_image(here / "clip" / f"{number}.png", noise(number))
+    command = ("clip", "--multi", "3", "--model", "blend", "--output")
+    run(*command, "whole")
+    with interrupted_after(8), pytest.raises(SystemExit):
+        run(*command, "out")
+    kept = {file: file.stat().st_mtime_ns for file in sorted((here / "out").glob("*.png"))[:6]}
+    run(*command, "out")
+    assert "resume  after out/000006.png" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    names = sorted(file.name for file in (here / "out").iterdir())
+    assert names == sorted(file.name for file in (here / "whole").iterdir())
+    assert all(
+        np.array_equal(samples(here / "out" / x), samples(here / "whole" / x)) for x in names
+    )
+
+
+def test_unfinished_folder_is_not_mixed_with_another_run(here: Path) -> None:
+    """Another network, other times, other frames: refused, and nothing is touched."""
+    for number in range(4):
+        write_image(here / "clip" / f"{number}.png", even(50 * number))
+    with interrupted_after(4), pytest.raises(SystemExit):
+        run("clip", "--model", "blend")
+    before = {file: file.stat().st_mtime_ns for file in (here / "output/clip").iterdir()}
+    with pytest.raises(SystemExit, match=r"other settings: .*model \(blend .*now repeat.*empty"):
+        run("clip", "--model", "repeat")
+    with pytest.raises(SystemExit, match=r"times \(\[0\.5\], now \[0\.25\]\)"):
+        run("clip", "--model", "blend", "--time", "1/4")
+    write_image(here / "clip" / "3.png", even(160))
+    with pytest.raises(SystemExit, match=r"frames \(4 files, \w+, now 4 files, \w+\)"):
+        run("clip", "--model", "blend")
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_frames_of_an_earlier_run_do_not_count_as_done(here: Path) -> None:
+    for number in range(4):
+        write_image(here / "clip" / f"{number}.png", even(50 * number))
+    run("clip", "--model", "repeat")
+    with interrupted_after(4), pytest.raises(SystemExit):
+        run("clip", "--model", "blend")
+    run("clip", "--model", "blend")
+    values = [samples(here / f"output/clip/{n:06d}.png")[0, 0, 0] for n in range(1, 8)]
+    assert values == [0, 25, 50, 75, 100, 125, 150]
 
 
 def test_a_folder_may_be_called_as_it_likes_once_it_is_there(here: Path) -> None:
