@@ -50,7 +50,7 @@ from model.inference.sequence import densify, there_and_back
 from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
 from model.zoo import default_name
 from video.command import fill_video, network_settings
-from video.folder import filmed
+from video.film import film_folder
 from video.options import add_video_options
 from video.segments import Progress
 from video.target import CONTAINERS
@@ -171,19 +171,6 @@ def check_names(args: argparse.Namespace) -> None:
             f"name an image, ending in {', '.join(WRITTEN_SUFFIXES)}, or a folder. For a video put "
             f"the images into a folder, and add --rate 24.",
         )
-
-
-def film_folder(args: argparse.Namespace) -> None:
-    """Write a video of a folder's frames and of new ones between them."""
-    if args.rate is None:
-        raise ValueError(
-            f"{args.output} is a video: say how many frames of {args.inputs[0]} it shows a second, "
-            f"as in --rate 24; or name a folder."
-        )
-    paths = find_sequence(args.inputs)
-    film = args.output.with_name(f"{args.output.name}.frames.avi")
-    with filmed(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)), film):
-        fill_video(film, args)
 
 
 def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:

@@ -54,11 +54,13 @@ def interpolate_file(
 
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
-    """Do what demo_2x.py was asked to: plan, say so, work, check, and say what came out."""
-    if args.time:
-        raise ValueError("--time is for images; of a video say --multi, --fps or --slow.")
+    """Do what demo_2x.py was asked to."""
+    fulfil(make_plan(path, args.output, options_from(args)), args)
+
+
+def fulfil(plan: Plan, args: argparse.Namespace) -> None:
+    """Say what is planned, work, check, and say what came out."""
     share = share_from(os.environ)
-    plan = make_plan(path, args.output, options_from(args))
     if share.rank == 0:
         print(described(plan))
     if args.device.type == "cuda" and args.device.index is None:

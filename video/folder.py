@@ -1,21 +1,14 @@
-"""Frames as a folder of files instead of a video, on either side."""
+"""Frames as a folder of files instead of a video."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-from tqdm import tqdm
-
-from dataset.frames import list_frames, read_frame, write_frame
-from dataset.sequence import FrameFormat
-from video.colour import LAYOUTS, Colours
+from dataset.frames import list_frames, write_frame
 from video.encoding import Encoding, EncodingError, Wish
 from video.maker import Shot
-from video.picture import to_picture, turned
+from video.picture import turned
 from video.source import Source
 from video.target import Kept
 
@@ -31,38 +24,6 @@ def require_empty(output: Path) -> None:
     """Refuse to write among other files."""
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ValueError(f"{output} is there already. Name another folder, or empty it.")
-
-
-@contextmanager
-def filmed(
-    paths: Sequence[Path], rate: Fraction, frame_format: FrameFormat, film: Path
-) -> Iterator[None]:
-    """While it is open, `film` holds these images as a video that has lost nothing.
-
-    It is as old as the newest of them, so that work on it goes on where it was: written again, it
-    is the same file.
-
-    Args:
-        rate: frames per second.
-        film: ends in .avi, whose clock counts any rate exactly.
-    """
-    codec, pix_fmt = ("utvideo", "gbrp") if frame_format.bits == 8 else ("ffv1", "gbrp16le")
-    colours = Colours(LAYOUTS[pix_fmt], is_full=True)
-    film.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with av.open(film, "w", options={"fflags": "bitexact"}) as container:
-            size = {"height": frame_format.height, "width": frame_format.width}
-            stream = container.add_stream(codec, rate=rate, pix_fmt=pix_fmt, **size)
-            for number, path in enumerate(tqdm(paths, "gathering", leave=False)):
-                picture = to_picture(read_frame(path)[None], colours)
-                picture.pts, picture.time_base = number, 1 / rate
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-        newest = max(path.stat().st_mtime_ns for path in paths)
-        os.utime(film, ns=(newest, newest))
-        yield
-    finally:
-        film.unlink(missing_ok=True)
 
 
 def png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:

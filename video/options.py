@@ -147,7 +147,9 @@ def add_judgement(group: argparse._ActionsContainer) -> None:
 
 
 def options_from(args: argparse.Namespace) -> Options:
-    """Read what `add_video_options` added, and `--multi`."""
+    """Read what `add_video_options` added, and `--multi`; refuse `--time`."""
+    if args.time:
+        raise ValueError("--time is for images; of a video say --multi, --fps or --slow.")
     if args.resume and args.restart:
         raise ValueError("Either --resume or --restart, not both.")
     multi = args.multi or (None if args.fps or args.slow else 2)

@@ -1,5 +1,6 @@
 """Where results of a video go: what they may be called, and that nothing is lost for them."""
 
+import shutil
 from pathlib import Path
 
 from dataset.frames import FrameError
@@ -61,3 +62,13 @@ def default_output(path: Path, options: Options) -> Path:
         done = f"{target.multi}x" if target.multi else f"slow{target.slow}x"
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
     return Path("output", f"{path.stem}_{done}{suffix}")
+
+
+def free_space(path: Path) -> int:
+    """Bytes that are free where a path is, or will be."""
+    return shutil.disk_usage(existing_folder(path)).free
+
+
+def existing_folder(path: Path) -> Path:
+    """The nearest folder around a path that exists."""
+    return next(folder for folder in path.resolve().parents if folder.is_dir())

@@ -1,7 +1,6 @@
 """What will be done with a video, known before any of it is done."""
 
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from video.encoding import Encoding, choose_encoding
 from video.folder import is_folder, kept_in_folder, png_encoding, require_empty
 from video.maker import Judgement
 from video.options import Options
-from video.outputs import default_output, reel_paths, require_outputs
+from video.outputs import default_output, free_space, reel_paths, require_outputs
 from video.picture import colours_of, to_planes
 from video.segments import Segment, segments
 from video.source import Seen, Source, survey
@@ -42,6 +41,7 @@ class Plan:
     cuts: frozenset[int]  # source frames that begin a scene
     encoding: Encoding
     kept: Kept
+    gathered: int = 0  # bytes of frames that are yet to be put into a video
 
     @property
     def judgement(self) -> Judgement:
@@ -88,7 +88,7 @@ class Plan:
         if is_folder(self.output):
             bits = PNG_BITS
         pixels = self.encoding.height * self.encoding.width * self.timeline.num_frames
-        return 2 * int(pixels * bits / 8)
+        return self.gathered + 2 * int(pixels * bits / 8)
 
     def settings(self) -> dict[str, Any]:
         """All that decides about pixels, to tell one run from another."""
@@ -137,12 +137,31 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
     source = survey(path, watch)
     if len(source.stamps) < 2:
         raise ValueError(f"{path} holds one frame; something lies between two or more.")
+    return settle(source, output, options, cuts, distinct if options.dedup else None)
+
+
+def settle(
+    source: Source,
+    output: Path,
+    options: Options,
+    cuts: Iterable[int] = (),
+    distinct: Sequence[int] | None = None,
+) -> Plan:
+    """Settle what will be done with a video that was looked at.
+
+    Args:
+        cuts: frames that begin a scene.
+        distinct: frames that do not repeat the one before; None: all.
+
+    Raises:
+        ValueError: what is asked for cannot be done.
+    """
     timeline = Timeline(
         source.stamps,
         source.end,
         options.target,
         source.header.tick,
-        distinct if options.dedup else None,
+        distinct,
     )
     rate = timeline.num_frames / (timeline.out_end - timeline.start)
     suffix = output.suffix.lower()
@@ -226,7 +245,7 @@ def described(plan: Plan) -> str:
     lines.append(("copied", ", ".join(beside) or "nothing"))
     lines += [("lost", text) for text in kept.lost]
     lines += [("note", text) for text in (*source.notes, *encoding.notes)]
-    free = shutil.disk_usage(existing_folder(plan.output)).free
+    free = free_space(plan.output)
     disk = f"about {shown_bytes(plan.bytes_needed)} while at work, {shown_bytes(free)} free"
     lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))
     return "\n".join(f"{name:8}{text}" for name, text in lines)
@@ -253,8 +272,3 @@ def shown_rate(rate: Fraction) -> str:
 def shown_bytes(count: int) -> str:
     """A size on disk."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
-def existing_folder(path: Path) -> Path:
-    """The nearest folder around a path that exists."""
-    return next(folder for folder in path.resolve().parents if folder.is_dir())
