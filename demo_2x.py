@@ -35,6 +35,7 @@ from dataset.frames import (
     write_frame,
 )
 from dataset.pictures import fitted, pair_pictures, write_animation
+from dataset.places import going_on_when_full, require_place
 from dataset.sequence import (
     check_frames,
     find_sequence,
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(args)
     except (ValueError, OSError) as error:
-        sys.exit(f"demo_2x.py: {error}")
+        sys.exit(f"demo_2x.py: {in_words(error)}")
     except torch.OutOfMemoryError:
         sys.exit(
             f"demo_2x.py: {args.device} ran out of memory. Estimate motion on smaller frames "
@@ -81,6 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(130)
+
+
+def in_words(error: Exception) -> str:
+    """An error's message, without the system's number for it."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -182,6 +190,7 @@ def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
     files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
     require_apart(files, paths)
     require_no_others(files)
+    require_place(files[0])
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
     output.mkdir(parents=True, exist_ok=True)
     settings = network_settings(args) | {"times": args.times, "frames": fingerprint(paths)}
@@ -192,10 +201,11 @@ def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
     start, done = perf_counter(), first * step
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = densify(network, frames, args.times, args.flow_scale)
-    for frame in tqdm(denser, total=total, initial=done, unit="frame"):
-        progress.note(done)
-        write_frame(files[done], frame[0], bits)
-        done += 1
+    with going_on_when_full(output):
+        for frame in tqdm(denser, total=total, initial=done, unit="frame"):
+            progress.note(done)
+            write_frame(files[done], frame[0], bits)
+            done += 1
     progress.finish()
     count = (len(paths) - 1 - first) * len(args.times)
     print(f"time    {perf_counter() - start:.1f} s for {count} new frames")
@@ -210,6 +220,7 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
     beside = [] if names_image(output) else [output / name for name in PICTURES]
     require_apart([*files, *beside], args.inputs)
     require_writable(files[0], bits)
+    require_place(files[0])
     files[0].parent.mkdir(parents=True, exist_ok=True)
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)

@@ -1,5 +1,6 @@
 """The demo as its users run it: right frames, or an error that helps, and nothing half done."""
 
+import errno
 import re
 import signal
 import subprocess
@@ -230,6 +231,12 @@ MISTAKES = {
     "16 bits as JPEG": ("deep.png deep2.png --output x.jpg", r"8 bits per sample, got 16"),
     "over an input": ("a.png b.png --output b.png", r"b.png is among the frames to read"),
     "below a file": ("a.png b.png --output text.png/x", r"text.png"),
+    "nowhere to write": (
+        "a.png b.png --output /proc/c.png",
+        r"c\.png: no file can be made in /proc",
+    ),
+    "nowhere to write a folder": ("clip --output /proc/x", r"000001\.png: no file can be made in"),
+    "default below a file": ("film", r"output/film/000001\.png: .*output/film is a file"),
     "into itself": ("clip --output clip", r"among the frames to read"),
     "pair into a video": (
         "a.png b.png --output x.mp4",
@@ -271,6 +278,10 @@ def mistaken(here: Path) -> Path:
     animation.frames, animation.durations = [even(3), even(9)], np.array([80, 80])
     for suffix in ("png", "webp"):
         assert cv2.imwriteanimation(str(here / f"moves.{suffix}"), animation)
+    write_image(here / "film" / "1.png", noise(0))
+    write_image(here / "film" / "2.png", noise(0))
+    (here / "output").mkdir()
+    (here / "output" / "film").touch()
     (here / "moves.avif").write_bytes(b"\0\0\0\x2cftypavis")
     for name in ("text.png", "text.txt", "film.mp4", "damaged/2.png"):
         (here / name).write_text("hello world")
@@ -369,6 +380,31 @@ def test_unfinished_folder_is_not_mixed_with_another_run(here: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
+def test_full_disk_is_explained_and_leaves_what_is_done(here: Path) -> None:
+    """The file that there is no room for is missing, and the same command goes on from it."""
+    for number in range(3):
+        write_image(here / "clip" / f"{number}.png", noise(number))
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name.startswith(".000004.png"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, data)
+
+    message = r"^demo_2x.py: The disk is full\..*kept in output/clip: make room.* goes on\.$"
+    with patch.object(Path, "write_bytes", full), pytest.raises(SystemExit, match=message):
+        run("clip")
+    files = sorted(file.name for file in (here / "output" / "clip").iterdir())
+    assert files == ["000001.png", "000002.png", "000003.png", "unfinished.json"]
+    run("clip")
+    assert len(list((here / "output" / "clip").iterdir())) == 5
+    with (
+        patch.object(Path, "write_bytes", side_effect=OSError(errno.EIO, "Input/output error")),
+        pytest.raises(SystemExit, match=r"Cannot write c\.png: Input/output error\.$"),
+    ):
+        run("clip/0.png", "clip/1.png", "--output", "c.png")
+
+
 def test_frames_of_an_earlier_run_do_not_count_as_done(here: Path) -> None:
     for number in range(4):
         write_image(here / "clip" / f"{number}.png", even(50 * number))
@@ -412,6 +448,15 @@ def test_running_out_of_memory_says_what_helps(here: Path, monkeypatch: pytest.M
     monkeypatch.setattr(demo_2x, "fill_pair", fail)
     with pytest.raises(SystemExit, match=r"cpu ran out of memory.*--flow_scale 1/2"):
         run("--device", "cpu")
+
+
+def test_errors_of_the_system_come_without_their_numbers() -> None:
+    failed = OSError(errno.EACCES, "Permission denied", "a.png")
+    with (
+        patch("demo_2x.run", side_effect=failed),
+        pytest.raises(SystemExit, match=r"^demo_2x.py: a\.png: Permission denied\.$"),
+    ):
+        run("a.png", "b.png")
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:

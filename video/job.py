@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from dataset.places import going_on_when_full
 from video.folder import FolderWriter, gather, is_folder
 from video.maker import Maker, Shot
 from video.outputs import parts_path, receipt_path
@@ -52,17 +53,14 @@ def perform(
     ):
         return None
     begun = time.perf_counter()
-    made = make_segments(plan, synthesis, work, device, share)
-    if share.rank > 0:
-        return None
-    wait_for_all(work, numbers)
-    seconds = time.perf_counter() - begun
-    records = finished(plan, work)
-    if is_folder(plan.output):
-        gather_frames(plan, work, numbers)
-    else:
-        for name, output in plan.reels.items():
-            join(plan, work, name, records, output)
+    with going_on_when_full(work.folder):
+        made = make_segments(plan, synthesis, work, device, share)
+        if share.rank > 0:
+            return None
+        wait_for_all(work, numbers)
+        seconds = time.perf_counter() - begun
+        records = finished(plan, work)
+        put_together(plan, work, records)
     facts = {
         "frames made in this run": made,
         "seconds": round(seconds, 3),
@@ -133,6 +131,15 @@ def finished(plan: Plan, work: Workplace) -> list[dict[str, Any]]:
     return records
 
 
+def put_together(plan: Plan, work: Workplace, records: Sequence[dict[str, Any]]) -> None:
+    """Make the output of finished segments."""
+    if is_folder(plan.output):
+        gather_frames(plan, work, len(records))
+        return
+    for name, output in plan.reels.items():
+        join(plan, work, name, records, output)
+
+
 def join(
     plan: Plan, work: Workplace, name: str, records: Sequence[dict[str, Any]], output: Path
 ) -> None:
@@ -151,11 +158,11 @@ def join(
     whole.replace(output)
 
 
-def gather_frames(plan: Plan, work: Workplace, numbers: Sequence[int]) -> None:
+def gather_frames(plan: Plan, work: Workplace, num_segments: int) -> None:
     """Put the frames of all segments into one folder, and give it its name."""
     whole = work.folder / "whole"
     times = (moment.shown for moment in plan.moments())
-    count = gather(whole, [work.piece(number) for number in numbers], times)
+    count = gather(whole, [work.piece(number) for number in range(num_segments)], times)
     if count != plan.timeline.num_frames:
         raise BrokenPromiseError(
             f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."

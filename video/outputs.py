@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 
 from dataset.frames import FrameError
+from dataset.places import existing_around, require_place
 from dataset.sequence import require_apart
 from video.folder import is_folder
 from video.options import Options
 from video.reels import COMPARE, EXPLAIN, MAIN
 from video.target import CONTAINERS
+
+FIRST = "000001.png"  # or any other name of a file in a folder
 
 
 def reel_paths(output: Path, options: Options) -> dict[str, Path]:
@@ -36,12 +39,17 @@ def require_outputs(path: Path, output: Path, options: Options) -> None:
         path: the video that is read.
     """
     require_container(output)
-    require_apart([*reel_paths(output, options).values(), receipt_path(output)], [path])
+    files = [*reel_paths(output, options).values(), receipt_path(output)]
+    require_apart(files, [path])
     if parts_path(output).resolve() in path.resolve().parents:
         raise FrameError(
             f"{path} lies in the folder of unfinished work on {output}, which is deleted in the "
             f"end. Move it, or name another output."
         )
+    if is_folder(output):
+        files[0] = output / FIRST
+    for file in (*files, parts_path(output) / FIRST):
+        require_place(file)
 
 
 def require_container(output: Path) -> None:
@@ -66,9 +74,4 @@ def default_output(path: Path, options: Options) -> Path:
 
 def free_space(path: Path) -> int:
     """Bytes that are free where a path is, or will be."""
-    return shutil.disk_usage(existing_folder(path)).free
-
-
-def existing_folder(path: Path) -> Path:
-    """The nearest folder around a path that exists."""
-    return next(folder for folder in path.resolve().parents if folder.is_dir())
+    return shutil.disk_usage(existing_around(path)).free
