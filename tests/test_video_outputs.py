@@ -1,5 +1,6 @@
 """Names of results: none costs what is read, and none that cannot be written is found late."""
 
+import re
 from pathlib import Path
 from unittest.mock import patch
 
@@ -72,3 +73,18 @@ def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
     run(*command)
     assert receipt("out.mp4")["frames made in this run"] == 8
     assert len(pictures(Path("out.mp4"))) == 12
+
+
+def test_views_are_part_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their names, and the disk that they take."""
+    source = write_clip(Path("in.mp4"), moving(30, 192, 256))
+    needed = []
+    for options in ((), ("--compare", "split"), ("--compare", "side"), ("--explain",)):
+        run(source, "--output", "out.mp4", "--dry_run", *options, *FAST)
+        said = capsys.readouterr().out
+        needed += [float(count) for count in re.findall(r"disk .*about ([\d.]+) MB", said)]
+        assert said.count("\nalso ") == bool(options)
+        assert ("also    out_compare.mp4, beside" in said) == ("--compare" in options)
+        assert ("also    out_explain.mp4, with the steps" in said) == ("--explain" in options)
+    assert needed == sorted(set(needed))
+    assert needed[2] == pytest.approx(3 * needed[0], rel=0.1)

@@ -8,7 +8,7 @@ import av
 from av.codec.codec import UnknownCodecError
 from torch import Tensor
 
-from video.colour import LAYOUTS, Colours, Layout
+from video.colour import FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
 from video.encoders import ENCODERS, KNOWN, LIGHT_NAMES, Encoder
 from video.picture import RGB_MATRIX, Tags, to_picture, usual_matrix
 from video.source import Source
@@ -163,9 +163,11 @@ def choose_layout(
                 f"halves its chroma: leave --pix_fmt out, or take a yuv444p format."
             )
         return layout, []
-    wanted = source.colours.layout
+    wanted = wanted_layout(source.colours)
     if wanted.pix_fmt in possible and fits(wanted):
-        return wanted, []
+        if not source.colours.is_grey:
+            return wanted, []
+        return wanted, [f"pixels become {wanted.pix_fmt}, without colours as they were"]
     choices = [layout for layout in possible.values() if fits(layout)]
     if not choices:
         raise EncodingError(
@@ -175,7 +177,15 @@ def choose_layout(
     layout = min(choices, key=lambda choice: distance(wanted, choice))
     why = f"of odd size {source.width}x{source.height}" if is_odd else f"which {name} cannot write"
     hint = "; --pix_fmt yuv420p plays everywhere" if wanted.is_rgb and not is_odd else ""
-    return layout, [f"pixels become {layout.pix_fmt}; they were {wanted.pix_fmt}, {why}{hint}"]
+    was = source.colours.pix_fmt
+    return layout, [f"pixels become {layout.pix_fmt}; they were {was}, {why}{hint}"]
+
+
+def wanted_layout(colours: Colours) -> Layout:
+    """What loses nothing: the source's layout, or of grey pictures one that plays everywhere."""
+    if colours.is_grey:
+        return LAYOUTS[colours.layout.pix_fmt.replace("gbrp", "yuv420p")]
+    return colours.layout
 
 
 def distance(wanted: Layout, choice: Layout) -> tuple[int, int, bool, int, int]:
@@ -194,6 +204,10 @@ def outgoing_colours(source: Source, layout: Layout) -> tuple[Colours, Tags]:
     colours, tags = source.colours, source.tags
     if layout.is_rgb:
         return Colours(layout, is_full=True), tags._replace(matrix=RGB_MATRIX, colour_range=2)
+    if colours.is_grey:  # brightness as it was, which is of full range unless the file denies it
+        matrix = tags.matrix if tags.matrix in MATRICES else usual_matrix(source.height)
+        kept = tags._replace(matrix=matrix, colour_range=tags.colour_range or FULL_RANGE)
+        return Colours(layout, matrix, is_full=True), kept
     if colours.layout.is_rgb:
         matrix = usual_matrix(source.height)
         return Colours(layout, matrix), tags._replace(matrix=matrix, colour_range=1)

@@ -58,7 +58,8 @@ def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
     if any(component.is_alpha for component in picture.format.components):
         notes.append("its transparency is dropped")
     if layout.is_rgb:
-        return Colours(layout, is_full=True), notes
+        name = picture.format.name
+        return Colours(layout, is_full=True, native=name, is_grey=is_grey(picture.format)), notes
     matrix = tags.matrix
     if matrix == UNSTATED or (matrix == RGB_MATRIX and not layout.is_rgb):
         matrix = usual_matrix(picture.height)
@@ -70,7 +71,13 @@ def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
         known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
         raise ClipError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
     is_full = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
-    return Colours(layout, matrix, is_full), notes
+    return Colours(layout, matrix, is_full, picture.format.name), notes
+
+
+def is_grey(pixels: av.VideoFormat) -> bool:
+    """Whether a format holds brightness only, and perhaps transparency."""
+    shown = [component for component in pixels.components if not component.is_alpha]
+    return len(shown) == 1 and not pixels.has_palette
 
 
 def usual_matrix(height: int) -> int:

@@ -18,6 +18,7 @@ from video.maker import Judgement
 from video.options import Options
 from video.outputs import default_output, free_space, reel_paths, require_outputs
 from video.picture import colours_of, to_planes
+from video.reels import COMPARE, EXPLAIN
 from video.segments import Segment, segments
 from video.source import Seen, Source, survey
 from video.target import Clock, Kept, choose_kept
@@ -26,6 +27,8 @@ from video.timeline import Moment, Timeline, ticks
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
 LOSSLESS_BITS = 5  # per pixel
 PNG_BITS = 12
+PANEL = 1920 * 1080  # pixels of the network's steps, about
+VIEWS = {COMPARE: "beside frames repeated", EXPLAIN: "with the steps of the network"}
 THUMBNAIL = (192, 128)  # width and height of what cuts are sought in
 NAMED_CUTS = 12  # that are listed; the receipt has all
 
@@ -87,8 +90,11 @@ class Plan:
         bits = LOSSLESS_BITS if self.options.wish.lossless else BITS_PER_PIXEL
         if is_folder(self.output):
             bits = PNG_BITS
-        pixels = self.encoding.height * self.encoding.width * self.timeline.num_frames
-        return self.gathered + 2 * int(pixels * bits / 8)
+        pixels = self.encoding.height * self.encoding.width
+        shown = {None: 0, "side": 2 * pixels, "split": pixels}[self.options.compare]
+        shown += PANEL if self.options.explain else 0
+        frame_bits = pixels * bits + shown * BITS_PER_PIXEL
+        return self.gathered + 2 * int(frame_bits * self.timeline.num_frames / 8)
 
     def settings(self) -> dict[str, Any]:
         """All that decides about pixels, to tell one run from another."""
@@ -227,13 +233,14 @@ def described(plan: Plan) -> str:
             "input",
             f"{source.path}: {len(source.stamps)} frames, {shown_rate(source.rate)}, "
             f"{float(source.duration):.3f} s, {source.width}x{source.height} "
-            f"{source.colours.layout.pix_fmt}, {source.header.codec}",
+            f"{source.colours.pix_fmt}, {source.header.codec}",
         ),
         (
             "output",
             f"{plan.output}: {timeline.num_frames} frames, {shown_rate(out_rate)}, "
             f"{float(plan.duration):.3f} s, {encoding.colours.layout.pix_fmt}, {encoding}",
         ),
+        *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.reels.items() if name),
         ("cuts", shown_cuts(plan)),
     ]
     if timeline.distinct is not None:
