@@ -149,14 +149,8 @@ def run(args: argparse.Namespace) -> None:
             "--fps, --slow and --rate are for videos: a folder has no rate. Use --multi, or name a "
             "video that its frames become: --output OUT.mp4 --rate 24."
         )
-    network = reaching(network_from(args), args.times)
-    print(f"model   {origin(args.model)} on {args.device}")
-    if isinstance(network, Bisected):
-        print(
-            f"times   to within 1/{2 ** (network.depth + 1)}, by halving: it was made for t = 1/2"
-        )
     fill = fill_folder if len(args.inputs) == 1 else fill_pair
-    fill(network, args)
+    fill(args)
     if args.model == DEFAULT == default_name():  # nothing trained has come with the project
         print(WEIGHTS_HINT)
 
@@ -181,7 +175,18 @@ def check_names(args: argparse.Namespace) -> None:
         )
 
 
-def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
+def network_named(args: argparse.Namespace) -> Interpolator:
+    """The network that is asked for, at the times that are asked for; says which it is."""
+    network = reaching(network_from(args), args.times)
+    print(f"model   {origin(args.model)} on {args.device}")
+    if isinstance(network, Bisected):
+        print(
+            f"times   to within 1/{2 ** (network.depth + 1)}, by halving: it was made for t = 1/2"
+        )
+    return network
+
+
+def fill_folder(args: argparse.Namespace) -> None:
     """Write the frames of a folder, and new ones between them, as PNG files into another."""
     paths = find_sequence(args.inputs)
     output = args.output or Path("output", args.inputs[0].resolve().name)
@@ -192,6 +197,7 @@ def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
     require_no_others(files)
     require_place(files[0])
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
+    network = network_named(args)
     output.mkdir(parents=True, exist_ok=True)
     settings = network_settings(args) | {"times": args.times, "frames": fingerprint(paths)}
     progress = Progress(files, settings)
@@ -212,7 +218,7 @@ def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
     print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
 
 
-def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
+def fill_pair(args: argparse.Namespace) -> None:
     """Write the new frames between two, and into a folder pictures of how they came about."""
     output = args.output or Path("output")
     frame0, frame1, bits = read_pair(args.inputs, args.device)
@@ -221,6 +227,7 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
     require_apart([*files, *beside], args.inputs)
     require_writable(files[0], bits)
     require_place(files[0])
+    network = network_named(args)
     files[0].parent.mkdir(parents=True, exist_ok=True)
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)
