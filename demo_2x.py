@@ -35,7 +35,7 @@ from dataset.frames import (
     write_frame,
 )
 from dataset.pictures import fitted, pair_pictures, write_animation
-from dataset.places import going_on_when_full, require_place
+from dataset.places import going_on_when_full, names_image, pair_files, require_place
 from dataset.sequence import (
     check_frames,
     find_sequence,
@@ -261,23 +261,6 @@ def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor,
         bits, pair = 8, map(as_frame, skimage.data.stereo_motorcycle()[:2])
     frame0, frame1 = (frame[None].to(device) for frame in pair)
     return frame0, frame1, bits
-
-
-def names_image(output: Path) -> bool:
-    """Whether one image goes there, and no folder."""
-    return is_image(output) and not output.is_dir()
-
-
-def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
-    """Where the frame at each time goes."""
-    if names_image(output):
-        if len(times) > 1:
-            raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
-        return [output]
-    if times == [0.5]:
-        return [output / "middle.png"]
-    digits = len(str(len(times)))
-    return [output / f"between_{number:0{digits}d}.png" for number in range(1, len(times) + 1)]
 
 
 def animate(file: Path, network: Interpolator, frame0: Tensor, frame1: Tensor) -> None:

@@ -1,12 +1,12 @@
-"""Where files are written: whether they can be, and what to do where there is no room left."""
+"""Where files are written: their names, whether they can be, and what to do on a full disk."""
 
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataset.frames import FrameError
+from dataset.frames import FrameError, is_image
 
 
 def require_place(path: Path) -> None:
@@ -43,3 +43,20 @@ def going_on_when_full(folder: Path) -> Iterator[None]:
             f"The disk is full. What is finished is kept in {folder}: make room, and the same "
             f"command goes on."
         ) from error
+
+
+def names_image(output: Path) -> bool:
+    """Whether one image goes there, and no folder."""
+    return is_image(output) and not output.is_dir()
+
+
+def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
+    """Where the frame at each time goes."""
+    if names_image(output):
+        if len(times) > 1:
+            raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
+        return [output]
+    if times == [0.5]:
+        return [output / "middle.png"]
+    digits = len(str(len(times)))
+    return [output / f"between_{number:0{digits}d}.png" for number in range(1, len(times) + 1)]
