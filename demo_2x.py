@@ -77,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"(--flow_scale 1/2), synthesise in windows (--tile 512), or take --device cpu."
         )
     except KeyboardInterrupt:
+        then = "goes on" if len(args.inputs) == 1 else "begins again"  # of a pair nothing is noted
         print(
-            "demo_2x.py: interrupted; all files are whole. The same command goes on.",
+            f"demo_2x.py: interrupted; all files are whole. The same command {then}.",
             file=sys.stderr,
         )
         sys.exit(130)

@@ -451,6 +451,18 @@ def test_running_out_of_memory_says_what_helps(here: Path, monkeypatch: pytest.M
         run("--device", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("inputs", "then"), [(("a.png", "b.png"), "begins again"), (("clip",), "goes on")]
+)
+def test_what_the_same_command_does_after_ctrl_c(
+    inputs: tuple[str, ...], then: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with patch("demo_2x.run", side_effect=KeyboardInterrupt), pytest.raises(SystemExit) as stop:
+        run(*inputs)
+    assert stop.value.code == 130
+    assert f"The same command {then}." in capsys.readouterr().err
+
+
 def test_errors_of_the_system_come_without_their_numbers() -> None:
     failed = OSError(errno.EACCES, "Permission denied", "a.png")
     with (
