@@ -39,11 +39,11 @@ from dataset.places import going_on_when_full, names_image, pair_files, require_
 from dataset.sequence import (
     check_frames,
     find_sequence,
-    fingerprint,
     is_video,
     require_apart,
     require_folder,
     require_no_others,
+    signature,
 )
 from model import DEFAULT, Interpolation, Interpolator, time_like
 from model.inference.bisection import Bisected, reaching
@@ -200,7 +200,7 @@ def fill_folder(args: argparse.Namespace) -> None:
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
     network = network_named(args)
     output.mkdir(parents=True, exist_ok=True)
-    settings = network_settings(args) | {"times": args.times, "frames": fingerprint(paths)}
+    settings = network_settings(args) | {"times": args.times, "frames": signature(paths)}
     progress = Progress(files, settings)
     first = progress.done() // step  # of the given frames: new ones are made from pair to pair
     if first:

@@ -81,7 +81,7 @@ def check_frames(paths: Iterable[Path]) -> FrameFormat:
     return FrameFormat(height, width, bits)
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
+def signature(paths: Sequence[Path]) -> str:
     """What tells these files from others: their names, sizes and times, in short."""
     stats = [(path.name, path.stat()) for path in paths]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
