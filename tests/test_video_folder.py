@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from dataset.frames import read_frame, write_frame
+from dataset.sequence import FrameFormat
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, times
 from video import pipeline
-from video.film import Film
+from video.film import Film, Images
+from video.source import survey
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -160,6 +162,21 @@ def test_dry_run_gathers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     film("whole.mp4", "--multi", 3)
     needed = [float(n) for n in re.findall(r"about ([\d.]+) MB", said + capsys.readouterr().out)]
     assert needed[0] > needed[1]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_images_are_to_be_had_as_of_their_film(bits: int) -> None:
+    """Sample by sample, those that are wanted."""
+    files = images(bits=bits)
+    film = Film(files, Fraction(24), FrameFormat(48, 64, bits))
+    film.write(Path("film.avi"))
+    source = survey(Path("film.avi"))
+    for wanted in (None, [1, 3]):
+        read = list(Images(**vars(source), files=files).planes(wanted))
+        decoded = list(source.planes(wanted))
+        assert [index for index, _ in read] == [index for index, _ in decoded]
+        for (_, one), (_, other) in zip(read, decoded, strict=True):
+            assert all(map(torch.equal, one, other))
 
 
 def test_frames_are_not_gathered_where_there_is_no_room() -> None:

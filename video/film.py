@@ -2,15 +2,16 @@
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import av
+from torch import Tensor
 from tqdm import tqdm
 
 from dataset.frames import FrameError, read_frame
@@ -22,7 +23,7 @@ from video.outputs import free_space, require_outputs
 from video.picture import to_picture
 from video.plan import Plan, settle, shown_bytes
 from video.shares import share_from
-from video.source import survey
+from video.source import Source, survey
 
 SAMPLE = 2  # frames that are tried first, for all
 
@@ -49,6 +50,18 @@ class Film(NamedTuple):
             container.mux(stream.encode(None))
 
 
+@dataclass(frozen=True)
+class Images(Source):
+    """What a film will be, while its pictures are images yet."""
+
+    files: Sequence[Path] = ()
+
+    def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
+        """As of a video; each image is read when it is wanted."""
+        for index in range(len(self.files)) if wanted is None else wanted:
+            yield index, self.colours.to_planes(read_frame(self.files[index])[None])
+
+
 def film_folder(args: argparse.Namespace) -> None:
     """Write a video of a folder's frames and of new ones between them."""
     if args.rate is None:
@@ -64,7 +77,8 @@ def film_folder(args: argparse.Namespace) -> None:
     file = args.output.with_name(f"{args.output.name}.frames.avi")
     plan = foreseen(film, file, args.output, options)
     if args.dry_run:
-        fulfil(replace(plan, source=replace(plan.source, path=args.inputs[0])), args)
+        images = Images(**vars(plan.source) | {"path": args.inputs[0]}, files=paths)
+        fulfil(replace(plan, source=images), args)
         return
     require_room(plan, file)
     with filmed(film, file):
