@@ -13,10 +13,11 @@ from model.baselines.ifrnet.loss import ifrnet_loss
 from model.baselines.pervfi.loss import pervfi_loss
 from model.baselines.rife.loss import rife_loss
 from model.checkpoint import CheckpointError, Family
+from model.families import FAMILIES
 from model.flow.estimator import FlowEstimator
 from model.flow.named import load_flow
 from model.perceptual import load_perceptual
-from model.zoo import FAMILIES, load_interpolator
+from model.zoo import load_interpolator
 from Trainer_base import Trainer
 
 # Of what a network's `study` gives, and of the batch that it gave it of: what is minimised.

@@ -53,11 +53,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if len(self.scales) != len(self.chances):
             raise ValueError(f"Every scale has its chance, got {self.scales} and {self.chances}.")
-        for name in ("epochs", "batch_size", "accumulate", "log_every", "save_every"):
-            if getattr(self, name) < 1:
+        counts = (
+            *("epochs", "steps", "batch_size", "val_batch_size", "accumulate"),
+            *("log_every", "save_every", "validate_every", "picture_every"),
+        )
+        for name in counts:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"training.{name} is at least 1, got {getattr(self, name)}.")
-        if self.minutes is not None and self.minutes <= 0:
-            raise ValueError(f"training.minutes is more than 0, got {self.minutes:g}.")
+        for name in ("minutes", "motion_until"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise ValueError(f"training.{name} is more than 0, got {getattr(self, name):g}.")
 
     def samples_per_step(self, processes: int) -> int:
         """Of all processes together."""

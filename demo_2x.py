@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import skimage.data
 import torch
@@ -52,8 +53,9 @@ from model.options import add_network_options, moment, multiple, network_from, o
 from model.zoo import default_name
 from video.command import fill_video, network_settings
 from video.film import film_folder
-from video.options import add_video_options
+from video.options import add_video_options, video_options_in
 from video.segments import Progress
+from video.synthesis import Effort
 from video.target import CONTAINERS
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of a pair
@@ -145,11 +147,7 @@ def run(args: argparse.Namespace) -> None:
         film_folder(args)
         return
     check_names(args)
-    if args.fps or args.slow or args.rate:
-        raise ValueError(
-            "--fps, --slow and --rate are for videos: a folder has no rate. Use --multi, or name a "
-            "video that its frames become: --output OUT.mp4 --rate 24."
-        )
+    require_no_video_options(args)
     fill = fill_folder if len(args.inputs) == 1 else fill_pair
     fill(args)
     if args.model == DEFAULT == default_name():  # nothing trained has come with the project
@@ -187,6 +185,20 @@ def network_named(args: argparse.Namespace) -> Interpolator:
     return network
 
 
+def require_no_video_options(args: argparse.Namespace) -> None:
+    """Refuse what would do nothing where images become images."""
+    if given := video_options_in(args):
+        raise ValueError(
+            f"Only videos take {', '.join(given)}. Between images use --multi or --time; or name a "
+            f"video that the frames of a folder become: --output OUT.mp4 --rate 24."
+        )
+    if args.explain and (len(args.inputs) == 1 or (args.output and is_image(args.output))):
+        raise ValueError(
+            "--explain shows the steps of one new frame beside it, or those of a video: give two "
+            "images and no --output or a folder, or a video."
+        )
+
+
 def fill_folder(args: argparse.Namespace) -> None:
     """Write the frames of a folder, and new ones between them, as PNG files into another."""
     paths = find_sequence(args.inputs)
@@ -200,8 +212,7 @@ def fill_folder(args: argparse.Namespace) -> None:
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
     network = network_named(args)
     output.mkdir(parents=True, exist_ok=True)
-    settings = network_settings(args) | {"times": args.times, "frames": signature(paths)}
-    progress = Progress(files, settings)
+    progress = Progress(files, image_settings(network, args) | {"frames": signature(paths)})
     first = progress.done() // step  # of the given frames: new ones are made from pair to pair
     if first:
         print(f"resume  after {files[first * step - 1]}")
@@ -217,6 +228,13 @@ def fill_folder(args: argparse.Namespace) -> None:
     count = (len(paths) - 1 - first) * len(args.times)
     print(f"time    {perf_counter() - start:.1f} s for {count} new frames")
     print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
+
+
+def image_settings(network: Interpolator, args: argparse.Namespace) -> dict[str, Any]:
+    """All that decides about new frames but the frames."""
+    wanted = Effort(args.flow_scale, args.tile)
+    about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    return about | {"model": origin(args.model), "times": args.times}
 
 
 def fill_pair(args: argparse.Namespace) -> None:

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = measurement.__doc__
         own = commands.add_parser(name, help=about, description=about)
         measurement.add_arguments(own)
-        own.set_defaults(run=measurement.run, command=command, alone=measurement is not synthetic)
+        own.set_defaults(run=measurement.run, command=command)
     sources = {name: protocol.source for name, protocol in PROTOCOLS.items()}
     for name, about in (*sources.items(), ("all", ALL)):
         own = commands.add_parser(name, help=about, description=about)
@@ -73,7 +73,7 @@ def conclude(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
     """Do what the arguments ask; errors that the user can mend end it with a message."""
     args = parser.parse_args(arguments)
     try:
-        if getattr(args, "alone", False) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if not getattr(args, "shared", False) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ValueError("This is measured by one process: start it with python, not torchrun.")
         return args.run(args) or 0
     except KeyboardInterrupt:

@@ -108,8 +108,9 @@ def most(error: Tensor) -> tuple[int, int]:
 
     Shapes: (H, W). The square is cut short where the frame is smaller.
     """
-    size = [min(ZOOM, side) for side in error.shape]
-    sums = F.avg_pool2d(error[None], size, stride=1)[0]
+    height, width = (min(ZOOM, side) for side in error.shape)
+    columns = F.avg_pool2d(error[None], (height, 1), stride=1)
+    sums = F.avg_pool2d(columns, (1, width), stride=1)[0]
     row, column = divmod(int(sums.argmax()), sums.shape[-1])
     return row, column
 

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
     )
     add_acceleration(parser)
+    parser.set_defaults(shared=True)  # among the processes of torchrun
 
 
 def run(args: argparse.Namespace) -> int:

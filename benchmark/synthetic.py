@@ -113,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as cpu or cuda:1 (default: %(default)s)",
     )
     add_acceleration(parser)
+    parser.set_defaults(shared=True)  # among the processes of torchrun
 
 
 def run(args: argparse.Namespace) -> None:

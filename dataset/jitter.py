@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import functional as colours
 
-SCALES = (colours.adjust_brightness, colours.adjust_contrast, colours.adjust_saturation)
 Change = Callable[[Tensor], Tensor]
 
 
@@ -22,11 +20,14 @@ def jitter_colours(
 
     Shapes: (H, W, 3) each, RGB bytes -> the same.
     """
-    factors = random.uniform(1 - amount, 1 + amount, len(SCALES))
+    from torchvision.transforms import functional as colours
+
+    scales = (colours.adjust_brightness, colours.adjust_contrast, colours.adjust_saturation)
+    factors = random.uniform(1 - amount, 1 + amount, len(scales))
     turn = random.uniform(-amount, amount)
     changes: list[Change] = [
         lambda x, change=change, factor=factor: change(x, factor)
-        for change, factor in zip(SCALES, factors, strict=True)
+        for change, factor in zip(scales, factors, strict=True)
     ]
     changes.append(lambda x: colours.adjust_hue(x, turn))
     order = random.permutation(len(changes))

@@ -21,6 +21,7 @@ COLOURS = (  # red, green and blue; distinguishable without red or green
     (86, 180, 233),
     (90, 90, 90),
 )
+NO_SPAN = 1e-300  # of an axis: below, its ticks are zero
 SMOOTHED_OVER = 50  # a moving average takes in one in so many of a curve's points
 MANY = 150  # points: beyond, a curve is drawn pale and its moving average on top
 Colour = tuple[int, ...]
@@ -118,12 +119,12 @@ def what_counts(curve: Curve) -> np.ndarray:
 def span(
     values: Sequence[np.ndarray], margin: float, logarithmic: bool = False
 ) -> tuple[float, float]:
-    """The least and the greatest value, a little widened."""
+    """The least and the greatest value, a little widened; values hardly apart count as one."""
     together = np.concatenate([*values, np.empty(0)])
     low, high = (together.min(), together.max()) if together.size else (0.0, 1.0)
     if logarithmic:
         return low / 1.15, high * 1.15
-    if low == high:
+    if high - low < NO_SPAN:
         return low - 0.5, high + 0.5
     return low - margin * (high - low), high + margin * (high - low)
 

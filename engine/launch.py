@@ -52,8 +52,11 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether no weights to start from are needed: a checkpoint has others, or any do."""
-        return self.is_trial or (self.resume and self.store.exists())
+        """Whether no weights to start from are needed: a checkpoint has others, or any do.
+
+        All processes ask together: the checkpoint may lie on the main one's disk alone.
+        """
+        return self.is_trial or (self.resume and self.world.share(self.store.exists()))
 
 
 class Trains(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from itertools import count
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ class GuardedAdamW:
         average_decay: float | None = None,
     ) -> None:
         self.model, self.weights, self.clip_norm = model, weights, clip_norm
+        names = {weight: name for name, weight in model.named_parameters()}
+        self.names = [names[weight] for weight in weights]
         self.adamw = torch.optim.AdamW(weights, betas=betas, weight_decay=weight_decay, fused=True)
         self.average = None if average_decay is None else WeightAverage(model, average_decay)
 
@@ -58,19 +61,29 @@ class GuardedAdamW:
 
     def state_dict(self) -> dict[str, Any]:
         """All that moves, but for the weights that are `measured`."""
+        moving = {"adamw": self.adamw.state_dict(), "names": self.names}
         if self.average is None:
-            return {"adamw": self.adamw.state_dict()}
-        return {
-            "adamw": self.adamw.state_dict(),
+            return moving
+        return moving | {
             "weights": self.model.state_dict(),
             "averaged": self.average.steps,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], measured: Mapping[str, Tensor]) -> None:
-        """Go on from a state; rates, betas and decay stay those of the recipe."""
+        """Go on from a state; rates, betas and decay stay those of the recipe.
+
+        Each weight gets its own memory back, whichever others moved then; a new one has none.
+        """
         self.model.load_state_dict(state.get("weights", measured))
+        known = dict(zip(state.get("names", self.names), count(), strict=False))
+        memory = state["adamw"]["state"]
+        kept = {
+            place: memory[known[name]]
+            for place, name in enumerate(self.names)
+            if known.get(name) in memory
+        }
         groups = self.adamw.state_dict()["param_groups"]
-        self.adamw.load_state_dict({**state["adamw"], "param_groups": groups})
+        self.adamw.load_state_dict({"state": kept, "param_groups": groups})
         if self.average is not None:
             self.average.model.load_state_dict(measured)
             self.average.steps = state.get("averaged", 0)

@@ -3,6 +3,8 @@
 import logging
 import os
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import torch
 logger = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+UNREADABLE = (
+    *(RuntimeError, EOFError, OSError, ValueError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class StoreError(OSError):
@@ -55,8 +61,8 @@ class CheckpointStore:
             if not path.exists():
                 continue
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+                state = _read(path)
+            except UNREADABLE as error:
                 damaged.append(f"{path} ({path.stat().st_size} bytes: {_short(error)})")
                 continue
             if damaged:
@@ -94,6 +100,15 @@ class CheckpointStore:
         finally:
             beside.unlink(missing_ok=True)
         return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint whose checksums are right, at which PyTorch does not look."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise OSError(f"the checksum of {damaged} is wrong")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _short(error: Exception) -> str:

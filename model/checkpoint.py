@@ -9,6 +9,8 @@ its parts; the own parts hold the others.
 import hashlib
 import json
 import os
+import pickle
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +122,7 @@ def _read_safetensors(path: Path) -> Weights:
 
 def _read_whole(part: Weights) -> Weights:
     """The weights that a part belongs to."""
-    index = part.source.with_name(part.metadata[PART_OF])
+    index = part.source.with_name(str(part.metadata[PART_OF]))
     if not index.is_file():
         raise CheckpointError(
             f"{part.source} is one part of several, and {index}, which names them, is missing. "
@@ -176,6 +178,7 @@ def read_index(path: Path) -> dict[str, list[dict[str, str]]]:
 
 def _read_torch(path: Path) -> Weights:
     try:
+        require_checksums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no checkpoint make the unpickler raise anything
         raise _damaged(path, error) from error
@@ -183,22 +186,56 @@ def _read_torch(path: Path) -> Weights:
     state = content.get("model", content)
     if not isinstance(state, Mapping) or not state:
         raise CheckpointError(f"{path} holds no weights: expected a state dict, or one as 'model'.")
-    odd = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    odd = [
+        str(name)
+        for name, value in state.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
     if odd:
         raise CheckpointError(
             f"{path} holds no weights: expected names of tensors, got also {some(odd)}."
         )
     metadata = content.get("metadata", {}) if state is not content else {}
+    if not isinstance(metadata, Mapping):
+        raise CheckpointError(
+            f"{path} tells nothing of its weights: expected names and values as 'metadata', got "
+            f"{type(metadata).__name__}."
+        )
     return Weights({n.removeprefix("module."): t for n, t in state.items()}, metadata, path)
+
+
+def require_checksums(path: Path) -> None:
+    """Refuse an archive that was changed on the way, which PyTorch itself does not notice.
+
+    Published files are partly of the time before PyTorch wrote archives; those have no checksums.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     size = path.stat().st_size
     reason = " ".join(str(error).split())[:160]
+    told = "" if isinstance(error, pickle.UnpicklingError) else f" ({reason})"  # how to run code
     return CheckpointError(
-        f"{path} ({size} bytes) cannot be read as weights: it is damaged, truncated, or holds "
-        f"pickled code, which is never run. Download or copy it again. ({reason})"
+        f"{path} ({size} bytes) cannot be read as weights: it is damaged, truncated, no file of "
+        f"weights, or holds pickled code, which is never run. Download or copy it again.{told}"
     )
+
+
+@contextmanager
+def describing(weights: Weights) -> Iterator[None]:
+    """While a network is built as the metadata describe it, values that nobody has checked."""
+    try:
+        yield
+    except Exception as error:  # they make configs and layers raise anything
+        raise CheckpointError(
+            f"{weights.source} describes a network that is not known here ({error}): the file is "
+            f"damaged, or of another version of this code than the one at hand."
+        ) from error
 
 
 def load_weights(module: nn.Module, weights: Weights) -> None:

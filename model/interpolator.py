@@ -68,6 +68,7 @@ class Interpolator(nn.Module, ABC):
     any_time: bool = True  # False where only t = 1/2 was trained
     looks_around: bool = False  # True where `prepare` also takes the frames `before` and `after`
     largest_flow_scale: int = 1  # more where motion may be estimated on enlarged frames
+    precision: str = "fp32"  # that its trunks infer in
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:
@@ -112,6 +113,11 @@ class Interpolator(nn.Module, ABC):
 
         Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W).
         """
+        if time.shape != (len(frame0), 1, 1, 1):
+            raise ValueError(
+                f"A time for every sample has the shape ({len(frame0)}, 1, 1, 1), got "
+                f"{tuple(time.shape)}: time_like(frame0, 0.5) gives one."
+            )
         if target is not None:
             return self.study(frame0, frame1, time, target)
         return self.at(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
@@ -168,13 +174,8 @@ def time_like(frame: Tensor, time: float) -> Tensor:
 
 def flow_ratio(flow_scale: float, largest: int = 1) -> Fraction:
     """`flow_scale` as the ratio of small whole numbers that it must be, so that sizes fit."""
-    ratio = Fraction(flow_scale).limit_denominator(LARGEST_DENOMINATOR)
-    if not 0 < ratio <= largest or abs(float(ratio) - flow_scale) > 1e-6:
-        raise ValueError(
-            f"flow_scale is a ratio of small whole numbers in (0, {largest}], such as 1, 1/2, 1/4 "
-            f"or 4/5 (denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
-        )
-    return ratio
+    denominator = _denominator(flow_scale, largest)
+    return Fraction(round(flow_scale * denominator), denominator)
 
 
 def require_time(time: Tensor, interpolator: Interpolator) -> None:
@@ -187,9 +188,17 @@ def require_time(time: Tensor, interpolator: Interpolator) -> None:
         )
 
 
-@torch.compiler.assume_constant_result  # compilers cannot follow fractions
 def _denominator(flow_scale: float, largest: int) -> int:
-    return flow_ratio(flow_scale, largest).denominator
+    """Of that ratio; by itself, as compilers cannot follow fractions."""
+    for denominator in range(1, LARGEST_DENOMINATOR + 1):
+        if 0 < flow_scale <= largest + 1e-6:  # so it can be rounded
+            numerator = round(flow_scale * denominator)
+            if numerator and abs(numerator / denominator - flow_scale) <= 1e-6:
+                return denominator
+    raise ValueError(
+        f"flow_scale is a ratio of small whole numbers in (0, {largest}], such as 1, 1/2, 1/4 "
+        f"or 4/5 (denominators up to {LARGEST_DENOMINATOR}), got {flow_scale:g}."
+    )
 
 
 def require_frames(

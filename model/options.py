@@ -9,12 +9,13 @@ from typing import TypeVar
 import torch
 
 from model.allocation import keep_freed_memory
+from model.families import keypoint_ratio
 from model.inference.ensemble import FlipEnsemble
 from model.inference.padding import Padded
 from model.inference.tiling import Tiled
 from model.interpolator import Interpolator, flow_ratio
 from model.precision import PRECISIONS, compile_each, infer_in
-from model.zoo import ZOO, default_name, find_weights, keypoint_ratio, load_interpolator
+from model.zoo import ZOO, default_name, find_weights, load_interpolator
 
 T = TypeVar("T")
 LARGEST_FLOW_SCALE = 4  # that any network takes

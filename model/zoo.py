@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +22,9 @@ from model.baselines.rife.practical import FAMILY as PRACTICAL_FAMILY
 from model.baselines.rife.practical import V4_6, V4_25
 from model.baselines.rife.published import FAMILY as RIFE_FAMILY
 from model.baselines.trivial import Blend, Repeat
-from model.checkpoint import INDEX, CheckpointError, Family, Weights, load_weights, read_weights
+from model.checkpoint import INDEX, Family, read_weights
+from model.families import build
 from model.flow.classical import DISFlow
-from model.flow.gmflow import NOT_FEATURES
 from model.flow.sparse import MatchedFlow
 from model.interpolator import Interpolator
 from model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDINGS = (".safetensors", ".pth", ".pt", ".pkl")  # of files of weights, ours and as published
-DENSE = -1  # what the published code calls matching every cell
 
 
 class Entry(NamedTuple):
@@ -80,16 +80,6 @@ def _pervfi(estimator: str, published: str) -> Entry:
     config = PerVFIConfig(invertible=published == "v00", estimator=estimator)
     return _row(PERVFI_FAMILY, config, f"PerVFI/{published}")
 
-
-# The first is meant where a file written here names none.
-FAMILIES = (
-    SGM_FAMILY,
-    RIFE_FAMILY,
-    PRACTICAL_FAMILY,
-    IFRNET_FAMILY,
-    PERVFI_FAMILY,
-    RAFT_VFI_FAMILY,
-)
 
 PARTS = {"1-2": 1 / 2, "1-4": 1 / 4, "1-8": 1 / 8, "dense": 1.0}  # of the cells, matched
 ZOO: dict[str, Entry] = {
@@ -156,7 +146,8 @@ def load_interpolator(
             raise ValueError(f"{name} matches no key points; leave num_key_points out.")
         return network.eval()
     path = find_weights(name)
-    network = _built_for(read_weights(path), num_key_points, entry, name)
+    wanted = None if entry is None else (entry.family, entry.config)
+    network = build(read_weights(path), name, wanted, num_key_points)
     logger.info("%s: weights from %s", name, path)
     return network.eval()
 
@@ -207,10 +198,20 @@ def find_weights(name_or_path: str) -> Path:
         raise FileNotFoundError(f"{path} is a folder; name the file of weights in it.")
     if name_or_path not in ZOO and (path.suffix or path.parent != Path(".")):
         raise FileNotFoundError(f"No file of weights at {path} (that is {path.absolute()}).")
-    known = "" if name_or_path in ZOO else f" Known names: {', '.join(ZOO)}."
+    stems = dict.fromkeys(str(place.with_suffix("")) for place in reversed(places[1:]))
+    where = (
+        f"No weights for {name_or_path!r}: looked for {', '.join(stems)} "
+        f"({', '.join((*ENDINGS, INDEX))})"
+    )
+    if name_or_path in ZOO:
+        raise FileNotFoundError(
+            f"{where}. Put a published or trained checkpoint at one of these places, or name "
+            f"its file."
+        )
+    close = get_close_matches(name_or_path, ZOO)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise FileNotFoundError(
-        f"No weights for {name_or_path!r}: looked for {', '.join(map(str, places[1:]))}. "
-        f"Put a published or trained checkpoint at one of these places, or name its file.{known}"
+        f"{hint}{where}, and no model is called so. Known names: {', '.join(ZOO)}."
     )
 
 
@@ -227,74 +228,3 @@ def _places(name_or_path: str) -> Iterator[Path]:
                 yield from (folder / f"{name}{ending}" for ending in ENDINGS)
     if entry and entry.shipped:
         yield from (_shipped_place(root, entry.shipped) for root in roots)
-
-
-def _built_for(
-    weights: Weights, num_key_points: float | None, entry: Entry | None, name: str
-) -> Interpolator:
-    """A network of the shape of these weights, holding them."""
-    family, is_published = _family_of(weights)
-    if is_published:
-        weights = family.from_published(weights)
-        config = family.published_config(weights)
-    else:
-        config = _own_config(weights, family)
-    if entry is not None:
-        misfit = f"{weights.source} does not fit {name}: the file is "
-        if family is not entry.family:
-            raise CheckpointError(f"{misfit}of {family.name}, {name} is of {entry.family.name}.")
-        config = family.completed(config, entry.config, is_published)
-        got, wanted = family.in_words(config), family.in_words(entry.config)
-        if got != wanted:
-            raise CheckpointError(f"{misfit}{got}, {name} is {wanted}.")
-    if num_key_points is not None:
-        if getattr(config, "keypoint_ratio", None) is None:
-            raise ValueError(
-                f"{name} matches no key points (it is {family.in_words(config)}); "
-                f"leave num_key_points out, or name a checkpoint with global matching."
-            )
-        config = replace(config, keypoint_ratio=keypoint_ratio(num_key_points))
-    network = family.network(config)
-    if is_published:
-        weights = weights._replace(state=weights.state | family.beside(config))
-    load_weights(network, weights)
-    return network
-
-
-def _family_of(weights: Weights) -> tuple[Family, bool]:
-    """Which networks these weights are for, and whether they bear published names."""
-    for family in FAMILIES:
-        if family.is_published(weights):
-            return family, True
-    if any(key.startswith(NOT_FEATURES) for key in weights.state):
-        raise CheckpointError(
-            f"{weights.source} is a GMFlow checkpoint: features for matching, no interpolator. "
-            f"It starts the second stage of training (model.flow.gmflow.load_gmflow)."
-        )
-    name = weights.metadata.get("network", FAMILIES[0].name)
-    for family in FAMILIES:
-        if family.name == name and "config" in weights.metadata:
-            return family, False
-    known = ", ".join(family.name for family in FAMILIES)
-    raise CheckpointError(
-        f"{weights.source} is no SGM-VFI checkpoint, nor another one known here ({known}): "
-        f"neither published names (feature_bone...) nor a config in its metadata, among "
-        f"{len(weights.state)} tensors."
-    )
-
-
-def _own_config(weights: Weights, family: Family) -> Any:
-    """The config in the metadata, where tuples have become lists."""
-    fields = weights.metadata["config"].items()
-    return family.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields})
-
-
-def keypoint_ratio(num_key_points: float) -> float:
-    """The published flag as a share: -1 means every cell."""
-    if num_key_points == DENSE:
-        return 1.0
-    if not 0 <= num_key_points <= 1:
-        raise ValueError(
-            f"num_key_points is a share in [0, 1], or -1 for all cells, got {num_key_points:g}."
-        )
-    return num_key_points

@@ -1,18 +1,48 @@
 """What tests share."""
 
+import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from dataset.synthetic import SceneMaker, Scenes
+from dataset.triplet import Triplet
+from dataset.write import write_tree
+from engine.distributed import World, process_group
 from model.sgm.network import SGM, SGMConfig
+from tests.small_scenes import CLEAN, SEEDS
+from tests.small_trees import SCENES, SIZES, SMALL
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread each, or they wait
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
     torch.set_num_threads(1)
 
-TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=0.25)
+TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=0.25, dense_up_to=8)
+
+
+SLOWEST = (  # files that take longest: begun first, so that none is waited for at the end
+    "test_runner",
+    "test_resume",
+    "test_zoo",
+    "test_parity",
+    "test_parity_zoo",
+    "test_training_speed",
+    "test_video",
+    "test_export",
+    "test_splat_kernel",
+    "test_training",
+    "test_speed",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files come first, the others as they were."""
+    order = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(SLOWEST)))
 
 
 def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -43,8 +73,53 @@ def tiny() -> SGM:
 
 @pytest.fixture
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
-    """Two smooth random frames, 272 x 96: high enough for sparse matching."""
+    """Two smooth random frames, 96 x 96: high enough for TINY to match sparsely."""
     generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(2, 1, 3, 34, 12, generator=generator)
+    coarse = torch.rand(2, 1, 3, 12, 12, generator=generator)
     frames = [torch.nn.functional.interpolate(c, scale_factor=8, mode="bilinear") for c in coarse]
     return frames[0], frames[1]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """This process, in a group of its own."""
+    with process_group(torch.device("cpu")) as alone:
+        yield alone
+
+
+@pytest.fixture
+def speak(caplog: pytest.LogCaptureFixture) -> None:
+    """What runs say is heard."""
+    caplog.set_level(logging.INFO)
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One miniature tree per data set, written by our own writer; never changed by a test."""
+    folder = tmp_path_factory.mktemp("trees")
+    for name, size in SIZES.items():
+        write_tree(name, folder / name, scenes=SCENES[name], size=size, config=SMALL)
+    write_tree("vimeo90k-septuplets", folder / "septuplets", scenes=4, size=(48, 80), config=SMALL)
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def vimeo(trees: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the miniature Vimeo90K, to be damaged."""
+    return shutil.copytree(trees["vimeo90k"], tmp_path / "vimeo90k")
+
+
+@pytest.fixture(scope="session")
+def maker() -> SceneMaker:
+    """Of clean scenes; never changed by a test."""
+    return SceneMaker(CLEAN)
+
+
+@pytest.fixture(scope="session")
+def scenes(maker: SceneMaker) -> Scenes:
+    return maker.draw(SEEDS)
+
+
+@pytest.fixture(scope="session")
+def triplet(scenes: Scenes) -> Triplet:
+    return scenes.triplet(truth=True)

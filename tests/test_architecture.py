@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_imports_inside_the_model_point_downwards(room: str) -> None:
     for file in files:
         used = {n.split(".")[1] for n in imports(file) if n.startswith("model.")}
         assert used <= INSIDE_MODEL[room], f"{file.name} imports {used - INSIDE_MODEL[room]}"
+
+
+@pytest.mark.parametrize("script", ["demo_2x.py", "train_base.py"])
+def test_commands_start_at_once(script: str) -> None:
+    """Without torchvision and the compiler, which take as long as all else together."""
+    program = (
+        f"import runpy, sys; runpy.run_path({script!r}); "
+        "sys.exit(' '.join({'torchvision', 'torch._dynamo'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
 
 
 def tracked() -> list[Path]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dataset.frames import write_frame
 from model import load_interpolator, time_like
 from model.checkpoint import (
     CheckpointError,
@@ -26,7 +27,9 @@ from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from model.sgm.published import SCOPES, to_published
 from tests.conftest import TINY, lively
 
-PUBLISHED = replace(TINY, depths=(2, 2, 2, 3), colour_order="bgr", keypoint_ratio=0.5)
+PUBLISHED = replace(
+    TINY, depths=(2, 2, 2, 3), colour_order="bgr", keypoint_ratio=0.5, dense_up_to=32
+)
 
 
 def published_state(net: SGM, prefix: str = "module.") -> dict[str, Tensor]:
@@ -222,9 +225,47 @@ def test_files_that_hold_something_else_are_refused(tmp_path: Path) -> None:
             load_interpolator(tmp_path / f"{name}.pth")
 
 
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"config": {"layers": 3}},
+        {"config": None},
+        {"config": {"depths": [1]}},
+        {"config": {"channels": -4}},
+    ],
+)
+def test_what_is_described_otherwise_than_here_is_refused(
+    tmp_path: Path, described: dict[str, object]
+) -> None:
+    """As by a later version of this code."""
+    path = tmp_path / "own.safetensors"
+    save_weights(SGM(TINY), path, described)
+    with pytest.raises(CheckpointError, match=r"own\.safetensors describes .*another version"):
+        load_interpolator(path)
+
+
+@pytest.mark.parametrize(
+    "content", [{"model": {"a": torch.ones(2)}, "metadata": [1]}, {1: torch.ones(2)}]
+)
+def test_odd_files_are_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"odd\.pth"):
+        load_interpolator(tmp_path / "odd.pth")
+
+
+def test_a_picture_is_no_file_of_weights(tmp_path: Path) -> None:
+    """And nobody is told how to run the code in it."""
+    write_frame(tmp_path / "frame.png", torch.rand(3, 8, 8))
+    with pytest.raises(CheckpointError, match="no file of weights") as caught:
+        load_interpolator(tmp_path / "frame.png")
+    assert "weights_only" not in str(caught.value)
+
+
 def test_unknown_names_name_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Known names: repeat, blend, classical"):
         load_interpolator("ours-1-3-points")
+    with pytest.raises(FileNotFoundError, match=r"Did you mean matched\?"):
+        load_interpolator("matchd")
     with pytest.raises(FileNotFoundError, match="No file of weights at"):
         load_interpolator(tmp_path / "nothing.pth")
     with pytest.raises(FileNotFoundError, match="is a folder"):

@@ -3,35 +3,22 @@
 import json
 import math
 import re
-import subprocess
-import sys
-import weakref
-from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from skimage.data import astronaut
 from torch import Tensor
 
 from benchmark.__main__ import main
 from benchmark.footage import Setup
 from benchmark.metrics import METRICS
-from benchmark.plan import plan_of, spread
 from benchmark.report import (
     Journal,
-    as_json,
     fingerprint,
-    markdown,
-    means,
-    report_text,
 )
-from benchmark.sheet import contact_sheet, error_map, strip
-from dataset.clips import Clip, FrameFolder, Survey
 from dataset.frames import as_frame, quantise, read_samples, write_frame
 from dataset.triplet import Triplet
 from model import ZOO, Interpolation, Interpolator, time_like
@@ -64,90 +51,9 @@ def report_of(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(), parse_constant=refuse)
 
 
-# which frames are predicted
-@given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, unique=True), st.integers(1, 9))
-def test_models_and_gaps_share_their_targets(length: int, gaps: list[int], limit: int) -> None:
-    clip = FrameFolder("clip", Path())
-    everything = plan_of(clip, Survey(length, 4, 4, 8), gaps, None)
-    assert everything.gaps == tuple(gap for gap in gaps if 2 * gap + 1 <= length)
-    if everything.gaps:
-        reach = max(everything.gaps)
-        assert everything.targets == tuple(range(reach, length - reach))
-        assert min(everything.wanted) == 0
-        assert max(everything.wanted) == length - 1
-    else:
-        assert everything.num_triplets == 0
-    some = plan_of(clip, Survey(length, 4, 4, 8), gaps, limit)
-    assert len(some.targets) == min(limit, len(everything.targets))
-    assert set(some.targets) <= set(everything.targets)
+# ---- what is measured ----------------------------------------------------------------------------
 
 
-@given(st.integers(1, 500), st.integers(1, 50))
-def test_a_limit_spreads_evenly(length: int, limit: int) -> None:
-    chosen = spread(range(length), limit)
-    assert len(chosen) == len(set(chosen)) == min(length, limit)
-    steps = np.diff([-chosen[0] - 1, *chosen, 2 * length - 1 - chosen[-1]])  # ends are mirrors
-    assert steps.max() - steps.min() <= 2
-
-
-def test_a_limit_by_hand() -> None:
-    assert spread(range(10), 1) == [5]
-    assert spread(range(10), 2) == [2, 7]
-    assert spread(range(2, 12), 5) == [3, 5, 7, 9, 11]
-
-
-class Counted(Clip):
-    """Frames that show their own number."""
-
-    LENGTH = 30
-
-    def survey(self) -> Survey:
-        return Survey(self.LENGTH, 2, 2, 8)
-
-    def samples(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        raise AssertionError
-
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
-        for index in range(self.LENGTH):
-            if wanted is None or index in wanted:
-                yield index, torch.full((3, 2, 2), index / 255)
-
-
-@pytest.mark.parametrize("limit", [None, 3])
-def test_triplets_are_the_frames_they_say(limit: int | None) -> None:
-    clip = Counted("clip", Path())
-    plan = plan_of(clip, clip.survey(), (1, 4), limit)
-    seen = []
-    for gap, frame, triplet in plan.triplets():
-        seen.append((gap, frame))
-        numbers = [(part * 255).round().unique().item() for part in triplet[:3]]
-        assert numbers == [frame - gap, frame, frame + gap]
-        assert triplet.frame0.shape == (1, 3, 2, 2)
-        assert triplet.time.item() == 0.5
-    assert sorted(seen) == sorted((gap, frame) for gap in (1, 4) for frame in plan.targets)
-
-
-def test_only_the_frames_between_are_held() -> None:
-    """However long the clip: at gap 3 there are seven, and the next one."""
-    alive: list[weakref.ref[Tensor]] = []
-
-    class Watched(Counted):
-        def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
-            for index in range(self.LENGTH):
-                frame = torch.zeros(3, 2, 2)
-                alive.append(weakref.ref(frame))
-                yield index, frame
-                del frame
-
-    clip = Watched("clip", Path())
-    most = 0
-    for _ in plan_of(clip, clip.survey(), (1, 3), None).triplets():
-        most = max(most, sum(reference() is not None for reference in alive))
-    assert len(alive) == Counted.LENGTH
-    assert most <= 8
-
-
-# what is measured
 def expected_psnr(folder: Path, model: str, gap: int, frame: int) -> float:
     """From the files, in numpy."""
     before, target, after = (
@@ -271,7 +177,9 @@ def test_a_still_clip_is_infinitely_well_predicted(tmp_path: Path) -> None:
     assert clip["psnr"] == total["psnr"] == 100.0
 
 
-# what is kept
+# ---- what is kept --------------------------------------------------------------------------------
+
+
 def test_an_interrupted_run_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -347,7 +255,9 @@ def test_a_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
         assert not journal.holds(rows[0] | {"gap": 2})
 
 
-# what goes wrong
+# ---- what goes wrong -----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -383,92 +293,16 @@ def test_an_error_is_a_message_before_any_work(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_command_itself(tmp_path: Path) -> None:
-    """A process of its own: result on the standard output, progress on the other."""
+def test_the_command_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Result on the standard output, progress on the other."""
     save_clip(tmp_path / "clip", [0, 1, 2])
-    arguments = (
-        "footage",
-        "--path",
-        tmp_path / "clip",
-        "--model",
-        "blend",
-        "--metrics",
-        "ssim_uniform",
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark", *arguments, "--output", tmp_path / "r.json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Gap 1: psnr / ssim_uniform" in done.stdout
-    assert "1/1" in done.stderr
-    assert "LPIPS" not in done.stdout
+    metrics = ("--metrics", "ssim_uniform", "--output", tmp_path / "r.json")
+    run("--path", tmp_path / "clip", "--model", "blend", *metrics)
+    said = capsys.readouterr()
+    assert "Gap 1: psnr / ssim_uniform" in said.out
+    assert "1/1" in said.err
+    assert "LPIPS" not in said.out
     assert report_of(tmp_path / "r.json")["metrics"] == ["psnr", "ssim_uniform"]
-
-
-# tables and pictures
-def row(model: str, clip: str, gap: int, frame: int, psnr: float) -> dict[str, Any]:
-    return {"model": model, "clip": clip, "gap": gap, "frame": frame, "psnr": psnr}
-
-
-def test_the_mean_is_that_of_the_clip_means() -> None:
-    rows = [row("m", "a", 1, 1, 10.0), row("m", "a", 1, 2, 20.0), row("m", "b", 1, 1, 35.0)]
-    [a, b, total] = means(rows, ["psnr"])
-    assert (a["psnr"], b["psnr"], total["psnr"]) == (15.0, 35.0, 25.0)
-    assert (a["triplets"], b["triplets"], total["triplets"]) == (2, 1, 3)
-    assert total["clip"] is None
-
-
-def test_a_table_by_hand() -> None:
-    rows = [row("m", "a", 1, 1, 10.0), row("n", "a", 1, 1, 20.126)]
-    assert markdown(means(rows, ["psnr"]), ["psnr"]) == (
-        "Gap 1: psnr\n"
-        "\n"
-        "| clip | triplets | m | n |\n"
-        "|---|---:|---:|---:|\n"
-        "| a | 1 | 10.00 | 20.13 |\n"
-        "| **mean of the clips** | 1 | 10.00 | 20.13 |"
-    )
-
-
-def test_a_report_is_json_with_a_line_per_row() -> None:
-    report = {"a": 1, "b": [1, 2], "rows": [{"x": 1}, {"x": math.inf}], "none": []}
-    text = report_text(report)
-    assert json.loads(text) == report | {"rows": [{"x": 1}, {"x": "inf"}]}
-    assert '{"x": 1},\n{"x": "inf"}' in text
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        as_json(math.nan)
-
-
-def test_errors_are_shown_from_black_to_bright() -> None:
-    black, grey, white = (torch.full((3, 4, 4), value) for value in (0.0, 0.1, 1.0))
-    assert error_map(black, black).max() < 0.05
-    levels = [error_map(black, other).mean().item() for other in (black, grey, white)]
-    assert levels == sorted(levels)
-    assert torch.equal(error_map(black, white), error_map(white, black))
-    assert levels[2] > 0.6
-
-
-def test_a_contact_sheet_shows_every_frame_in_its_place() -> None:
-    """Colours at the centres of the cells: inputs, truth and predictions, then errors."""
-    colours = torch.eye(3)
-    before, target, after = (
-        colour[None, :, None, None].expand(1, 3, 90, 320) for colour in colours
-    )
-    triplet = Triplet(before, target, after, time_like(before, 0.5))
-    picture = strip("heading", triplet, {"perfect": target, "wrong": before})
-    height, width = picture.shape[-2:]
-    assert abs(width - 4 * 320) <= 32
-    centres = [width * (2 * column + 1) // 8 for column in range(4)]
-    upper, lower = (picture[:, int(height * share), centres].T for share in (0.35, 0.8))
-    expected = torch.stack([colours[index] for index in (0, 1, 1, 0)])
-    torch.testing.assert_close(upper, expected)
-    torch.testing.assert_close(lower[0], colours[2])
-    assert lower[2].max() < 0.05  # no error
-    assert lower[3].min() > 0.3  # a large one
-    assert contact_sheet([picture, picture]).shape[-1] == width
 
 
 def test_fingerprints_tell_weights_apart() -> None:
@@ -477,7 +311,9 @@ def test_fingerprints_tell_weights_apart() -> None:
     assert len(fingerprint(torch.nn.BatchNorm2d(3))) == 8
 
 
-# networks without their weights
+# ---- networks without their weights --------------------------------------------------------------
+
+
 def test_random_weights_are_the_same_again_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

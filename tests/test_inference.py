@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model.baselines.flow_blend import FlowBlend
+from model.baselines.trivial import Blend
 from model.flow import sparse
 from model.flow.sparse import MatchedFlow
 from model.inference.bisection import Bisected, reaching
@@ -138,6 +139,13 @@ def test_wrapper_asks_what_the_inner_one_asks(
 
 
 # Padding
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (1, 1, 1, 1)])
+def test_a_time_for_every_sample(shape: tuple[int, ...]) -> None:
+    frames = torch.rand(2, 2, 3, 16, 16)
+    with pytest.raises(ValueError, match=r"\(2, 1, 1, 1\), got"):
+        Blend()(*frames, torch.full(shape, 0.5))
 
 
 def test_padding_by_hand() -> None:

@@ -214,16 +214,13 @@ def test_less_lpips_is_better() -> None:
 def test_points_lie_where_their_values_say(values: list[tuple[float, float]]) -> None:
     """More motion is not further left, a higher value not further down, whatever the scale."""
     svg = scatter({"m": [Point(x, y, "") for x, y in values]}, "x", "y")
-    places = [
-        (float(cx), float(cy)) for cx, cy in re.findall(r'<circle cx="(.*?)" cy="(.*?)"', svg)
-    ]
+    places = np.array(re.findall(r'<circle cx="(.*?)" cy="(.*?)"', svg), dtype=float)
     assert len(places) == len(values)
-    for (x, y), (column, row) in zip(values, places, strict=True):
-        for (other_x, other_y), (other_column, other_row) in zip(values, places, strict=True):
-            assert x > other_x or column <= other_column
-            assert y > other_y or row >= other_row
-        assert 0 < column < 640
-        assert 0 < row < HEIGHT
+    (x, y), (column, row) = np.array(values).T, places.T
+    assert ((x[:, None] > x) | (column[:, None] <= column)).all()  # each point beside each other
+    assert ((y[:, None] > y) | (row[:, None] >= row)).all()
+    assert ((column > 0) & (column < 640)).all()
+    assert ((row > 0) & (row < HEIGHT)).all()
 
 
 def test_infinite_values_lie_at_the_upper_edge() -> None:

@@ -1,7 +1,6 @@
 """PerVFI: what its parts promise, its noise, its losses and its files."""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from torchvision.transforms import Normalize
 
 from config_zoo import EXPERIMENTS
 from dataset.triplet import Triplet
-from engine.distributed import process_group
 from model.baselines.pervfi import loss
 from model.baselines.pervfi.blend import QuasiBinaryMask
 from model.baselines.pervfi.generator import ActNorm, ConditionalFlow, noise_shapes
@@ -36,12 +34,6 @@ from Trainer_zoo import ZooTrainer
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 GOLDEN_NAMES = {"pervfi": "pervfi_v00", "pervfi_vb": "pervfi_vb"}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[None]:
-    with process_group(torch.device("cpu")):
-        yield
 
 
 class Shift(FlowEstimator):

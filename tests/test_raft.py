@@ -10,7 +10,7 @@ from torchvision.models.optical_flow import raft_large
 from torchvision.models.optical_flow._utils import make_coords_grid
 
 from model.checkpoint import CheckpointError, published_name
-from model.flow.raft import PUBLISHED_NAMES, RAFT, TORCHVISION, load_raft
+from model.flow.raft import PUBLISHED_NAMES, RAFT, load_raft, torchvision_weights
 from tests.conftest import lively
 
 
@@ -149,7 +149,7 @@ def test_usual_places_in_their_order(estimator: RAFT, tmp_path: Path) -> None:
     hub = tmp_path / "hub" / "checkpoints"
     hub.mkdir(parents=True)
     (tmp_path / "repository" / "pretrained").mkdir(parents=True)
-    places = [hub / weights.url.split("/")[-1] for weights in reversed(TORCHVISION)]
+    places = [hub / weights.url.split("/")[-1] for weights in reversed(torchvision_weights())]
     places.append(tmp_path / "repository" / "pretrained" / "raft-sintel.pth")
     for place in places:
         torch.save(published(estimator), place)

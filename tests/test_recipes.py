@@ -1,7 +1,6 @@
 """What recipes may add to the published ones: known motion, a clock, a first look."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -16,7 +15,7 @@ from config_gmflow import EXPERIMENTS as FEATURES
 from dataset.synthetic import SceneMaker, SyntheticConfig
 from dataset.triplet import Triplet
 from engine.clock import Clock
-from engine.distributed import World, process_group
+from engine.distributed import World
 from model.flow.gmflow import GMFlowFeatures
 from model.known_motion import KnownMotion, search_error
 from model.losses import motion_error
@@ -28,14 +27,9 @@ from tests.small_runs import SIDE, here, losses, recipe, recipe_global
 from Trainer_base import Trainer
 from Trainer_x4k import X4KTrainer
 
+pytestmark = pytest.mark.usefixtures("world")
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
 FAINT = 1e-6  # what lengths of nothing count: see end_point_error
-
-
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[World]:
-    with process_group(torch.device("cpu")) as alone:
-        yield alone
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +47,7 @@ def knowing(experiment: Experiment, **training: object) -> Experiment:
     )
 
 
-# ---- known motion --------------------------------------------------------------------------------
+# ---- known motion -------------------------------------------------------------------------------
 
 
 def test_error_of_motion_by_hand(batch: Triplet) -> None:
@@ -187,7 +181,7 @@ def test_attention_is_told_where_there_is_some() -> None:
         KnownMotion(GMFlowFeatures(num_layers=1), flows=0.0, attention=1.0)
 
 
-# ---- the clock -----------------------------------------------------------------------------------
+# ---- the clock ----------------------------------------------------------------------------------
 
 
 def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
@@ -223,12 +217,20 @@ def test_time_goes_on_where_a_run_was_stopped() -> None:
     assert Clock(None, World()).total_steps(61, 70) == 70
 
 
+@pytest.mark.parametrize(
+    "name", ["steps", "val_batch_size", "validate_every", "picture_every", "motion_until"]
+)
+def test_nothing_is_done_every_no_steps(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"training\.{name} is .*, got 0"):
+        TrainConfig(**{name: 0})
+
+
 def test_minutes_are_more_than_none() -> None:
     with pytest.raises(ValueError, match=r"training\.minutes is more than 0, got 0"):
         TrainConfig(minutes=0)
 
 
-# ---- a first look --------------------------------------------------------------------------------
+# ---- a first look -------------------------------------------------------------------------------
 
 
 def looked(batch: Triplet) -> SGM:
@@ -287,7 +289,7 @@ def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
-# ---- recipes on scenes made here -----------------------------------------------------------------
+# ---- recipes on scenes made here ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

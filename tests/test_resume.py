@@ -1,9 +1,11 @@
 """Whole runs in processes of their own: several of them, killed ones, stopped ones."""
 
+import logging
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,16 @@ import torch
 
 from engine.runlog import read_rows
 from model import load_interpolator
-from tests.small_runs import ROOT, SIDE, losses, outcome, start, write_vimeo
+from tests.small_runs import (
+    ROOT,
+    SIDE,
+    losses,
+    outcome,
+    run_script,
+    start,
+    start_as_ranks,
+    write_vimeo,
+)
 
 TRIPLETS, EPOCHS, STEPS = 8, 3, 12
 PATIENCE = 120  # seconds, for a slow machine
@@ -107,19 +118,30 @@ def worker(launcher: subprocess.Popen, rank: int) -> int:
 
 @pytest.fixture(scope="module")
 def two(vimeo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run of two processes, which noted what they saw."""
+    """An undisturbed run of two processes, which noted what they saw; as torchrun starts them."""
     folder = tmp_path_factory.mktemp("two")
     script = folder / "watching.py"
     script.write_text(WATCHING)
-    finish(start(script, *arguments(vimeo, folder, 1), processes=2))
+    for process in start_as_ranks(script, *arguments(vimeo, folder, 1), processes=2):
+        finish(process)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the other processes have, so that bits can be compared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
 def one(vimeo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An undisturbed run of one process with twice the batch."""
+    """An undisturbed run of one process, of this one, with twice the batch."""
     folder = tmp_path_factory.mktemp("one")
-    finish(start(ROOT / "train_base.py", *arguments(vimeo, folder, 2)))
+    with pytest.MonkeyPatch.context() as patch:
+        run_script(patch, ROOT / "train_base.py", *arguments(vimeo, folder, 2))
     return folder
 
 
@@ -170,8 +192,14 @@ def test_a_killed_process_is_restarted_and_nothing_is_lost(
 
 
 def test_a_stopped_run_leaves_a_checkpoint_and_goes_on(
-    vimeo: Path, one: Path, tmp_path: Path
+    vimeo: Path,
+    one: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Stopped where it has a process of its own; it goes on here."""
+    caplog.set_level(logging.INFO)
     process = start(ROOT / "train_base.py", *arguments(vimeo, tmp_path, 2))
     wait_for_step(tmp_path, 4, process)
     process.send_signal(signal.SIGTERM)
@@ -182,16 +210,18 @@ def test_a_stopped_run_leaves_a_checkpoint_and_goes_on(
     assert 4 <= steps < STEPS
     assert load_interpolator(run_of(tmp_path) / "ckpt" / "last.pth").config.channels == 4
 
-    output = finish(start(ROOT / "train_base.py", *arguments(vimeo, tmp_path, 2), "--resume"))
-    assert f"Going on after step {steps}" in output
+    run_script(monkeypatch, ROOT / "train_base.py", *arguments(vimeo, tmp_path, 2), "--resume")
+    assert f"Going on after step {steps}" in caplog.text
     assert_same_run(one, tmp_path)
 
 
-def test_the_commands_name_what_is_missing(tmp_path: Path) -> None:
+def test_the_commands_name_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """No traceback for what a user can put right."""
-    process = start(ROOT / "train_base.py", "--device", "cpu", "--output", str(tmp_path))
-    code, output = outcome(process)
-    assert code == 2
-    assert "Where is vimeo90k?" in output
-    assert "--synthetic" in output
-    assert "Traceback" not in output
+    with pytest.raises(SystemExit) as ended:
+        run_script(monkeypatch, ROOT / "train_base.py", "--device", "cpu", "--output", tmp_path)
+    assert ended.value.code == 2
+    assert "Where is vimeo90k?" in caplog.text
+    assert "--synthetic" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -2,18 +2,20 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from benchmark import samples
 from benchmark.__main__ import main
@@ -26,8 +28,8 @@ from dataset.write import write_tree
 from model.checkpoint import save_weights
 from model.sgm.network import SGM
 from tests.conftest import TINY, lively
+from tests.small_runs import ROOT, python, run_script, start_as_ranks
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 TREES = {  # data set -> scenes, (height, width)
     "x4k1000fps": (1, (32, 64)),
@@ -38,6 +40,7 @@ TREES = {  # data set -> scenes, (height, width)
     "middlebury": (1, (24, 32)),  # on a canvas of 640x480: slow
     "gopro": (1, (32, 32)),
 }
+QUICK = ("x4k1000fps", "snu-film", "ucf101")  # enough for a run that is killed in the middle
 RANDOM = "ours-1-2-points"  # the published name, here of random weights
 
 
@@ -59,26 +62,15 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_lpips(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """LPIPS is too slow here, and takes no frames as small as these."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-
-
-def start(*command: object, cwd: Path, processes: int = 0) -> subprocess.Popen[str]:
-    """Start Python, or several of them, on one thread each."""
-    launcher = [sys.executable]
-    if processes:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*launcher, *map(str, command)],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """On one thread; without LPIPS, which is slow, and takes no frames as small as these."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))
+        yield
+    torch.set_num_threads(threads)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -106,19 +98,21 @@ def run(protocol: str, *arguments: object) -> int:
 
 
 def everything(data: Path, output: Path) -> list[object]:
-    """The arguments that measure all protocols, two samples of each."""
+    """The arguments that measure all protocols that have their data, two samples of each."""
     return [
-        *("-m", "benchmark", "all", "--path", data, "--output", output, "--limit", 2),
+        *("all", "--path", data, "--output", output, "--limit", 2),
         *("--device", "cpu", "--model", "classical", RANDOM),
     ]
 
 
 @pytest.fixture(scope="module")
 def measured(data: Path, workplace: Path) -> Path:
-    """All protocols, measured by one process that nothing disturbed."""
-    output = workplace / "one"
-    said = finish(start(*everything(data, output), cwd=workplace))
-    assert "Not found" not in said
+    """All protocols, measured by one process that nothing disturbed: this one."""
+    output, said = workplace / "one", StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.chdir(workplace)
+        assert main([*map(str, everything(data, output))]) == 0
+    assert "Not found" not in said.getvalue()
     return output
 
 
@@ -144,8 +138,12 @@ def test_all_measures_every_protocol_and_says_how(measured: Path) -> None:
 def test_killed_and_gone_on_with_by_two_processes_gives_the_same_rows(
     data: Path, workplace: Path, measured: Path
 ) -> None:
-    output = workplace / "killed"
-    process = start(*everything(data, output), cwd=workplace)
+    output, few = workplace / "killed", workplace / "few"
+    few.mkdir()
+    for name in QUICK:
+        (few / name).symlink_to(data / name)
+    command = ["-m", "benchmark", *everything(few, output)]
+    process = python(*command, cwd=workplace)
     while not rows_in(output / "xtest-8x-2k.part0"):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
@@ -155,12 +153,15 @@ def test_killed_and_gone_on_with_by_two_processes_gives_the_same_rows(
     finished = (output / "xtest-l-2k.jsonl").stat().st_mtime_ns
     assert not (output / "xtest-8x-2k.jsonl").exists()
 
-    said = finish(start(*everything(data, output), cwd=workplace, processes=2))
+    ranks = start_as_ranks(*command, cwd=workplace, processes=2)
+    said = "".join(map(finish, ranks))
     assert "of 4 rows were measured before" in said
     assert (output / "xtest-l-2k.jsonl").stat().st_mtime_ns == finished
-    assert {path.name for path in output.iterdir()} == {path.name for path in measured.iterdir()}
-    for path in measured.iterdir():
-        assert rows_of(output / path.name) == rows_of(path), path.name
+    kinds = ("xtest", "snu-film", "ucf101")
+    expected = {name for name in PROTOCOLS if name.startswith(kinds)}
+    assert {path.name for path in output.iterdir()} == {f"{name}.jsonl" for name in expected}
+    for path in output.iterdir():
+        assert rows_of(measured / path.name) == rows_of(path), path.name
 
 
 def rows_in(part: Path) -> int:
@@ -168,8 +169,13 @@ def rows_in(part: Path) -> int:
     return max(part.read_text().count("\n") - 1, 0) if part.is_file() else 0
 
 
-def test_published_commands_work_as_published(data: Path, workplace: Path, measured: Path) -> None:
-    """From any folder and from the repository's root, with names and with paths of weights."""
+def test_published_commands_work_as_published(
+    data: Path, workplace: Path, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder and from the repository's root, with names and with paths of weights.
+
+    The first in a process of its own, which knows nothing of where the repository is.
+    """
     common = ["--limit", 2, "--device", "cpu"]
     named = ["--exp_name", RANDOM, "--num_key_points", 0.25]
     weights = workplace / f"log/{RANDOM}/ckpt/{RANDOM}.safetensors"
@@ -179,12 +185,15 @@ def test_published_commands_work_as_published(data: Path, workplace: Path, measu
         ("benchmark/Xiph.py", "xiph", ["--model", "classical", weights], ROOT),
     ]
     output = ["--output", workplace / "published"]
-    running = [
-        start(script, "--path", data / folder, *network, *output, *common, cwd=cwd)
-        for script, folder, network, cwd in commands
-    ]
-    for process in running:
-        finish(process)
+    for number, (script, folder, network, cwd) in enumerate(commands):
+        arguments = ["--path", data / folder, *network, *output, *common]
+        if number == 0:
+            finish(python(script, *arguments, cwd=cwd, PYTHONPATH=""))
+        else:
+            monkeypatch.chdir(cwd)
+            with pytest.raises(SystemExit) as ended:
+                run_script(monkeypatch, script, *arguments)
+            assert ended.value.code == 0
     for name in ("xtest-l-2k", "xtest-l-4k", "snu-film-l-hard", "snu-film-l-extreme"):
         wanted = [row for row in rows_of(measured / f"{name}.jsonl") if row["model"] == RANDOM]
         assert rows_of(workplace / f"published/{name}.jsonl") == wanted

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from config_base import SMOKE
 from engine.distributed import process_group
 from model import load_interpolator
 from model.flow.guesses import Flows, Layer
@@ -36,6 +37,13 @@ def moved(shift: tuple[float, float]) -> Tensor:
     y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float) for side in SIZE), indexing="ij")
     turn = (waves[..., 0] - 0.5) * (x - shift[0]) + (waves[..., 1] - 0.5) * (y - shift[1])
     return (0.5 + 0.08 * ((turn + 7 * waves[..., 2]).sin()).unflatten(0, (3, 8)).sum(1))[None]
+
+
+def test_double_precision_throughout() -> None:
+    frames = [moved(shift).double() for shift in ((0.0, 0.0), SHIFT)]
+    net = SGM(TINY).eval().double()
+    with torch.no_grad():
+        assert net(*frames, time_like(frames[0], 0.5)).frame.dtype == torch.double
 
 
 def even(*flow: float, size: tuple[int, int]) -> Tensor:
@@ -168,12 +176,15 @@ def test_fresh_weights_change_little_of_what_was_found() -> None:
 
 def test_both_stages_train_and_the_second_keeps_what_the_first_learnt(tmp_path: Path) -> None:
     """As in training: a first look, steps, files; the result is found to be better than a blend."""
-    first = replace(recipe(calibrate=True), name="first", model=replace(TINY, any_time=False))
+    scenes = {"scenes": SMOKE.data.scenes}  # a blend is no match on these
+    first = recipe(data=scenes, calibrate=True)
+    first = replace(first, name="first", model=replace(TINY, any_time=False))
     with process_group(torch.device("cpu")):
         Trainer(first, here(tmp_path / "first")).fit()
     local = tmp_path / "first/ckpt/first.safetensors"
     matching = replace(MATCHING, any_time=False)
     second = replace(recipe_global(), name="second", model=matching, start_from=str(local))
+    second = replace(second, data=replace(second.data, **scenes))
     with process_group(torch.device("cpu")):
         trainer = X4KTrainer(second, here(tmp_path / "second"))
         trainer.fit()

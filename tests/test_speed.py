@@ -12,9 +12,18 @@ from benchmark.__main__ import main
 from benchmark.cost import Operation, Work, work_of
 from benchmark.speed import comparison, figures_of, size, table
 from benchmark.stages import REST, seconds_by_stage, work_by_stage
-from benchmark.timing import OUT_OF_MEMORY, Job, bandwidth, convolution_throughput, measure_apart
+from benchmark.timing import (
+    OUT_OF_MEMORY,
+    Cost,
+    Job,
+    bandwidth,
+    convolution_throughput,
+    measure,
+    measure_apart,
+)
 from model import time_like
 from model.sgm.network import SGM
+from tests.small_runs import quick_probes
 
 CPU = torch.device("cpu")
 
@@ -96,6 +105,15 @@ def test_stages_share_out_all_of_the_work(
     assert all(value >= 0 for value in seconds.values())
 
 
+def test_a_job_is_measured_in_a_process_of_its_own() -> None:
+    """Its peak of memory is not this process's, and what it found comes back whole."""
+    cost = measure_apart(Job("blend", 64, 32, 1.0, "cpu", 2))
+    assert isinstance(cost, Cost)
+    assert len(cost.seconds) == 2
+    assert cost.gflop_s > 0
+    assert cost.gbyte_s > 0
+
+
 def test_out_of_memory_is_a_result() -> None:
     """A frame of 1.2 TB."""
     assert measure_apart(Job("blend", 400_000, 250_000, 1.0, "cpu", 1)) == OUT_OF_MEMORY
@@ -109,8 +127,11 @@ def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
 
 
 def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Measured here: that each job has a process of its own is tested by itself."""
+    quick_probes(monkeypatch)
+    monkeypatch.setattr("benchmark.speed.measure_apart", measure)
     kept = str(tmp_path / "kept.json")
     both = ["--model", "blend", "repeat", "--size", "64x32", "33x17"]
     main(["speed", *both, "--runs", "1", "--output", kept])

@@ -1,6 +1,5 @@
 """Training the other networks: the one loop, their own losses."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,18 @@ from torch import Tensor, nn
 
 from config_zoo import EXPERIMENTS, ZooExperiment
 from dataset.triplet import Triplet, Truth
-from engine.distributed import World, process_group
 from engine.runlog import read_rows
 from model import load_interpolator, time_like
-from model.baselines.rife.network import RIFE
-from model.checkpoint import CheckpointError, load_weights, read_weights
+from model.families import FAMILIES
 from model.flow.estimator import FlowEstimator
-from model.zoo import FAMILIES
 from tests.parity import recipe as parity
 from tests.parity.zoo.rife import SMALL, golden_network
-from tests.small_runs import ROOT, here, losses, outcome, recipe, start
+from tests.small_runs import ROOT, here, losses, recipe
 from Trainer_zoo import CRITERIA, ZooTrainer, label
 
+pytestmark = pytest.mark.usefixtures("world")
 CPU = torch.device("cpu")
 SMOKE = EXPERIMENTS["smoke-rife"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[World]:
-    with process_group(CPU) as alone:
-        yield alone
 
 
 class Counted(nn.Module):
@@ -138,27 +129,6 @@ def test_scenes_made_here_need_no_estimated_labels() -> None:
     assert replace(ifrnet, data=made).data.truth
     with pytest.raises(ValueError, match=r"liteflownet need not guess it: add .*data\.truth=true"):
         replace(ifrnet, data=replace(made, truth=False))
-
-
-def test_the_script_runs_and_another_run_starts_from_its_end(tmp_path: Path) -> None:
-    """From a shell, as users do. Weights for other frames are refused before anything is lost."""
-    few = ("data.train_scenes=4", "val_scenes=2", "training.picture_every=100", "epochs=1")
-    common = ("--config", "smoke-rife", "--device", "cpu", "--output", tmp_path, "--set", *few)
-    common = tuple(map(str, common))
-    code, said = outcome(start(ROOT / "train_zoo.py", *common))
-    assert code == 0, said
-    result = tmp_path / "log" / "smoke-rife" / "ckpt" / "smoke-rife.safetensors"
-    assert f"Done: {result}" in said
-
-    experiment = replace(recipe(SMOKE, steps=1), start_from=str(result), name="next")
-    trainer = ZooTrainer(experiment, here(tmp_path / "next"))
-    before = RIFE(SMOKE.model)
-    load_weights(before, read_weights(result))
-    both = zip(before.state_dict().values(), trainer.model.state_dict().values(), strict=True)
-    assert all(torch.equal(a, b) for a, b in both)
-    other = replace(experiment, model=replace(SMOKE.model, colour_order="bgr"))
-    with pytest.raises(CheckpointError, match=r"colour_order='bgr'"):
-        ZooTrainer(other, here(tmp_path / "other"))
 
 
 def test_a_recipe_shows_the_times_that_its_network_is_told() -> None:

@@ -11,7 +11,7 @@ from benchmark.training import WARM_UP, measure_step, step_table
 from engine.stopwatch import Stopwatch
 from model.layers.prelu import PReLU
 from model.losses import blur_by_convolutions, blur_by_sums
-from tests.small_runs import ROOT, outcome, start
+from tests.small_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
 
 CPU = torch.device("cpu")
 
@@ -64,35 +64,52 @@ def test_measuring_nothing_is_refused() -> None:
         measure_step(lambda: None, 0, [], CPU)
 
 
+def measuring(config: str, folder: Path, *changes: str) -> list[str]:
+    """The arguments of a script that is to measure a step of one sample, of few scenes."""
+    options = ["--config", config, "--measure", "1", "--output", str(folder), "--device", "cpu"]
+    few = ("data.train_scenes=4", "data.val_scenes=2", "training.batch_size=1")
+    return [*options, "--set", *few, *changes]
+
+
 @pytest.mark.parametrize(
     ("script", "processes"), [("train_base.py", 2), ("train_x4k.py", 1), ("train_zoo.py", 1)]
 )
 def test_the_command_measures_and_leaves_nothing(
-    tmp_path: Path, script: str, processes: int
+    tmp_path: Path,
+    script: str,
+    processes: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = "smoke-rife" if "zoo" in script else "smoke"
-    process = start(
-        ROOT / script,
-        *("--config", config, "--measure", "1", "--output", str(tmp_path), "--device", "cpu"),
-        processes=processes,
-    )
-    code, said = outcome(process)
-    assert code == 0, said
+    """In real processes where there are several, or else here."""
+    arguments = measuring("smoke-rife" if "zoo" in script else "smoke", tmp_path)
+    if processes > 1:
+        ranks = start_as_ranks(ROOT / script, *arguments, processes=processes)
+        ended = [outcome(process) for process in ranks]
+        assert [code for code, _ in ended] == [0] * processes, ended
+        said = "".join(text for _, text in ended)
+    else:
+        quick_probes(monkeypatch)
+        run_script(monkeypatch, ROOT / script, *arguments)
+        said = capsys.readouterr().out
     assert said.count("samples/s") == 1  # one process speaks
     for part in ("waiting for data", "forward", "loss", "backward", "optimiser", "other"):
         assert f"| {part} |" in said
     assert not list(tmp_path.iterdir())
 
 
-def test_of_the_sizes_that_a_recipe_draws_the_largest_is_measured(tmp_path: Path) -> None:
+def test_of_the_sizes_that_a_recipe_draws_the_largest_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_probes(monkeypatch)
     rows = []
     for chances in ("1,0", "0,1"):
-        options = ("--measure", "1", "--output", str(tmp_path), "--device", "cpu")
-        recipe = ("--config", "smoke", "--set", f"training.chances={chances}")
-        code, said = outcome(start(ROOT / "train_x4k.py", *recipe, *options))
-        assert code == 0, said
+        arguments = measuring("smoke", tmp_path, f"training.chances={chances}")
+        run_script(monkeypatch, ROOT / "train_x4k.py", *arguments)
+        said = capsys.readouterr().out
         rows.append(next(line for line in said.splitlines() if " to " in line).split("|"))
     assert rows[0][3] == rows[1][3]  # GFLOP
+    assert int(rows[0][3]) > 1  # so that another size would show
 
 
 @pytest.mark.parametrize("slopes", [1, 5])

@@ -24,6 +24,7 @@ from tests.conftest import lively
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
 from video.picture import light_of
+from video.source import survey
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -184,6 +185,28 @@ def test_rotation_stays(rotation: int) -> None:
         out = pictures(Path(f"out.{suffix}"))
         assert {p.rotation for p in out} == {pictures(source)[0].rotation} != {0}
         assert (out[0].height, out[0].width) == (48, 64)
+
+
+def test_what_was_counted_of_the_old_pictures_is_not_said_of_the_new() -> None:
+    """mkvmerge's statistics of the video; of a stream that is copied they stay true."""
+    counted = {"BPS-eng": "1", "NUMBER_OF_FRAMES": "4", "_STATISTICS_TAGS": "BPS", "DURATION": "9"}
+    counted |= {"NUMBER_OF_BYTES-eng": "5", "ENCODER": "old", "_STATISTICS_WRITING_APP-eng": "x"}
+    source = write_clip(Path("plain.mkv"), moving(4), audio=0.1)
+    with av.open(source) as plain, av.open("in.mkv", "w") as container:
+        copies = [container.add_stream_from_template(stream) for stream in plain.streams]
+        for copy in copies:
+            copy.metadata.update({**counted, "title": "A title"})
+        for packet in plain.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    run("in.mkv", "--output", "out.mkv", *FAST)
+    with av.open("out.mkv") as container:
+        video, audio = (stream.metadata for stream in container.streams)
+    assert video.pop("DURATION") == "00:00:00.160000000"  # which the container counts anew
+    assert "libx264" in video.pop("ENCODER", "libx264")
+    assert video == {"title": "A title"}
+    assert {"BPS-eng", "NUMBER_OF_FRAMES", "title"} <= audio.keys()
 
 
 def test_full_range_and_wide_gamut_stay() -> None:
@@ -404,6 +427,18 @@ def test_a_file_that_was_cut_off_is_noticed() -> None:
     assert not any("cut off" in note for note in receipt("out.mkv")["notes"])
 
 
+@pytest.mark.parametrize("name", ["in.mkv", "in.mp4", "in.ts", "in.avi"])
+def test_a_late_start_is_no_early_end(name: str) -> None:
+    """Also of a file that begins late and was cut off, that is said."""
+    codec = "ffv1" if name == "in.mkv" else "mpeg4"
+    source = write_clip(Path(name), moving(12), stamps=range(100, 112), codec=codec)
+    assert not any("cut off" in note for note in survey(source).notes)
+    if name == "in.mkv":
+        data = source.read_bytes()
+        source.write_bytes(data[: len(data) // 2])
+        assert any("4.480 s and ends after 4." in note for note in survey(source).notes)
+
+
 def test_two_frames_are_enough() -> None:
     source = write_clip(Path("in.mp4"), moving(2))
     run(source, *FAST)
@@ -435,7 +470,7 @@ def test_killed_and_started_again_gives_the_same_frames() -> None:
 
 def test_other_weights_are_another_run(tiny: SGM) -> None:
     """A network that was trained on meanwhile does not go on with its predecessor's work."""
-    source = write_clip(Path("in.mp4"), moving(3, 272, 96))
+    source = write_clip(Path("in.mp4"), moving(3, 96, 96))
     config = {"network": "sgm", "config": asdict(tiny.config)}
     save_weights(tiny, Path("weights.safetensors"), config)
     command = (source, "--model", "weights.safetensors", "--preset", "ultrafast")
@@ -445,7 +480,7 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
     Path("out.mkv.parts").mkdir()
     Path("out.mkv.parts/plan.json").write_text(json.dumps(settings))
     save_weights(lively(tiny, seed=1), Path("weights.safetensors"), config)
-    with pytest.raises(SystemExit, match=r"other settings: weights changed \("):
+    with pytest.raises(SystemExit, match=r"other settings: weights \("):
         run(*command, "--output", "out.mkv")
     run(*command, "--output", "out.mkv", "--restart", "--explain", "--min_reliability", "0")
     assert len(receipt("out.mkv")["least reliable"]) == 2

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dataset.frames import list_frames, write_frame
+from dataset.orientation import Orientation
 from video.encoding import Encoding, EncodingError, Wish
 from video.maker import Shot
-from video.picture import turned
+from video.picture import upright
 from video.source import Source
 from video.target import Kept
 
@@ -46,7 +47,7 @@ def png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
 
 
 def kept_in_folder(source: Source) -> Kept:
-    """Pictures alone; they are turned as the source asks."""
+    """Pictures alone; they are shown as the source asks."""
     lost = [f"{other}: a folder holds frames only" for other in source.header.others]
     if source.header.aspect not in (None, 1):
         lost.append(f"the shape of its pixels, {source.header.aspect}")
@@ -56,16 +57,16 @@ def kept_in_folder(source: Source) -> Kept:
 class FolderWriter:
     """Writes one segment as numbered PNG files."""
 
-    def __init__(self, folder: Path, encoding: Encoding, quarters: int) -> None:
+    def __init__(self, folder: Path, encoding: Encoding, orientation: Orientation) -> None:
         folder.mkdir()
         self.folder = folder
         self.bits = int(dict(encoding.options)["bits"])
-        self.quarters = quarters
+        self.orientation = orientation
         self.count = 0
 
     def write(self, made: Shot) -> None:
         """Write a frame; colours beyond RGB are lost."""
-        picture = turned(made.frame, self.quarters)[0]
+        picture = upright(made.frame, self.orientation)[0]
         self.count += 1
         write_frame(self.folder / f"{self.count:06d}.png", picture, self.bits)
 

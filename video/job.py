@@ -16,6 +16,7 @@ from video.outputs import parts_path, receipt_path
 from video.pipeline import Writing, run
 from video.plan import Plan
 from video.reels import MAIN, SegmentWriter
+from video.rehearsal import explained_names
 from video.report import BrokenPromiseError, check, check_times, receipt, write_receipt
 from video.segments import Segment, Workplace
 from video.shares import ALONE, Share, enter, wait_for_all
@@ -93,10 +94,7 @@ def make_segments(
     mine = {s.number: len(s.moments) for s in plan.segments() if is_mine(s)}
     if not mine:
         return 0
-    explained = ()
-    if plan.options.explain:
-        size = (plan.source.height, plan.source.width)
-        explained = synthesis.rehearse(*size, device).explained
+    explained = explained_names(plan, synthesis, device) if plan.options.explain else ()
 
     def todo() -> Iterable[Segment]:
         pieces = plan.segments(looks_around=synthesis.looks_around)
@@ -104,12 +102,12 @@ def make_segments(
 
     def open_piece(number: int) -> Writing[Shot]:
         if is_folder(plan.output):
-            return FolderWriter(work.begun(number), plan.encoding, plan.source.rotation // 90)
+            return FolderWriter(work.begun(number), plan.encoding, plan.source.orientation)
         return SegmentWriter(
             {name: work.begun(number, name) for name in plan.reels},
             plan.encoding,
             layout=plan.options.compare or "side",
-            quarters=plan.source.rotation // 90,
+            orientation=plan.source.orientation,
             explained=explained,
         )
 

@@ -178,6 +178,18 @@ def options_from(args: argparse.Namespace) -> Options:
     )
 
 
+def video_options_in(args: argparse.Namespace) -> list[str]:
+    """Those of `add_video_options` that differ from their defaults, as they are written."""
+    parser = argparse.ArgumentParser()
+    add_video_options(parser, parser)
+    given = {
+        name: value
+        for name, default in vars(parser.parse_args([])).items()
+        if (value := getattr(args, name)) != default
+    }
+    return [f"--no-{name}" if value is False else f"--{name}" for name, value in given.items()]
+
+
 def rate(text: str) -> Fraction:
     """Read 60, 59.94 (which means 60000/1001), or 24000/1001."""
     try:

@@ -1,6 +1,5 @@
 """One picture: its samples, what they mean, and how it asks to be shown."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from av.sidedata.sidedata import Type as SideData
 from torch import Tensor
 
 from dataset.clips import HIGH_DEFINITION, ClipError
+from dataset.orientation import Orientation
 from video.colour import BT601, BT709, FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
 
 UNSTATED = 2  # of matrix, primaries and transfer in ITU-T H.273
@@ -101,14 +101,6 @@ def layout_of(picture: av.VideoFrame) -> Layout:
     return LAYOUTS[f"yuv{halves.get(steps, '444')}p{ending}"]
 
 
-def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """The nine numbers that say how the picture is turned and mirrored for display."""
-    for note in picture.side_data:
-        if note.type == SideData.DISPLAYMATRIX:
-            return tuple(np.frombuffer(bytes(note), np.int32).tolist())
-    return None
-
-
 def light_of(picture: av.VideoFrame) -> Light:
     """What a picture says of the display that it was graded on, and of its own brightness."""
     mastering = content = None
@@ -123,11 +115,6 @@ def light_of(picture: av.VideoFrame) -> Light:
         if note.type == SideData.CONTENT_LIGHT_LEVEL:
             content = tuple(np.frombuffer(bytes(note), np.uint32)[:2].tolist())
     return Light(mastering, content)
-
-
-def turn(matrix: Sequence[int] | None) -> tuple[int, ...]:
-    """How a display matrix turns and mirrors, without where it moves the picture to."""
-    return (1, 0, 0, 1) if matrix is None else tuple(round(matrix[i] / 2**16) for i in (0, 1, 3, 4))
 
 
 def to_planes(picture: av.VideoFrame, layout: Layout) -> list[Tensor]:
@@ -158,6 +145,7 @@ def to_picture(frame: Tensor, colours: Colours) -> av.VideoFrame:
     return picture
 
 
-def turned(picture: Tensor, quarters: int) -> Tensor:
-    """Turn to the left. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
-    return torch.rot90(picture, quarters, (-2, -1))
+def upright(picture: Tensor, orientation: Orientation) -> Tensor:
+    """Mirror and turn for display. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
+    picture = picture.flip(-1) if orientation.is_mirrored else picture
+    return torch.rot90(picture, orientation.quarters, (-2, -1))

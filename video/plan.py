@@ -9,6 +9,7 @@ from typing import Any
 from av.video.reformatter import Interpolation as Scaling
 from torch import Tensor
 
+from dataset.clips import require_whole
 from dataset.frames import as_frame
 from video.cuts import CutDetector
 from video.duplicates import is_duplicate, without_repeats
@@ -169,6 +170,8 @@ def settle(
         source.header.tick,
         distinct,
     )
+    if is_folder(output) or options.compare or options.explain:  # what is shown upright
+        require_whole(source.orientation)
     rate = timeline.num_frames / (timeline.out_end - timeline.start)
     suffix = output.suffix.lower()
     if is_folder(output):

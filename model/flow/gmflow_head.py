@@ -5,7 +5,6 @@ Written from a specification. The features are those that SGM-VFI matches, insid
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.optical_flow._utils import upsample_flow
 
 from model.checkpoint import NameScope, Weights, load_weights, our_name
 from model.flow.estimator import FlowEstimator
@@ -66,6 +65,8 @@ class GMFlow(FlowEstimator):
 
         Shapes: tokens (B, h', w', 128), like (B, 3, H, W) -> (B, 2, H, W), in pixels.
         """
+        from torchvision.models.optical_flow._utils import upsample_flow
+
         rows, columns = source.shape[1:3]
         tokens, others = source.flatten(1, 2), target.flatten(1, 2)
         matched = match_positions(tokens, others, rows, columns)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from model.checkpoint import Weights, read_weights
 from model.flow.classical import DISFlow
 from model.flow.estimator import FlowEstimator
-from model.flow.gma import GMA, fill_gma
 from model.flow.gmflow_head import GMFlow, fill_gmflow
 from model.flow.liteflownet import LiteFlowNet, fill_liteflownet
 from model.flow.raft import RAFT, fill_raft, find_raft
@@ -36,11 +35,21 @@ def _find(file: str, repository: str) -> Path:
     )
 
 
+def _gma() -> FlowEstimator:
+    from model.flow.gma import GMA  # is made of torchvision's parts
+
+    return GMA(20)
+
+
+def _fill_gma(estimator: FlowEstimator, weights: Weights) -> None:
+    from model.flow.gma import fill_gma
+
+    fill_gma(estimator, weights)
+
+
 FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
     "raft": FlowNetwork(partial(RAFT, 12), fill_raft, find_raft),
-    "gma": FlowNetwork(
-        partial(GMA, 20), fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")
-    ),
+    "gma": FlowNetwork(_gma, _fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")),
     "gmflow": FlowNetwork(
         GMFlow, fill_gmflow, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
     ),

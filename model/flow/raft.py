@@ -1,17 +1,17 @@
 """Recurrent all-pairs flow (Teed and Deng, RAFT, ECCV 2020), as torchvision has it (BSD-3).
 
 Nothing is downloaded: the weights are a file that is there, torchvision's or the published one.
+torchvision is imported where it is used, here and elsewhere: it takes as long as PyTorch itself,
+and most of what is started here does without.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
-from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
 from model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
 from model.flow.estimator import FlowEstimator
@@ -49,8 +49,6 @@ PUBLISHED_NAMES = (
 )
 SECOND_NAME = ".norm3."  # in a published file, of what is also called downsample.1
 PUBLISHED_FILE = "raft-sintel.pth"
-# The first was converted from the published file; the second was trained anew on the same data.
-TORCHVISION = (Raft_Large_Weights.C_T_SKHT_V1, Raft_Large_Weights.C_T_SKHT_V2)
 PADDED_TO = 8  # pixels: features are at 1/8
 SMALLEST = 128  # pixels: below it the coarsest of the four correlation maps has no extent
 
@@ -80,6 +78,8 @@ class RAFT(FlowEstimator):
     def __init__(self, iterations: int = 20) -> None:
         if iterations < 1:
             raise ValueError(f"RAFT updates its flow once or more, got {iterations} iterations.")
+        from torchvision.models.optical_flow import raft_large
+
         super().__init__()
         self.iterations = iterations
         self.network = raft_large(weights=None)
@@ -99,6 +99,8 @@ class RAFT(FlowEstimator):
 
     def between(self, source: Seen, target: Seen) -> Tensor:
         """Give the flow; of torchvision's forward, what the last update needs."""
+        from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
+
         network, (batch, _, height, width) = self.network, source.features.shape
         hidden, context = source.context.split(network.update_block.hidden_state_size, dim=1)
         hidden, context = hidden.tanh(), context.relu()
@@ -144,15 +146,22 @@ def find_raft() -> Path:
             return place
     raise FileNotFoundError(
         f"RAFT's weights are not here: looked for {', '.join(map(str, places))}. Get "
-        f"{TORCHVISION[0].url} (21 MB), or {PUBLISHED_FILE} through the README of "
+        f"{torchvision_weights()[0].url} (21 MB), or {PUBLISHED_FILE} through the README of "
         f"github.com/princeton-vl/RAFT, and put it at one of these places, or name the file."
     )
+
+
+def torchvision_weights() -> tuple[Any, Any]:
+    """Its two: converted from the published file, and trained anew on the same data."""
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
+    return Raft_Large_Weights.C_T_SKHT_V1, Raft_Large_Weights.C_T_SKHT_V2
 
 
 def _places() -> Iterator[Path]:
     for root in dict.fromkeys((Path.cwd(), ROOT)):
         yield root / "pretrained" / PUBLISHED_FILE
-    for weights in TORCHVISION:
+    for weights in torchvision_weights():
         yield Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
 
 

@@ -90,7 +90,8 @@ class UNet(nn.Module):
         for up in ups:
             pictures[:] = (in_bands(up, pictures, UP_MARGIN), skips.pop())
         out = in_bands(lambda x: self.output(last(x)), pictures, UP_MARGIN)
-        return 2 * out.float().sigmoid() - 1  # around 1/2 a half precision is too coarse
+        wide = torch.promote_types(out.dtype, torch.float32)  # around 1/2 half is too coarse
+        return 2 * out.to(wide).sigmoid() - 1
 
 
 class Synthesis(nn.Module):

@@ -67,10 +67,14 @@ def runs_in_triton(source: Tensor, kernel: Kernel) -> bool:
     return not torch.are_deterministic_algorithms_enabled() and has_triton()
 
 
-@torch.compiler.assume_constant_result
 def has_triton() -> bool:
     """Whether Triton is installed, which a compiler need not look into."""
     return _find_triton()
+
+
+# What torch.compiler.assume_constant_result does; itself, it would load the whole compiler, which
+# takes as long as all else that is imported here.
+has_triton._dynamo_marked_constant = True
 
 
 @cache

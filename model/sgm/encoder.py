@@ -142,7 +142,7 @@ class CrossFrameAttention(nn.Module):
         """Shapes: windows (2B, n, T, C), mask (n, T, T) or None -> (2B, n, T, C)."""
         queries, keys, values = self._asked(windows)
         if mask is not None:
-            mask = mask[:, None].repeat(len(windows), 1, 1, 1)
+            mask = mask[:, None].to(queries.dtype).repeat(len(windows), 1, 1, 1)
         out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.project(out.transpose(1, 2).flatten(2).view_as(windows))
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from dataset.frames import levels
+from model.families import keypoint_ratio
 from model.inference.ensemble import FlipEnsemble
 from model.inference.padding import Padded
 from model.interpolator import time_like
 from model.sgm import compensation, network
 from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from model.sgm.published import to_published
-from model.zoo import keypoint_ratio
 from tests.parity import compare, recipe
 from tests.parity.finding import Finding
 

@@ -12,6 +12,7 @@ The golden numbers were made with exactly these bits: a change here is a change 
 import math
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -63,6 +64,7 @@ def _centred(name: str, shape: tuple[int, ...], out_axis: int) -> np.ndarray:
     return (whole - mean) / 8388608.0
 
 
+@cache
 def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Weights for one state_dict entry, from its key and shape alone."""
     shape = tuple(int(s) for s in shape)

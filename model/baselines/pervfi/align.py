@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from model.baselines.pervfi.motion import Moved, scaled_flow
 from model.baselines.pervfi.pyramid import CHANNELS
@@ -90,6 +89,8 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """Shapes: x, guide (B, C, h, w) -> (B, C, h, w)."""
+        from torchvision.ops import deform_conv2d
+
         offset = self.offset(guide)
         mask_from = 2 * offset.shape[1] // 3
         return deform_conv2d(

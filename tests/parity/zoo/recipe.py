@@ -9,7 +9,8 @@ The golden numbers were made with exactly these bits: a change here is a change 
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -84,7 +85,8 @@ def _orthogonal(key: str, n: int) -> np.ndarray:
     return q
 
 
-def fill(net: str, key: str, shape: Sequence[int]) -> np.ndarray | None:
+@cache
+def fill(net: str, key: str, shape: tuple[int, ...]) -> np.ndarray | None:
     """Give one state_dict entry, or None for a table that the network computes itself."""
     shape = tuple(int(s) for s in shape)
     leaf = key.rsplit(".", 1)[-1]

@@ -1,0 +1,65 @@
+"""Checkpoints survive damage and full disks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.store import CheckpointStore, StoreError
+from tests.full_disk import full_disk
+
+
+def some_state(step: int) -> dict[str, object]:
+    return {"step": step, "weights": torch.full((50_000,), float(step))}
+
+
+def test_store_keeps_the_last_and_the_one_before(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "ckpt")
+    assert store.load() is None
+    assert not store.exists()
+    for step in (1, 2, 3):
+        assert store.save_last(some_state(step))
+    assert store.load()["step"] == 3
+    previous = torch.load(tmp_path / "ckpt" / "previous.pth", weights_only=True)
+    assert previous["step"] == 2
+    assert sorted(p.name for p in (tmp_path / "ckpt").iterdir()) == ["last.pth", "previous.pth"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "zeros", "gone", "empty"])
+def test_store_falls_back_from_a_damaged_last(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = CheckpointStore(tmp_path)
+    for step in (1, 2):
+        store.save_last(some_state(step))
+    last = tmp_path / "last.pth"
+    size = last.stat().st_size
+    if damage == "gone":  # killed between the two renames
+        last.unlink()
+    else:
+        kept = {"truncated": size // 2, "zeros": size, "empty": 0}[damage]
+        data = last.read_bytes()[:kept]
+        last.write_bytes(bytes(size) if damage == "zeros" else data)
+    assert store.load()["step"] == 1
+    assert ("last.pth" in caplog.text) == (damage != "gone")
+
+
+def test_store_refuses_to_begin_anew_in_silence(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save_last(some_state(1))
+    (tmp_path / "last.pth").write_bytes(b"nothing")
+    with pytest.raises(StoreError, match=r"last\.pth \(7 bytes.*--overwrite"):
+        store.load()
+
+
+def test_store_survives_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save_last(some_state(1))
+    with full_disk(100_000):
+        assert not store.save_last(some_state(2))
+        assert not store.save_best(some_state(2))
+    assert "Is the disk full?" in caplog.text
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
+    assert store.load()["step"] == 1
+    assert store.save_last(some_state(3))
+    assert store.load()["step"] == 3

@@ -1,0 +1,174 @@
+"""One step of each stage: the published numbers, what moves, and faster arithmetic."""
+
+import inspect
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from config import EXPERIMENTS as GLOBAL
+from config_base import EXPERIMENTS, Experiment
+from dataset.triplet import Triplet
+from model.interpolator import time_like
+from model.precision import train_in_bfloat16
+from model.sgm.network import SGM, SGMConfig
+from model.sgm.published import to_published
+from tests.parity import recipe as parity
+from tests.parity.networks import build, config_of, frames
+from tests.small_runs import (
+    LOCAL,
+    SPARSE,
+    here,
+    losses,
+    recipe,
+    recipe_global,
+    some_batch,
+    weights_of,
+)
+from Trainer_base import Trainer
+from Trainer_gmflow import GMFlowTrainer
+from Trainer_x4k import X4KTrainer
+from Trainer_zoo import ZooTrainer
+
+pytestmark = pytest.mark.usefixtures("world", "speak")
+GOLDEN = Path(__file__).parent / "golden"
+CPU = torch.device("cpu")
+
+
+# ---- one step of each stage ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "trainer_class", "published"),
+    [
+        ("train_local", Trainer, EXPERIMENTS["ours-local-small"]),
+        ("train_global", X4KTrainer, GLOBAL["ours-small-1-2"]),
+    ],
+)
+def test_a_step_has_the_published_loss_and_gradients(
+    tmp_path: Path, name: str, trainer_class: type[Trainer], published: Experiment
+) -> None:
+    """The loop's own step, with the published recipe, on the golden frames and weights."""
+    case = json.loads((GOLDEN / "cases.json").read_text())[name]
+    golden = json.loads((GOLDEN / case["file"]).read_text())
+    experiment = replace(
+        published,
+        model=config_of(case),
+        data=recipe().data,
+        start_from=None,
+        allow_random_features=True,
+    )
+    trainer = trainer_class(experiment, here(tmp_path))
+    trainer.model.load_state_dict(build(config_of(case), CPU).state_dict())
+    trainer.model.train()
+    trainer.step = case["step"]
+
+    norms: dict[str, float | None] = {}
+    move = trainer.optimizer.step
+
+    def spy(rate: float) -> Tensor:
+        for key, weight in trainer.model.named_parameters():
+            norms[to_published(key)] = None if weight.grad is None else weight.grad.norm().item()
+        return move(rate)
+
+    trainer.optimizer.step = spy
+    frame0, frame1 = frames(case, CPU)
+    target = torch.from_numpy(parity.target(case["frames"]))
+    trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5)))
+    trainer.records.report()
+
+    ((_, loss, norm, rate),) = losses(tmp_path)
+    assert loss == pytest.approx(golden["loss"], abs=1e-5)
+    assert norm == pytest.approx(golden["gradient_norm_total"], rel=2e-3)
+    assert rate == pytest.approx(golden["learning_rate"], abs=1e-12)
+    assert {key for key, value in norms.items() if value is None} == set(golden["frozen"])
+    for key, stored in golden["gradient"].items():
+        assert norms[key] == pytest.approx(stored["norm"], rel=2e-3), key
+    after = {to_published(key): value for key, value in trainer.model.named_parameters()}
+    for key, stored in golden["after_step"].items():
+        assert after[key].double().norm().item() == pytest.approx(stored["norm"], rel=1e-4), key
+
+
+@pytest.mark.parametrize("keep_local", [True, False])
+def test_second_stage_moves_what_it_is_to_move(keep_local: bool, tmp_path: Path) -> None:
+    """Matching and the context network, as published; or all but the features."""
+    experiment = recipe_global(steps=2, warmup_steps=1, keep_local=keep_local)
+    trainer = X4KTrainer(experiment, here(tmp_path))
+    before = weights_of(trainer.model)
+    trainer.fit()
+    after = trainer.model.state_dict()
+    moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    published = {n for n in before if n.startswith(("matching.", "synthesis.context."))}
+    expected = published if keep_local else {n for n in before if not n.startswith("gmflow.")}
+    assert moved == expected
+
+
+def test_second_stage_changes_hooks_only() -> None:
+    """The two trainers stay one loop: everything X4KTrainer defines is a hook."""
+    own = {name for name, value in vars(X4KTrainer).items() if inspect.isfunction(value)}
+    assert own <= {"prepare", "trainable"}
+
+
+def test_every_stage_changes_hooks_only() -> None:
+    """A hook says so in the base class."""
+    hooks = {
+        name
+        for name, value in vars(Trainer).items()
+        if inspect.isfunction(value) and (value.__doc__ or "").startswith("Hook:")
+    }
+    for stage in (X4KTrainer, GMFlowTrainer, ZooTrainer):
+        own = {name for name, value in vars(stage).items() if inspect.isfunction(value)}
+        assert own <= hooks
+
+
+# ---- faster arithmetic ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [LOCAL, SPARSE], ids=["local", "sparse"])
+def test_bfloat16_is_close_and_leaves_flows_alone(config: SGMConfig) -> None:
+    torch.manual_seed(0)
+    exact = SGM(config).train()
+    mixed = SGM(config).train()
+    mixed.load_state_dict(exact.state_dict())
+    train_in_bfloat16(mixed.trunks())
+    batch = some_batch()
+    seen = []
+    for part in (mixed.encoder.look.block1, mixed.local_flow[0].output):
+        part.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    results = []
+    for network in (exact, mixed):
+        out = network(batch.frame0, batch.frame1, batch.time)
+        loss = (out.frame - batch.target).abs().mean()
+        loss.backward()
+        assert all(picture.dtype == torch.float32 for picture in (out.frame, *out.merged))
+        norms = [w.grad.norm() for w in network.parameters() if w.grad is not None]
+        results.append((loss.item(), torch.stack(norms).norm().item()))
+    assert results[1] == pytest.approx(results[0], rel=0.02)
+    assert results[1][0] != results[0][0]
+    assert seen == [torch.bfloat16, torch.float32]
+
+
+def test_bfloat16_ends_where_training_ends() -> None:
+    """In evaluation mode nothing differs, to the bit."""
+    exact, mixed = SGM(SPARSE).eval(), SGM(SPARSE).eval()
+    mixed.load_state_dict(exact.state_dict())
+    train_in_bfloat16(mixed.trunks())
+    batch = some_batch()
+    frames = [net(batch.frame0, batch.frame1, batch.time).frame for net in (exact, mixed)]
+    assert torch.equal(*frames)
+
+
+def test_options_train_to_about_the_same_loss(tmp_path: Path) -> None:
+    curves = {}
+    for name, options in {
+        "plain": {},
+        "bfloat16": {"precision": "bfloat16"},
+        "channels_last": {"channels_last": True},
+    }.items():
+        Trainer(recipe(**options), here(tmp_path / name)).fit()
+        curves[name] = [row[1] for row in losses(tmp_path / name)]
+    assert curves["channels_last"] == pytest.approx(curves["plain"], rel=1e-3)
+    assert curves["bfloat16"] == pytest.approx(curves["plain"], rel=0.05)
