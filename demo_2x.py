@@ -20,31 +20,45 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import skimage.data
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dataset.frames import as_frame, is_image, read_frame, require_writable, write_frame
+from dataset.frames import (
+    WRITTEN_SUFFIXES,
+    as_frame,
+    is_image,
+    read_frame,
+    require_writable,
+    write_frame,
+)
 from dataset.pictures import fitted, pair_pictures, write_animation
+from dataset.places import going_on_when_full, names_image, pair_files, require_place
 from dataset.sequence import (
     check_frames,
     find_sequence,
     is_video,
     require_apart,
+    require_folder,
     require_no_others,
+    signature,
 )
 from model import DEFAULT, Interpolation, Interpolator, time_like
 from model.inference.bisection import Bisected, reaching
 from model.inference.sequence import densify, there_and_back
 from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
 from model.zoo import default_name
-from video.command import fill_video
-from video.folder import filmed
-from video.options import add_video_options
+from video.command import fill_video, network_settings
+from video.film import film_folder
+from video.options import add_video_options, video_options_in
+from video.segments import Progress
+from video.synthesis import Effort
 from video.target import CONTAINERS
 
+PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of a pair
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATED_SIDE = 640  # pixels at most
 WEIGHTS_HINT = """
@@ -58,18 +72,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(args)
     except (ValueError, OSError) as error:
-        sys.exit(f"demo_2x.py: {error}")
+        sys.exit(f"demo_2x.py: {in_words(error)}")
     except torch.OutOfMemoryError:
         sys.exit(
             f"demo_2x.py: {args.device} ran out of memory. Estimate motion on smaller frames "
             f"(--flow_scale 1/2), synthesise in windows (--tile 512), or take --device cpu."
         )
     except KeyboardInterrupt:
+        then = "goes on" if len(args.inputs) == 1 else "begins again"  # of a pair nothing is noted
         print(
-            "demo_2x.py: interrupted; all files are whole. The same command goes on.",
+            f"demo_2x.py: interrupted; all files are whole. The same command {then}.",
             file=sys.stderr,
         )
         sys.exit(130)
+
+
+def in_words(error: Exception) -> str:
+    """An error's message, without the system's number for it."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -124,62 +146,107 @@ def run(args: argparse.Namespace) -> None:
     if is_film and len(args.inputs) == 1 and args.inputs[0].is_dir():
         film_folder(args)
         return
-    if args.fps or args.slow or args.rate:
-        raise ValueError(
-            "--fps, --slow and --rate are for videos: a folder has no rate. Use --multi, or name a "
-            "video that its frames become: --output OUT.mp4 --rate 24."
+    check_names(args)
+    require_no_video_options(args)
+    fill = fill_folder if len(args.inputs) == 1 else fill_pair
+    fill(args)
+    if args.model == DEFAULT == default_name():  # nothing trained has come with the project
+        print(WEIGHTS_HINT)
+
+
+def check_names(args: argparse.Namespace) -> None:
+    """Refuse what is no sequence of images, and an output that is no image and no folder."""
+    if args.inputs:
+        find_sequence(args.inputs)
+    if args.output is None:
+        return
+    if len(args.inputs) == 1:
+        require_folder(
+            args.output,
+            f"name a folder; or a video, ending in {', '.join(CONTAINERS)}, and say how many "
+            f"frames it shows a second, as in --rate 24.",
         )
+    elif not is_image(args.output):
+        require_folder(
+            args.output,
+            f"name an image, ending in {', '.join(WRITTEN_SUFFIXES)}, or a folder. For a video put "
+            f"the images into a folder, and add --rate 24.",
+        )
+
+
+def network_named(args: argparse.Namespace) -> Interpolator:
+    """The network that is asked for, at the times that are asked for; says which it is."""
     network = reaching(network_from(args), args.times)
     print(f"model   {origin(args.model)} on {args.device}")
     if isinstance(network, Bisected):
         print(
             f"times   to within 1/{2 ** (network.depth + 1)}, by halving: it was made for t = 1/2"
         )
-    fill = fill_folder if len(args.inputs) == 1 else fill_pair
-    fill(network, args)
-    if args.model == DEFAULT == default_name():  # nothing trained has come with the project
-        print(WEIGHTS_HINT)
+    return network
 
 
-def film_folder(args: argparse.Namespace) -> None:
-    """Write a video of a folder's frames and of new ones between them."""
-    if args.rate is None:
+def require_no_video_options(args: argparse.Namespace) -> None:
+    """Refuse what would do nothing where images become images."""
+    if given := video_options_in(args):
         raise ValueError(
-            f"{args.output} is a video: say how many frames of {args.inputs[0]} it shows a second, "
-            f"as in --rate 24; or name a folder."
+            f"Only videos take {', '.join(given)}. Between images use --multi or --time; or name a "
+            f"video that the frames of a folder become: --output OUT.mp4 --rate 24."
         )
-    paths = find_sequence(args.inputs)
-    film = args.output.with_name(f"{args.output.name}.frames.avi")
-    with filmed(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)), film):
-        fill_video(film, args)
+    if args.explain and (len(args.inputs) == 1 or (args.output and is_image(args.output))):
+        raise ValueError(
+            "--explain shows the steps of one new frame beside it, or those of a video: give two "
+            "images and no --output or a folder, or a video."
+        )
 
 
-def fill_folder(network: Interpolator, args: argparse.Namespace) -> None:
+def fill_folder(args: argparse.Namespace) -> None:
     """Write the frames of a folder, and new ones between them, as PNG files into another."""
     paths = find_sequence(args.inputs)
     output = args.output or Path("output", args.inputs[0].resolve().name)
-    total = len(paths) + (len(paths) - 1) * len(args.times)
+    step = 1 + len(args.times)
+    total = step * (len(paths) - 1) + 1
     files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
     require_apart(files, paths)
     require_no_others(files)
+    require_place(files[0])
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
+    network = network_named(args)
     output.mkdir(parents=True, exist_ok=True)
-    start = perf_counter()
-    frames = (read_frame(path)[None].to(args.device) for path in paths)
+    progress = Progress(files, image_settings(network, args) | {"frames": signature(paths)})
+    first = progress.done() // step  # of the given frames: new ones are made from pair to pair
+    if first:
+        print(f"resume  after {files[first * step - 1]}")
+    start, done = perf_counter(), first * step
+    frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = densify(network, frames, args.times, args.flow_scale)
-    for file, frame in zip(files, tqdm(denser, total=total, unit="frame"), strict=True):
-        write_frame(file, frame[0], bits)
-    print(f"time    {perf_counter() - start:.1f} s for {total - len(paths)} new frames")
+    with going_on_when_full(output):
+        for frame in tqdm(denser, total=total, initial=done, unit="frame"):
+            progress.note(done)
+            write_frame(files[done], frame[0], bits)
+            done += 1
+    progress.finish()
+    count = (len(paths) - 1 - first) * len(args.times)
+    print(f"time    {perf_counter() - start:.1f} s for {count} new frames")
     print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
 
 
-def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
+def image_settings(network: Interpolator, args: argparse.Namespace) -> dict[str, Any]:
+    """All that decides about new frames but the frames."""
+    wanted = Effort(args.flow_scale, args.tile)
+    about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    return about | {"model": origin(args.model), "times": args.times}
+
+
+def fill_pair(args: argparse.Namespace) -> None:
     """Write the new frames between two, and into a folder pictures of how they came about."""
     output = args.output or Path("output")
     frame0, frame1, bits = read_pair(args.inputs, args.device)
     files = pair_files(output, args.times)
-    require_apart(files, args.inputs)
+    beside = [] if names_image(output) else [output / name for name in PICTURES]
+    require_apart([*files, *beside], args.inputs)
     require_writable(files[0], bits)
+    require_place(files[0])
+    network = network_named(args)
     files[0].parent.mkdir(parents=True, exist_ok=True)
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)
@@ -192,7 +259,7 @@ def fill_pair(network: Interpolator, args: argparse.Namespace) -> None:
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
     print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
     print("files   " + "\n        ".join(map(str, files)))
-    if not is_image(output):
+    if beside:
         notes = {name: note[0].cpu() for name, note in (shown.explanation or {}).items()}
         three = (frame[0].cpu() for frame in (frame0, frame1, shown.frame))
         pictures = pair_pictures(*three, f"new frame, t = {middle:.3g}", notes)
@@ -213,18 +280,6 @@ def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor,
         bits, pair = 8, map(as_frame, skimage.data.stereo_motorcycle()[:2])
     frame0, frame1 = (frame[None].to(device) for frame in pair)
     return frame0, frame1, bits
-
-
-def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
-    """Where the frame at each time goes."""
-    if is_image(output):
-        if len(times) > 1:
-            raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
-        return [output]
-    if times == [0.5]:
-        return [output / "middle.png"]
-    digits = len(str(len(times)))
-    return [output / f"between_{number:0{digits}d}.png" for number in range(1, len(times) + 1)]
 
 
 def animate(file: Path, network: Interpolator, frame0: Tensor, frame1: Tensor) -> None:

@@ -9,16 +9,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
-from zlib import crc32
 
 import av
 import cv2
 import numpy as np
 import skimage
 import torch
-from torch import nn
 
 from dataset.frames import write_whole
+from model.identity import fingerprint as fingerprint  # what a report knows weights by
 
 Row: TypeAlias = dict[str, Any]  # model, clip, gap, frame, then one number per metric
 
@@ -206,12 +205,3 @@ def commit() -> str:
 def now() -> str:
     """The date and time of day, UTC."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def fingerprint(module: nn.Module) -> str:
-    """Tells weights apart: crc32 over every tensor of the state dict, as eight hex digits."""
-    crc = 0
-    for name, tensor in sorted(module.state_dict().items()):
-        crc = crc32(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes(), crc)
-        crc = crc32(name.encode(), crc)
-    return f"{crc:08x}"

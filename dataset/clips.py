@@ -21,6 +21,7 @@ from dataset.frames import (
     read_samples,
     what_is,
 )
+from dataset.orientation import Orientation, display_matrix, orientation_of
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".y4m"),
@@ -95,7 +96,7 @@ class FrameFolder(Clip):
 
 
 class Video(Clip):
-    """The first video stream of a file, as a player shows it: its matrix, range and rotation.
+    """The first video stream of a file, as a player shows it: its matrix, range and orientation.
 
     Streams of more than 8 bits give 16-bit samples. Where no matrix is stated it is BT.709 from
     720 rows up and BT.601 below. Timestamps and transparency are left out of account.
@@ -163,10 +164,17 @@ def to_samples(picture: av.VideoFrame) -> np.ndarray:
         src_color_range=picture.color_range,
         dst_color_range=ColorRange.JPEG,
     )
-    quarters, rest = divmod(round(picture.rotation), 90)
-    if rest:
-        raise ClipError(f"Video is turned by whole quarters, got a tag of {picture.rotation} deg.")
-    return np.rot90(rgb.to_ndarray(), quarters)
+    samples, orientation = rgb.to_ndarray(), orientation_of(display_matrix(picture))
+    require_whole(orientation)
+    if orientation.is_mirrored:
+        samples = np.flip(samples, axis=1)
+    return np.rot90(samples, orientation.quarters)
+
+
+def require_whole(orientation: Orientation) -> None:
+    """Refuse what cannot be shown upright without resampling."""
+    if not orientation.is_whole:
+        raise ClipError(f"Video is turned by whole quarters, got a tag of {orientation}.")
 
 
 def clips_in(paths: Iterable[Path]) -> list[Clip]:

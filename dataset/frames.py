@@ -113,6 +113,8 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         beside.write_bytes(data)
         beside.replace(path)
+    except OSError as error:
+        raise FrameError(f"Cannot write {path}: {error.strerror}.") from error
     finally:
         beside.unlink(missing_ok=True)
 

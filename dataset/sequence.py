@@ -1,5 +1,6 @@
 """Frames on disk that follow each other."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,13 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
             raise FrameError(
                 f"{path} is a video, and no frame to be put beside others. Give it alone."
             )
+    if len(inputs) > 1 and any(path.is_dir() for path in inputs):
+        raise FrameError(f"Got {' and '.join(map(str, inputs))}: give one folder, or two images.")
+    if len(inputs) == 1 and is_animation(inputs[0]):
+        raise FrameError(
+            f"{inputs[0]} is an animation. Convert it to a video first, such as an .mkv; or its "
+            f"pictures to a folder of frames."
+        )
     paths = list_frames(inputs[0]) if len(inputs) == 1 and inputs[0].is_dir() else inputs
     if len(paths) < 2:
         where = "" if paths == inputs else f" in {inputs[0]}"
@@ -39,6 +47,18 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
             f"Give two images or a folder of frames."
         )
     return paths
+
+
+def is_animation(path: Path) -> bool:
+    """Whether an image file holds more than one picture: an animated PNG, WebP or AVIF."""
+    if not path.is_file():
+        return False
+    data = path.read_bytes()
+    if data.startswith(b"\x89PNG"):
+        return b"acTL" in data.partition(b"IDAT")[0]
+    if data[8:16] == b"WEBPVP8X":
+        return bool(data[20] & 2)  # the flag of animations
+    return data[4:12] == b"ftypavis"
 
 
 def check_frames(paths: Iterable[Path]) -> FrameFormat:
@@ -61,11 +81,33 @@ def check_frames(paths: Iterable[Path]) -> FrameFormat:
     return FrameFormat(height, width, bits)
 
 
+def signature(paths: Sequence[Path]) -> str:
+    """What tells these files from others: their names, sizes and times, in short."""
+    stats = [(path.name, path.stat()) for path in paths]
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return f"{len(paths)} files, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+
+
 def require_apart(files: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse to write over what is read."""
     both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
     if both:
         raise FrameError(f"{min(both)} is among the frames to read; name another output.")
+
+
+def require_folder(output: Path, instead: str) -> None:
+    """Refuse to make a folder of a file, or of what is called as one.
+
+    Args:
+        instead: what to do, as an order.
+    """
+    if output.is_file():
+        raise FrameError(f"{output} is a file: {instead}")
+    if output.suffix and not output.is_dir():
+        raise FrameError(
+            f"{output} ends in {output.suffix} as files do: {instead} If a folder of that name is "
+            f"meant, make it first."
+        )
 
 
 def require_no_others(files: Sequence[Path]) -> None:

@@ -68,6 +68,7 @@ class Interpolator(nn.Module, ABC):
     any_time: bool = True  # False where only t = 1/2 was trained
     looks_around: bool = False  # True where `prepare` also takes the frames `before` and `after`
     largest_flow_scale: int = 1  # more where motion may be estimated on enlarged frames
+    precision: str = "fp32"  # that its trunks infer in
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:

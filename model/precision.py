@@ -78,6 +78,7 @@ def infer_in(network: Interpolator, precision: str) -> None:
     for part in trunks:
         context = _tf32 if precision == "tf32" else _autocast(part, HALVES[precision])
         part.forward = _within(part, context, in_training=False)
+    network.precision = precision
 
 
 def _copied(replayed: Callable[..., Any]) -> Callable[..., Any]:

@@ -37,6 +37,7 @@ def write_clip(
     tags: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     audio: float = 0.0,
     chapters: Sequence[dict[str, Any]] = (),
     subtitle: Path | None = None,
@@ -63,8 +64,8 @@ def write_clip(
             context.color_primaries, context.color_trc = tags[2], tags[3]
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:  # and then left for right
+            stream.set_display_rotation(rotation, hflip=mirrored)
         sound = container.add_stream("aac", rate=48000) if audio else None
         spoken = words = None
         if subtitle is not None:

@@ -1,5 +1,6 @@
 """The demo as its users run it: right frames, or an error that helps, and nothing half done."""
 
+import errno
 import re
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 import demo_2x
-from dataset.frames import read_frame
+from dataset.frames import read_frame, write_frame
 from model.checkpoint import save_weights
 from model.interpolator import time_like
 from model.options import network_from
@@ -207,7 +209,14 @@ MISTAKES = {
     "no video": ("nowhere.mp4", r"nowhere.mp4: there is no such file or folder"),
     "no video after all": ("film.mp4", r"film.mp4 is no video that can be read"),
     "video beside an image": ("a.png film.mp4", r"film.mp4 is a video, .*Give it alone"),
-    "rate of images": ("a.png b.png --fps 60", r"--fps, --slow and --rate are for videos"),
+    "rate of images": ("a.png b.png --fps 60", r"Only videos take --fps\. Between"),
+    "dry run of images": ("a.png b.png --output c.png --dry_run", r"Only videos take --dry_run\."),
+    "codec of a folder": (
+        "clip --codec hevc --crf 3 --compare side --dedup --no-cuts --resume",
+        r"videos take --codec, --crf, --no-cuts, --dedup, --compare, --resume\.",
+    ),
+    "steps of a folder": ("clip --explain", r"--explain shows the steps of one new frame"),
+    "steps of an image": ("a.png b.png --output c.png --explain", r"--explain shows the steps"),
     "three images": ("a.png b.png a.png", r"got 3 inputs"),
     "unknown model": ("a.png b.png --model nope", r"'nope'.*Known names: repeat, blend"),
     "absent weights": ("a.png b.png --exp_name ours-x", r"log/ours-x/ckpt/ours-x"),
@@ -229,7 +238,35 @@ MISTAKES = {
     "16 bits as JPEG": ("deep.png deep2.png --output x.jpg", r"8 bits per sample, got 16"),
     "over an input": ("a.png b.png --output b.png", r"b.png is among the frames to read"),
     "below a file": ("a.png b.png --output text.png/x", r"text.png"),
+    "nowhere to write": (
+        "a.png b.png --output /proc/c.png",
+        r"c\.png: no file can be made in /proc",
+    ),
+    "nowhere to write a folder": ("clip --output /proc/x", r"000001\.png: no file can be made in"),
+    "default below a file": ("film", r"output/film/000001\.png: .*output/film is a file"),
     "into itself": ("clip --output clip", r"among the frames to read"),
+    "pair into a video": (
+        "a.png b.png --output x.mp4",
+        r"in \.mp4 as files.*folder, and add --rate",
+    ),
+    "pair into a GIF": ("a.png b.png --output x.gif", r"name an image, ending in \.png"),
+    "pair into text": ("a.png b.png --output text.txt", r"text\.txt is a file: name an image"),
+    "folder into AVI": ("mixed --output x.avi", r"a video, ending in \.mp4, .*as in --rate 24"),
+    "folder into AVI at a rate": ("mixed --output x.avi --rate 24", r"a video, ending in \.mp4"),
+    "folder into an image": ("clip --output a.png", r"a\.png is a file: name a folder"),
+    "folder as a new image": ("clip --output x.png", r"make it first"),
+    "two folders": ("clip mixed", r"Got clip and mixed: give one folder, or two images"),
+    "folder and image": ("clip a.png --output x.mp4", r"clip and a.png: give one folder"),
+    "animated PNG": (
+        "moves.png --output x.mp4",
+        r"moves\.png is an animation.*Convert it to a video",
+    ),
+    "animated WebP": ("moves.webp", r"moves\.webp is an animation"),
+    "animated AVIF": ("moves.avif", r"moves\.avif is an animation"),
+    "over an input beside": (
+        "pictures/comparison.jpg b.png --output pictures",
+        r"among the frames",
+    ),
     "among others": ("clip --output mixed", r"mixed holds 2 images .*1.png"),
 }
 
@@ -243,7 +280,17 @@ def mistaken(here: Path) -> Path:
         write_image(here / name, even(9))
     for name in ("deep.png", "deep2.png"):
         write_image(here / name, even(9, np.uint16))
-    for name in ("text.png", "film.mp4", "damaged/2.png"):
+    write_image(here / "pictures" / "comparison.jpg", noise(0))
+    animation = cv2.Animation()
+    animation.frames, animation.durations = [even(3), even(9)], np.array([80, 80])
+    for suffix in ("png", "webp"):
+        assert cv2.imwriteanimation(str(here / f"moves.{suffix}"), animation)
+    write_image(here / "film" / "1.png", noise(0))
+    write_image(here / "film" / "2.png", noise(0))
+    (here / "output").mkdir()
+    (here / "output" / "film").touch()
+    (here / "moves.avif").write_bytes(b"\0\0\0\x2cftypavis")
+    for name in ("text.png", "text.txt", "film.mp4", "damaged/2.png"):
         (here / name).write_text("hello world")
     (here / "empty.png").touch()
     (here / "void").mkdir()
@@ -265,11 +312,12 @@ def test_mistake_is_explained_and_leaves_nothing(
 
 
 def test_mistake_in_a_real_process(mistaken: Path) -> None:
-    """One line on the error stream, nothing but the model on the other, and a code for scripts."""
+    """One line on the error stream, nothing on the other, and a code for scripts."""
     done = subprocess.run([*PYTHON, "a.png", "small.png"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("demo_2x.py: ")
     assert done.stderr.count("\n") == 1
+    assert done.stdout == ""  # no network was built before the images were looked at
 
 
 def test_interrupted_folder_keeps_whole_frames(here: Path) -> None:
@@ -286,10 +334,106 @@ def test_interrupted_folder_keeps_whole_frames(here: Path) -> None:
     assert process.returncode == 130
     assert "interrupted" in said
     assert "Traceback" not in said
-    files = sorted(output.iterdir())
+    files = sorted(output.glob("*.png"))
     assert 5 <= len(files) < 799
     assert [file.name for file in files] == [f"{n + 1:06d}.png" for n in range(len(files))]
     assert all(samples(file).shape == (64, 64, 3) for file in files)
+
+
+def interrupted_after(count: int) -> object:
+    """As by a person, when so many frames were written."""
+    calls = iter(range(count))
+
+    def write(*arguments: object) -> None:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        write_frame(*arguments)
+
+    return patch("demo_2x.write_frame", write)
+
+
+def test_interrupted_folder_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the last given frame on, with the frames of one uninterrupted run and no trace."""
+    for number in range(5):
+        write_image(here / "clip" / f"{number}.png", noise(number))
+    command = ("clip", "--multi", "3", "--model", "blend", "--output")
+    run(*command, "whole")
+    with interrupted_after(8), pytest.raises(SystemExit):
+        run(*command, "out")
+    kept = {file: file.stat().st_mtime_ns for file in sorted((here / "out").glob("*.png"))[:6]}
+    run(*command, "out")
+    assert "resume  after out/000006.png" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    names = sorted(file.name for file in (here / "out").iterdir())
+    assert names == sorted(file.name for file in (here / "whole").iterdir())
+    assert all(
+        np.array_equal(samples(here / "out" / x), samples(here / "whole" / x)) for x in names
+    )
+
+
+def test_unfinished_folder_is_not_mixed_with_another_run(here: Path) -> None:
+    """Another network, other times, other frames: refused, and nothing is touched."""
+    for number in range(4):
+        write_image(here / "clip" / f"{number}.png", even(50 * number))
+    with interrupted_after(4), pytest.raises(SystemExit):
+        run("clip", "--model", "blend")
+    before = {file: file.stat().st_mtime_ns for file in (here / "output/clip").iterdir()}
+    with pytest.raises(SystemExit, match=r"other settings: .*model \(blend .*now repeat.*empty"):
+        run("clip", "--model", "repeat")
+    with pytest.raises(SystemExit, match=r"times \(\[0\.5\], now \[0\.25\]\)"):
+        run("clip", "--model", "blend", "--time", "1/4")
+    write_image(here / "clip" / "3.png", even(160))
+    with pytest.raises(SystemExit, match=r"frames \(4 files, \w+, now 4 files, \w+\)"):
+        run("clip", "--model", "blend")
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_full_disk_is_explained_and_leaves_what_is_done(here: Path) -> None:
+    """The file that there is no room for is missing, and the same command goes on from it."""
+    for number in range(3):
+        write_image(here / "clip" / f"{number}.png", noise(number))
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name.startswith(".000004.png"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, data)
+
+    message = r"^demo_2x.py: The disk is full\..*kept in output/clip: make room.* goes on\.$"
+    with patch.object(Path, "write_bytes", full), pytest.raises(SystemExit, match=message):
+        run("clip")
+    files = sorted(file.name for file in (here / "output" / "clip").iterdir())
+    assert files == ["000001.png", "000002.png", "000003.png", "unfinished.json"]
+    run("clip")
+    assert len(list((here / "output" / "clip").iterdir())) == 5
+    with (
+        patch.object(Path, "write_bytes", side_effect=OSError(errno.EIO, "Input/output error")),
+        pytest.raises(SystemExit, match=r"Cannot write c\.png: Input/output error\.$"),
+    ):
+        run("clip/0.png", "clip/1.png", "--output", "c.png")
+
+
+def test_frames_of_an_earlier_run_do_not_count_as_done(here: Path) -> None:
+    for number in range(4):
+        write_image(here / "clip" / f"{number}.png", even(50 * number))
+    run("clip", "--model", "repeat")
+    with interrupted_after(4), pytest.raises(SystemExit):
+        run("clip", "--model", "blend")
+    run("clip", "--model", "blend")
+    values = [samples(here / f"output/clip/{n:06d}.png")[0, 0, 0] for n in range(1, 8)]
+    assert values == [0, 25, 50, 75, 100, 125, 150]
+
+
+def test_a_folder_may_be_called_as_it_likes_once_it_is_there(here: Path) -> None:
+    """A suffix is a mistake only where it would make a folder that looks like a file."""
+    for name in ("clip/1.png", "clip/2.png"):
+        write_image(here / name, noise(0))
+    for name in ("run.mp4", "run.png"):
+        (here / name).mkdir()
+    run("clip", "--model", "blend", "--output", "run.png")
+    run("clip/1.png", "clip/2.png", "--model", "blend", "--output", "run.mp4")
+    assert len(list((here / "run.png").iterdir())) == 3
+    assert samples(here / "run.mp4" / "middle.png").shape == (12, 20, 3)
 
 
 def test_same_command_again_replaces_its_frames(here: Path) -> None:
@@ -312,6 +456,27 @@ def test_running_out_of_memory_says_what_helps(here: Path, monkeypatch: pytest.M
     monkeypatch.setattr(demo_2x, "fill_pair", fail)
     with pytest.raises(SystemExit, match=r"cpu ran out of memory.*--flow_scale 1/2"):
         run("--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "then"), [(("a.png", "b.png"), "begins again"), (("clip",), "goes on")]
+)
+def test_what_the_same_command_does_after_ctrl_c(
+    inputs: tuple[str, ...], then: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with patch("demo_2x.run", side_effect=KeyboardInterrupt), pytest.raises(SystemExit) as stop:
+        run(*inputs)
+    assert stop.value.code == 130
+    assert f"The same command {then}." in capsys.readouterr().err
+
+
+def test_errors_of_the_system_come_without_their_numbers() -> None:
+    failed = OSError(errno.EACCES, "Permission denied", "a.png")
+    with (
+        patch("demo_2x.run", side_effect=failed),
+        pytest.raises(SystemExit, match=r"^demo_2x.py: a\.png: Permission denied\.$"),
+    ):
+        run("a.png", "b.png")
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from tests.conftest import lively
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
 from video.picture import light_of
+from video.source import survey
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -186,6 +187,28 @@ def test_rotation_stays(rotation: int) -> None:
         assert (out[0].height, out[0].width) == (48, 64)
 
 
+def test_what_was_counted_of_the_old_pictures_is_not_said_of_the_new() -> None:
+    """mkvmerge's statistics of the video; of a stream that is copied they stay true."""
+    counted = {"BPS-eng": "1", "NUMBER_OF_FRAMES": "4", "_STATISTICS_TAGS": "BPS", "DURATION": "9"}
+    counted |= {"NUMBER_OF_BYTES-eng": "5", "ENCODER": "old", "_STATISTICS_WRITING_APP-eng": "x"}
+    source = write_clip(Path("plain.mkv"), moving(4), audio=0.1)
+    with av.open(source) as plain, av.open("in.mkv", "w") as container:
+        copies = [container.add_stream_from_template(stream) for stream in plain.streams]
+        for copy in copies:
+            copy.metadata.update({**counted, "title": "A title"})
+        for packet in plain.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    run("in.mkv", "--output", "out.mkv", *FAST)
+    with av.open("out.mkv") as container:
+        video, audio = (stream.metadata for stream in container.streams)
+    assert video.pop("DURATION") == "00:00:00.160000000"  # which the container counts anew
+    assert "libx264" in video.pop("ENCODER", "libx264")
+    assert video == {"title": "A title"}
+    assert {"BPS-eng", "NUMBER_OF_FRAMES", "title"} <= audio.keys()
+
+
 def test_full_range_and_wide_gamut_stay() -> None:
     tags = (9, 2, 9, 16)
     frames = moving(2)
@@ -333,7 +356,20 @@ MISTAKES = {
     "odd 4:2:0": ("odd.mkv --pix_fmt yuv420p", r"cannot write 35x48 as yuv420p"),
     "two qualities": ("good.mp4 --lossless --crf 3", r"--lossless or --crf 3"),
     "quality of lossless": ("good.mp4 --codec ffv1 --crf 3", r"ffv1 takes no --crf"),
-    "preset": ("good.mp4 --preset warp", r"preset|warp"),
+    "preset": ("good.mp4 --preset warp", r"libx264 has no --preset warp; it has ultrafast, .*"),
+    "preset of AV1": (
+        "good.mp4 --codec av1 --preset slow",
+        r"libsvtav1 has no --preset slow; .*13",
+    ),
+    "preset of VP9": ("good.mp4 --codec vp9 --preset slow", r"libvpx-vp9 takes no --preset"),
+    "quality beyond H.264's": ("good.mp4 --crf 52", r"libx264 takes a --crf from 0 to 51, got 52"),
+    "quality beyond AV1's": ("good.mp4 --codec av1 --crf 64", r"a --crf from 0 to 63, got 64"),
+    "negative quality": ("good.mp4 --codec hevc --crf -1", r"a --crf from 0 to 51, got -1"),
+    "rate of MPEG-2": (
+        "good.mp4 --codec mpeg2video --fps 7",
+        r"mpeg2video cannot encode 64x48 yuv420p at 7 fps: .*--codec h264",
+    ),
+    "no Matroska": ("good.mp4 --codec h263", r"kept as Matroska, which cannot hold h263"),
     "two targets": ("good.mp4 --fps 60 --multi 2", r"not allowed with"),
     "times": ("good.mp4 --time 0.5", r"--time is for images"),
     "tiles": ("good.mp4 --tile 64", r"--tile 64 with matched: .*cannot be tiled"),
@@ -391,6 +427,18 @@ def test_a_file_that_was_cut_off_is_noticed() -> None:
     assert not any("cut off" in note for note in receipt("out.mkv")["notes"])
 
 
+@pytest.mark.parametrize("name", ["in.mkv", "in.mp4", "in.ts", "in.avi"])
+def test_a_late_start_is_no_early_end(name: str) -> None:
+    """Also of a file that begins late and was cut off, that is said."""
+    codec = "ffv1" if name == "in.mkv" else "mpeg4"
+    source = write_clip(Path(name), moving(12), stamps=range(100, 112), codec=codec)
+    assert not any("cut off" in note for note in survey(source).notes)
+    if name == "in.mkv":
+        data = source.read_bytes()
+        source.write_bytes(data[: len(data) // 2])
+        assert any("4.480 s and ends after 4." in note for note in survey(source).notes)
+
+
 def test_two_frames_are_enough() -> None:
     source = write_clip(Path("in.mp4"), moving(2))
     run(source, *FAST)
@@ -432,7 +480,7 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
     Path("out.mkv.parts").mkdir()
     Path("out.mkv.parts/plan.json").write_text(json.dumps(settings))
     save_weights(lively(tiny, seed=1), Path("weights.safetensors"), config)
-    with pytest.raises(SystemExit, match=r"other settings: weights changed \("):
+    with pytest.raises(SystemExit, match=r"other settings: weights \("):
         run(*command, "--output", "out.mkv")
     run(*command, "--output", "out.mkv", "--restart", "--explain", "--min_reliability", "0")
     assert len(receipt("out.mkv")["least reliable"]) == 2

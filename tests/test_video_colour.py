@@ -1,5 +1,7 @@
 """Samples to RGB and back: the identity, the standard's numbers, and what FFmpeg makes of them."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.demo_runs import run
 from video.colour import LAYOUTS, MATRICES, Colours, shared_excess
 from video.picture import to_picture, to_planes
 
@@ -112,3 +115,71 @@ def test_shared_excess_by_hand() -> None:
     frame1 = torch.tensor([1.1, 0.9, -0.2, -0.3, 1.5, 1.2, 1.2])
     wanted = torch.tensor([0.1, 0, -0.1, -0.3, 0, 0.2, 0])
     torch.testing.assert_close(shared_excess(frame0, frame1), wanted)
+
+
+def write_native(
+    path: Path, pix_fmt: str, pixels: list[np.ndarray], colour_range: int = 0, **options: str
+) -> Path:
+    """A lossless video of samples as they are."""
+    height, width = pixels[0].shape[:2]
+    size = {"height": height, "width": width}
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25, pix_fmt=pix_fmt, options=options, **size)
+        stream.codec_context.color_range = colour_range
+        for number, samples in enumerate(pixels):
+            picture = av.VideoFrame(width, height, pix_fmt)
+            picture.planes[0].update(samples)
+            picture.pts = number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "colour_range", "options", "becomes", "shown_range"),
+    [
+        ("gray", np.uint8, 0, ("--lossless",), "yuv420p", 2),
+        ("gray", np.uint8, 1, ("--lossless",), "yuv420p", 1),
+        ("gray", np.uint8, 2, ("--codec", "ffv1"), "yuv420p", 2),
+        ("gray10le", np.uint16, 0, ("--codec", "ffv1"), "yuv420p10le", 2),
+    ],
+)
+def test_grey_stays_as_bright_without_a_byte_for_colours(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    dtype: type,
+    colour_range: int,
+    options: tuple[str, ...],
+    becomes: str,
+    shown_range: int,
+) -> None:
+    """Luma has the grey's samples, every level of them, and the file's own name is said."""
+    levels = 256 if dtype == np.uint8 else 1024
+    ramp = (np.arange(48 * 64).reshape(48, 64) % levels).astype(dtype)
+    clip = write_native(here / "in.mkv", name, [ramp, ramp], colour_range)
+    run(clip, *options, "--model", "blend", "--output", "out.mkv")
+    said = capsys.readouterr().out
+    assert f"64x48 {name}, ffv1" in said
+    assert f"pixels become {becomes}, without colours as they were" in said
+    with av.open("out.mkv") as container:
+        for picture in container.decode(video=0):
+            assert picture.format.name.replace("yuvj", "yuv") == becomes
+            assert picture.color_range == shown_range
+            luma, *chroma = (np.frombuffer(plane, dtype) for plane in picture.planes)
+            rows = luma.reshape(48, -1)[:, :64]
+            assert np.array_equal(rows, ramp)
+            grey = 2 ** (picture.format.components[0].bits - 1)
+            assert all((plane.reshape(24, -1)[:, :32] == grey).all() for plane in chroma)
+
+
+def test_packed_colours_are_called_by_their_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 4), np.uint8)
+    clip = write_native(here / "in.mkv", "bgr0", [noise, noise])
+    run(clip, "--dry_run", "--model", "blend", "--output", "out.mkv")
+    said = capsys.readouterr().out
+    assert "64x48 bgr0, ffv1" in said
+    assert "pixels become yuv444p; they were bgr0, which libx264 cannot write" in said
+    assert "gbrp" not in said

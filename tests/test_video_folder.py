@@ -1,16 +1,23 @@
 """A folder of frames that becomes a video, with new frames between them."""
 
+import os
+import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
 from dataset.frames import read_frame, write_frame
+from dataset.sequence import FrameFormat
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, times
 from video import pipeline
+from video.film import Film, Images
+from video.source import survey
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -95,3 +102,110 @@ def test_what_is_no_film_is_said() -> None:
     film("out.mp4")
     with pytest.raises(SystemExit, match=r"of a video say --fps or --slow"):
         run("out.mp4", "--rate", 24)
+
+
+@pytest.fixture
+def odd() -> Path:
+    """Frames whose chroma cannot be halved."""
+    Path("odd").mkdir()
+    for number, frame in enumerate(moving(3, 48, 35)):
+        write_frame(Path("odd", f"{number}.png"), frame[0])
+    return Path("odd")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pix_fmt", "yuv420p"), r"cannot write 35x48 as yuv420p"),
+        (("--codec", "nope"), r"no encoder 'nope'"),
+        (("--output", "out.webm", "--codec", "h264"), r"\.webm cannot hold libx264"),
+        (("--time", "1/4"), r"--time is for images"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_frames_are_gathered(
+    odd: Path, options: tuple[str, ...], message: str
+) -> None:
+    with (
+        patch.object(Film, "write", counted := CountedWrite()),
+        pytest.raises(SystemExit, match=message),
+    ):
+        run(odd, "--model", "blend", "--rate", 24, "--output", "out.mp4", *options)
+    assert counted.frames <= 2
+    assert [*Path().iterdir()] == [odd]
+
+
+class CountedWrite:
+    """Writes films, and counts their frames."""
+
+    def __init__(self) -> None:
+        self.write = Film.write
+        self.frames = 0
+
+    def __get__(self, film: Film, _: type) -> object:
+        def write(file: Path, count: int | None = None) -> None:
+            self.frames += len(film.paths[:count])
+            self.write(film, file, count)
+
+        return write
+
+
+def test_dry_run_gathers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two frames are tried for all; the disk that the others will take is counted."""
+    images(40)
+    with patch.object(Film, "write", counted := CountedWrite()):
+        film("out.mp4", "--multi", 3, "--dry_run")
+    said = capsys.readouterr().out
+    assert counted.frames == 2
+    assert [*Path().iterdir()] == [Path("frames")]
+    for words in ("frames: 40 frames, 24 fps", "out.mp4: 120 frames, 72 fps", "of 78 new frames"):
+        assert words in said
+    film("whole.mp4", "--multi", 3)
+    needed = [float(n) for n in re.findall(r"about ([\d.]+) MB", said + capsys.readouterr().out)]
+    assert needed[0] > needed[1]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_images_are_to_be_had_as_of_their_film(bits: int) -> None:
+    """Sample by sample, those that are wanted."""
+    files = images(bits=bits)
+    film = Film(files, Fraction(24), FrameFormat(48, 64, bits))
+    film.write(Path("film.avi"))
+    source = survey(Path("film.avi"))
+    for wanted in (None, [1, 3]):
+        read = list(Images(**vars(source), files=files).planes(wanted))
+        decoded = list(source.planes(wanted))
+        assert [index for index, _ in read] == [index for index, _ in decoded]
+        for (_, one), (_, other) in zip(read, decoded, strict=True):
+            assert all(map(torch.equal, one, other))
+
+
+def test_frames_are_not_gathered_where_there_is_no_room() -> None:
+    images()
+    full = shutil.disk_usage(".")._replace(free=1000)
+    with (
+        patch("shutil.disk_usage", return_value=full),
+        pytest.raises(SystemExit, match=r"gathered in out\.mp4\.frames\.avi, .* 0\.0 MB are free"),
+    ):
+        film("out.mp4")
+    assert [*Path().iterdir()] == [Path("frames")]
+
+
+def test_gathered_frames_replace_no_file_but_their_own() -> None:
+    files = images()
+    other = Path("out.mp4.frames.avi")
+    other.write_text("hello world")
+    with pytest.raises(SystemExit, match=r"out\.mp4\.frames\.avi is there already"):
+        film("out.mp4")
+    assert other.read_text() == "hello world"
+    newest = max(file.stat().st_mtime_ns for file in files)
+    os.utime(other, ns=(newest, newest))  # as a run that was killed leaves it
+    film("out.mp4")
+    assert not other.exists()
+
+
+def test_one_process_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several, the first to finish would take the film away from the others."""
+    images()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="in one process"):
+        film("out.mp4")

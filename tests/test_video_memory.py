@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from model.baselines.trivial import Blend
-from model.interpolator import Interpolation
 from model.sgm.network import SGM
 from model.zoo import ZOO, load_interpolator
 from video.memory import affordable, available_memory, free_memory, needed
@@ -132,15 +131,6 @@ def test_the_middle_only_is_halved_to_other_times() -> None:
     assert made[0, 0, 0, 0] == pytest.approx(1 / 3, abs=1 / 64)
     assert synthesis.precision == "times to within 1/64 of a gap, by halving"
     assert Synthesis(network, Effort(0.25), [Fraction(1, 2)]).precision == ""
-
-
-def test_explanations_are_known_before_work() -> None:
-    synthesis = Synthesis(Blend(), Effort())
-    rehearsal = synthesis.rehearse(16, 24, torch.device("cpu"))
-    assert rehearsal.explained == ("blend", "flow")
-    assert rehearsal.seconds > 0
-    assert isinstance(synthesis.at((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
-                      Interpolation)  # fmt: skip
 
 
 def test_frames_are_looked_at_once_until_it_is_told_to_forget(tiny: SGM) -> None:

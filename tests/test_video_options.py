@@ -11,12 +11,13 @@ from torch import Tensor
 
 from dataset.clips import Video
 from dataset.frames import read_samples
+from dataset.orientation import Orientation
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, samples, write_clip
 from video.maker import Judgement, Maker
 from video.overlays import OverlayTracker
 from video.pipeline import wanted
-from video.reels import turned_map
+from video.reels import upright_map
 from video.segments import segments
 from video.timeline import Target, Timeline
 
@@ -113,16 +114,49 @@ def test_views_are_videos_of_the_same_length() -> None:
     assert sizes["out_explain"][3] == 0
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_what_is_upright_is_shown_as_players_do(rotation: int, mirrored: bool) -> None:
+    """Folders, views and clips: turned to the left, then mirrored left for right."""
+    source = write_clip(
+        Path("in.mp4"), moving(2), rotation=rotation, mirrored=mirrored, pix_fmt="yuv444p"
+    )
+    stored = pictures(source)[0].to_ndarray(format="rgb24").astype(int)
+    shown = np.rot90(stored, rotation // 90)
+    shown = np.flip(shown, axis=1) if mirrored else shown
+    common = (source, "--model", "blend", "--output")
+    run(*common, "frames")
+    run(*common, "out.mkv", "--compare", "side", *FAST)
+    view = pictures(Path("out_compare.mkv"))[0].to_ndarray(format="rgb24").astype(int)
+    width = shown.shape[1]
+    half = np.s_[24:, width + 4 : 2 * width - 4]  # below the label
+    assert abs(next(Video("in", source).samples())[1].astype(int) - shown).max() <= 4
+    assert abs(read_samples(Path("frames/000001.png")).astype(int) - shown).max() <= 4
+    assert abs(view[half] - shown[24:, 4:-4]).mean() < 12  # its colours are halved
+    assert receipt("out.mkv")["lost"] == []
+
+
+def test_an_oblique_video_stays_one_and_gives_no_folder() -> None:
+    source = write_clip(Path("in.mp4"), moving(2), rotation=30)
+    run(source, "--output", "out.mp4", *FAST)
+    assert pictures(Path("out.mp4"))[0].rotation == pictures(source)[0].rotation
+    with pytest.raises(SystemExit, match=r"by whole quarters, got a tag of 30 degrees"):
+        run(source, "--output", "frames", "--dry_run")
+
+
 def test_flows_turn_with_their_pictures() -> None:
-    """A vector to the right points up after a quarter to the left; four quarters change nothing."""
+    """A vector to the right points up after a quarter to the left, and to the left in a mirror."""
     flow = torch.zeros(1, 4, 2, 3)
     flow[:, 0], flow[:, 3] = 5, 7  # to the right; down
-    turned = turned_map(flow, 1)
+    turned = upright_map(flow, Orientation(False, 90))
     assert turned.shape == (1, 4, 3, 2)
     assert turned[0, :, 0, 0].tolist() == [0, -5, 7, 0]
+    assert upright_map(flow, Orientation(True, 0))[0, :, 0, 0].tolist() == [-5, 0, 0, 7]
+    assert upright_map(flow, Orientation(True, 90))[0, :, 0, 0].tolist() == [0, 5, 7, 0]
     noise = torch.randn(1, 4, 2, 3)
-    assert torch.equal(turned_map(noise, 4), noise)
-    assert torch.equal(turned_map(turned_map(noise, 1), -1), noise)
+    for orientation, inverse in (((False, 90), (False, 270)), ((True, 90), (True, 90))):
+        there = upright_map(noise, Orientation(*orientation))
+        assert torch.equal(upright_map(there, Orientation(*inverse)), noise)
 
 
 def test_a_piece_needs_no_more_than_the_frames_before_it() -> None:

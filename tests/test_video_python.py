@@ -1,14 +1,17 @@
 """Videos from Python: frames in, frames out; and whole files."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 
-from model import load_interpolator
+from model import Interpolator, load_interpolator
+from model.sgm.network import SGM
+from tests.conftest import TINY, lively
 from tests.small_videos import moving, samples, write_clip
-from video import Options, Target, Timed, Wish, interpolate, interpolate_file
+from video import Effort, Options, Target, Timed, Wish, interpolate, interpolate_file, job
 
 BLEND = load_interpolator("blend")
 
@@ -36,6 +39,50 @@ def test_frames_are_those_of_the_file(tmp_path: Path, target: Target) -> None:
     assert largest <= 1  # the file went through whole samples
     step = 1 / target.fps if target.fps else Fraction(target.stretch, 25 * target.shares)
     assert [timed.seconds for timed in stream] == [k * step for k in range(len(stream))]
+
+
+def test_another_network_is_another_run(
+    tmp_path: Path, tiny: SGM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one class, of other settings or weights, or with less effort: it does not go on."""
+    source = write_clip(tmp_path / "in.mp4", moving(3))
+    unmatched = [lively(SGM(replace(TINY, keypoint_ratio=None)), seed).eval() for seed in (0, 1)]
+    runs = {
+        "network": [(load_interpolator(name), None) for name in ("classical", "matched")],
+        "weights": [(network, None) for network in unmatched],
+        "keypoint_ratio": [(tiny, None), (unmatched[0], None)],
+        "flow_scale": [(BLEND, Effort()), (BLEND, Effort(0.5))],
+    }
+    for number, (name, (first, other)) in enumerate(runs.items()):
+        output = tmp_path / f"{number}.mkv"
+
+        def go(run: tuple[Interpolator, Effort | None], output: Path = output) -> object:
+            return interpolate_file(source, output, network=run[0], effort=run[1])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(job, "join", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                go(first)
+        with pytest.raises(ValueError, match=rf"other settings: .*{name}.*, now "):
+            go(other)
+        assert go(first)["frames made in this run"] == 0
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.mp4", moving(4), audio=0.1)
+    options = Options(target=Target(slow=3), dry_run=True)
+    said = interpolate_file(source, tmp_path / "out.mp4", options)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert said["lost"]
+    done = interpolate_file(source, tmp_path / "out.mp4", replace(options, dry_run=False))
+    assert said["frames"] == done["frames"] == 12
+    assert {name: done[name] for name in said if name != "settings"} == {
+        name: said[name] for name in said if name != "settings"
+    }
 
 
 def test_frames_are_given_as_soon_as_they_can_be() -> None:
@@ -85,6 +132,10 @@ def test_cuts_and_repeats_in_a_stream() -> None:
     [
         ([torch.zeros(1, 3, 8, 8)], r"number 0 is \(1, 3, 8, 8\)"),
         ([[1, 2]], r"number 0 is list"),
+        (
+            [torch.zeros(3, 32, 32), torch.zeros(3, 32, 48)],
+            r"number 1 is \(3, 32, 48\) after \(3, 32, 32\)",
+        ),
     ],
 )
 def test_what_are_no_frames(given: list[object], message: str) -> None:

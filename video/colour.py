@@ -55,6 +55,13 @@ class Colours(NamedTuple):
     layout: Layout
     matrix: int = BT709  # a key of MATRICES
     is_full: bool = False  # luma from 0 to the largest sample, not from 16/255 to 235/255
+    native: str = ""  # the format of the file, where it is not the layout's
+    is_grey: bool = False  # red, green and blue are one
+
+    @property
+    def pix_fmt(self) -> str:
+        """Of the file."""
+        return self.native or self.layout.pix_fmt
 
     def to_rgb(self, planes: list[Tensor]) -> Tensor:
         """Shapes: three planes (h, w) of whole numbers -> (1, 3, H, W), float32, about [0, 1]."""

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from model import DEFAULT, Interpolator, load_interpolator
+from model.identity import fingerprint, settings_of
 from model.options import bare_network, origin
-from model.zoo import ZOO, find_weights
 from video.job import perform, workplace
 from video.memory import affordable, free_memory
 from video.options import Options, options_from
 from video.plan import Plan, described, make_plan, shown_bytes
+from video.rehearsal import new_moments, seconds_each
+from video.report import receipt
 from video.shares import share_from
 from video.synthesis import Effort, Synthesis, distinct_times
 
@@ -35,30 +37,35 @@ def interpolate_file(
         network: any interpolator, on its device; by default the one that needs no weights.
         effort: of the network; by default what the free memory allows.
 
-    Returns: the receipt, which is also written beside the output.
+    Returns: the receipt, which is also written beside the output; of a dry run what of it is known
+    before any work.
 
     Raises:
         ValueError: the video cannot be read, or what is asked for cannot be done.
     """
     options = options or Options()
     plan = make_plan(Path(path), None if output is None else Path(output), options)
+    if options.dry_run:
+        return receipt(plan, plan.settings(), {})
     if network is None:
         network = load_interpolator(DEFAULT)
     weight = next(network.parameters(), torch.zeros(0))
+    about = network_settings(network, effort or Effort(), weight.device)
     effort = effort or affordable(
         network, Effort(), plan.source.height, plan.source.width, free_memory(weight.device)
     )
     synthesis = Synthesis(network, effort, distinct_times(m.time for m in plan.moments()))
-    about = {"model": type(network).__name__}
     return perform(plan, synthesis, weight.device, about)
 
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
-    """Do what demo_2x.py was asked to: plan, say so, work, check, and say what came out."""
-    if args.time:
-        raise ValueError("--time is for images; of a video say --multi, --fps or --slow.")
+    """Do what demo_2x.py was asked to."""
+    fulfil(make_plan(path, args.output, options_from(args)), args)
+
+
+def fulfil(plan: Plan, args: argparse.Namespace) -> None:
+    """Say what is planned, work, check, and say what came out."""
     share = share_from(os.environ)
-    plan = make_plan(path, args.output, options_from(args))
     if share.rank == 0:
         print(described(plan))
     if args.device.type == "cuda" and args.device.index is None:
@@ -83,12 +90,13 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
         return
     if share.rank == 0 and workplace(plan).is_open() and not plan.options.restart:
         print(f"resume  where {workplace(plan).folder} left off")
-    receipt = perform(plan, synthesis, args.device, network_settings(args), share)
-    if receipt is not None:
-        print(f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames")
-        if "least reliable" in receipt:
-            refused = receipt["refused as unreliable"]
-            worst = [f"{x['seconds']:.2f} s ({x['score']:.2f})" for x in receipt["least reliable"]]
+    about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    done = perform(plan, synthesis, args.device, about | {"model": origin(args.model)}, share)
+    if done is not None:
+        print(f"time    {done['seconds']:.1f} s for {done['frames made in this run']} frames")
+        if "least reliable" in done:
+            refused = done["refused as unreliable"]
+            worst = [f"{x['seconds']:.2f} s ({x['score']:.2f})" for x in done["least reliable"]]
             print(f"judged  {refused} frames blended instead; least reliable: {', '.join(worst)}")
         for reel in plan.reels.values():
             print(f"file    {reel}, checked against the plan")
@@ -96,9 +104,9 @@ def fill_video(path: Path, args: argparse.Namespace) -> None:
 
 
 def expected_time(plan: Plan, synthesis: Synthesis, device: torch.device) -> str:
-    """How long new frames will take, by a first one."""
-    count = sum(moment.time > 0 for moment in plan.moments())
-    seconds = synthesis.rehearse(plan.source.height, plan.source.width, device).seconds
+    """How long new frames will take, by the first ones."""
+    count = sum(1 for _ in new_moments(plan))
+    seconds = seconds_each(plan, synthesis, device)
     minutes, rest = divmod(round(count * seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
@@ -107,17 +115,19 @@ def expected_time(plan: Plan, synthesis: Synthesis, device: torch.device) -> str
     )
 
 
-def network_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """All options that decide about new frames."""
-    entry = ZOO.get(args.model)
-    is_fixed = entry is not None and not entry.needs_weights
+def network_settings(
+    network: Interpolator, wanted: Effort, device: torch.device, *, flip_ensemble: bool = False
+) -> dict[str, Any]:
+    """All that decides about new frames but the frames, to tell one run from another.
+
+    Args:
+        wanted: before memory was looked at: there may be more of it next time.
+    """
     return {
-        "model": origin(args.model),
-        "weights changed": None if is_fixed else find_weights(args.model).stat().st_mtime_ns,
-        "num_key_points": args.num_key_points,
-        "flow_scale": args.flow_scale,
-        "tile": args.tile,
-        "flip_ensemble": args.flip_ensemble,
-        "precision": args.precision,
-        "device": args.device.type,
+        "network": settings_of(network),
+        "weights": fingerprint(network),
+        "flow_scale": wanted.flow_scale,
+        "tile": wanted.tile,
+        "flip_ensemble": flip_ensemble,
+        "device": device.type,
     }

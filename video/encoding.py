@@ -3,60 +3,18 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 from av.codec.codec import UnknownCodecError
 from torch import Tensor
 
-from video.colour import LAYOUTS, Colours, Layout
+from video.colour import FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
+from video.encoders import ENCODERS, KNOWN, LIGHT_NAMES, Encoder
 from video.picture import RGB_MATRIX, Tags, to_picture, usual_matrix
 from video.source import Source
 
-ENCODERS = {  # what users call a codec, and who writes it
-    "h264": "libx264",
-    "x264": "libx264",
-    "avc": "libx264",
-    "hevc": "libx265",
-    "h265": "libx265",
-    "x265": "libx265",
-    "vp9": "libvpx-vp9",
-    "av1": "libsvtav1",
-    "libdav1d": "libsvtav1",
-    "prores": "prores_ks",
-}
 SAME = "same"  # as the source's
 PIECE_RATE = 25  # frames per second at which a piece plays that is looked at by itself
-
-
-class Encoder(NamedTuple):
-    """What an encoder understands."""
-
-    crf: int | None = None  # the default quality; None: it has no such number
-    preset: str | None = None
-    lossless: tuple[tuple[str, str], ...] | None = None  # options; None: it cannot
-    always: tuple[tuple[str, str], ...] = ()
-    odd_chroma: bool = False  # takes 4:2:0 of odd sizes
-
-
-KNOWN = {
-    "libx264": Encoder(16, "medium", (("qp", "0"),)),
-    "libx265": Encoder(
-        18,
-        "medium",
-        (("x265-params", "lossless=1:log-level=error"),),
-        (("x265-params", "log-level=error"),),
-    ),
-    "libvpx-vp9": Encoder(20, None, (("lossless", "1"),), (("row-mt", "1"),), True),
-    "libsvtav1": Encoder(20, "6"),
-    "ffv1": Encoder(lossless=(), odd_chroma=True, always=(("level", "3"),)),
-}
-
-
-LIGHT_NAMES = {  # how encoders that write HDR10 metadata are told: option and two names in it
-    "libx264": ("x264-params", "mastering-display", "cll"),
-    "libx265": ("x265-params", "master-display", "max-cll"),
-}
 
 
 class EncodingError(ValueError):
@@ -105,22 +63,7 @@ def choose_encoding(wish: Wish, source: Source, rate: Fraction, suffix: str) -> 
     """
     name = encoder_name(wish, source, suffix)
     encoder = KNOWN.get(name, Encoder())
-    options = dict(encoder.always)
-    if wish.lossless:
-        if encoder.lossless is None:
-            can = ", ".join(name for name, known in KNOWN.items() if known.lossless is not None)
-            raise EncodingError(f"{name} cannot encode without loss; these can: {can}.")
-        if wish.crf is not None:
-            raise EncodingError(f"Either --lossless or --crf {wish.crf}, not both.")
-        options |= dict(encoder.lossless)
-    elif encoder.crf is not None:
-        options["crf"] = str(encoder.crf if wish.crf is None else wish.crf)
-    elif wish.crf is not None:
-        raise EncodingError(f"{name} takes no --crf.")
-    if wish.preset is not None and encoder.preset is None:
-        raise EncodingError(f"{name} takes no --preset.")
-    if encoder.preset is not None:
-        options["preset"] = wish.preset or encoder.preset
+    options = dict(encoder.always) | quality(wish, name, encoder) | speed(wish, name, encoder)
     if name in LIGHT_NAMES:
         option, *names = LIGHT_NAMES[name]
         given = [options[option]] if option in options else []
@@ -139,6 +82,38 @@ def choose_encoding(wish: Wish, source: Source, rate: Fraction, suffix: str) -> 
         rate=rate,
         notes=tuple(notes),
     )
+
+
+def quality(wish: Wish, name: str, encoder: Encoder) -> dict[str, str]:
+    """The options that decide how much is lost."""
+    if wish.lossless:
+        if encoder.lossless is None:
+            can = ", ".join(name for name, known in KNOWN.items() if known.lossless is not None)
+            raise EncodingError(f"{name} cannot encode without loss; these can: {can}.")
+        if wish.crf is not None:
+            raise EncodingError(f"Either --lossless or --crf {wish.crf}, not both.")
+        return dict(encoder.lossless)
+    if encoder.crf is None:
+        if wish.crf is not None:
+            raise EncodingError(f"{name} takes no --crf.")
+        return {}
+    crf = encoder.crf if wish.crf is None else wish.crf
+    if not 0 <= crf <= encoder.largest_crf:
+        raise EncodingError(f"{name} takes a --crf from 0 to {encoder.largest_crf}, got {crf}.")
+    return {"crf": str(crf)}
+
+
+def speed(wish: Wish, name: str, encoder: Encoder) -> dict[str, str]:
+    """The option that decides how long it takes."""
+    if encoder.preset is None:
+        if wish.preset is not None:
+            raise EncodingError(f"{name} takes no --preset.")
+        return {}
+    preset = encoder.preset if wish.preset is None else wish.preset
+    if preset not in encoder.presets:
+        known = ", ".join(encoder.presets)
+        raise EncodingError(f"{name} has no --preset {preset}; it has {known}.")
+    return {"preset": preset}
 
 
 def encoder_name(wish: Wish, source: Source, suffix: str) -> str:
@@ -188,9 +163,11 @@ def choose_layout(
                 f"halves its chroma: leave --pix_fmt out, or take a yuv444p format."
             )
         return layout, []
-    wanted = source.colours.layout
+    wanted = wanted_layout(source.colours)
     if wanted.pix_fmt in possible and fits(wanted):
-        return wanted, []
+        if not source.colours.is_grey:
+            return wanted, []
+        return wanted, [f"pixels become {wanted.pix_fmt}, without colours as they were"]
     choices = [layout for layout in possible.values() if fits(layout)]
     if not choices:
         raise EncodingError(
@@ -200,7 +177,15 @@ def choose_layout(
     layout = min(choices, key=lambda choice: distance(wanted, choice))
     why = f"of odd size {source.width}x{source.height}" if is_odd else f"which {name} cannot write"
     hint = "; --pix_fmt yuv420p plays everywhere" if wanted.is_rgb and not is_odd else ""
-    return layout, [f"pixels become {layout.pix_fmt}; they were {wanted.pix_fmt}, {why}{hint}"]
+    was = source.colours.pix_fmt
+    return layout, [f"pixels become {layout.pix_fmt}; they were {was}, {why}{hint}"]
+
+
+def wanted_layout(colours: Colours) -> Layout:
+    """What loses nothing: the source's layout, or of grey pictures one that plays everywhere."""
+    if colours.is_grey:
+        return LAYOUTS[colours.layout.pix_fmt.replace("gbrp", "yuv420p")]
+    return colours.layout
 
 
 def distance(wanted: Layout, choice: Layout) -> tuple[int, int, bool, int, int]:
@@ -219,6 +204,10 @@ def outgoing_colours(source: Source, layout: Layout) -> tuple[Colours, Tags]:
     colours, tags = source.colours, source.tags
     if layout.is_rgb:
         return Colours(layout, is_full=True), tags._replace(matrix=RGB_MATRIX, colour_range=2)
+    if colours.is_grey:  # brightness as it was, which is of full range unless the file denies it
+        matrix = tags.matrix if tags.matrix in MATRICES else usual_matrix(source.height)
+        kept = tags._replace(matrix=matrix, colour_range=tags.colour_range or FULL_RANGE)
+        return Colours(layout, matrix, is_full=True), kept
     if colours.layout.is_rgb:
         matrix = usual_matrix(source.height)
         return Colours(layout, matrix), tags._replace(matrix=matrix, colour_range=1)
@@ -235,14 +224,20 @@ class PieceWriter:
         self.encoding = encoding
         rate = encoding.rate.limit_denominator(2**16)
         self.container = av.open(path, "w", format="matroska")
-        self.stream = self.container.add_stream(
-            encoding.encoder,
-            rate=rate,
-            options=dict(encoding.options),
-            width=encoding.width,
-            height=encoding.height,
-            pix_fmt=encoding.colours.layout.pix_fmt,
-        )
+        try:
+            self.stream = self.container.add_stream(
+                encoding.encoder,
+                rate=rate,
+                options=dict(encoding.options),
+                width=encoding.width,
+                height=encoding.height,
+                pix_fmt=encoding.colours.layout.pix_fmt,
+            )
+        except ValueError as error:
+            raise EncodingError(
+                f"Pieces of video are kept as Matroska, which cannot hold {encoding.encoder}. Take "
+                f"--codec h264 or ffv1."
+            ) from error
         context, tags = self.stream.codec_context, encoding.tags
         context.colorspace, context.color_range = tags.matrix, tags.colour_range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
@@ -257,7 +252,15 @@ class PieceWriter:
         picture = to_picture(frame, self.encoding.colours)
         picture.pts, picture.time_base = self.count, self.tick
         self.count += 1
-        self._mux(self.stream.encode(picture))
+        try:
+            packets = self.stream.encode(picture)
+        except av.error.FFmpegError as error:
+            raise EncodingError(
+                f"{self.encoding} cannot encode {picture.width}x{picture.height} "
+                f"{picture.format.name} at {float(1 / self.tick):.5g} fps: {error.strerror}. Take "
+                f"--codec h264 or ffv1."
+            ) from error
+        self._mux(packets)
 
     def close(self) -> dict[str, int]:
         """Finish the file; give how many frames it has, and how far out of order, at most."""

@@ -1,21 +1,15 @@
-"""Frames as a folder of files instead of a video, on either side."""
+"""Frames as a folder of files instead of a video."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-from tqdm import tqdm
-
-from dataset.frames import list_frames, read_frame, write_frame
-from dataset.sequence import FrameFormat
-from video.colour import LAYOUTS, Colours
+from dataset.frames import list_frames, write_frame
+from dataset.orientation import Orientation
 from video.encoding import Encoding, EncodingError, Wish
 from video.maker import Shot
-from video.picture import to_picture, turned
+from video.picture import upright
 from video.source import Source
 from video.target import Kept
 
@@ -31,38 +25,6 @@ def require_empty(output: Path) -> None:
     """Refuse to write among other files."""
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ValueError(f"{output} is there already. Name another folder, or empty it.")
-
-
-@contextmanager
-def filmed(
-    paths: Sequence[Path], rate: Fraction, frame_format: FrameFormat, film: Path
-) -> Iterator[None]:
-    """While it is open, `film` holds these images as a video that has lost nothing.
-
-    It is as old as the newest of them, so that work on it goes on where it was: written again, it
-    is the same file.
-
-    Args:
-        rate: frames per second.
-        film: ends in .avi, whose clock counts any rate exactly.
-    """
-    codec, pix_fmt = ("utvideo", "gbrp") if frame_format.bits == 8 else ("ffv1", "gbrp16le")
-    colours = Colours(LAYOUTS[pix_fmt], is_full=True)
-    film.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with av.open(film, "w", options={"fflags": "bitexact"}) as container:
-            size = {"height": frame_format.height, "width": frame_format.width}
-            stream = container.add_stream(codec, rate=rate, pix_fmt=pix_fmt, **size)
-            for number, path in enumerate(tqdm(paths, "gathering", leave=False)):
-                picture = to_picture(read_frame(path)[None], colours)
-                picture.pts, picture.time_base = number, 1 / rate
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-        newest = max(path.stat().st_mtime_ns for path in paths)
-        os.utime(film, ns=(newest, newest))
-        yield
-    finally:
-        film.unlink(missing_ok=True)
 
 
 def png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
@@ -85,7 +47,7 @@ def png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
 
 
 def kept_in_folder(source: Source) -> Kept:
-    """Pictures alone; they are turned as the source asks."""
+    """Pictures alone; they are shown as the source asks."""
     lost = [f"{other}: a folder holds frames only" for other in source.header.others]
     if source.header.aspect not in (None, 1):
         lost.append(f"the shape of its pixels, {source.header.aspect}")
@@ -95,16 +57,16 @@ def kept_in_folder(source: Source) -> Kept:
 class FolderWriter:
     """Writes one segment as numbered PNG files."""
 
-    def __init__(self, folder: Path, encoding: Encoding, quarters: int) -> None:
+    def __init__(self, folder: Path, encoding: Encoding, orientation: Orientation) -> None:
         folder.mkdir()
         self.folder = folder
         self.bits = int(dict(encoding.options)["bits"])
-        self.quarters = quarters
+        self.orientation = orientation
         self.count = 0
 
     def write(self, made: Shot) -> None:
         """Write a frame; colours beyond RGB are lost."""
-        picture = turned(made.frame, self.quarters)[0]
+        picture = upright(made.frame, self.orientation)[0]
         self.count += 1
         write_frame(self.folder / f"{self.count:06d}.png", picture, self.bits)
 

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from dataset.places import going_on_when_full
 from video.folder import FolderWriter, gather, is_folder
 from video.maker import Maker, Shot
+from video.outputs import parts_path, receipt_path
 from video.pipeline import Writing, run
 from video.plan import Plan
 from video.reels import MAIN, SegmentWriter
+from video.rehearsal import explained_names
 from video.report import BrokenPromiseError, check, check_times, receipt, write_receipt
 from video.segments import Segment, Workplace
 from video.shares import ALONE, Share, enter, wait_for_all
@@ -51,17 +54,14 @@ def perform(
     ):
         return None
     begun = time.perf_counter()
-    made = make_segments(plan, synthesis, work, device, share)
-    if share.rank > 0:
-        return None
-    wait_for_all(work, numbers)
-    seconds = time.perf_counter() - begun
-    records = finished(plan, work)
-    if is_folder(plan.output):
-        gather_frames(plan, work, numbers)
-    else:
-        for name, output in plan.reels.items():
-            join(plan, work, name, records, output)
+    with going_on_when_full(work.folder):
+        made = make_segments(plan, synthesis, work, device, share)
+        if share.rank > 0:
+            return None
+        wait_for_all(work, numbers)
+        seconds = time.perf_counter() - begun
+        records = finished(plan, work)
+        put_together(plan, work, records)
     facts = {
         "frames made in this run": made,
         "seconds": round(seconds, 3),
@@ -70,15 +70,14 @@ def perform(
         **judged(plan, records),
     }
     content = receipt(plan, settings, facts)
-    write_receipt(plan.output.with_name(f"{plan.output.name}.json"), content)
+    write_receipt(receipt_path(plan.output), content)
     work.remove()
     return content
 
 
 def workplace(plan: Plan) -> Workplace:
     """Where the finished segments of a plan wait."""
-    folder = plan.output.with_name(f"{plan.output.name}.parts")
-    return Workplace(folder, "" if is_folder(plan.output) else ".mkv")
+    return Workplace(parts_path(plan.output), "" if is_folder(plan.output) else ".mkv")
 
 
 def make_segments(
@@ -95,10 +94,7 @@ def make_segments(
     mine = {s.number: len(s.moments) for s in plan.segments() if is_mine(s)}
     if not mine:
         return 0
-    explained = ()
-    if plan.options.explain:
-        size = (plan.source.height, plan.source.width)
-        explained = synthesis.rehearse(*size, device).explained
+    explained = explained_names(plan, synthesis, device) if plan.options.explain else ()
 
     def todo() -> Iterable[Segment]:
         pieces = plan.segments(looks_around=synthesis.looks_around)
@@ -106,12 +102,12 @@ def make_segments(
 
     def open_piece(number: int) -> Writing[Shot]:
         if is_folder(plan.output):
-            return FolderWriter(work.begun(number), plan.encoding, plan.source.rotation // 90)
+            return FolderWriter(work.begun(number), plan.encoding, plan.source.orientation)
         return SegmentWriter(
             {name: work.begun(number, name) for name in plan.reels},
             plan.encoding,
             layout=plan.options.compare or "side",
-            quarters=plan.source.rotation // 90,
+            orientation=plan.source.orientation,
             explained=explained,
         )
 
@@ -133,6 +129,15 @@ def finished(plan: Plan, work: Workplace) -> list[dict[str, Any]]:
     return records
 
 
+def put_together(plan: Plan, work: Workplace, records: Sequence[dict[str, Any]]) -> None:
+    """Make the output of finished segments."""
+    if is_folder(plan.output):
+        gather_frames(plan, work, len(records))
+        return
+    for name, output in plan.reels.items():
+        join(plan, work, name, records, output)
+
+
 def join(
     plan: Plan, work: Workplace, name: str, records: Sequence[dict[str, Any]], output: Path
 ) -> None:
@@ -151,11 +156,11 @@ def join(
     whole.replace(output)
 
 
-def gather_frames(plan: Plan, work: Workplace, numbers: Sequence[int]) -> None:
+def gather_frames(plan: Plan, work: Workplace, num_segments: int) -> None:
     """Put the frames of all segments into one folder, and give it its name."""
     whole = work.folder / "whole"
     times = (moment.shown for moment in plan.moments())
-    count = gather(whole, [work.piece(number) for number in numbers], times)
+    count = gather(whole, [work.piece(number) for number in range(num_segments)], times)
     if count != plan.timeline.num_frames:
         raise BrokenPromiseError(
             f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."

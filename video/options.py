@@ -147,7 +147,9 @@ def add_judgement(group: argparse._ActionsContainer) -> None:
 
 
 def options_from(args: argparse.Namespace) -> Options:
-    """Read what `add_video_options` added, and `--multi`."""
+    """Read what `add_video_options` added, and `--multi`; refuse `--time`."""
+    if args.time:
+        raise ValueError("--time is for images; of a video say --multi, --fps or --slow.")
     if args.resume and args.restart:
         raise ValueError("Either --resume or --restart, not both.")
     multi = args.multi or (None if args.fps or args.slow else 2)
@@ -174,6 +176,18 @@ def options_from(args: argparse.Namespace) -> Options:
         resume=args.resume,
         restart=args.restart,
     )
+
+
+def video_options_in(args: argparse.Namespace) -> list[str]:
+    """Those of `add_video_options` that differ from their defaults, as they are written."""
+    parser = argparse.ArgumentParser()
+    add_video_options(parser, parser)
+    given = {
+        name: value
+        for name, default in vars(parser.parse_args([])).items()
+        if (value := getattr(args, name)) != default
+    }
+    return [f"--no-{name}" if value is False else f"--{name}" for name, value in given.items()]
 
 
 def rate(text: str) -> Fraction:

@@ -1,6 +1,5 @@
 """One picture: its samples, what they mean, and how it asks to be shown."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from av.sidedata.sidedata import Type as SideData
 from torch import Tensor
 
 from dataset.clips import HIGH_DEFINITION, ClipError
+from dataset.orientation import Orientation
 from video.colour import BT601, BT709, FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
 
 UNSTATED = 2  # of matrix, primaries and transfer in ITU-T H.273
@@ -58,7 +58,8 @@ def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
     if any(component.is_alpha for component in picture.format.components):
         notes.append("its transparency is dropped")
     if layout.is_rgb:
-        return Colours(layout, is_full=True), notes
+        name = picture.format.name
+        return Colours(layout, is_full=True, native=name, is_grey=is_grey(picture.format)), notes
     matrix = tags.matrix
     if matrix == UNSTATED or (matrix == RGB_MATRIX and not layout.is_rgb):
         matrix = usual_matrix(picture.height)
@@ -70,7 +71,13 @@ def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
         known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
         raise ClipError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
     is_full = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
-    return Colours(layout, matrix, is_full), notes
+    return Colours(layout, matrix, is_full, picture.format.name), notes
+
+
+def is_grey(pixels: av.VideoFormat) -> bool:
+    """Whether a format holds brightness only, and perhaps transparency."""
+    shown = [component for component in pixels.components if not component.is_alpha]
+    return len(shown) == 1 and not pixels.has_palette
 
 
 def usual_matrix(height: int) -> int:
@@ -94,14 +101,6 @@ def layout_of(picture: av.VideoFrame) -> Layout:
     return LAYOUTS[f"yuv{halves.get(steps, '444')}p{ending}"]
 
 
-def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """The nine numbers that say how the picture is turned and mirrored for display."""
-    for note in picture.side_data:
-        if note.type == SideData.DISPLAYMATRIX:
-            return tuple(np.frombuffer(bytes(note), np.int32).tolist())
-    return None
-
-
 def light_of(picture: av.VideoFrame) -> Light:
     """What a picture says of the display that it was graded on, and of its own brightness."""
     mastering = content = None
@@ -116,11 +115,6 @@ def light_of(picture: av.VideoFrame) -> Light:
         if note.type == SideData.CONTENT_LIGHT_LEVEL:
             content = tuple(np.frombuffer(bytes(note), np.uint32)[:2].tolist())
     return Light(mastering, content)
-
-
-def turn(matrix: Sequence[int] | None) -> tuple[int, ...]:
-    """How a display matrix turns and mirrors, without where it moves the picture to."""
-    return (1, 0, 0, 1) if matrix is None else tuple(round(matrix[i] / 2**16) for i in (0, 1, 3, 4))
 
 
 def to_planes(picture: av.VideoFrame, layout: Layout) -> list[Tensor]:
@@ -151,6 +145,7 @@ def to_picture(frame: Tensor, colours: Colours) -> av.VideoFrame:
     return picture
 
 
-def turned(picture: Tensor, quarters: int) -> Tensor:
-    """Turn to the left. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
-    return torch.rot90(picture, quarters, (-2, -1))
+def upright(picture: Tensor, orientation: Orientation) -> Tensor:
+    """Mirror and turn for display. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
+    picture = picture.flip(-1) if orientation.is_mirrored else picture
+    return torch.rot90(picture, orientation.quarters, (-2, -1))

@@ -117,11 +117,7 @@ def run(
         else:
             work.finish(number, open_pieces.pop(number).close() | (message.tally or {}))
 
-    def decoded() -> Iterator[tuple[int, Tensor]]:
-        for index, planes in source.planes(wanted(todo(), lead)):
-            yield index, source.colours.to_rgb([plane.to(device) for plane in planes])
-
-    stream = ahead(decoded(), DECODED)
+    stream = ahead(decoded(source, wanted(todo(), lead), device), DECODED)
     try:
         with torch.inference_mode(), Sink(write, MADE) as sink:
             frames = Frames(stream, maker.see)
@@ -133,6 +129,14 @@ def run(
         stream.close()
         for number in open_pieces:
             work.discard(number)
+
+
+def decoded(
+    source: Source, indices: Iterable[int], device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    """Source frames by index, in RGB. Shapes: -> (1, 3, H, W)."""
+    for index, planes in source.planes(indices):
+        yield index, source.colours.to_rgb([plane.to(device) for plane in planes])
 
 
 def first_of(moment: Moment) -> int:

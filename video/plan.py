@@ -1,7 +1,6 @@
 """What will be done with a video, known before any of it is done."""
 
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,24 +9,27 @@ from typing import Any
 from av.video.reformatter import Interpolation as Scaling
 from torch import Tensor
 
+from dataset.clips import require_whole
 from dataset.frames import as_frame
-from dataset.sequence import require_apart
 from video.cuts import CutDetector
 from video.duplicates import is_duplicate, without_repeats
 from video.encoding import Encoding, choose_encoding
 from video.folder import is_folder, kept_in_folder, png_encoding, require_empty
 from video.maker import Judgement
 from video.options import Options
+from video.outputs import default_output, free_space, reel_paths, require_outputs
 from video.picture import colours_of, to_planes
-from video.reels import COMPARE, EXPLAIN, MAIN
+from video.reels import COMPARE, EXPLAIN
 from video.segments import Segment, segments
 from video.source import Seen, Source, survey
-from video.target import CONTAINERS, Clock, Kept, choose_kept
+from video.target import Clock, Kept, choose_kept
 from video.timeline import Moment, Timeline, ticks
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
 LOSSLESS_BITS = 5  # per pixel
 PNG_BITS = 12
+PANEL = 1920 * 1080  # pixels of the network's steps, about
+VIEWS = {COMPARE: "beside frames repeated", EXPLAIN: "with the steps of the network"}
 THUMBNAIL = (192, 128)  # width and height of what cuts are sought in
 NAMED_CUTS = 12  # that are listed; the receipt has all
 
@@ -43,6 +45,7 @@ class Plan:
     cuts: frozenset[int]  # source frames that begin a scene
     encoding: Encoding
     kept: Kept
+    gathered: int = 0  # bytes of frames that are yet to be put into a video
 
     @property
     def judgement(self) -> Judgement:
@@ -59,12 +62,7 @@ class Plan:
     @property
     def reels(self) -> dict[str, Path]:
         """What is written, by name, and where to."""
-        output, names = self.output, [MAIN]
-        names += [COMPARE] if self.options.compare else []
-        names += [EXPLAIN] if self.options.explain else []
-        return {
-            name: output.with_stem(f"{output.stem}_{name}") if name else output for name in names
-        }
+        return reel_paths(self.output, self.options)
 
     def moments(self, *, looks_around: bool = False) -> Iterator[Moment]:
         """Every output frame; with the frames around, for a network that looks there."""
@@ -93,8 +91,11 @@ class Plan:
         bits = LOSSLESS_BITS if self.options.wish.lossless else BITS_PER_PIXEL
         if is_folder(self.output):
             bits = PNG_BITS
-        pixels = self.encoding.height * self.encoding.width * self.timeline.num_frames
-        return 2 * int(pixels * bits / 8)
+        pixels = self.encoding.height * self.encoding.width
+        shown = {None: 0, "side": 2 * pixels, "split": pixels}[self.options.compare]
+        shown += PANEL if self.options.explain else 0
+        frame_bits = pixels * bits + shown * BITS_PER_PIXEL
+        return self.gathered + 2 * int(frame_bits * self.timeline.num_frames / 8)
 
     def settings(self) -> dict[str, Any]:
         """All that decides about pixels, to tell one run from another."""
@@ -128,9 +129,8 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
     Raises:
         ValueError: the video cannot be read, or what is asked for cannot be done.
     """
-    if output is not None:
-        require_container(output)
-        require_apart([output], [path])
+    output = output or default_output(path, options)
+    require_outputs(path, output, options)
     cuts: set[int] = set()
     distinct: list[int] = []
 
@@ -144,16 +144,34 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
     source = survey(path, watch)
     if len(source.stamps) < 2:
         raise ValueError(f"{path} holds one frame; something lies between two or more.")
-    output = output or default_output(path, options)
-    require_container(output)
-    require_apart([output], [path])
+    return settle(source, output, options, cuts, distinct if options.dedup else None)
+
+
+def settle(
+    source: Source,
+    output: Path,
+    options: Options,
+    cuts: Iterable[int] = (),
+    distinct: Sequence[int] | None = None,
+) -> Plan:
+    """Settle what will be done with a video that was looked at.
+
+    Args:
+        cuts: frames that begin a scene.
+        distinct: frames that do not repeat the one before; None: all.
+
+    Raises:
+        ValueError: what is asked for cannot be done.
+    """
     timeline = Timeline(
         source.stamps,
         source.end,
         options.target,
         source.header.tick,
-        distinct if options.dedup else None,
+        distinct,
     )
+    if is_folder(output) or options.compare or options.explain:  # what is shown upright
+        require_whole(source.orientation)
     rate = timeline.num_frames / (timeline.out_end - timeline.start)
     suffix = output.suffix.lower()
     if is_folder(output):
@@ -174,26 +192,6 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
         encoding=encoding,
         kept=kept,
     )
-
-
-def require_container(output: Path) -> None:
-    """Refuse a name whose suffix is no container that holds any timestamps."""
-    if not is_folder(output) and output.suffix.lower() not in CONTAINERS:
-        raise ValueError(
-            f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}, "
-            f"or a folder for frames as PNG."
-        )
-
-
-def default_output(path: Path, options: Options) -> Path:
-    """A name that says what was done: NAME_2x.mp4, NAME_60fps.mp4, NAME_slow4x.mp4."""
-    target = options.target
-    if target.fps is not None:
-        done = f"{float(target.fps):.6g}fps"
-    else:
-        done = f"{target.multi}x" if target.multi else f"slow{target.slow}x"
-    suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
-    return Path("output", f"{path.stem}_{done}{suffix}")
 
 
 def noting_cuts(passing: Iterator[Seen], threshold: float, cuts: set[int]) -> Iterator[Seen]:
@@ -238,13 +236,14 @@ def described(plan: Plan) -> str:
             "input",
             f"{source.path}: {len(source.stamps)} frames, {shown_rate(source.rate)}, "
             f"{float(source.duration):.3f} s, {source.width}x{source.height} "
-            f"{source.colours.layout.pix_fmt}, {source.header.codec}",
+            f"{source.colours.pix_fmt}, {source.header.codec}",
         ),
         (
             "output",
             f"{plan.output}: {timeline.num_frames} frames, {shown_rate(out_rate)}, "
             f"{float(plan.duration):.3f} s, {encoding.colours.layout.pix_fmt}, {encoding}",
         ),
+        *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.reels.items() if name),
         ("cuts", shown_cuts(plan)),
     ]
     if timeline.distinct is not None:
@@ -256,7 +255,7 @@ def described(plan: Plan) -> str:
     lines.append(("copied", ", ".join(beside) or "nothing"))
     lines += [("lost", text) for text in kept.lost]
     lines += [("note", text) for text in (*source.notes, *encoding.notes)]
-    free = shutil.disk_usage(existing_folder(plan.output)).free
+    free = free_space(plan.output)
     disk = f"about {shown_bytes(plan.bytes_needed)} while at work, {shown_bytes(free)} free"
     lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))
     return "\n".join(f"{name:8}{text}" for name, text in lines)
@@ -283,8 +282,3 @@ def shown_rate(rate: Fraction) -> str:
 def shown_bytes(count: int) -> str:
     """A size on disk."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
-def existing_folder(path: Path) -> Path:
-    """The nearest folder around a path that exists."""
-    return next(folder for folder in path.resolve().parents if folder.is_dir())

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dataset.orientation import Orientation
 from video.colour import LAYOUTS, Colours
 from video.encoding import Encoding, PieceWriter
 from video.maker import Shot
-from video.picture import UNSTATED, Tags, turned, usual_matrix
+from video.picture import UNSTATED, Tags, upright, usual_matrix
 from video.views import ExplainView, Layout, compare
 
 MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of reels
+UPRIGHT = Orientation()
 VIEW_OPTIONS = (("crf", "18"), ("preset", "veryfast"))
 
 
@@ -24,7 +26,7 @@ class SegmentWriter:
     Args:
         paths: where each reel goes, by name.
         layout: of the comparison.
-        quarters: turns to the left that the source asks for.
+        orientation: that the source asks for; views are upright.
         explained: names in the network's explanations.
     """
 
@@ -34,13 +36,13 @@ class SegmentWriter:
         encoding: Encoding,
         *,
         layout: Layout = "side",
-        quarters: int = 0,
+        orientation: Orientation = UPRIGHT,
         explained: Sequence[str] = (),
     ) -> None:
         self.paths = paths
         self.encoding = encoding
         self.layout = layout
-        self.quarters = quarters
+        self.orientation = orientation
         self.view = ExplainView(explained)
         self.writers = {MAIN: PieceWriter(paths[MAIN], encoding)}
 
@@ -50,14 +52,14 @@ class SegmentWriter:
         if len(self.paths) == 1:
             return
         frame0, frame1, frame = (
-            turned(x, self.quarters) for x in (made.frame0, made.frame1, made.frame)
+            upright(x, self.orientation) for x in (made.frame0, made.frame1, made.frame)
         )
         if COMPARE in self.paths:
             self._write_view(COMPARE, compare(frame0, frame, layout=self.layout))
         if EXPLAIN in self.paths:
             notes = made.notes
             if notes is not None:
-                notes = {name: turned_map(note, self.quarters) for name, note in notes.items()}
+                notes = {name: upright_map(note, self.orientation) for name, note in notes.items()}
             time = f"t = {float(made.moment.time):.3g}" if made.moment.time else "source frame"
             panel = self.view.panel(frame0, frame1, frame, time, notes)
             self._write_view(EXPLAIN, panel)
@@ -74,14 +76,16 @@ class SegmentWriter:
         return {"frames": facts[MAIN]["frames"], "reels": facts}
 
 
-def turned_map(note: Tensor, quarters: int) -> Tensor:
-    """Turn an explanation to the left; flows, which have four channels, turn their vectors too.
+def upright_map(note: Tensor, orientation: Orientation) -> Tensor:
+    """Mirror and turn an explanation; of flows, which have four channels, the vectors too.
 
     Shapes: (1, C, H, W) -> the same, or (1, C, W, H).
     """
-    note = turned(note, quarters)
+    note = upright(note, orientation)
     if note.shape[1] == 4:
-        for _ in range(quarters % 4):
+        if orientation.is_mirrored:
+            note = note * note.new_tensor([-1, 1, -1, 1]).view(4, 1, 1)
+        for _ in range(orientation.quarters):
             right0, down0, right1, down1 = note.split(1, dim=1)
             note = torch.cat((down0, -right0, down1, -right1), dim=1)
     return note

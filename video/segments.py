@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from video.timeline import Moment
 
 LENGTH = 240  # frames: what is lost, at most, when a run is cut off
 SETTINGS = "plan.json"
+UNFINISHED = "unfinished.json"
 
 
 class UnfinishedError(ValueError):
@@ -46,6 +47,60 @@ def segments(
             number, held = number + 1, []
         held.append(moment)
     yield Segment(number, tuple(held))
+
+
+def require_same(folder: Path, old: dict[str, Any], new: dict[str, Any], instead: str) -> None:
+    """Refuse to go on with work that was begun with other settings, and name them.
+
+    Args:
+        instead: what else can be done than to finish it, as an order.
+    """
+    changed = [
+        f"{name} ({old.get(name)}, now {new.get(name)})"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise UnfinishedError(
+            f"{folder} holds unfinished work with other settings: {'; '.join(changed)}. "
+            f"Finish it with its own, or {instead}."
+        )
+
+
+class Progress:
+    """How many of a folder's files are done, which are written in order, past any interruption.
+
+    It is counted in a file of the folder, with the settings, as long as some are missing: that a
+    file is there does not tell, it may be of an earlier run.
+    """
+
+    def __init__(self, files: Sequence[Path], settings: dict[str, Any]) -> None:
+        self.files = files
+        self.settings = json.loads(json.dumps(settings))  # as they are read again
+        self.journal = files[0].parent / UNFINISHED
+
+    def done(self) -> int:
+        """How many files an interrupted run with the same settings has left.
+
+        Raises:
+            UnfinishedError: one with other settings was interrupted.
+        """
+        if not self.journal.is_file():
+            return 0
+        old = json.loads(self.journal.read_text(encoding="utf-8"))
+        folder = self.journal.parent
+        require_same(folder, old["settings"], self.settings, f"empty {folder}, or name another")
+        missing = (n for n, file in enumerate(self.files[: old["done"]]) if not file.is_file())
+        return next(missing, old["done"])
+
+    def note(self, done: int) -> None:
+        """Remember that so many are done."""
+        content = {"done": done, "settings": self.settings}
+        write_whole(self.journal, json.dumps(content, indent=1).encode())
+
+    def finish(self) -> None:
+        """Forget all, as nothing is missing."""
+        self.journal.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -87,16 +142,7 @@ class Workplace:
             write_whole(file, json.dumps(settings, indent=1).encode())
             return False
         old = json.loads(file.read_text(encoding="utf-8"))
-        changed = [
-            f"{name} ({old.get(name)}, now {settings.get(name)})"
-            for name in sorted(old.keys() | settings.keys())
-            if old.get(name) != settings.get(name)
-        ]
-        if changed:
-            raise UnfinishedError(
-                f"{self.folder} holds unfinished work with other settings: {'; '.join(changed)}. "
-                f"Finish it with its own, or give it up with --restart."
-            )
+        require_same(self.folder, old, settings, "give it up with --restart")
         return True
 
     def piece(self, number: int, reel: str = "") -> Path:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from dataset.clips import ClipError, Video
 from dataset.frames import what_is
+from dataset.orientation import Orientation, display_matrix, orientation_of
 from video.colour import Colours
 from video.picture import (
     Light,
     Tags,
     colours_of,
-    display_matrix,
     light_of,
     tags_of,
     to_planes,
@@ -66,7 +66,6 @@ class Source:
     light: Light
     stamps: tuple[Fraction, ...]  # seconds at which each frame appears
     end: Fraction  # seconds at which the last one disappears
-    rotation: int  # degrees
     display_matrix: tuple[int, ...] | None  # where the file asks to be turned or mirrored
     notes: tuple[str, ...]  # what was guessed, repaired or cannot be kept
 
@@ -74,6 +73,11 @@ class Source:
     def duration(self) -> Fraction:
         """In seconds, from the first frame's appearance to the last one's end."""
         return self.end - self.stamps[0]
+
+    @property
+    def orientation(self) -> Orientation:
+        """How its pictures ask to be shown."""
+        return orientation_of(self.display_matrix)
 
     @property
     def rate(self) -> Fraction:
@@ -144,7 +148,6 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         light=light_of(first),
         stamps=tuple(stamps),
         end=end,
-        rotation=round(first.rotation),
         display_matrix=display_matrix(first),
         notes=tuple(notes),
     )
@@ -239,9 +242,14 @@ def stamp_of(picture: av.VideoFrame, index: int, header: Header) -> Fraction:
 
 
 def missing_end(path: Path, promised: Fraction) -> list[str]:
-    """A note where all streams together end sooner than the file promises."""
-    begin, end = promised, Fraction(0)
+    """A note where all streams together end sooner than the file promises.
+
+    Matroska promises when they end; others, how long they last from when the file begins.
+    """
+    end = Fraction(0)
     with av.open(path) as container:
+        start = 0 if "matroska" in container.format.name else container.start_time or 0
+        begin = Fraction(start, av.time_base)
         for packet in container.demux():
             if packet.pts is not None:
                 begin = min(begin, packet.pts * packet.time_base)

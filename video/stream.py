@@ -86,7 +86,7 @@ def interpolate(
         effort: of the network.
 
     Raises:
-        ValueError: frames that are none, or times that do not increase.
+        ValueError: frames that are none or not of one size, or times that do not increase.
 
     Shapes: (3, H, W) -> the same.
     """
@@ -176,12 +176,18 @@ def came_in(
     frames: Iterable[Tensor] | Iterable[tuple[Fraction, Tensor]], rate: Fraction | int | None
 ) -> Iterator[Came]:
     """Number the frames, and see that they are some."""
-    before = None
+    before = size = None
     for index, item in enumerate(frames):
         stamp, frame = (index / Fraction(rate), item) if rate is not None else item
         if not isinstance(frame, Tensor) or frame.ndim != 3 or frame.shape[0] != 3:
             got = tuple(frame.shape) if isinstance(frame, Tensor) else type(frame).__name__
             raise ValueError(f"Frames are tensors (3, H, W); number {index} is {got}.")
+        size = size or frame.shape
+        if frame.shape != size:
+            raise ValueError(
+                f"Frames are of one size; number {index} is {tuple(frame.shape)} after "
+                f"{tuple(size)}. Resize them, or give the parts one by one."
+            )
         came = Came(index, Fraction(stamp), frame[None])
         if before is not None and came.stamp <= before:
             raise ValueError(f"Times increase; frame {index} comes at {stamp} after {before} s.")

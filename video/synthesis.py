@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -39,13 +38,6 @@ class Effort(NamedTuple):
     def __str__(self) -> str:
         tile = f", tiles of {self.tile}" if self.tile else ""
         return f"flow scale {flow_ratio(self.flow_scale, LARGEST_FLOW_SCALE)}{tile}"
-
-
-class Rehearsal(NamedTuple):
-    """What is known about a network's work after a first frame."""
-
-    seconds: float
-    explained: tuple[str, ...]  # names in its explanations
 
 
 class Synthesis:
@@ -114,19 +106,6 @@ class Synthesis:
             return self.wrapped.at(self.state, time_like(frame0, float(time)), explain=explain)
 
         return self._within_memory(attempt)
-
-    def rehearse(self, height: int, width: int, device: torch.device) -> "Rehearsal":
-        """Make a frame of noise, to see how long that takes and what the network explains."""
-        generator = torch.Generator().manual_seed(0)
-        frames = torch.rand(2, 1, 3, height, width, generator=generator).to(device)
-        start = perf_counter()
-        if device.type == "cuda":  # the first call also loads kernels
-            self.at((-2, -2), *frames, Fraction(1, 2)).frame.sum().item()
-            start = perf_counter()
-        made = self.at((-2, -1), *frames, Fraction(1, 2), explain=True)
-        made.frame.sum().item()  # waits for the device
-        self.forget()
-        return Rehearsal(perf_counter() - start, tuple(sorted(made.explanation or {})))
 
     def forget(self) -> None:
         """Let go of the prepared pair: the next frame does not depend on what was made before."""

@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 import av
 import torch
 
+from dataset.orientation import display_matrix, orientation_of
 from video.encoding import PIECE_RATE, Encoding, PieceWriter
-from video.picture import display_matrix, light_of, tags_of, turn
+from video.picture import light_of, tags_of
 from video.source import Source
 from video.timeline import ticks
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
 OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+
+COUNTED = ("bps", "number_of_frames", "number_of_bytes", "_statistics_")  # begin mkvmerge's tags
 
 
 class Piece(NamedTuple):
@@ -111,8 +114,9 @@ def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
     size = f"{picture.width}x{picture.height} {pix_fmt}"
     wanted_size = f"{encoding.width}x{encoding.height} {encoding.colours.layout.pix_fmt}"
     found = [] if size == wanted_size else [f"its pictures: {size} for {wanted_size}"]
-    if turn(source.display_matrix) != turn(display_matrix(picture)):
-        found.append(f"its rotation: {picture.rotation} for {source.rotation} degrees")
+    orientation = orientation_of(display_matrix(picture))
+    if orientation != source.orientation:
+        found.append(f"its rotation: {orientation} for {source.orientation}")
     if (source.header.aspect or 1) != aspect:
         found.append(f"the shape of its pixels: {aspect} for {source.header.aspect}")
     if light_of(picture) != source.light:
@@ -150,7 +154,7 @@ def assemble(
     ):
         video = container.add_stream_from_template(first.streams[0], opaque=True)
         video.time_base = clock.tick
-        video.metadata.update(tagless(original.streams.video[0].metadata))
+        video.metadata.update(uncounted(tagless(original.streams.video[0].metadata)))
         if is_mp4 and first.streams[0].codec_context.name == "hevc":
             video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
         if turned and source.display_matrix is not None:
@@ -185,6 +189,12 @@ def slowed(chapters: list[dict[str, Any]], start: Fraction, stretch: int) -> lis
 def tagless(metadata: dict[str, str]) -> dict[str, str]:
     """What was said about a file or a stream, without what its container says of itself."""
     return {key: text for key, text in metadata.items() if key not in OF_THE_CONTAINER}
+
+
+def uncounted(metadata: dict[str, str]) -> dict[str, str]:
+    """What was said about a stream, without what holds of its old packets only."""
+    of_packets = (*OF_THE_CONTAINER, *COUNTED)  # Matroska has them in capitals
+    return {k: text for k, text in metadata.items() if not k.lower().startswith(of_packets)}
 
 
 def video_packets(

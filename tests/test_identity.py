@@ -1,0 +1,41 @@
+"""What tells networks apart."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model import load_interpolator
+from model.baselines.flow_blend import FlowBlend
+from model.flow.classical import DISFlow
+from model.identity import fingerprint, settings_of
+from model.precision import infer_in
+from model.sgm.network import SGM
+from tests.conftest import TINY, lively
+
+
+def test_networks_are_known_by_what_they_are_made_of() -> None:
+    """Also where neither has weights, and whatever they are called."""
+    networks = [load_interpolator(name) for name in ("repeat", "blend", "classical", "matched")]
+    networks += [FlowBlend(DISFlow(patch_size=12)), SGM(TINY)]
+    networks += [SGM(replace(TINY, keypoint_ratio=0.5))]
+    said = [settings_of(network) for network in networks]
+    assert len(set(said)) == len(said)
+    assert said[2] == settings_of(load_interpolator("classical"))
+    assert "patch_size=12" in said[4]
+    assert all("\n" not in line for line in said)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_precision_is_another_network(tiny: SGM) -> None:
+    exact = settings_of(tiny)
+    infer_in(tiny, "fp32")
+    assert settings_of(tiny) == exact
+    infer_in(tiny, "bf16")
+    assert settings_of(tiny) != exact
+
+
+def test_weights_are_known_by_their_values() -> None:
+    one, same, other = (lively(SGM(TINY), seed) for seed in (0, 0, 1))
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    assert fingerprint(one.to(torch.float64)) != fingerprint(same)

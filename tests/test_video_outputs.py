@@ -1,0 +1,90 @@
+"""Names of results: none costs what is read, and none that cannot be written is found late."""
+
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tests.demo_runs import receipt, run
+from tests.small_videos import moving, pictures, write_clip
+from video.segments import Workplace
+
+pytestmark = pytest.mark.usefixtures("here")
+
+FAST = ("--model", "blend", "--preset", "ultrafast")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("foo.mp4", ()),
+        ("foo_compare.mp4", ("--compare", "side")),
+        ("foo_explain.mp4", ("--explain",)),
+        ("foo.mp4.json", ()),
+        ("foo.mp4.parts/whole.mp4", ("--restart",)),
+    ],
+)
+def test_no_result_replaces_the_input(name: str, options: tuple[str, ...]) -> None:
+    """Nor do views of it, the receipt, or the folder of segments, by any way to write its name."""
+    Path(name).parent.mkdir(exist_ok=True)
+    clip = write_clip(Path("in.mp4"), moving(3))
+    given = clip.replace(name).read_bytes()
+    with pytest.raises(SystemExit, match=r"name another output"):
+        run(Path(name).resolve(), "--output", "foo.mp4", *options, *FAST)
+    assert Path(name).read_bytes() == given
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--output", "/proc/foo/x.mp4"), r"foo/x\.mp4: no file can be made in /proc \("),
+        (("--output", "/proc/foo"), r"Cannot write /proc/foo/.*: no file can be made in /proc \("),
+        (("--output", "in.mp4/x.mp4"), r"Cannot write in\.mp4/x\.mp4: .*in\.mp4 is a file"),
+        (("--output", "folder.mp4"), r"Cannot write folder\.mp4: it is a folder"),
+        (("--output", "a.mp4", "--compare", "side"), r"a_compare\.mp4: it is a folder"),
+        (("--output", "b.mp4"), r"b\.mp4\.parts is a file, no folder"),
+    ],
+)
+def test_what_cannot_be_written_is_said_first(
+    here: Path, options: tuple[str, ...], message: str
+) -> None:
+    source = write_clip(Path("in.mp4"), moving(3))
+    for name in ("folder.mp4", "a_compare.mp4"):
+        Path(name).mkdir()
+    Path("b.mp4.parts").touch()
+    before = sorted(here.rglob("*"))
+    with pytest.raises(SystemExit, match=message):
+        run(source, *options, "--dry_run", "--model", "blend")
+    assert sorted(here.rglob("*")) == before
+
+
+def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
+    source = write_clip(Path("in.mp4"), moving(6))
+    command = (source, "--output", "out.mp4", "--segment_frames", 4, *FAST)
+    begun = Workplace.begun
+
+    def full(work: Workplace, number: int, reel: str = "") -> Path:
+        return Path("/dev/full") if number == 1 else begun(work, number, reel)
+
+    message = r"^demo_2x.py: The disk is full\..*kept in out\.mp4\.parts: make room.* goes on\.$"
+    with patch.object(Workplace, "begun", full), pytest.raises(SystemExit, match=message):
+        run(*command)
+    run(*command)
+    assert receipt("out.mp4")["frames made in this run"] == 8
+    assert len(pictures(Path("out.mp4"))) == 12
+
+
+def test_views_are_part_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their names, and the disk that they take."""
+    source = write_clip(Path("in.mp4"), moving(30, 192, 256))
+    needed = []
+    for options in ((), ("--compare", "split"), ("--compare", "side"), ("--explain",)):
+        run(source, "--output", "out.mp4", "--dry_run", *options, *FAST)
+        said = capsys.readouterr().out
+        needed += [float(count) for count in re.findall(r"disk .*about ([\d.]+) MB", said)]
+        assert said.count("\nalso ") == bool(options)
+        assert ("also    out_compare.mp4, beside" in said) == ("--compare" in options)
+        assert ("also    out_explain.mp4, with the steps" in said) == ("--explain" in options)
+    assert needed == sorted(set(needed))
+    assert needed[2] == pytest.approx(3 * needed[0], rel=0.1)

@@ -1,0 +1,98 @@
+"""The first new frames, made to see how long that takes and what is explained."""
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.baselines.trivial import Blend
+from model.interpolator import Interpolation
+from tests.small_videos import moving, write_clip
+from video import rehearsal
+from video.options import Options
+from video.plan import Plan, make_plan
+from video.rehearsal import explained_names, new_moments, seconds_each
+from video.synthesis import Effort, Synthesis
+from video.timeline import Target
+
+CPU = torch.device("cpu")
+COLD, PAIR, FRAME = 0.6, 0.06, 0.02  # seconds
+
+
+class Slow(Blend):
+    """Takes long for the first pair, and some time for each pair and each frame after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+        self.asked = 0
+        self.clock = 0.0
+        self.delays: dict[int, float] = {}  # of some frames, counted from 1
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> object:
+        self.clock += PAIR if self.seen else COLD
+        self.seen += [frame0, frame1]
+        return super().prepare(frame0, frame1, flow_scale)
+
+    def at(self, state: object, time: Tensor, *, explain: bool = False) -> Interpolation:
+        self.clock += FRAME
+        self.asked += 1
+        self.clock += self.delays.get(self.asked, 0.0)
+        return super().at(state, time, explain=explain)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """Time is its own, and nobody waits."""
+    network = Slow()
+    monkeypatch.setattr(rehearsal, "perf_counter", lambda: network.clock)
+    return network
+
+
+def planned(folder: Path, count: int = 5, **options: object) -> Plan:
+    frames = moving(count)
+    frames[-1] = 1 - frames[-1].flip(-2)  # another scene
+    source = write_clip(folder / "in.mkv", frames, codec="ffv1", pix_fmt="yuv444p")
+    return make_plan(source, folder / "out.mkv", Options(**options))
+
+
+@pytest.mark.parametrize(("options", "each"), [
+    ({"target": Target(multi=4)}, PAIR / 3 + FRAME),
+    ({"target": Target(multi=2)}, PAIR + FRAME),
+    ({"target": Target(multi=2), "protect_static": True}, PAIR + FRAME),
+])  # fmt: skip
+def test_the_time_of_new_frames_is_foretold(
+    tmp_path: Path, slow: Slow, options: dict[str, object], each: float
+) -> None:
+    """Warmed up, on the frames of the video, and what is done once for a pair counts once."""
+    plan = planned(tmp_path, **options)
+    assert seconds_each(plan, Synthesis(slow, Effort()), CPU) == pytest.approx(each)
+    given = [frame for pair in pairwise(moving(5)[:4]) for frame in pair]
+    for seen, frame in zip(slow.seen, given, strict=True):
+        assert (seen - frame).abs().max() < 0.02
+    assert len([*new_moments(plan)]) == 3 * (plan.options.target.multi - 1)  # none across the cut
+
+
+def test_one_delay_is_not_taken_for_the_rule(tmp_path: Path, slow: Slow) -> None:
+    slow.delays = {5: 7.0}
+    seconds = seconds_each(planned(tmp_path, 8), Synthesis(slow, Effort()), CPU)
+    assert seconds == pytest.approx(PAIR + FRAME)
+    assert slow.asked == 5  # no more, as that one took so long
+
+
+def test_one_gap_or_none_is_enough(tmp_path: Path, slow: Slow) -> None:
+    synthesis = Synthesis(slow, Effort())
+    assert seconds_each(planned(tmp_path, 3), synthesis, CPU) == pytest.approx(PAIR + FRAME)
+    assert seconds_each(planned(tmp_path, 2), synthesis, CPU) == 0
+    assert slow.asked == 2
+
+
+def test_explanations_are_known_before_work(tmp_path: Path) -> None:
+    synthesis, plan = Synthesis(Blend(), Effort()), planned(tmp_path, explain=True)
+    assert explained_names(plan, synthesis, CPU) == ("blend", "flow")
+    assert synthesis.pair is None
+    assert isinstance(synthesis.at((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
+                      Interpolation)  # fmt: skip
