@@ -14,21 +14,21 @@ def settings_of(network: nn.Module) -> str:
     """What a network is made of, and how each part is set, in one line.
 
     Parts are interpolators and estimators of optical flow; what they are set to are their configs,
-    numbers and names.
+    numbers and names, where these are not what all of their class have.
     """
     parts = [x for x in network.modules() if isinstance(x, Interpolator | FlowEstimator)]
     return " > ".join(_described(part) for part in parts) or type(network).__name__
 
 
 def _described(part: nn.Module) -> str:
-    values = [
-        f"{name}={value}"
+    values = {
+        name: value
         for name, value in sorted(vars(part).items())
-        if (isinstance(value, int | float | str) or is_dataclass(value))
-        and not name.startswith("_")
-        and name != "training"
-    ]
-    return f"{type(part).__name__}({', '.join(values)})"
+        if isinstance(value, int | float | str) or is_dataclass(value)
+        if name != "training" and not name.startswith("_")
+        if value != getattr(type(part), name, None)
+    }
+    return f"{type(part).__name__}({', '.join(f'{k}={v}' for k, v in values.items())})"
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -9,6 +9,7 @@ from model import load_interpolator
 from model.baselines.flow_blend import FlowBlend
 from model.flow.classical import DISFlow
 from model.identity import fingerprint, settings_of
+from model.inference.padding import Padded
 from model.precision import infer_in
 from model.sgm.network import SGM
 from tests.conftest import TINY, lively
@@ -22,6 +23,7 @@ def test_networks_are_known_by_what_they_are_made_of() -> None:
     said = [settings_of(network) for network in networks]
     assert len(set(said)) == len(said)
     assert said[2] == settings_of(load_interpolator("classical"))
+    assert settings_of(Padded(networks[1])) == "Padded() > Blend()"
     assert "patch_size=12" in said[4]
     assert all("\n" not in line for line in said)
 
