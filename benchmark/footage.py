@@ -20,7 +20,6 @@ from benchmark.report import (
     Journal,
     ReportError,
     Row,
-    fingerprint,
     markdown,
     means,
     now,
@@ -34,6 +33,7 @@ from dataset.frames import quantise, write_frame, write_whole
 from dataset.triplet import Triplet
 from model import DEFAULT, ZOO, Interpolation, Interpolator, load_interpolator
 from model.flow.classical import DISFlow
+from model.identity import fingerprint
 from model.inference.padding import Padded
 from model.options import accelerate, add_acceleration, device, flow_scale, reasoned
 from model.zoo import default_name, fresh_interpolator

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from benchmark.metrics import METRICS, Metric, MetricError, interpolation_error, load_lpips
 from benchmark.protocols import Protocol
-from benchmark.report import Row, fingerprint
+from benchmark.report import Row
 from benchmark.samples import Group, Sample
 from dataset.frames import write_frame
 from model import ZOO, Interpolation, Interpolator, load_interpolator, time_like
 from model.checkpoint import sha256
+from model.identity import fingerprint
 from model.inference.bisection import reaching
 from model.inference.padding import Padded
 from model.inference.wrapper import combine

@@ -17,7 +17,6 @@ import skimage
 import torch
 
 from dataset.frames import write_whole
-from model.identity import fingerprint as fingerprint  # what a report knows weights by
 
 Row: TypeAlias = dict[str, Any]  # model, clip, gap, frame, then one number per metric
 

@@ -12,12 +12,13 @@ from benchmark.exhibits import exhibit, median, worst
 from benchmark.measure import interpolate
 from benchmark.motion import QUICK_SIDE, estimate_motion
 from benchmark.protocols import PROTOCOLS, Protocol
-from benchmark.report import ReportError, fingerprint
+from benchmark.report import ReportError
 from benchmark.results import MOTION, Result
 from benchmark.samples import Group, Sample, job_of, pairs, read_groups
 from dataset.triplet import Triplet
 from model import Interpolator, load_interpolator, time_like
 from model.flow.classical import DISFlow
+from model.identity import fingerprint
 
 NUM_WORST = 4  # samples on the page
 

@@ -17,7 +17,7 @@ from benchmark.known import FEWEST_PIXELS, METRICS, TRUTH, scores, true_motion
 from benchmark.measure import origin_of, own_device, plain_arithmetic
 from benchmark.motion import motion_of
 from benchmark.parts import Parts, Work, measure_together
-from benchmark.report import ReportError, Row, fingerprint, provenance
+from benchmark.report import ReportError, Row, provenance
 from benchmark.results import MOTION, read_results
 from benchmark.runner import PATIENCE
 from benchmark.timing import Job, measure_apart
@@ -27,6 +27,7 @@ from dataset.triplet import Triplet
 from engine.chart import write_png
 from engine.distributed import World, process_group
 from model import ZOO, Interpolation, Interpolator, load_interpolator
+from model.identity import fingerprint
 from model.inference.padding import Padded
 from model.options import accelerate, add_acceleration, device, number, reasoned
 from model.zoo import fresh_interpolator

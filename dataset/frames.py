@@ -114,7 +114,7 @@ def write_whole(path: Path, data: bytes) -> None:
         beside.write_bytes(data)
         beside.replace(path)
     except OSError as error:
-        raise FrameError(f"Cannot write {path}: {error.strerror}.") from error
+        raise FrameError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         beside.unlink(missing_ok=True)
 

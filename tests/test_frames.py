@@ -186,7 +186,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(FrameError, match=r"frame\.png: disk full"):
         write_frame(path, 1 - frame)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

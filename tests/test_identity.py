@@ -41,3 +41,4 @@ def test_weights_are_known_by_their_values() -> None:
     one, same, other = (lively(SGM(TINY), seed) for seed in (0, 0, 1))
     assert fingerprint(one) == fingerprint(same) != fingerprint(other)
     assert fingerprint(one.to(torch.float64)) != fingerprint(same)
+    assert len(fingerprint(torch.nn.BatchNorm2d(3))) == 8

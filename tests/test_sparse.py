@@ -80,20 +80,24 @@ def test_matches_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) ->
     points0, points1 = some_points()
     distance = torch.cdist(points0.descriptors.double(), points1.descriptors.double())
 
-    def nearest(distances: Tensor) -> tuple[int, bool]:
+    def nearest(distances: Tensor) -> tuple[int, float]:
         first, second = distances.argsort()[:2].tolist()
-        return first, bool(distances[first] < sparse.RATIO * distances[second])
+        return first, float(distances[first] / distances[second])
 
     expected = set()
     for row in range(40):
-        column, clear = nearest(distance[row])
-        back, clear_too = nearest(distance[:, column])
-        if clear and clear_too and back == row:
+        column, ratio = nearest(distance[row])
+        back, ratio_too = nearest(distance[:, column])
+        worse = max(ratio, ratio_too)
+        if worse < sparse.RATIO and back == row:
             pair = torch.cat((points0.places[row], points1.places[column]))
-            expected.add(tuple(pair.tolist()))
+            expected.add((*pair.tolist(), worse < sparse.CLEAR))
     found = match_keypoints(points0, points1)
     assert 10 < len(expected) < 33
-    assert {tuple(pair) for pair in torch.cat(found, dim=1).tolist()} == expected
+    assert len({clear for *_, clear in expected}) == 2
+    places = torch.cat((found.places0, found.places1), dim=1).tolist()
+    both = zip(places, found.clear.tolist(), strict=True)
+    assert {(*pair, clear) for pair, clear in both} == expected
 
 
 def test_matches_do_not_depend_on_which_frame_comes_first() -> None:
@@ -107,16 +111,22 @@ def test_matches_do_not_depend_on_which_frame_comes_first() -> None:
     assert torch.equal(forth.places1, back.places0)
 
 
-def test_a_match_that_goes_its_own_way_is_dropped() -> None:
+def test_a_match_that_goes_its_own_way_is_dropped_unless_it_is_clear() -> None:
     y, x = torch.meshgrid(torch.arange(5.0), torch.arange(5.0), indexing="ij")
     places = 10 * torch.stack((x, y), dim=-1).flatten(0, 1)
     ways = torch.tensor((30.0, 5.0)) + torch.rand(25, 2, generator=torch.Generator().manual_seed(0))
     ways[12] = torch.tensor((-40.0, 20.0))
-    kept = agreeing(Matches(places, places + ways))
+    clear = torch.zeros(25, dtype=torch.bool)
+    kept = agreeing(Matches(places, places + ways, clear))
     others = torch.arange(25) != 12
     assert torch.equal(kept.places0, places[others])
     assert torch.equal(kept.places1, (places + ways)[others])
-    assert not len(agreeing(Matches(places[:3], ways[:3])).places0)  # too few to witness anything
+    few = Matches(places[:3], ways[:3], clear[:3])
+    assert not len(agreeing(few).places0)  # too few to witness anything
+    clear[12] = True
+    assert torch.equal(agreeing(Matches(places, places + ways, clear)).places0, places)
+    clear[0] = True
+    assert torch.equal(agreeing(few).places0, places[:1])
 
 
 def test_every_pixel_begins_at_its_nearest_match() -> None:
@@ -125,13 +135,14 @@ def test_every_pixel_begins_at_its_nearest_match() -> None:
         (torch.rand(9, generator=random) * 40, torch.rand(9, generator=random) * 30)
     )
     places, ways = places.T.round(), torch.randn(9, 2, generator=random)
-    flow = spread(Matches(places, places + ways), (31, 41))
+    clear = torch.zeros(9, dtype=torch.bool)
+    flow = spread(Matches(places, places + ways, clear), (31, 41))
     y, x = torch.meshgrid(torch.arange(31.0), torch.arange(41.0), indexing="ij")
     distance = torch.cdist(torch.stack((x, y), dim=-1).flatten(0, 1), places)
     taken = (flow.flatten(1).T[:, None] - ways).norm(dim=-1).argmin(dim=1)
     slack = distance.gather(1, taken[:, None])[:, 0] - distance.amin(dim=1)
     assert slack.max() < 1  # OpenCV's distances are within a few per cent
-    assert not spread(Matches(places[:0], ways[:0]), (4, 5)).any()
+    assert not spread(Matches(places[:0], ways[:0], clear[:0]), (4, 5)).any()
 
 
 def test_points_lie_where_the_picture_says() -> None:
@@ -141,7 +152,7 @@ def test_points_lie_where_the_picture_says() -> None:
     found = [sparse.find_keypoints(*grey_bytes(x, (0, 0, 0, 0))) for x in (frame, moved)]
     for both in zip(*found, strict=True):
         assert len(match_keypoints(*both).places0) > 10
-    places0, places1 = sparse.matches(*found)
+    places0, places1, _ = sparse.matches(*found)
     ways = places1 - places0
     assert len(ways) > 50
     torch.testing.assert_close(

@@ -24,7 +24,8 @@ MOST_POINTS = 8000  # of a frame, the clearest ones
 FAINTEST = 0.004  # contrast of a point; OpenCV's own is 0.04 / 3
 EDGES = 20  # how much longer than wide a point may be
 RATIO = 0.9  # of the distance to the second best match, which a match has to stay below
-AROUND = 6  # nearest matches, of which
+CLEAR = 0.6  # the same of a match that may go a way of its own, as small things do; of others,
+AROUND = 6  # of the nearest matches,
 WITNESSES = 2  # have to move alike, to within
 TOLERANCE = (4.0, 0.1)  # pixels, and a share of the way
 LARGEST = 2**18  # pixels of a frame in which points are looked for,
@@ -50,11 +51,20 @@ class Seen(NamedTuple):
 class Matches(NamedTuple):
     """Points seen in two frames, in an order that does not depend on which frame comes first.
 
-    Shapes: (N, 2), x and y in pixels of either frame.
+    Shapes: (N, 2), x and y in pixels of either frame; (N,), whether nothing else looks alike.
     """
 
     places0: Tensor
     places1: Tensor
+    clear: Tensor
+
+    def turned(self) -> "Matches":
+        """From frame 1 to frame 0."""
+        return Matches(self.places1, self.places0, self.clear)
+
+    def chosen(self, which: Tensor | slice) -> "Matches":
+        """Those at an index, or where a mask is true."""
+        return Matches(*(part[which] for part in self))
 
 
 class MatchedFlow(FlowEstimator):
@@ -76,7 +86,7 @@ class MatchedFlow(FlowEstimator):
     def each_way(self, seen0: Seen, seen1: Seen) -> tuple[Tensor, Tensor]:
         """Match once, search twice."""
         found = in_threads(matches, seen0.points, seen1.points)
-        turned = [Matches(*pairs[::-1]) for pairs in found]
+        turned = [pairs.turned() for pairs in found]
         return self.search(seen0, seen1, found), self.search(seen1, seen0, turned)
 
     def search(self, source: Seen, target: Seen, found: list[Matches]) -> Tensor:
@@ -119,7 +129,7 @@ def halved_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
 def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
     """Those that are each other's best match, for both clearly better than their second best."""
     if min(len(points0.places), len(points1.places)) < 2:
-        return Matches(points0.places[:0], points1.places[:0])
+        return Matches(points0.places[:0], points1.places[:0], torch.zeros(0, dtype=torch.bool))
     rows, columns = [], []  # the best two of each point, and where they are
     for first, part in enumerate(points0.descriptors.split(ROWS)):
         alike = part @ points1.descriptors.T
@@ -131,28 +141,30 @@ def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
     best1, which = best1.topk(2, dim=0)
     found, back = found[:, 0], back.gather(0, which)[0]
     mutual = back[found] == torch.arange(len(found))
-    kept = mutual & is_clear(best0) & is_clear(best1.T)[found]
-    return ordered(Matches(points0.places[kept], points1.places[found[kept]]))
+    kept, clear = (
+        mutual & is_clear(best0, ratio) & is_clear(best1.T, ratio)[found]
+        for ratio in (RATIO, CLEAR)
+    )
+    return ordered(Matches(points0.places, points1.places[found], clear).chosen(kept))
 
 
-def is_clear(best: Tensor) -> Tensor:
+def is_clear(best: Tensor, ratio: float) -> Tensor:
     """The ratio test, on products of unit vectors. Shapes: (N, 2), larger first -> (N,)."""
     first, second = 2 - 2 * best.clamp(max=1).T  # squares of distances
-    return first < RATIO**2 * second
+    return first < ratio**2 * second
 
 
 def ordered(found: Matches) -> Matches:
     """Sorted by what does not depend on which frame comes first."""
     middle, ways = found.places0 + found.places1, (found.places1 - found.places0).abs()
     keys = torch.cat((ways, middle), dim=1).T.numpy()
-    order = torch.from_numpy(np.lexsort(keys))
-    return Matches(found.places0[order], found.places1[order])
+    return found.chosen(torch.from_numpy(np.lexsort(keys)))
 
 
 def agreeing(found: Matches) -> Matches:
-    """Drop matches that go a way of their own."""
+    """Drop matches that go a way of their own, unless they are clear."""
     if len(found.places0) <= AROUND:
-        return Matches(found.places0[:0], found.places1[:0])
+        return found.chosen(found.clear)
     middle, ways = (found.places0 + found.places1) / 2, found.places1 - found.places0
     near = torch.cat(
         [torch.cdist(p, middle).topk(AROUND + 1, largest=False)[1] for p in middle.split(ROWS)]
@@ -160,8 +172,7 @@ def agreeing(found: Matches) -> Matches:
     apart = (ways[near] - ways[:, None]).norm(dim=-1)
     pixels, share = TOLERANCE
     alike = apart < pixels + share * ways.norm(dim=-1, keepdim=True)
-    kept = alike.sum(dim=1) > WITNESSES  # itself is one of them
-    return Matches(found.places0[kept], found.places1[kept])
+    return found.chosen(found.clear | (alike.sum(dim=1) > WITNESSES))  # itself is one of them
 
 
 def spread(found: Matches, size: tuple[int, int]) -> Tensor:
