@@ -37,6 +37,7 @@ from dataset.frames import (
 )
 from dataset.pictures import fitted, pair_pictures, write_animation
 from dataset.places import going_on_when_full, names_image, pair_files, require_place
+from dataset.profiles import profile_between
 from dataset.sequence import (
     check_frames,
     find_sequence,
@@ -216,13 +217,14 @@ def fill_folder(args: argparse.Namespace) -> None:
     first = progress.done() // step  # of the given frames: new ones are made from pair to pair
     if first:
         print(f"resume  after {files[first * step - 1]}")
+    profile = profile_between(paths, files[0])
     start, done = perf_counter(), first * step
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = densify(network, frames, args.times, args.flow_scale)
     with going_on_when_full(output):
         for frame in tqdm(denser, total=total, initial=done, unit="frame"):
             progress.note(done)
-            write_frame(files[done], frame[0], bits)
+            write_frame(files[done], frame[0], bits, profile)
             done += 1
     progress.finish()
     count = (len(paths) - 1 - first) * len(args.times)
@@ -248,6 +250,7 @@ def fill_pair(args: argparse.Namespace) -> None:
     require_place(files[0])
     network = network_named(args)
     files[0].parent.mkdir(parents=True, exist_ok=True)
+    profile = profile_between(args.inputs, files[0])
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)
     start = perf_counter()
@@ -255,7 +258,7 @@ def fill_pair(args: argparse.Namespace) -> None:
     for file, time in zip(files, tqdm(args.times, disable=len(files) == 1), strict=True):
         result = network.at(state, time_like(frame0, time), explain=time == middle)
         shown = result if time == middle else shown
-        write_frame(file, result.frame[0], bits)
+        write_frame(file, result.frame[0], bits, profile)
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
     print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
     print("files   " + "\n        ".join(map(str, files)))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dataset.profiles import with_profile
+
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of the formats that hold 16 bits without loss
 WRITTEN_SUFFIXES = (*DEEP_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
@@ -73,18 +75,25 @@ def levels(frame: Tensor, bits: int) -> Tensor:
     return (frame.float().clamp(0, 1) * (2**bits - 1)).round()
 
 
-def write_frame(path: str | Path, frame: Tensor, bits: int = 8) -> None:
+def write_frame(
+    path: str | Path, frame: Tensor, bits: int = 8, profile: bytes | None = None
+) -> None:
     """Write an RGB frame in [0, 1] to an image file whose suffix names the format.
 
     Samples are clamped and rounded. 16 bits go into PNG and TIFF only. The file appears whole or
-    not at all. JPEG and WebP are written at OpenCV's default quality.
+    not at all. JPEG and WebP are written at OpenCV's default quality. The file states the colour
+    profile (ICC), if there is one.
 
     Shapes: frame (3, H, W).
     """
     path = Path(path)
     require_writable(path, bits)
     samples = cv2.cvtColor(as_samples(frame, bits), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(path.suffix.lower(), samples)
+    suffix = path.suffix.lower()
+    if profile is None:
+        done, data = cv2.imencode(suffix, samples)
+    else:
+        done, data = with_profile(suffix, samples, profile)
     if not done:
         raise FrameError(f"OpenCV could not encode {path}. Try .png.")
     write_whole(path, data.tobytes())

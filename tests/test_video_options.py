@@ -216,3 +216,16 @@ def test_deep_frames_as_deep_files() -> None:
     source = write_clip(Path("in.mp4"), moving(2), pix_fmt="yuv420p10le")
     run(source, "--output", "frames", "--model", "blend")
     assert read_samples(Path("frames/000002.png")).dtype == np.uint16
+
+
+def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("video.command.make_plan", read)
+    monkeypatch.setattr("video.film.check_frames", read)
+    write_clip(Path("clip.mp4"), moving(2))
+    Path("frames").mkdir()
+    for given in (["clip.mp4"], ["frames", "--output", "film.mp4", "--rate", 24]):
+        with pytest.raises(SystemExit, match="Did you mean matched"):
+            run(*given, "--model", "matchd")

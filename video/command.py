@@ -60,6 +60,7 @@ def interpolate_file(
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
     """Do what demo_2x.py was asked to."""
+    origin(args.model)  # a wrong name is found before a long video is read
     fulfil(make_plan(path, args.output, options_from(args)), args)
 
 

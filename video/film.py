@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dataset.frames import FrameError, read_frame
 from dataset.sequence import FrameFormat, check_frames, find_sequence
+from model.options import origin
 from video.colour import LAYOUTS, Colours
 from video.command import fill_video, fulfil
 from video.options import Options, options_from
@@ -72,6 +73,7 @@ def film_folder(args: argparse.Namespace) -> None:
     if share_from(os.environ).world > 1:
         raise ValueError("A folder becomes a video in one process. Start one, without torchrun.")
     options = options_from(args)
+    origin(args.model)  # a wrong name is found before frames are gathered
     paths = find_sequence(args.inputs)
     film = Film(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)))
     file = args.output.with_name(f"{args.output.name}.frames.avi")

@@ -1,0 +1,60 @@
+"""Colour profiles (ICC) in image files: which colours the numbers stand for."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+KEPT_IN = (".png", ".jpg", ".jpeg", ".webp")  # OpenCV writes none into other files
+
+
+def read_profile(path: Path) -> bytes | None:
+    """The profile that an image states; None where it states none."""
+    data = np.fromfile(path, np.uint8)
+    _, kinds, contents = cv2.imdecodeWithMetadata(data, cv2.IMREAD_GRAYSCALE)
+    found = dict(zip(kinds, contents, strict=True)).get(cv2.IMAGE_METADATA_ICCP)
+    return None if found is None else np.asarray(found).tobytes()
+
+
+def profile_between(paths: Sequence[Path], written: Path) -> bytes | None:
+    """The profile for frames between images, of which the first and the last are looked at.
+
+    Says if there are two, or one that is not kept: then new frames state none.
+    """
+    first, last = (read_profile(path) for path in (paths[0], paths[-1])) if paths else (None, None)
+    if first != last:
+        logger.warning(
+            "%s and %s state different colour profiles, or one of them none. Their colours are "
+            "taken as they stand, and new frames state no profile.",
+            paths[0],
+            paths[-1],
+        )
+        return None
+    if first is not None and not can_keep(first, written.suffix.lower()):
+        logger.warning(
+            "%s states a colour profile that is not kept in %s files: new frames state none. "
+            "Profiles are kept in %s, unless they are damaged.",
+            paths[0],
+            written.suffix,
+            ", ".join(KEPT_IN),
+        )
+        return None
+    return first
+
+
+def can_keep(profile: bytes, suffix: str) -> bool:
+    """Whether a format takes the profile; damaged ones are refused by some."""
+    return suffix in KEPT_IN and with_profile(suffix, np.zeros((1, 1, 3), np.uint8), profile)[0]
+
+
+def with_profile(suffix: str, samples: np.ndarray, profile: bytes) -> tuple[bool, np.ndarray]:
+    """Encode an image that states a profile. Shapes: (H, W, 3), BGR, uint8 or uint16."""
+    content = [np.frombuffer(profile, np.uint8)]
+    try:
+        return cv2.imencodeWithMetadata(suffix, samples, [cv2.IMAGE_METADATA_ICCP], content)
+    except cv2.error:
+        return False, np.empty(0, np.uint8)

@@ -1,0 +1,61 @@
+"""Colour profiles: new frames show the colours of the given ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from dataset.frames import read_frame, write_frame
+from dataset.profiles import profile_between, read_profile
+from tests.demo_runs import run
+
+
+def profile(space: str = "sRGB") -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+
+
+def stated_by(path: Path) -> bytes | None:
+    """Read by another library."""
+    return Image.open(path).info.get("icc_profile")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_frame_states_its_profile(here: Path, suffix: str) -> None:
+    path, frame = here / f"frame{suffix}", torch.rand(3, 8, 8)
+    write_frame(path, frame, profile=profile())
+    assert read_profile(path) == stated_by(path) == profile()
+    plain = here / f"plain{suffix}"
+    write_frame(plain, frame)
+    assert read_profile(plain) is stated_by(plain) is None
+    assert torch.equal(read_frame(path), read_frame(plain))
+
+
+def test_sixteen_bits_as_well(here: Path) -> None:
+    write_frame("frame.png", torch.rand(3, 8, 8), 16, profile())
+    assert read_profile(here / "frame.png") == profile()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_new_frames_state_that_of_the_given_ones(here: Path, folder: bool) -> None:
+    (here / "given").mkdir()
+    for name in "ab":
+        write_frame(f"given/{name}.png", torch.rand(3, 16, 16), profile=profile())
+    inputs = ["given"] if folder else ["given/a.png", "given/b.png"]
+    run(*inputs, "--model", "blend", "--output", "out")
+    written = sorted((here / "out").glob("*.png"))
+    assert len(written) == (3 if folder else 1)
+    assert {stated_by(path) for path in written} == {profile()}
+
+
+def test_what_is_not_kept_is_said(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, own in (("a", profile()), ("b", None), ("c", profile()), ("d", b"damaged" * 40)):
+        write_frame(f"{name}.jpg", torch.rand(3, 8, 8), profile=own)
+    a, b, c, d = (here / f"{name}.jpg" for name in "abcd")
+    assert profile_between([a, b], here / "x.png") is None
+    assert "different colour profiles" in caplog.text
+    assert profile_between([a, c], here / "x.tif") is None
+    assert "not kept in .tif files" in caplog.text
+    assert profile_between([d, d], here / "x.png") is None
+    assert "unless they are damaged" in caplog.text
+    assert profile_between([], here / "x.png") is None
