@@ -104,15 +104,15 @@ def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[T
     return torch.exp((-20 * difference - missed).clamp(min=-20)), difference
 
 
-def in_front(flow: Tensor, trust: Tensor, back: Tensor, doubt: Tensor, shrink: int) -> Tensor:
-    """Say how surely each pixel covers something: where it is, the other frame sees another thing.
+def in_front(flow: Tensor, trust: Tensor, back: Tensor, trust_back: Tensor, shrink: int) -> Tensor:
+    """Say how surely each pixel covers something that the other frame shows.
 
-    A pixel that is to be trusted itself, and to which pixels of the other frame lead that move
+    It does if it is to be trusted itself, and if pixels of the other frame lead to it that move
     otherwise and find other colours there: they were hidden behind it.
 
     Shapes: flow and trust of the frame, those of the other one -> (B, 1, h, w).
     """
-    lost = 1 - doubt
+    lost = 1 - trust_back
     came, _ = splat(-back, back, lost, epsilon=1e-3)
     return trust * apart(flow, came, shrink) * splat_sum(lost, back).clamp(max=1)
 
