@@ -1,5 +1,6 @@
 """Colour profiles: new frames show the colours of the given ones."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from dataset.profiles import profile_between, read_profile
 from tests.demo_runs import run
 
 
-def profile(space: str = "sRGB") -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+@cache
+def profile() -> bytes:
+    """The same one each time: it tells the second it was made in."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def stated_by(path: Path) -> bytes | None:
