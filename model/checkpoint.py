@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 SHOWN = 4  # names listed of a longer list
 INDEX = ".json"  # ending of an index of parts
+# What configs and layers raise of values that they do not expect.
+UNFIT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 PART_OF = "part_of"  # in the metadata of a part: its index
 
 
@@ -231,7 +233,7 @@ def describing(weights: Weights) -> Iterator[None]:
     """While a network is built as the metadata describe it, values that nobody has checked."""
     try:
         yield
-    except Exception as error:  # they make configs and layers raise anything
+    except UNFIT as error:
         raise CheckpointError(
             f"{weights.source} describes a network that is not known here ({error}): the file is "
             f"damaged, or of another version of this code than the one at hand."

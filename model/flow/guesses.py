@@ -83,7 +83,7 @@ def weigh(
     """
     size = (-(-frame0.shape[-2] // shrink), -(-frame0.shape[-1] // shrink))
     small0, small1 = (F.interpolate(x, size=size, mode="area") for x in (frame0, frame1))
-    flow_01, flow_10 = (picked(flow, size) for flow in (flow_01, flow_10))
+    flow_01, flow_10 = (flow_to_size(flow, size) for flow in (flow_01, flow_10))
     trust0, difference0 = trust(small0, small1, flow_01, flow_10)
     trust1, difference1 = trust(small1, small0, flow_10, flow_01)
     front0 = in_front(flow_01, trust0, flow_10, trust1, shrink)
@@ -246,24 +246,14 @@ def inside(flow: Tensor) -> Tensor:
 
 
 def flow_to_size(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a flow, its vectors with it; down, each is the mean of what it stands for.
+    """Resize a flow, its vectors with it; down, single ones are taken.
+
+    For a mean over the border of two motions would be neither.
 
     Shapes: (B, 2, H, W) -> (B, 2, *size).
     """
     height, width = flow.shape[-2:]
     ratio = flow.new_tensor((size[1] / width, size[0] / height)).view(1, 2, 1, 1)
     down = size[0] < height or size[1] < width
-    resized = F.interpolate(flow, size=size, mode="area") if down else resize_to(flow, size)
+    resized = F.interpolate(flow, size, mode="nearest-exact") if down else resize_to(flow, size)
     return resized * ratio
-
-
-def picked(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """The same; down, single vectors: a mean over the border of two motions would be neither.
-
-    Shapes: (B, 2, H, W) -> (B, 2, *size).
-    """
-    height, width = flow.shape[-2:]
-    if size[0] > height or size[1] > width:
-        return flow_to_size(flow, size)
-    ratio = flow.new_tensor((size[1] / width, size[0] / height)).view(1, 2, 1, 1)
-    return F.interpolate(flow, size=size, mode="nearest-exact") * ratio
