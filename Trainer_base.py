@@ -10,29 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics import psnr
-from benchmark.training import PARTS, measure_step, step_table
-from config_base import Experiment
-from dataset.frames import as_samples
-from dataset.panel import interpolation_panel
-from dataset.source import Share, open_loader
-from dataset.triplet import Triplet
-from engine.clock import Clock
-from engine.interrupt import Interrupt
-from engine.launch import Run
-from engine.optimiser import GuardedAdamW
-from engine.records import MeanScores, StepRecords
-from engine.runlog import RunLog
-from engine.schedule import rate_of
-from model.allocation import keep_freed_memory
-from model.checkpoint import save_weights
-from model.interpolator import Interpolation
-from model.known_motion import KnownMotion
-from model.losses import interpolation_loss
-from model.precision import compile_each, train_in_bfloat16
-from model.sgm.first_look import calibrate
-from model.sgm.network import CELL, SGM
-from model.start import load_features, start_from
+from sgm_vfi.benchmark.metrics import psnr
+from sgm_vfi.config_base import Experiment
+from sgm_vfi.dataset.data_config import Share, open_loader
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.engine.graceful_stop import Interrupt
+from sgm_vfi.engine.launch import Run
+from sgm_vfi.engine.optimiser import GuardedAdamW
+from sgm_vfi.engine.runlog import RunLog
+from sgm_vfi.engine.schedule import rate_of
+from sgm_vfi.engine.step_log import MeanScores, StepRecords
+from sgm_vfi.engine.time_budget import Clock
+from sgm_vfi.media.images import as_samples
+from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.interpolator import Interpolation
+from sgm_vfi.model.memory_allocator import keep_freed_memory
+from sgm_vfi.model.precision import compile_each, train_in_bfloat16
+from sgm_vfi.model.sgm.network import CELL, SGM
+from sgm_vfi.training.initialisation import calibrate
+from sgm_vfi.training.losses import interpolation_loss
+from sgm_vfi.training.motion_supervision import KnownMotion
+from sgm_vfi.training.panels import interpolation_panel
+from sgm_vfi.training.profiling import PARTS, measure_step, step_table
+from sgm_vfi.training.start_weights import load_features, start_from
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from dataset.triplet import Triplet
-from Trainer_base import Trainer
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.Trainer_base import Trainer
 
 
 class X4KTrainer(Trainer):

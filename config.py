@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from config_base import (
+from sgm_vfi.config_base import (
     CPU_SMALL,
     FLAGS,
     LIKE_FOOTAGE,
@@ -13,9 +13,9 @@ from config_base import (
     Experiment,
     TrainConfig,
 )
-from config_base import SMOKE as SMOKE_LOCAL
-from dataset.source import DataConfig
-from model.sgm.network import SGM_BASE, SGM_SMALL
+from sgm_vfi.config_base import SMOKE as SMOKE_LOCAL
+from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL
 
 __all__ = ["EXPERIMENTS", "FLAGS"]
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from dataset.source import DataConfig
-from dataset.synthetic import SyntheticConfig
-from model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
+from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.dataset.synthetic import SyntheticConfig
+from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
 
 
 @dataclass(frozen=True, kw_only=True)

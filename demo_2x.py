@@ -27,7 +27,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dataset.frames import (
+from sgm_vfi.media.colour_profiles import profile_between
+from sgm_vfi.media.images import (
     WRITTEN_SUFFIXES,
     as_frame,
     is_image,
@@ -35,10 +36,8 @@ from dataset.frames import (
     require_writable,
     write_frame,
 )
-from dataset.pictures import fitted, pair_pictures, write_animation
-from dataset.places import going_on_when_full, names_image, pair_files, require_place
-from dataset.profiles import profile_between
-from dataset.sequence import (
+from sgm_vfi.media.paths import going_on_when_full, names_image, pair_files, require_place
+from sgm_vfi.media.sequences import (
     check_frames,
     find_sequence,
     is_video,
@@ -47,17 +46,25 @@ from dataset.sequence import (
     require_no_others,
     signature,
 )
-from model import DEFAULT, Interpolation, Interpolator, time_like
-from model.inference.bisection import Bisected, reaching
-from model.inference.sequence import densify, there_and_back
-from model.options import add_network_options, moment, multiple, network_from, origin, reasoned
-from model.zoo import default_name
-from video.command import fill_video, network_settings
-from video.film import film_folder
-from video.options import add_video_options, video_options_in
-from video.segments import Progress
-from video.synthesis import Effort
-from video.target import CONTAINERS
+from sgm_vfi.media.visualise import fitted, pair_pictures, write_animation
+from sgm_vfi.model import DEFAULT, Interpolation, Interpolator, time_like
+from sgm_vfi.model.cli_options import (
+    add_network_options,
+    moment,
+    multiple,
+    network_from,
+    origin,
+    reasoned,
+)
+from sgm_vfi.model.inference.bisection import Bisected, reaching
+from sgm_vfi.model.inference.sequence import densify, there_and_back
+from sgm_vfi.model.zoo import default_name
+from sgm_vfi.video.command import fill_video, network_settings
+from sgm_vfi.video.from_images import film_folder
+from sgm_vfi.video.memory_fallback import Effort
+from sgm_vfi.video.mux import CONTAINERS
+from sgm_vfi.video.options import add_video_options, video_options_in
+from sgm_vfi.video.segments import Progress
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of a pair
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]

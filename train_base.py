@@ -5,9 +5,9 @@ torchrun --nproc_per_node=4 train_base.py --batch_size 8 --data_path vimeo_tripl
 python train_base.py --config smoke                     # does everything once, in a minute
 """
 
-from config_base import EXPERIMENTS, FLAGS
-from engine.launch import launch
-from Trainer_base import Trainer
+from sgm_vfi.config_base import EXPERIMENTS, FLAGS
+from sgm_vfi.engine.launch import launch
+from sgm_vfi.Trainer_base import Trainer
 
 if __name__ == "__main__":
     launch(Trainer, EXPERIMENTS, FLAGS, __doc__)

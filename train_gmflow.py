@@ -5,9 +5,9 @@ torchrun --nproc_per_node=4 train_gmflow.py
 python train_gmflow.py --config smoke                   # does everything once, in a minute
 """
 
-from config_gmflow import EXPERIMENTS, FLAGS
-from engine.launch import launch
-from Trainer_gmflow import GMFlowTrainer
+from sgm_vfi.engine.launch import launch
+from sgm_vfi.training.gmflow import GMFlowTrainer
+from sgm_vfi.training.gmflow_recipes import EXPERIMENTS, FLAGS
 
 if __name__ == "__main__":
     launch(GMFlowTrainer, EXPERIMENTS, FLAGS, __doc__)

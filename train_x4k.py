@@ -5,9 +5,9 @@ torchrun --nproc_per_node=4 train_x4k.py --batch_size 8 --need_patch --train_dat
 python train_x4k.py --config smoke                      # does everything once, in a minute
 """
 
-from config import EXPERIMENTS, FLAGS
-from engine.launch import launch
-from Trainer_x4k import X4KTrainer
+from sgm_vfi.config import EXPERIMENTS, FLAGS
+from sgm_vfi.engine.launch import launch
+from sgm_vfi.Trainer_x4k import X4KTrainer
 
 if __name__ == "__main__":
     launch(X4KTrainer, EXPERIMENTS, FLAGS, __doc__)

@@ -8,9 +8,9 @@ python train_zoo.py --config ifrnet --synthetic --set data.truth=true
 python train_zoo.py --config smoke-rife                 # does everything once, in a minute
 """
 
-from config_zoo import EXPERIMENTS, FLAGS
-from engine.launch import launch
-from Trainer_zoo import ZooTrainer
+from sgm_vfi.engine.launch import launch
+from sgm_vfi.training.zoo import ZooTrainer
+from sgm_vfi.training.zoo_recipes import EXPERIMENTS, FLAGS
 
 if __name__ == "__main__":
     launch(ZooTrainer, EXPERIMENTS, FLAGS, __doc__)

@@ -17,8 +17,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from benchmark import compare, footage, page, runner, speed, splat, synthetic
-from benchmark.protocols import PROTOCOLS
+from sgm_vfi.benchmark import compare, footage, runner, speed, synthetic
+from sgm_vfi.benchmark import report_page as page
+from sgm_vfi.benchmark import splat_speed as splat
+from sgm_vfi.benchmark.protocols import PROTOCOLS
 
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
 ALL = f"every protocol whose data is below --path, in folders named {FOLDERS}"

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmark.document import as_table, document
-from benchmark.paired import Comparison, compare
-from benchmark.plot import Point, legend, scatter
-from benchmark.report import ReportError, as_json, differences, digits
-from benchmark.results import LESS_IS_BETTER, Result, markdown_table, read_results
-from dataset.frames import write_whole
+from sgm_vfi.benchmark.document import as_table, document
+from sgm_vfi.benchmark.paired_statistics import Comparison, compare
+from sgm_vfi.benchmark.plot import Point, legend, scatter
+from sgm_vfi.benchmark.result_rows import ReportError, as_json, differences, digits
+from sgm_vfi.benchmark.results import LESS_IS_BETTER, Result, markdown_table, read_results
+from sgm_vfi.media.images import write_whole
 
 NOT_RULES = ("command", "date", "device", "commit", "versions", "means", "models", "not_measured")
 HEAD = (

@@ -19,19 +19,19 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from benchmark.distribution import draw_distributions
-from benchmark.footage import positive
-from benchmark.motion import estimate_motion
-from benchmark.report import Journal, ReportError, Row, as_json, now, provenance
-from dataset import snu_film, xiph
-from dataset.frames import as_frame, read_frame, write_frame, write_whole
-from dataset.lists import read_lines, read_triplets
-from dataset.triplet import TripletPaths
-from model.checkpoint import sha256
-from model.flow.classical import DISFlow
-from model.flow.estimator import FlowEstimator
-from model.flow.raft import load_raft
-from model.options import device, reasoned
+from sgm_vfi.benchmark.distribution import draw_distributions
+from sgm_vfi.benchmark.footage import positive
+from sgm_vfi.benchmark.motion_statistics import estimate_motion
+from sgm_vfi.benchmark.result_rows import Journal, ReportError, Row, as_json, now, provenance
+from sgm_vfi.dataset import snu_film, xiph
+from sgm_vfi.dataset.list_files import read_lines, read_triplets
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.media.images import as_frame, read_frame, write_frame, write_whole
+from sgm_vfi.model.checkpoint import sha256
+from sgm_vfi.model.cli_options import device, reasoned
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.raft import load_raft
 
 ANCHORS = (*snu_film.FOLDERS, *xiph.SEQUENCES)  # folders that a listed path may be cut off before
 OUTPUT = "top-half-motion-sufficiency"

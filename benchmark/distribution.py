@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from engine.chart import (
+from sgm_vfi.media.charts import (
     BOTTOM,
     COLOURS,
     GREY,

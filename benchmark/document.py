@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from dataset.frames import as_samples
-from dataset.pictures import Picture, fitted, with_legend
+from sgm_vfi.media.images import as_samples
+from sgm_vfi.media.visualise import Picture, fitted, with_legend
 
 JPEG_QUALITY = 82
 STYLE = """

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.results import Result, averages
+from sgm_vfi.benchmark.results import Result, averages
 
 FORM = '{"snu-film-hard": {"blend": {"psnr": [24.1, 0.01]}}}'
 

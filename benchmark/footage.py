@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmark.document import Exhibit
-from benchmark.exhibits import Sample, exhibit, median, worst
-from benchmark.metrics import METRICS, Metric, MetricError, load_lpips
-from benchmark.motion import QUICK_SIDE, estimate_motion
-from benchmark.page import page
-from benchmark.plan import Plan, plan_of, survey_all
-from benchmark.report import (
+from sgm_vfi.benchmark.contact_sheet import contact_sheet, strip
+from sgm_vfi.benchmark.document import Exhibit
+from sgm_vfi.benchmark.footage_samples import Plan, plan_of, survey_all
+from sgm_vfi.benchmark.metrics import METRICS, Metric, MetricError, load_lpips
+from sgm_vfi.benchmark.motion_statistics import QUICK_SIDE, estimate_motion
+from sgm_vfi.benchmark.report_page import page
+from sgm_vfi.benchmark.result_rows import (
     Journal,
     ReportError,
     Row,
@@ -26,17 +26,17 @@ from benchmark.report import (
     provenance,
     report_text,
 )
-from benchmark.results import MOTION, read_results
-from benchmark.sheet import contact_sheet, strip
-from dataset.clips import ClipError, clips_in
-from dataset.frames import quantise, write_frame, write_whole
-from dataset.triplet import Triplet
-from model import DEFAULT, ZOO, Interpolation, Interpolator, load_interpolator
-from model.flow.classical import DISFlow
-from model.identity import fingerprint
-from model.inference.padding import Padded
-from model.options import accelerate, add_acceleration, device, flow_scale, reasoned
-from model.zoo import default_name, fresh_interpolator
+from sgm_vfi.benchmark.results import MOTION, read_results
+from sgm_vfi.benchmark.worst_samples import Sample, exhibit, median, worst
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.media.images import quantise, write_frame, write_whole
+from sgm_vfi.media.videos import ClipError, clips_in
+from sgm_vfi.model import DEFAULT, ZOO, Interpolation, Interpolator, load_interpolator
+from sgm_vfi.model.cli_options import accelerate, add_acceleration, device, flow_scale, reasoned
+from sgm_vfi.model.fingerprint import fingerprint
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.zoo import default_name, fresh_interpolator
 
 NUM_WORST = 8  # triplets on the contact sheet
 NUM_SHOWN = 4  # of them on the page, and as many from the middle

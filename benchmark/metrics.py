@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from dataset.frames import as_samples, levels
+from sgm_vfi.media.images import as_samples, levels
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.plan import spread
-from engine.chart import COLOURS, Axis, label_of, span
+from sgm_vfi.benchmark.footage_samples import spread
+from sgm_vfi.media.charts import COLOURS, Axis, label_of, span
 
 WIDTH, HEIGHT = 640, 360  # of the drawing, in its own units; it is as wide as the page
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 46  # margins

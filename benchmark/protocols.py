@@ -14,7 +14,16 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmark.published import (
+from sgm_vfi.benchmark.crops import (
+    View,
+    half_as_bytes,
+    half_as_floats,
+    middle_half,
+    middle_square,
+    truncated,
+    whole,
+)
+from sgm_vfi.benchmark.published import (
     GOPRO_8X,
     MIDDLEBURY,
     SNU_FILM,
@@ -25,18 +34,9 @@ from benchmark.published import (
     VIMEO90K_TRUNCATED,
     Published,
 )
-from benchmark.views import (
-    View,
-    half_as_bytes,
-    half_as_floats,
-    middle_half,
-    middle_square,
-    truncated,
-    whole,
-)
-from dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
-from dataset.frames import quantise
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.media.images import quantise
 
 EIGHTHS = tuple(part / 8 for part in range(1, 8))
 

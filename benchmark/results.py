@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.report import ReportError, Row, counted, digits
+from sgm_vfi.benchmark.result_rows import ReportError, Row, counted, digits
 
 FLOW_ERRORS = ("epe", "epe_visible", "epe_occluded")
 LESS_IS_BETTER = ("lpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)

@@ -6,19 +6,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmark.document import Exhibit
-from benchmark.exhibits import Sample as Rows
-from benchmark.exhibits import exhibit, median, worst
-from benchmark.measure import interpolate
-from benchmark.motion import QUICK_SIDE, estimate_motion
-from benchmark.protocols import PROTOCOLS, Protocol
-from benchmark.report import ReportError
-from benchmark.results import MOTION, Result
-from benchmark.samples import Group, Sample, job_of, pairs, read_groups
-from dataset.triplet import Triplet
-from model import Interpolator, load_interpolator, time_like
-from model.flow.classical import DISFlow
-from model.identity import fingerprint
+from sgm_vfi.benchmark.document import Exhibit
+from sgm_vfi.benchmark.motion_statistics import QUICK_SIDE, estimate_motion
+from sgm_vfi.benchmark.protocol_evaluation import interpolate
+from sgm_vfi.benchmark.protocol_samples import Group, Sample, job_of, pairs, read_groups
+from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
+from sgm_vfi.benchmark.result_rows import ReportError
+from sgm_vfi.benchmark.results import MOTION, Result
+from sgm_vfi.benchmark.worst_samples import Sample as Rows
+from sgm_vfi.benchmark.worst_samples import exhibit, median, worst
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.model import Interpolator, load_interpolator, time_like
+from sgm_vfi.model.fingerprint import fingerprint
+from sgm_vfi.model.flow.dis import DISFlow
 
 NUM_WORST = 4  # samples on the page
 

@@ -8,17 +8,24 @@ from typing import Any
 
 import torch
 
-from benchmark.expect import missed, read_expected
-from benchmark.footage import positive
-from benchmark.measure import Setup, key_of_sample, measure, own_device, plain_arithmetic, set_up
-from benchmark.parts import Parts, Work, measure_together
-from benchmark.protocols import PROTOCOLS
-from benchmark.report import Row, provenance
-from benchmark.results import Result, markdown_report, read_results
-from benchmark.samples import Job, Sample, job_of, pairs, read_groups
-from dataset.frames import read_samples
-from engine.distributed import World, process_group
-from model.options import accelerate, add_acceleration, device, key_points, reasoned
+from sgm_vfi.benchmark.expect import missed, read_expected
+from sgm_vfi.benchmark.footage import positive
+from sgm_vfi.benchmark.protocol_evaluation import (
+    Setup,
+    key_of_sample,
+    measure,
+    own_device,
+    plain_arithmetic,
+    set_up,
+)
+from sgm_vfi.benchmark.protocol_samples import Job, Sample, job_of, pairs, read_groups
+from sgm_vfi.benchmark.protocols import PROTOCOLS
+from sgm_vfi.benchmark.result_rows import Row, provenance
+from sgm_vfi.benchmark.results import Result, markdown_report, read_results
+from sgm_vfi.benchmark.row_files import Parts, Work, measure_together
+from sgm_vfi.engine.distributed import World, process_group
+from sgm_vfi.media.images import read_samples
+from sgm_vfi.model.cli_options import accelerate, add_acceleration, device, key_points, reasoned
 
 PATIENCE = timedelta(days=7)  # that a process waits for one on a slower device
 

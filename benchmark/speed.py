@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmark.report import provenance
-from benchmark.timing import GIB, Cost, Job, measure_apart
-from dataset.frames import write_whole
-from model import ZOO
-from model.options import add_acceleration, device, flow_scale, reasoned
+from sgm_vfi.benchmark.result_rows import provenance
+from sgm_vfi.benchmark.timing import GIB, Cost, Job, measure_apart
+from sgm_vfi.media.images import write_whole
+from sgm_vfi.model import ZOO
+from sgm_vfi.model.cli_options import add_acceleration, device, flow_scale, reasoned
 
 SAME = ("model", "width", "height", "flow_scale", "precision", "compiled")  # what makes rows alike
 SMALL = 0.01  # share of the time: stages below it are shown as one

@@ -11,26 +11,26 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from benchmark.against_motion import against_motion, draw_against_motion
-from benchmark.footage import positive
-from benchmark.known import FEWEST_PIXELS, METRICS, TRUTH, scores, true_motion
-from benchmark.measure import origin_of, own_device, plain_arithmetic
-from benchmark.motion import motion_of
-from benchmark.parts import Parts, Work, measure_together
-from benchmark.report import ReportError, Row, provenance
-from benchmark.results import MOTION, read_results
-from benchmark.runner import PATIENCE
-from benchmark.timing import Job, measure_apart
-from dataset.frames import write_whole
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.triplet import Triplet
-from engine.chart import write_png
-from engine.distributed import World, process_group
-from model import ZOO, Interpolation, Interpolator, load_interpolator
-from model.identity import fingerprint
-from model.inference.padding import Padded
-from model.options import accelerate, add_acceleration, device, number, reasoned
-from model.zoo import fresh_interpolator
+from sgm_vfi.benchmark.footage import positive
+from sgm_vfi.benchmark.ground_truth import FEWEST_PIXELS, METRICS, TRUTH, scores, true_motion
+from sgm_vfi.benchmark.motion_bins import against_motion, draw_against_motion
+from sgm_vfi.benchmark.motion_statistics import motion_of
+from sgm_vfi.benchmark.protocol_evaluation import origin_of, own_device, plain_arithmetic
+from sgm_vfi.benchmark.result_rows import ReportError, Row, provenance
+from sgm_vfi.benchmark.results import MOTION, read_results
+from sgm_vfi.benchmark.row_files import Parts, Work, measure_together
+from sgm_vfi.benchmark.runner import PATIENCE
+from sgm_vfi.benchmark.timing import Job, measure_apart
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.engine.distributed import World, process_group
+from sgm_vfi.media.charts import write_png
+from sgm_vfi.media.images import write_whole
+from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator
+from sgm_vfi.model.cli_options import accelerate, add_acceleration, device, number, reasoned
+from sgm_vfi.model.fingerprint import fingerprint
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.zoo import fresh_interpolator
 
 PROTOCOL = "synthetic"
 MODELS = f"names, weights files; {TRUTH!r}: what frames are worth along the true motion"

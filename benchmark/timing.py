@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmark.cost import Work, work_of
-from benchmark.stages import seconds_by_stage, work_by_stage
-from model import ZOO, time_like
-from model.inference.padding import Padded
-from model.options import accelerate
-from model.precision import HALVES
+from sgm_vfi.benchmark.operation_count import Work, work_of
+from sgm_vfi.benchmark.stage_profile import seconds_by_stage, work_by_stage
+from sgm_vfi.model import ZOO, time_like
+from sgm_vfi.model.cli_options import accelerate
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.precision import HALVES
 
 GIB = 2**30
 OUT_OF_MEMORY = "out of memory"

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset import vimeo90k, x4k1000fps
-from dataset.frames import write_frame
-from dataset.packed import is_packed, write_packed
-from dataset.speed import measure_reading, measure_rendering
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.synthetic.sheet import contact_sheet
-from dataset.verify import DATA_SETS, verify
-from dataset.write import PLANS, write_tree
+from sgm_vfi.dataset import vimeo90k, x4k1000fps
+from sgm_vfi.dataset.loading_speed import measure_reading, measure_rendering
+from sgm_vfi.dataset.packed_cache import is_packed, write_packed
+from sgm_vfi.dataset.stand_in import PLANS, write_tree
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic.preview import contact_sheet
+from sgm_vfi.dataset.verify import DATA_SETS, verify
+from sgm_vfi.media.images import write_frame
 
 TRAINING_SETS = {module.NAME: module for module in (vimeo90k, x4k1000fps)}
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataset.jitter import jitter_colours
-from dataset.triplet import Triplet
+from sgm_vfi.dataset.jitter import jitter_colours
+from sgm_vfi.dataset.triplet import Triplet
 
 Images = Sequence[np.ndarray]  # (H, W, 3) each
 Switch: TypeAlias = bool | float  # a coin is tossed or not; or the chance to be thrown

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataset.frames import FrameError
+from sgm_vfi.media.images import FrameError
 
 ZERO = 2**15
 LARGEST = 2**16 - 1

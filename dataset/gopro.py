@@ -6,11 +6,11 @@ train/<sequence>/000001.png ..., test/<sequence>/000001.png ...      22 and 11 s
 from dataclasses import replace
 from pathlib import Path
 
-from dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment
-from dataset.sampling import FixedTriplets, TrainingTriplets, frame_within
-from dataset.stacks import FileStack, Part, require_intact
-from dataset.triplet import TripletPaths
-from dataset.x4k1000fps import triplet_of, without_gaps
+from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment
+from sgm_vfi.dataset.frame_stack import FileStack, Part, require_intact
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets, frame_within
+from sgm_vfi.dataset.x4k1000fps import triplet_of, without_gaps
 
 NAME = "gopro"
 ORIGIN = """

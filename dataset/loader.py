@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dataset.sampling import Draw, stream
-from dataset.triplet import Triplet, stack_triplets
+from sgm_vfi.dataset.triplet import Triplet, stack_triplets
+from sgm_vfi.dataset.triplet_sampling import Draw, stream
 
 PREFETCHED = 4  # batches that every worker keeps ready
 

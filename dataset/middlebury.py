@@ -6,8 +6,8 @@ other-gt-interp/<sequence>/frame10i11.png           the target
 
 from pathlib import Path
 
-from dataset.stacks import Part
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset.frame_stack import Part
+from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "middlebury"
 ORIGIN = """

@@ -9,9 +9,9 @@ The lists stand in the root or in eval_modes/; their paths begin with data/SNU-F
 
 from pathlib import Path
 
-from dataset.lists import read_triplets
-from dataset.stacks import Part
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset.frame_stack import Part
+from sgm_vfi.dataset.list_files import read_triplets
+from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "snu-film"
 ORIGIN = """

@@ -5,9 +5,9 @@
 
 from pathlib import Path
 
-from dataset.frames import natural_order
-from dataset.stacks import Part
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset.frame_stack import Part
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.media.images import natural_order
 
 NAME = "ucf101"
 ORIGIN = """

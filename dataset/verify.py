@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
-from dataset.frames import FrameError, read_samples
-from dataset.stacks import Part, problem_of
+from sgm_vfi.dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
+from sgm_vfi.dataset.frame_stack import Part, problem_of
+from sgm_vfi.media.images import FrameError, read_samples
 
 DATA_SETS = MappingProxyType(
     {

@@ -10,12 +10,17 @@ the place of the list file, as a folder tri_train, tri_test, sep_train or sep_te
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset.augment import Augmentation, Moment
-from dataset.lists import read_lines
-from dataset.packed import is_packed, read_packed
-from dataset.sampling import FixedTriplets, TrainingTriplets, any_frame, middle_frame
-from dataset.stacks import FileStack, Part, Stack, require_intact
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset.augment import Augmentation, Moment
+from sgm_vfi.dataset.frame_stack import FileStack, Part, Stack, require_intact
+from sgm_vfi.dataset.list_files import read_lines
+from sgm_vfi.dataset.packed_cache import is_packed, read_packed
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet_sampling import (
+    FixedTriplets,
+    TrainingTriplets,
+    any_frame,
+    middle_frame,
+)
 
 NAME = "vimeo90k"
 ORIGIN = """

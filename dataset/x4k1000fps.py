@@ -10,11 +10,16 @@ Roots here are those of one split: .../train, .../val or .../test, or of its pac
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset.augment import Augmentation, Moment
-from dataset.packed import is_packed, read_packed
-from dataset.sampling import FixedTriplets, TrainingTriplets, any_frame, middle_frame
-from dataset.stacks import FileStack, Part, Stack, require_intact
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset.augment import Augmentation, Moment
+from sgm_vfi.dataset.frame_stack import FileStack, Part, Stack, require_intact
+from sgm_vfi.dataset.packed_cache import is_packed, read_packed
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet_sampling import (
+    FixedTriplets,
+    TrainingTriplets,
+    any_frame,
+    middle_frame,
+)
 
 NAME = "x4k1000fps"
 ORIGIN = """

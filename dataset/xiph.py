@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from dataset.lists import read_triplets
-from dataset.stacks import Part
-from dataset.triplet import TripletPaths
+from sgm_vfi.dataset.frame_stack import Part
+from sgm_vfi.dataset.list_files import read_triplets
+from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "xiph"
 ORIGIN = """

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from engine.meeting import meet
+from sgm_vfi.engine.rendezvous import meet
 
 T = TypeVar("T")
 

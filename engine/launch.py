@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from engine.distributed import World, local_device, process_group
-from engine.settings import differences, override
-from engine.store import CheckpointStore
+from sgm_vfi.engine.checkpoints import CheckpointStore
+from sgm_vfi.engine.distributed import World, local_device, process_group
+from sgm_vfi.engine.settings import differences, override
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from engine.chart import Curve, draw_charts, write_png
+from sgm_vfi.media.charts import Curve, draw_charts, write_png
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.interpolator import Interpolator
-from model.ops.product import onednn_computes_in
+from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.ops.product import onednn_computes_in
 
 logger = logging.getLogger(__name__)
 MOST_VERSIONS = 256  # parts x sizes x modes

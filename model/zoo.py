@@ -10,25 +10,25 @@ from typing import Any, NamedTuple
 
 import torch
 
-from model.baselines.flow_blend import FlowBlend
-from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
-from model.baselines.ifrnet.published import FAMILY as IFRNET_FAMILY
-from model.baselines.pervfi.network import PerVFIConfig
-from model.baselines.pervfi.published import FAMILY as PERVFI_FAMILY
-from model.baselines.raft_vfi.network import RAFTVFIConfig
-from model.baselines.raft_vfi.published import FAMILY as RAFT_VFI_FAMILY
-from model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
-from model.baselines.rife.practical import FAMILY as PRACTICAL_FAMILY
-from model.baselines.rife.practical import V4_6, V4_25
-from model.baselines.rife.published import FAMILY as RIFE_FAMILY
-from model.baselines.trivial import Blend, Repeat
-from model.checkpoint import INDEX, Family, read_weights
-from model.families import build
-from model.flow.classical import DISFlow
-from model.flow.sparse import MatchedFlow
-from model.interpolator import Interpolator
-from model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
-from model.sgm.published import FAMILY as SGM_FAMILY
+from sgm_vfi.model.architectures import build
+from sgm_vfi.model.baselines.flow_blend import FlowBlend
+from sgm_vfi.model.baselines.ifrnet.checkpoint_names import FAMILY as IFRNET_FAMILY
+from sgm_vfi.model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
+from sgm_vfi.model.baselines.pervfi.checkpoint_names import FAMILY as PERVFI_FAMILY
+from sgm_vfi.model.baselines.pervfi.network import PerVFIConfig
+from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import FAMILY as RAFT_VFI_FAMILY
+from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFIConfig
+from sgm_vfi.model.baselines.repeat_and_blend import Blend, Repeat
+from sgm_vfi.model.baselines.rife.checkpoint_names import FAMILY as RIFE_FAMILY
+from sgm_vfi.model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
+from sgm_vfi.model.baselines.rife.practical_rife import FAMILY as PRACTICAL_FAMILY
+from sgm_vfi.model.baselines.rife.practical_rife import V4_6, V4_25
+from sgm_vfi.model.checkpoint import INDEX, Family, read_weights
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.sift_dis import MatchedFlow
+from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.sgm.checkpoint_names import FAMILY as SGM_FAMILY
+from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dataset.synthetic import SceneMaker, Scenes
-from dataset.triplet import Triplet
-from dataset.write import write_tree
-from engine.distributed import World, process_group
-from model.sgm.network import SGM, SGMConfig
+from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.synthetic import SceneMaker, Scenes
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.engine.distributed import World, process_group
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from tests.small_scenes import CLEAN, SEEDS
 from tests.small_trees import SCENES, SIZES, SMALL
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from unittest.mock import patch
 
-import demo_2x
+from sgm_vfi import demo_2x
 
 
 def run(*arguments: object) -> None:
     """As where no weights ship: by default the classical method, which is quick."""
-    with patch("model.zoo.ships", return_value=False):
+    with patch("sgm_vfi.model.zoo.ships", return_value=False):
         demo_2x.main([str(argument) for argument in arguments])
 
 

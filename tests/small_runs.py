@@ -16,13 +16,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from config import SMOKE as SMOKE_GLOBAL
-from config_base import SMOKE, Experiment
-from dataset.triplet import Triplet
-from engine.distributed import World
-from engine.launch import Run
-from engine.runlog import read_rows
-from model.interpolator import time_like
+from sgm_vfi.config import SMOKE as SMOKE_GLOBAL
+from sgm_vfi.config_base import SMOKE, Experiment
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.engine.distributed import World
+from sgm_vfi.engine.launch import Run
+from sgm_vfi.engine.runlog import read_rows
+from sgm_vfi.model.interpolator import time_like
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 64  # pixels: the smallest frames that the loss takes
@@ -97,8 +97,8 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a machine allows is measured by small work: good for any number but the true one."""
-    monkeypatch.setattr("benchmark.timing.PROBE", (4, 16, 16))
-    monkeypatch.setattr("benchmark.timing.PROBE_BYTES", 2**16)
+    monkeypatch.setattr("sgm_vfi.benchmark.timing.PROBE", (4, 16, 16))
+    monkeypatch.setattr("sgm_vfi.benchmark.timing.PROBE_BYTES", 2**16)
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, script: Path | str, *arguments: object) -> None:

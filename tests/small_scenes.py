@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
 
 CLEAN = SyntheticConfig(
     size=(96, 128),

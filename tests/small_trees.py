@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.synthetic import SyntheticConfig
+from sgm_vfi.dataset.synthetic import SyntheticConfig
 
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 SIZES = {"vimeo90k": (48, 80), "x4k1000fps": (48, 48), "snu-film": (36, 64), "xiph": (36, 64)}

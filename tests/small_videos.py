@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from video.colour import LAYOUTS, Colours
-from video.picture import to_picture
+from sgm_vfi.video.colour import LAYOUTS, Colours
+from sgm_vfi.video.frame_format import to_picture
 
 DEFAULT = {"libx264": {"preset": "ultrafast"}, "ffv1": {"level": "3"}}  # options of encoders
 

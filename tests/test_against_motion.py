@@ -9,15 +9,15 @@ import cv2
 import pytest
 import torch
 
-from benchmark import synthetic
-from benchmark.__main__ import main
-from benchmark.against_motion import against_motion, draw_against_motion
-from benchmark.known import METRICS, TRUTH, scores, true_motion
-from benchmark.results import read_results
-from benchmark.synthetic import bins_of
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.triplet import Triplet
-from model import Interpolation
+from sgm_vfi.benchmark import synthetic
+from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.ground_truth import METRICS, TRUTH, scores, true_motion
+from sgm_vfi.benchmark.motion_bins import against_motion, draw_against_motion
+from sgm_vfi.benchmark.results import read_results
+from sgm_vfi.benchmark.synthetic import bins_of
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.model import Interpolation
 
 SMALL = partial(
     SyntheticConfig, textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0, grain=0.0

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dataset import vimeo90k, x4k1000fps
-from dataset.augment import Augmentation
-from dataset.jitter import jitter_colours
-from dataset.sampling import Draw, TrainingTriplets, any_frame, middle_frame
+from sgm_vfi.dataset import vimeo90k, x4k1000fps
+from sgm_vfi.dataset.augment import Augmentation
+from sgm_vfi.dataset.jitter import jitter_colours
+from sgm_vfi.dataset.triplet_sampling import Draw, TrainingTriplets, any_frame, middle_frame
 from tests.small_trees import Painted
 
 # ---- choosing frames -----------------------------------------------------------------------------

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.cost import work_of
-from model.flow.gmflow import GMFlowFeatures
-from model.interpolator import time_like
-from model.layers.synthesis import DOUBLE_MARGIN, UP_MARGIN, UNet, double_conv, up_conv
-from model.ops.bands import by_sample, in_bands
-from model.ops.normalise import normalise, normalise_relu
-from model.sgm.network import SGM, SGMConfig
+from sgm_vfi.benchmark.operation_count import work_of
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.layers.synthesis_unet import DOUBLE_MARGIN, UP_MARGIN, UNet, double_conv, up_conv
+from sgm_vfi.model.ops.bands import by_sample, in_bands
+from sgm_vfi.model.ops.normalise import normalise, normalise_relu
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
 
 LAYERS = {
     "halved": (lambda: double_conv(5, 4), DOUBLE_MARGIN, 1 / 2),

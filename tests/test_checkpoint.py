@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dataset.frames import write_frame
-from model import load_interpolator, time_like
-from model.checkpoint import (
+from sgm_vfi.media.images import write_frame
+from sgm_vfi.model import load_interpolator, time_like
+from sgm_vfi.model.checkpoint import (
     CheckpointError,
     load_weights,
     our_name,
@@ -21,10 +21,10 @@ from model.checkpoint import (
     save_weights,
     sha256,
 )
-from model.flow.gmflow import PUBLISHED_NAMES as GMFLOW_NAMES
-from model.flow.gmflow import GMFlowFeatures, load_gmflow
-from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
-from model.sgm.published import SCOPES, to_published
+from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow
+from sgm_vfi.model.sgm.checkpoint_names import SCOPES, to_published
+from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from tests.conftest import TINY, lively
 
 PUBLISHED = replace(
@@ -171,7 +171,7 @@ def test_nothing_is_loaded_when_something_is_missing() -> None:
 
 
 def read_from(state: dict[str, Tensor]) -> object:
-    from model.checkpoint import Weights
+    from sgm_vfi.model.checkpoint import Weights
 
     return Weights(state, {}, Path("made-up.pth"))
 

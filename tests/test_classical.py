@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.baselines.flow_blend import FlowBlend
-from model.baselines.trivial import Blend, Repeat
-from model.flow.classical import DISFlow
-from model.flow.estimator import FlowEstimator
-from model.interpolator import time_like
-from model.ops.fill import fill_holes
-from model.ops.warp import backward_warp
+from sgm_vfi.model.baselines.flow_blend import FlowBlend
+from sgm_vfi.model.baselines.repeat_and_blend import Blend, Repeat
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.ops.fill import fill_holes
+from sgm_vfi.model.ops.warp import backward_warp
 
 TINY_SIZES = [(1, 1), (1, 40), (40, 1), (3, 5), (17, 33), (13, 200)]  # 13 x 200 crashed OpenCV
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.clips import (
+from sgm_vfi.media.images import (
+    FrameError,
+    write_frame,
+)
+from sgm_vfi.media.videos import (
     ClipError,
     FrameFolder,
     Video,
     clips_in,
-)
-from dataset.frames import (
-    FrameError,
-    write_frame,
 )
 from tests.small_photographs import error, photograph
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.__main__ import main
-from benchmark.paired import Pair, bootstrap, compare
-from benchmark.report import ReportError, Row, as_json
-from benchmark.results import Result, read_results
+from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.paired_statistics import Pair, bootstrap, compare
+from sgm_vfi.benchmark.result_rows import ReportError, Row, as_json
+from sgm_vfi.benchmark.results import Result, read_results
 
 
 def row(model: str, sample: str, psnr: float, **others: Any) -> Row:

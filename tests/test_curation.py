@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 from torch import Tensor
 
-from benchmark import curation
-from benchmark.curation import larger_half, main
-from benchmark.distribution import bins, draw_distributions
-from benchmark.motion import estimate_motion, motion_of
-from benchmark.report import Journal
-from dataset import snu_film
-from dataset.frames import as_frame, read_frame, write_frame
-from model.flow.classical import DISFlow
-from model.flow.estimator import FlowEstimator
-from model.flow.raft import RAFT
+from sgm_vfi.benchmark import curation
+from sgm_vfi.benchmark.curation import larger_half, main
+from sgm_vfi.benchmark.distribution import bins, draw_distributions
+from sgm_vfi.benchmark.motion_statistics import estimate_motion, motion_of
+from sgm_vfi.benchmark.result_rows import Journal
+from sgm_vfi.dataset import snu_film
+from sgm_vfi.media.images import as_frame, read_frame, write_frame
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.raft import RAFT
 from tests.conftest import lively
 
 SHIFTS = (2, 9, 0, 5, 1, 7, 3)  # pixels per frame, by sequence

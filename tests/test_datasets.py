@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from dataset import snu_film, vimeo90k, x4k1000fps, xiph
-from dataset.__main__ import main
-from dataset.augment import Augmentation, Moment
-from dataset.frames import read_samples, write_frame
-from dataset.lists import place, read_lines
-from dataset.sampling import Draw
-from dataset.stacks import read_bytes
-from dataset.verify import verify
-from dataset.write import write_tree
+from sgm_vfi.dataset import snu_film, vimeo90k, x4k1000fps, xiph
+from sgm_vfi.dataset.__main__ import main
+from sgm_vfi.dataset.augment import Augmentation, Moment
+from sgm_vfi.dataset.frame_stack import read_bytes
+from sgm_vfi.dataset.list_files import place, read_lines
+from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.triplet_sampling import Draw
+from sgm_vfi.dataset.verify import verify
+from sgm_vfi.media.images import read_samples, write_frame
 from tests.small_trees import SCENES, SIZES, SMALL, damage
 
 ROOT = Path(__file__).resolve().parent.parent

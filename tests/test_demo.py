@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-import demo_2x
-from dataset.frames import read_frame, write_frame
-from model.checkpoint import save_weights
-from model.interpolator import time_like
-from model.options import network_from
-from model.sgm.network import SGM
-from model.zoo import default_name
+from sgm_vfi import demo_2x
+from sgm_vfi.media.images import read_frame, write_frame
+from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.cli_options import network_from
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.zoo import default_name
 from tests.conftest import TINY, lively
 from tests.demo_runs import run
 
@@ -349,7 +349,7 @@ def interrupted_after(count: int) -> object:
             raise KeyboardInterrupt
         write_frame(*arguments)
 
-    return patch("demo_2x.write_frame", write)
+    return patch("sgm_vfi.demo_2x.write_frame", write)
 
 
 def test_interrupted_folder_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -464,7 +464,10 @@ def test_running_out_of_memory_says_what_helps(here: Path, monkeypatch: pytest.M
 def test_what_the_same_command_does_after_ctrl_c(
     inputs: tuple[str, ...], then: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with patch("demo_2x.run", side_effect=KeyboardInterrupt), pytest.raises(SystemExit) as stop:
+    with (
+        patch("sgm_vfi.demo_2x.run", side_effect=KeyboardInterrupt),
+        pytest.raises(SystemExit) as stop,
+    ):
         run(*inputs)
     assert stop.value.code == 130
     assert f"The same command {then}." in capsys.readouterr().err
@@ -473,7 +476,7 @@ def test_what_the_same_command_does_after_ctrl_c(
 def test_errors_of_the_system_come_without_their_numbers() -> None:
     failed = OSError(errno.EACCES, "Permission denied", "a.png")
     with (
-        patch("demo_2x.run", side_effect=failed),
+        patch("sgm_vfi.demo_2x.run", side_effect=failed),
         pytest.raises(SystemExit, match=r"^demo_2x.py: a\.png: Permission denied\.$"),
     ):
         run("a.png", "b.png")

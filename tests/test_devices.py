@@ -5,8 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import Parameter
 
-from model import ZOO, Interpolator, time_like
-from model.inference.padding import Padded
+from sgm_vfi.model import ZOO, Interpolator, time_like
+from sgm_vfi.model.inference.padding import Padded
 
 
 def on_fake_gpu(network: Interpolator) -> Interpolator:

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.distributed import TCPStore
 
-from engine.distributed import World
-from engine.interrupt import Interrupt
-from engine.meeting import Meeting, meet
-from engine.records import MeanScores, Pace, StepRecords
-from engine.runlog import RunLog, read_rows
+from sgm_vfi.engine.distributed import World
+from sgm_vfi.engine.graceful_stop import Interrupt
+from sgm_vfi.engine.rendezvous import Meeting, meet
+from sgm_vfi.engine.runlog import RunLog, read_rows
+from sgm_vfi.engine.step_log import MeanScores, Pace, StepRecords
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,7 +43,7 @@ def test_records_report_skipped_steps_and_give_up(
 
 def test_pace_counts_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 4.0, 8.0, 8.0]).__next__  # start; wait from 1 to 4; lap at 8
-    monkeypatch.setattr("engine.records.time.perf_counter", clock)
+    monkeypatch.setattr("sgm_vfi.engine.step_log.time.perf_counter", clock)
     pace = Pace()
     with pace.waiting():
         pass
@@ -77,7 +77,7 @@ def test_nothing_of_a_network_outlives_the_process_group() -> None:
     code = """
 from dataclasses import replace
 import torch
-from engine.distributed import process_group
+from sgm_vfi.engine.distributed import process_group
 with process_group(torch.device("cpu")) as world:
     network = replace(world, size=2).wrap(torch.nn.Linear(3, 1))
     network(torch.ones(2, 3)).sum().backward()

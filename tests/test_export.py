@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.baselines.ifrnet.network import IFRNet, IFRNetConfig
-from model.baselines.rife.network import RIFE, RIFEConfig
-from model.baselines.trivial import Frames, Repeat
-from model.checkpoint import save_weights
-from model.export import formats
-from model.export.__main__ import dimensions, main
-from model.export.formats import FORMATS, ExportError
-from model.export.graph import LARGEST_MEAN, export
-from model.flow.gmflow import GMFlowFeatures
-from model.inference.padding import Padded
-from model.interpolator import Interpolation, Interpolator, time_like
-from model.sgm.network import SGM
-from model.zoo import ZOO
+from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
+from sgm_vfi.model.baselines.repeat_and_blend import Frames, Repeat
+from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
+from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.export import formats
+from sgm_vfi.model.export.__main__ import dimensions, main
+from sgm_vfi.model.export.formats import FORMATS, ExportError
+from sgm_vfi.model.export.graph import LARGEST_MEAN, export
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, time_like
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.zoo import ZOO
 from tests.conftest import TINY, lively
 
 TINY_IFRNET = IFRNetConfig(widths=(8, 8, 12, 12), side_channels=4, any_time=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.flow_files import KITTI_STEPS, encode_flow, read_flow, write_flow
-from dataset.frames import FrameError
+from sgm_vfi.dataset.flow_files import KITTI_STEPS, encode_flow, read_flow, write_flow
+from sgm_vfi.media.images import FrameError
 
 
 @pytest.mark.parametrize(("steps", "reach"), [(128, 255.9), (KITTI_STEPS, 511.9)])

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.checkpoint import CheckpointError
-from model.flow.classical import DISFlow
-from model.flow.gma import AggregatingUpdate
-from model.flow.gmflow import GMFlowFeatures
-from model.flow.gmflow_head import FlowPropagation, GMFlow
-from model.flow.named import build_flow, load_flow
+from sgm_vfi.model.checkpoint import CheckpointError
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.flow_zoo import build_flow, load_flow
+from sgm_vfi.model.flow.gma import AggregatingUpdate
+from sgm_vfi.model.flow.gmflow import FlowPropagation, GMFlow
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from tests.conftest import lively
 from tests.parity.zoo.flow_nets import published_state
 
@@ -161,7 +161,7 @@ def test_unknown_names_and_missing_files_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("model.flow.named.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.flow.flow_zoo.ROOT", tmp_path)
     with pytest.raises(ValueError, match="Known names: raft, gma, gmflow"):
         build_flow("pwcnet")
     with pytest.raises(FileNotFoundError, match=r"pretrained/gma-sintel\.pth"):

@@ -12,16 +12,16 @@ import torch
 from skimage.data import astronaut
 from torch import Tensor
 
-from benchmark.__main__ import main
-from benchmark.footage import Setup
-from benchmark.metrics import METRICS
-from benchmark.report import Journal
-from dataset.frames import as_frame, quantise, read_samples, write_frame
-from dataset.triplet import Triplet
-from model import ZOO, Interpolation, Interpolator, time_like
-from model.identity import fingerprint
-from model.inference.padding import Padded
-from model.zoo import fresh_interpolator
+from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.footage import Setup
+from sgm_vfi.benchmark.metrics import METRICS
+from sgm_vfi.benchmark.result_rows import Journal
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.media.images import as_frame, quantise, read_samples, write_frame
+from sgm_vfi.model import ZOO, Interpolation, Interpolator, time_like
+from sgm_vfi.model.fingerprint import fingerprint
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.zoo import fresh_interpolator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -311,7 +311,7 @@ def test_random_weights_are_the_same_again_and_said(
 ) -> None:
     clip = save_clip(tmp_path / "clip", [0, 1, 2])
     rows = {name: ZOO[name] for name in ("blend", "ifrnet_s")}
-    monkeypatch.setattr("benchmark.footage.ZOO", rows)
+    monkeypatch.setattr("sgm_vfi.benchmark.footage.ZOO", rows)
     output = tmp_path / "report.json"
     options = ("--random_weights", "--metrics", "psnr", "--output", output)
     run("--path", clip, "--model", "all", *options)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmark.plan import plan_of, spread
-from dataset.clips import Clip, FrameFolder, Survey
+from sgm_vfi.benchmark.footage_samples import plan_of, spread
+from sgm_vfi.media.videos import Clip, FrameFolder, Survey
 
 
 @given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, unique=True), st.integers(1, 9))

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.report import (
+from sgm_vfi.benchmark.contact_sheet import contact_sheet, error_map, strip
+from sgm_vfi.benchmark.result_rows import (
     as_json,
     markdown,
     means,
     report_text,
 )
-from benchmark.sheet import contact_sheet, error_map, strip
-from dataset.triplet import Triplet
-from model import time_like
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.model import time_like
 
 
 def row(model: str, clip: str, gap: int, frame: int, psnr: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dataset.frames import (
+from sgm_vfi.media.images import (
     IMAGE_SUFFIXES,
     FrameError,
     list_frames,

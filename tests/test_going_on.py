@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine.distributed import World
-from engine.optimiser import GuardedAdamW
-from engine.store import CheckpointStore
-from model import load_interpolator
-from model.checkpoint import CheckpointError
+from sgm_vfi.engine.checkpoints import CheckpointStore
+from sgm_vfi.engine.distributed import World
+from sgm_vfi.engine.optimiser import GuardedAdamW
+from sgm_vfi.model import load_interpolator
+from sgm_vfi.model.checkpoint import CheckpointError
 from tests.small_runs import here
 
 

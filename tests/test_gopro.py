@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from config_base import FEW_PICTURES
-from config_zoo import EXPERIMENTS
-from dataset import gopro, vimeo90k
-from dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment, toss
-from dataset.sampling import Draw, frame_within, stream
-from dataset.source import DataConfig, Share, augmentation_of, open_loader
-from dataset.write import write_tree
-from engine.distributed import process_group
+from sgm_vfi.config_base import FEW_PICTURES
+from sgm_vfi.dataset import gopro, vimeo90k
+from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment, toss
+from sgm_vfi.dataset.data_config import DataConfig, Share, augmentation_of, open_loader
+from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.triplet_sampling import Draw, frame_within, stream
+from sgm_vfi.engine.distributed import process_group
+from sgm_vfi.training.zoo import ZooTrainer
+from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.small_runs import here
-from Trainer_zoo import ZooTrainer
 
 SHARE = Share(torch.device("cpu"))
 

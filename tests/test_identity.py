@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model import load_interpolator
-from model.baselines.flow_blend import FlowBlend
-from model.flow.classical import DISFlow
-from model.identity import fingerprint, settings_of
-from model.inference.padding import Padded
-from model.precision import infer_in
-from model.sgm.network import SGM
+from sgm_vfi.model import load_interpolator
+from sgm_vfi.model.baselines.flow_blend import FlowBlend
+from sgm_vfi.model.fingerprint import fingerprint, settings_of
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.precision import infer_in
+from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, lively
 
 

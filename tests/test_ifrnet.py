@@ -9,19 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from config_zoo import EXPERIMENTS
-from dataset.triplet import Triplet, Truth
-from engine.distributed import process_group
-from model import load_interpolator, time_like
-from model.baselines.ifrnet.loss import (
-    adaptive_charbonnier,
-    distillation_loss,
-    geometry_loss,
-    ifrnet_loss,
-    label_trust,
-    reconstruction_loss,
-)
-from model.baselines.ifrnet.network import (
+from sgm_vfi.dataset.triplet import Triplet, Truth
+from sgm_vfi.engine.distributed import process_group
+from sgm_vfi.model import load_interpolator, time_like
+from sgm_vfi.model.baselines.ifrnet.checkpoint_names import PUBLISHED_NAMES, from_published
+from sgm_vfi.model.baselines.ifrnet.network import (
     IFRNET,
     IFRNET_LARGE,
     IFRNET_SMALL,
@@ -29,17 +21,25 @@ from model.baselines.ifrnet.network import (
     IFRNetConfig,
     Lesson,
 )
-from model.baselines.ifrnet.published import PUBLISHED_NAMES, from_published
-from model.checkpoint import CheckpointError, load_weights, published_name, save_weights
-from model.inference.bisection import Bisected
-from model.losses import census_loss, charbonnier
-from model.ops.correlation import local_correlation
+from sgm_vfi.model.checkpoint import CheckpointError, load_weights, published_name, save_weights
+from sgm_vfi.model.inference.bisection import Bisected
+from sgm_vfi.model.ops.correlation import local_correlation
+from sgm_vfi.training.ifrnet_loss import (
+    adaptive_charbonnier,
+    distillation_loss,
+    geometry_loss,
+    ifrnet_loss,
+    label_trust,
+    reconstruction_loss,
+)
+from sgm_vfi.training.losses import census_loss, charbonnier
+from sgm_vfi.training.zoo import ZooTrainer
+from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.conftest import lively
 from tests.parity import recipe as parity
 from tests.parity.zoo.ifrnet import filled, pseudo_label
 from tests.parity.zoo.recipe import CASES
 from tests.small_runs import here, losses, recipe
-from Trainer_zoo import ZooTrainer
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 

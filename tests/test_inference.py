@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.baselines.flow_blend import FlowBlend
-from model.baselines.trivial import Blend
-from model.flow import sparse
-from model.flow.sparse import MatchedFlow
-from model.inference.bisection import Bisected, reaching
-from model.inference.ensemble import FlipEnsemble, turn
-from model.inference.padding import Padded
-from model.inference.sequence import densify, there_and_back
-from model.inference.tiling import Tiled, windows
-from model.interpolator import (
+from sgm_vfi.model.baselines.flow_blend import FlowBlend
+from sgm_vfi.model.baselines.repeat_and_blend import Blend
+from sgm_vfi.model.flow import sift_dis as sparse
+from sgm_vfi.model.flow.sift_dis import MatchedFlow
+from sgm_vfi.model.inference.bisection import Bisected, reaching
+from sgm_vfi.model.inference.ensemble import FlipEnsemble, turn
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.inference.sequence import densify, there_and_back
+from sgm_vfi.model.inference.tiling import Tiled, windows
+from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
     TileableInterpolator,
@@ -31,7 +31,7 @@ from model.interpolator import (
     require_frames,
     time_like,
 )
-from model.sgm.network import SGM
+from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, lively
 
 FILTER = torch.arange(9.0).view(1, 1, 3, 3).expand(3, 1, 3, 3) / 36  # no symmetry at all

@@ -5,8 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.synthetic.lens import opponent_colours, out_of_focus, through_codec, transform
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic.degradations import (
+    opponent_colours,
+    out_of_focus,
+    through_codec,
+    transform,
+)
 
 SMALL = SyntheticConfig(size=(40, 52), textures=6, texture_size=64, masks=6, mask_size=48)
 

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset import vimeo90k, x4k1000fps
-from dataset.augment import Augmentation, as_triplet
-from dataset.frames import FrameError, read_samples
-from dataset.loader import ShardSampler, TripletLoader
-from dataset.sampling import TrainingTriplets, stream
-from dataset.stacks import FileStack
-from dataset.triplet import Triplet, Truth, stack_triplets
+from sgm_vfi.dataset import vimeo90k, x4k1000fps
+from sgm_vfi.dataset.augment import Augmentation, as_triplet
+from sgm_vfi.dataset.frame_stack import FileStack
+from sgm_vfi.dataset.loader import ShardSampler, TripletLoader
+from sgm_vfi.dataset.triplet import Triplet, Truth, stack_triplets
+from sgm_vfi.dataset.triplet_sampling import TrainingTriplets, stream
+from sgm_vfi.media.images import FrameError, read_samples
 from tests.small_trees import Painted
 
 # ---- dealing out ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.models import alexnet
 
-from benchmark.metrics import METRICS, MetricError, load_lpips, psnr, ssim, ssim_uniform
+from sgm_vfi.benchmark.metrics import METRICS, MetricError, load_lpips, psnr, ssim, ssim_uniform
 from tests.parity.recipe import metric_pair
 
 CPU = torch.device("cpu")

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.ops import matching, product, warp
-from model.ops.padding import margins
-from model.ops.resize import resize, resize_flow
-from model.ops.splat import splat, splat_sum
-from model.ops.warp import backward_warp
-from model.ops.windows import BLOCKED, from_windows, pad_to_windows, to_windows, window_mask
+from sgm_vfi.model.ops import matching, product, warp
+from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.ops.windows import BLOCKED, from_windows, pad_to_windows, to_windows, window_mask
 
 SIZES = st.integers(1, 12)
 
@@ -329,7 +329,7 @@ def largest_tensor(call: object) -> int:
 
 def test_no_score_matrix_is_ever_stored() -> None:
     """At 4,096 cells every tensor stays below a quarter of cells squared."""
-    from model.flow.gmflow import GMFlowFeatures
+    from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 
     features = GMFlowFeatures(num_layers=1).eval()
     cells = 64 * 64

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.optimiser import GuardedAdamW, WeightAverage
+from sgm_vfi.engine.optimiser import GuardedAdamW, WeightAverage
 
 
 def network() -> nn.Linear:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from dataset import packed, vimeo90k, x4k1000fps
-from dataset.__main__ import main
-from dataset.augment import Augmentation
-from dataset.sampling import Draw
+from sgm_vfi.dataset import packed_cache as packed
+from sgm_vfi.dataset import vimeo90k, x4k1000fps
+from sgm_vfi.dataset.__main__ import main
+from sgm_vfi.dataset.augment import Augmentation
+from sgm_vfi.dataset.triplet_sampling import Draw
 from tests.small_trees import damage
 
 

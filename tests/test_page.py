@@ -16,21 +16,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from benchmark.__main__ import main
-from benchmark.document import data_url
-from benchmark.exhibits import ZOOM, cut, exhibit, median, most, ranked, worst
-from benchmark.metrics import psnr
-from benchmark.page import best_cells, page
-from benchmark.plot import HEIGHT, TOP, Point, scatter
-from benchmark.report import ReportError, Row, as_json
-from benchmark.results import Result, averages, markdown_report, read_results, summary
-from benchmark.revisit import revisited
-from dataset.frames import as_frame, write_frame
-from dataset.pictures import Picture
-from dataset.synthetic import SyntheticConfig
-from dataset.triplet import Triplet
-from dataset.write import write_tree
-from model import Interpolation, time_like
+from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.document import data_url
+from sgm_vfi.benchmark.metrics import psnr
+from sgm_vfi.benchmark.plot import HEIGHT, TOP, Point, scatter
+from sgm_vfi.benchmark.report_page import best_cells, page
+from sgm_vfi.benchmark.result_rows import ReportError, Row, as_json
+from sgm_vfi.benchmark.results import Result, averages, markdown_report, read_results, summary
+from sgm_vfi.benchmark.revisit import revisited
+from sgm_vfi.benchmark.worst_samples import ZOOM, cut, exhibit, median, most, ranked, worst
+from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.synthetic import SyntheticConfig
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.media.images import as_frame, write_frame
+from sgm_vfi.media.visualise import Picture
+from sgm_vfi.model import Interpolation, time_like
 
 VOID = {"meta", "img", "br", "line", "circle", "polyline"}
 

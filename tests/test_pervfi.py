@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 from torchvision.transforms import Normalize
 
-from config_zoo import EXPERIMENTS
-from dataset.triplet import Triplet
-from model.baselines.pervfi import loss
-from model.baselines.pervfi.blend import QuasiBinaryMask
-from model.baselines.pervfi.generator import ActNorm, ConditionalFlow, noise_shapes
-from model.baselines.pervfi.loss import pervfi_loss
-from model.baselines.pervfi.motion import flow_back, move, scaled_flow
-from model.baselines.pervfi.network import PERVFI, PERVFI_VB, Lesson, PerVFI, PerVFIConfig
-from model.baselines.pervfi.published import ESTIMATOR, to_published
-from model.checkpoint import CheckpointError, save_weights
-from model.flow.classical import DISFlow
-from model.flow.estimator import FlowEstimator
-from model.flow.named import build_flow
-from model.interpolator import time_like
-from model.perceptual import PerceptualDistance, load_perceptual
-from model.precision import infer_in
-from model.zoo import find_weights, fresh_interpolator, load_interpolator
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.model.baselines.pervfi.blend import QuasiBinaryMask
+from sgm_vfi.model.baselines.pervfi.checkpoint_names import ESTIMATOR, to_published
+from sgm_vfi.model.baselines.pervfi.motion import flow_back, move, scaled_flow
+from sgm_vfi.model.baselines.pervfi.network import PERVFI, PERVFI_VB, Lesson, PerVFI, PerVFIConfig
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import ActNorm, ConditionalFlow, noise_shapes
+from sgm_vfi.model.checkpoint import CheckpointError, save_weights
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.flow_zoo import build_flow
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.precision import infer_in
+from sgm_vfi.model.zoo import find_weights, fresh_interpolator, load_interpolator
+from sgm_vfi.training import pervfi_loss as loss
+from sgm_vfi.training.perceptual import PerceptualDistance, load_perceptual
+from sgm_vfi.training.pervfi_loss import pervfi_loss
+from sgm_vfi.training.zoo import ZooTrainer
+from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.parity.zoo.flow_nets import published_state
 from tests.parity.zoo.pervfi import golden_inputs, golden_network
 from tests.small_runs import here, losses, recipe
-from Trainer_zoo import ZooTrainer
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 GOLDEN_NAMES = {"pervfi": "pervfi_v00", "pervfi_vb": "pervfi_vb"}

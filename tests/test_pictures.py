@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dataset.frames import FrameError
-from dataset.pictures import (
+from sgm_vfi.media.images import FrameError
+from sgm_vfi.media.visualise import (
     FONT_SIZE,
     GAP,
     Picture,

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from model import ZOO, time_like
-from model.flow.gmflow import GMFlowFeatures
-from model.inference.padding import Padded
-from model.interpolator import Interpolator
-from model.options import GRAPHS, accelerate, add_network_options, network_from
-from model.precision import PRECISIONS, compile_each, infer_in
-from model.sgm.network import SGM
+from sgm_vfi.model import ZOO, time_like
+from sgm_vfi.model.cli_options import GRAPHS, accelerate, add_network_options, network_from
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.precision import PRECISIONS, compile_each, infer_in
+from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, lively
 
 
@@ -62,7 +62,7 @@ def test_freed_memory_is_kept() -> None:
     """A process of its own, for it is changed: pages of the next tensor are not cleared anew."""
     code = """
 import resource, torch
-from model.allocation import keep_freed_memory
+from sgm_vfi.model.memory_allocator import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from dataset.frames import read_frame, write_frame
-from dataset.profiles import profile_between, read_profile
+from sgm_vfi.media.colour_profiles import profile_between, read_profile
+from sgm_vfi.media.images import read_frame, write_frame
 from tests.demo_runs import run
 
 

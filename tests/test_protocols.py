@@ -9,19 +9,19 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from benchmark.measure import Setup, measure, on_canvas, predict
-from benchmark.metrics import interpolation_error
-from benchmark.plan import spread
-from benchmark.protocols import PROTOCOLS, Protocol
-from benchmark.samples import Group, Sample, job_of, named, pairs, read_groups
-from benchmark.views import half_as_bytes, half_as_floats, middle_half, middle_square, whole
-from dataset import gopro, middlebury, ucf101, x4k1000fps
-from dataset.frames import write_frame
-from dataset.synthetic import SyntheticConfig
-from dataset.triplet import TripletPaths
-from dataset.verify import verify
-from dataset.write import write_tree
-from model import Interpolation, Interpolator
+from sgm_vfi.benchmark.crops import half_as_bytes, half_as_floats, middle_half, middle_square, whole
+from sgm_vfi.benchmark.footage_samples import spread
+from sgm_vfi.benchmark.metrics import interpolation_error
+from sgm_vfi.benchmark.protocol_evaluation import Setup, measure, on_canvas, predict
+from sgm_vfi.benchmark.protocol_samples import Group, Sample, job_of, named, pairs, read_groups
+from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
+from sgm_vfi.dataset import gopro, middlebury, ucf101, x4k1000fps
+from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.synthetic import SyntheticConfig
+from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.verify import verify
+from sgm_vfi.media.images import write_frame
+from sgm_vfi.model import Interpolation, Interpolator
 
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from config import EXPERIMENTS as GLOBAL
-from config_base import EXPERIMENTS, SMOKE, TrainConfig
-from config_gmflow import EXPERIMENTS as FEATURES
+from sgm_vfi.config import EXPERIMENTS as GLOBAL
+from sgm_vfi.config_base import EXPERIMENTS, SMOKE, TrainConfig
+from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
 
 
 def test_recipes_are_the_published_ones() -> None:

@@ -11,21 +11,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import load_interpolator
-from model.baselines.raft_vfi import attention, clip, motion, scenes, synthesis
-from model.baselines.raft_vfi.clip import gaps, resampled
-from model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
-from model.baselines.raft_vfi.published import COMPUTED, FLOW_PREFIX, KERNELS, to_published
-from model.baselines.raft_vfi.schedule import steps
-from model.baselines.trivial import Blend
-from model.checkpoint import CheckpointError, save_weights
-from model.flow.estimator import FlowEstimator
-from model.inference.ensemble import FlipEnsemble
-from model.inference.padding import Padded
-from model.interpolator import time_like
-from model.ops.splat import gaussian, splat_sum
-from model.precision import infer_in
-from model.zoo import ZOO
+from sgm_vfi.model import load_interpolator
+from sgm_vfi.model.baselines.raft_vfi import attention, clip, motion, scenes, synthesis
+from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
+    COMPUTED,
+    FLOW_PREFIX,
+    KERNELS,
+    to_published,
+)
+from sgm_vfi.model.baselines.raft_vfi.clip import gaps, resampled
+from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
+from sgm_vfi.model.baselines.raft_vfi.schedule import steps
+from sgm_vfi.model.baselines.repeat_and_blend import Blend
+from sgm_vfi.model.checkpoint import CheckpointError, save_weights
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.inference.ensemble import FlipEnsemble
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.ops.splat import gaussian, splat_sum
+from sgm_vfi.model.precision import infer_in
+from sgm_vfi.model.zoo import ZOO
 from tests.conftest import lively
 
 

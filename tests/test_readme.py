@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import torch
 
-from dataset.frames import read_frame, write_frame
+from sgm_vfi.media.images import read_frame, write_frame
 from tests.small_videos import moving, write_clip
 
 README = Path(__file__).resolve().parent.parent / "README.md"

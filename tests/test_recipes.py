@@ -9,23 +9,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from config import EXPERIMENTS as GLOBAL
-from config_base import EXPERIMENTS, Experiment, TrainConfig
-from config_gmflow import EXPERIMENTS as FEATURES
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.triplet import Triplet
-from engine.clock import Clock
-from engine.distributed import World
-from model.flow.gmflow import GMFlowFeatures
-from model.known_motion import KnownMotion, search_error
-from model.losses import motion_error
-from model.ops.windows import window_mask
-from model.sgm.encoder import CrossFrameBlock
-from model.sgm.first_look import calibrate
-from model.sgm.network import SGM, SGMConfig
+from sgm_vfi.config import EXPERIMENTS as GLOBAL
+from sgm_vfi.config_base import EXPERIMENTS, Experiment, TrainConfig
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.engine.distributed import World
+from sgm_vfi.engine.time_budget import Clock
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
+from sgm_vfi.model.ops.windows import window_mask
+from sgm_vfi.model.sgm.encoder import CrossFrameBlock
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
+from sgm_vfi.Trainer_base import Trainer
+from sgm_vfi.Trainer_x4k import X4KTrainer
+from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
+from sgm_vfi.training.initialisation import calibrate
+from sgm_vfi.training.losses import motion_error
+from sgm_vfi.training.motion_supervision import KnownMotion, search_error
 from tests.small_runs import SIDE, here, losses, recipe, recipe_global
-from Trainer_base import Trainer
-from Trainer_x4k import X4KTrainer
 
 pytestmark = pytest.mark.usefixtures("world")
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.runlog import read_rows
-from model import load_interpolator
+from sgm_vfi.engine.runlog import read_rows
+from sgm_vfi.model import load_interpolator
 from tests.small_runs import (
     ROOT,
     SIDE,
@@ -29,9 +29,9 @@ PATIENCE = 120  # seconds, for a slow machine
 WATCHING = """
 import sys
 from pathlib import Path
-from config_base import EXPERIMENTS, FLAGS
-from engine.launch import launch
-from Trainer_base import Trainer
+from sgm_vfi.config_base import EXPERIMENTS, FLAGS
+from sgm_vfi.engine.launch import launch
+from sgm_vfi.Trainer_base import Trainer
 
 class Watching(Trainer):
     def prepare(self, batch):

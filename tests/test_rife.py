@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import ZOO, load_interpolator, time_like
-from model.baselines.rife.loss import BETTER, distillation_loss, rife_loss
-from model.baselines.rife.network import (
+from sgm_vfi.model import ZOO, load_interpolator, time_like
+from sgm_vfi.model.baselines.rife.checkpoint_names import PUBLISHED_NAMES
+from sgm_vfi.model.baselines.rife.network import (
     RIFE,
     RIFE_2R,
     RIFE_BASE,
@@ -19,13 +19,13 @@ from model.baselines.rife.network import (
     Motion,
     RIFEConfig,
 )
-from model.baselines.rife.published import PUBLISHED_NAMES
-from model.checkpoint import CheckpointError, our_name, published_name, save_weights
-from model.inference.bisection import Bisected
-from model.inference.padding import Padded
-from model.inference.tiling import Tiled
-from model.losses import end_point_error, laplacian_loss, sobel_loss
-from model.sgm.network import SGM
+from sgm_vfi.model.checkpoint import CheckpointError, our_name, published_name, save_weights
+from sgm_vfi.model.inference.bisection import Bisected
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.inference.tiling import Tiled
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.training.losses import end_point_error, laplacian_loss, sobel_loss
+from sgm_vfi.training.rife_loss import BETTER, distillation_loss, rife_loss
 from tests.conftest import TINY, lively
 
 SMALL = RIFEConfig(channels=(12, 8, 8), context_channels=2)

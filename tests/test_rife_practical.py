@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import load_interpolator, time_like
-from model.baselines.rife.practical import (
+from sgm_vfi.model import load_interpolator, time_like
+from sgm_vfi.model.baselines.rife.practical_rife import (
     PUBLISHED_NAMES,
     V4_6,
     V4_25,
     PracticalConfig,
     PracticalRIFE,
 )
-from model.checkpoint import CheckpointError, published_name
-from model.ops.warp import backward_warp
+from sgm_vfi.model.checkpoint import CheckpointError, published_name
+from sgm_vfi.model.ops.warp import backward_warp
 from tests.conftest import lively
 
 SMALL = PracticalConfig(channels=(12, 8, 8, 8))

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import runlog
-from engine.chart import Axis, Curve, draw_chart, draw_charts, logarithmic_ticks, smooth
-from engine.runlog import RunLog, read_rows
+from sgm_vfi.engine import runlog
+from sgm_vfi.engine.runlog import RunLog, read_rows
+from sgm_vfi.media.charts import Axis, Curve, draw_chart, draw_charts, logarithmic_ticks, smooth
 from tests.full_disk import full_disk
 
 

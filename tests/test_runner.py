@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import samples
-from benchmark.__main__ import main
-from benchmark.protocols import PROTOCOLS
-from dataset import snu_film
-from dataset.frames import read_frame
-from dataset.lists import read_lines
-from dataset.synthetic import SyntheticConfig
-from dataset.write import write_tree
-from model.checkpoint import save_weights
-from model.sgm.network import SGM
+from sgm_vfi.benchmark import protocol_samples as samples
+from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.protocols import PROTOCOLS
+from sgm_vfi.dataset import snu_film
+from sgm_vfi.dataset.list_files import read_lines
+from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.synthetic import SyntheticConfig
+from sgm_vfi.media.images import read_frame
+from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, lively
 from tests.small_runs import ROOT, python, run_script, start_as_ranks
 
@@ -225,7 +225,7 @@ def test_what_is_finished_is_not_measured_again_nor_mixed_with_another(
     run("ucf101", *common)
     before = (tmp_path / "ucf101.jsonl").read_bytes()
     table = capsys.readouterr().out
-    monkeypatch.setattr("benchmark.runner.measure", None)  # calling it would fail
+    monkeypatch.setattr("sgm_vfi.benchmark.runner.measure", None)  # calling it would fail
     run("ucf101", *common)
     assert (tmp_path / "ucf101.jsonl").read_bytes() == before
     assert capsys.readouterr().out == table

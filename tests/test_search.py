@@ -7,21 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from config_base import SMOKE
-from engine.distributed import process_group
-from model import load_interpolator
-from model.flow.guesses import Flows, Layer
-from model.interpolator import time_like
-from model.layers.synthesis import blend
-from model.ops.resize import resize_flow
-from model.ops.warp import warp_pair
-from model.sgm.local_flow import expand_motion
-from model.sgm.merge import FlowMatching, refine_input
-from model.sgm.network import SGM, SGM_SEARCHED, SGM_SMALL, SGMConfig
-from model.sgm.search import FlowSearch, likeliest
+from sgm_vfi.config_base import SMOKE
+from sgm_vfi.engine.distributed import process_group
+from sgm_vfi.model import load_interpolator
+from sgm_vfi.model.flow.motion_hypotheses import Flows, Layer
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.layers.synthesis_unet import blend
+from sgm_vfi.model.ops.resize import resize_flow
+from sgm_vfi.model.ops.warp import warp_pair
+from sgm_vfi.model.sgm.local_flow import expand_motion
+from sgm_vfi.model.sgm.merge import FlowMatching, refine_input
+from sgm_vfi.model.sgm.network import SGM, SGM_SEARCHED, SGM_SMALL, SGMConfig
+from sgm_vfi.model.sgm.searched_flow import FlowSearch, likeliest
+from sgm_vfi.Trainer_base import Trainer
+from sgm_vfi.Trainer_x4k import X4KTrainer
 from tests.small_runs import here, recipe, recipe_global
-from Trainer_base import Trainer
-from Trainer_x4k import X4KTrainer
 
 SIZE = (128, 160)
 SHIFT = (9.0, -6.0)

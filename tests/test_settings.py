@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 import torch
 
-from engine.schedule import one_cycle, warmup_cosine
-from engine.settings import differences, override, parse
+from sgm_vfi.engine.schedule import one_cycle, warmup_cosine
+from sgm_vfi.engine.settings import differences, override, parse
 
 # ---- settings ------------------------------------------------------------------------------------
 

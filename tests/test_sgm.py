@@ -6,16 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.inference.tiling import Tiled
-from model.interpolator import time_like
-from model.losses import interpolation_loss, laplacian_loss, laplacian_pyramid
-from model.ops.resize import resize
-from model.ops.splat import splat
-from model.ops.warp import backward_warp
-from model.sgm.compensation import fill_holes, match_globally, select_keypoints, shift_to_time
-from model.sgm.difference import difference_map
-from model.sgm.merge import FlowMerge
-from model.sgm.network import SGM
+from sgm_vfi.model.inference.tiling import Tiled
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.ops.resize import resize
+from sgm_vfi.model.ops.splat import splat
+from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.sgm.compensation import (
+    fill_holes,
+    match_globally,
+    select_keypoints,
+    shift_to_time,
+)
+from sgm_vfi.model.sgm.difference import difference_map
+from sgm_vfi.model.sgm.merge import FlowMerge
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.training.losses import interpolation_loss, laplacian_loss, laplacian_pyramid
 from tests.conftest import TINY, lively
 
 Frames = tuple[Tensor, Tensor]

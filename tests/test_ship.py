@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-import demo_2x
-from benchmark import footage
-from model import load_interpolator, ship, time_like, zoo
-from model.checkpoint import CheckpointError, read_weights, save_weights, sha256
-from model.sgm.network import SGM, SGM_SMALL
-from model.ship import TABLE, agreement, main
+from sgm_vfi import demo_2x
+from sgm_vfi.benchmark import footage
+from sgm_vfi.model import load_interpolator, time_like, zoo
+from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights, sha256
+from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
+from sgm_vfi.training import release as ship
+from sgm_vfi.training.release import TABLE, agreement, main
 from tests.conftest import TINY, lively
 
 LOCAL = replace(TINY, keypoint_ratio=None)

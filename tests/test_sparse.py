@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.flow import sparse
-from model.flow.classical import DISFlow, grey_bytes
-from model.flow.sparse import (
+from sgm_vfi.model.flow import sift_dis as sparse
+from sgm_vfi.model.flow.dis import DISFlow, grey_bytes
+from sgm_vfi.model.flow.sift_dis import (
     KeyPoints,
     MatchedFlow,
     Matches,

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmark.__main__ import main
-from benchmark.cost import Operation, Work, work_of
-from benchmark.speed import comparison, figures_of, size, table
-from benchmark.stages import REST, seconds_by_stage, work_by_stage
-from benchmark.timing import (
+from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.operation_count import Operation, Work, work_of
+from sgm_vfi.benchmark.speed import comparison, figures_of, size, table
+from sgm_vfi.benchmark.stage_profile import REST, seconds_by_stage, work_by_stage
+from sgm_vfi.benchmark.timing import (
     OUT_OF_MEMORY,
     Cost,
     Job,
@@ -21,8 +21,8 @@ from benchmark.timing import (
     measure,
     measure_apart,
 )
-from model import time_like
-from model.sgm.network import SGM
+from sgm_vfi.model import time_like
+from sgm_vfi.model.sgm.network import SGM
 from tests.small_runs import quick_probes
 
 CPU = torch.device("cpu")
@@ -131,7 +131,7 @@ def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
 ) -> None:
     """Measured here: that each job has a process of its own is tested by itself."""
     quick_probes(monkeypatch)
-    monkeypatch.setattr("benchmark.speed.measure_apart", measure)
+    monkeypatch.setattr("sgm_vfi.benchmark.speed.measure_apart", measure)
     kept = str(tmp_path / "kept.json")
     both = ["--model", "blend", "repeat", "--size", "64x32", "33x17"]
     main(["speed", *both, "--runs", "1", "--output", kept])

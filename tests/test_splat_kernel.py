@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from model.ops import splat as splatting
-from model.ops.splat import FIXED_POINT, bilinear, gaussian, runs_in_triton, splat
+from sgm_vfi.model.ops import splat as splatting
+from sgm_vfi.model.ops.splat import FIXED_POINT, bilinear, gaussian, runs_in_triton, splat
 
 triton = pytest.importorskip("triton")
-from model.ops import splat_kernel  # noqa: E402 - needs Triton
+from sgm_vfi.model.ops import splat_kernel  # noqa: E402 (needs Triton)
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = "not test_gradients_of_warp_and_splat"  # gradients in float64 are compared anyway
@@ -104,7 +104,7 @@ def test_kernels_are_for_gpus_and_for_weights_that_they_know() -> None:
 def test_triton_that_is_missing_is_missed_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "model.ops.splat_kernel", None)
+    monkeypatch.setitem(sys.modules, "sgm_vfi.model.ops.splat_kernel", None)
     splatting._find_triton.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
@@ -112,5 +112,5 @@ def test_triton_that_is_missing_is_missed_once(
             assert not splatting.has_triton()
     finally:
         splatting._find_triton.cache_clear()
-    assert [record.name for record in caplog.records] == ["model.ops.splat"]
+    assert [record.name for record in caplog.records] == ["sgm_vfi.model.ops.splat"]
     assert "pip install triton" in caplog.text

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.ops import splat as splatting
-from model.ops.splat import Kernel, bilinear, gaussian, plain_sum, splat_sum
+from sgm_vfi.model.ops import splat as splatting
+from sgm_vfi.model.ops.splat import Kernel, bilinear, gaussian, plain_sum, splat_sum
 from tests.test_ops import (  # noqa: F401 - the kernel is held to the same tests
     test_deterministic_splat_does_not_depend_on_the_order_of_addition,
     test_deterministic_splat_says_that_it_has_no_gradient,
@@ -136,7 +136,7 @@ def ops_of(call: object, inputs: tuple[Tensor, ...]) -> list[object]:
 
 def test_the_registered_operation_keeps_its_word() -> None:
     """What it tells compilers of shapes, types and strides is so, and it changes no input."""
-    from model.ops.splat_kernel import gather, scatter
+    from sgm_vfi.model.ops.splat_kernel import gather, scatter
 
     inputs, checks = drawn(), ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(scatter, (*inputs, False, 0.0), test_utils=checks)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.store import CheckpointStore, StoreError
+from sgm_vfi.engine.checkpoints import CheckpointStore, StoreError
 from tests.full_disk import full_disk
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from dataset.synthetic.draw import Parameters
-from dataset.triplet import Triplet
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic.scene_parameters import Parameters
+from sgm_vfi.dataset.triplet import Triplet
 from tests.small_scenes import CLEAN, SEEDS, changed, times
 
 # ---- what scenes are like ------------------------------------------------------------------------

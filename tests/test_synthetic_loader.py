@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dataset.__main__ import main
-from dataset.frames import read_frame
-from dataset.synthetic import SyntheticLoader
+from sgm_vfi.dataset.__main__ import main
+from sgm_vfi.dataset.synthetic import SyntheticLoader
+from sgm_vfi.media.images import read_frame
 from tests.small_scenes import CLEAN
 
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from dataset.synthetic import SceneMaker, Scenes
-from dataset.synthetic.motion import Bend, Rigid
-from dataset.triplet import Triplet
-from model.ops.warp import backward_warp
+from sgm_vfi.dataset.synthetic import SceneMaker, Scenes
+from sgm_vfi.dataset.synthetic.layer_motion import Bend, Rigid
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.model.ops.warp import backward_warp
 from tests.small_scenes import CLEAN, SEEDS, changed, times
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.synthetic.atlas import make_atlas, mirrored
-from dataset.synthetic.masks import REACH, SHAPES, signed_distance
-from dataset.synthetic.textures import PATTERNS, texture_tiles
+from sgm_vfi.dataset.synthetic.shapes import REACH, SHAPES, signed_distance
+from sgm_vfi.dataset.synthetic.texture_atlas import make_atlas, mirrored
+from sgm_vfi.dataset.synthetic.textures import PATTERNS, texture_tiles
 
 
 def test_mirrors_have_no_seams() -> None:

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from config_zoo import EXPERIMENTS, ZooExperiment
-from dataset.triplet import Triplet, Truth
-from engine.runlog import read_rows
-from model import load_interpolator, time_like
-from model.families import FAMILIES
-from model.flow.estimator import FlowEstimator
+from sgm_vfi.dataset.triplet import Triplet, Truth
+from sgm_vfi.engine.runlog import read_rows
+from sgm_vfi.model import load_interpolator, time_like
+from sgm_vfi.model.architectures import FAMILIES
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, label
+from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
 from tests.parity import recipe as parity
 from tests.parity.zoo.rife import SMALL, golden_network
 from tests.small_runs import ROOT, here, losses, recipe
-from Trainer_zoo import CRITERIA, ZooTrainer, label
 
 pytestmark = pytest.mark.usefixtures("world")
 CPU = torch.device("cpu")

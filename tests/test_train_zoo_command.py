@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from config_zoo import EXPERIMENTS
-from engine.distributed import process_group
-from model.baselines.rife.network import RIFE
-from model.checkpoint import CheckpointError, load_weights, read_weights
+from sgm_vfi.engine.distributed import process_group
+from sgm_vfi.model.baselines.rife.network import RIFE
+from sgm_vfi.model.checkpoint import CheckpointError, load_weights, read_weights
+from sgm_vfi.training.zoo import ZooTrainer
+from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.small_runs import ROOT, here, recipe, run_script
-from Trainer_zoo import ZooTrainer
 
 CPU = torch.device("cpu")
 SMOKE = EXPERIMENTS["smoke-rife"]

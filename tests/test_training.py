@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from dataset.triplet import Triplet
-from engine.runlog import read_rows
-from model import load_interpolator
-from model.checkpoint import read_weights
-from model.sgm.network import SGM
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.engine.runlog import read_rows
+from sgm_vfi.model import load_interpolator
+from sgm_vfi.model.checkpoint import read_weights
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.Trainer_base import Trainer
+from sgm_vfi.Trainer_x4k import X4KTrainer
 from tests.small_runs import (
     SIDE,
     here,
@@ -24,8 +26,6 @@ from tests.small_runs import (
     weights_of,
     write_vimeo,
 )
-from Trainer_base import Trainer
-from Trainer_x4k import X4KTrainer
 
 pytestmark = pytest.mark.usefixtures("world", "speak")
 

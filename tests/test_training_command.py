@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from config_base import EXPERIMENTS, FLAGS, Experiment
-from engine.distributed import World
-from engine.launch import launch
+from sgm_vfi.config_base import EXPERIMENTS, FLAGS, Experiment
+from sgm_vfi.engine.distributed import World
+from sgm_vfi.engine.launch import launch
 
 pytestmark = pytest.mark.usefixtures("world", "speak")
 
@@ -43,7 +43,7 @@ def _no_group(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     """The module's process group is there already."""
     from contextlib import nullcontext
 
-    monkeypatch.setattr("engine.launch.process_group", lambda device: nullcontext(world))
+    monkeypatch.setattr("sgm_vfi.engine.launch.process_group", lambda device: nullcontext(world))
 
 
 @pytest.mark.usefixtures("_no_group")

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmark.training import WARM_UP, measure_step, step_table
-from engine.stopwatch import Stopwatch
-from model.layers.prelu import PReLU
-from model.losses import blur_by_convolutions, blur_by_sums
+from sgm_vfi.engine.step_timer import Stopwatch
+from sgm_vfi.model.layers.prelu import PReLU
+from sgm_vfi.training.losses import blur_by_convolutions, blur_by_sums
+from sgm_vfi.training.profiling import WARM_UP, measure_step, step_table
 from tests.small_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 def test_a_part_inside_another_counts_for_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100)).__next__  # each look at the clock is a second later
-    monkeypatch.setattr("engine.stopwatch.time.perf_counter", clock)
+    monkeypatch.setattr("sgm_vfi.engine.step_timer.time.perf_counter", clock)
 
     class Work:
         def outer(self) -> int:

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from config_gmflow import EXPERIMENTS as FEATURES
-from engine.runlog import read_rows
-from model.checkpoint import CheckpointError, save_weights
-from model.flow.gmflow import GMFlowFeatures
-from model.sgm.network import SGM
-from model.sgm.published import to_published
-from model.start import FEATURES_NETWORK, find_features, load_features, start_from
+from sgm_vfi.engine.runlog import read_rows
+from sgm_vfi.model.checkpoint import CheckpointError, save_weights
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
+from sgm_vfi.model.sgm.checkpoint_names import to_published
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.Trainer_x4k import X4KTrainer
+from sgm_vfi.training.gmflow import GMFlowTrainer
+from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
+from sgm_vfi.training.start_weights import (
+    FEATURES_NETWORK,
+    find_features,
+    load_features,
+    start_from,
+)
 from tests.small_runs import LOCAL, SPARSE, here, recipe, recipe_global, same
-from Trainer_gmflow import GMFlowTrainer
-from Trainer_x4k import X4KTrainer
 
 pytestmark = pytest.mark.usefixtures("world", "speak")
 
@@ -62,7 +67,7 @@ def test_random_features_are_never_used_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("model.start.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.training.start_weights.ROOT", tmp_path)
     experiment = replace(recipe_global(), allow_random_features=False)
     with pytest.raises(FileNotFoundError, match=r"gmflow_sintel-0c07dcb3\.pth.*train_gmflow\.py"):
         X4KTrainer(experiment, here(tmp_path / "run"))
@@ -72,7 +77,7 @@ def test_published_features_come_before_our_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("model.start.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.training.start_weights.ROOT", tmp_path)
     ours = tmp_path / "log" / "gmflow" / "ckpt" / "gmflow.safetensors"
     features = GMFlowFeatures()
     save_weights(features, ours, {"network": FEATURES_NETWORK})

@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from config import EXPERIMENTS as GLOBAL
-from config_base import EXPERIMENTS, Experiment
-from dataset.triplet import Triplet
-from model.interpolator import time_like
-from model.precision import train_in_bfloat16
-from model.sgm.network import SGM, SGMConfig
-from model.sgm.published import to_published
+from sgm_vfi.config import EXPERIMENTS as GLOBAL
+from sgm_vfi.config_base import EXPERIMENTS, Experiment
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.precision import train_in_bfloat16
+from sgm_vfi.model.sgm.checkpoint_names import to_published
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
+from sgm_vfi.Trainer_base import Trainer
+from sgm_vfi.Trainer_x4k import X4KTrainer
+from sgm_vfi.training.gmflow import GMFlowTrainer
+from sgm_vfi.training.zoo import ZooTrainer
 from tests.parity import recipe as parity
 from tests.parity.networks import build, config_of, frames
 from tests.small_runs import (
@@ -28,10 +32,6 @@ from tests.small_runs import (
     some_batch,
     weights_of,
 )
-from Trainer_base import Trainer
-from Trainer_gmflow import GMFlowTrainer
-from Trainer_x4k import X4KTrainer
-from Trainer_zoo import ZooTrainer
 
 pytestmark = pytest.mark.usefixtures("world", "speak")
 GOLDEN = Path(__file__).parent / "golden"

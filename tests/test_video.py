@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-import demo_2x
-from model.checkpoint import save_weights
-from model.sgm.network import SGM
+from sgm_vfi import demo_2x
+from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.video.frame_format import light_of
+from sgm_vfi.video.source import survey
 from tests.conftest import lively
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
-from video.picture import light_of
-from video.source import survey
 
 pytestmark = pytest.mark.usefixtures("here")
 

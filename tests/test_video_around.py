@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
-from model.baselines.trivial import Blend, Frames
-from model.inference.ensemble import FlipEnsemble
-from model.inference.padding import Padded
-from model.interpolator import Interpolator, time_like
+from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
+from sgm_vfi.model.baselines.repeat_and_blend import Blend, Frames
+from sgm_vfi.model.inference.ensemble import FlipEnsemble
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import Interpolator, time_like
+from sgm_vfi.video import Options, Target, Wish, interpolate, interpolate_file
+from sgm_vfi.video.memory_fallback import Effort, Synthesis
+from sgm_vfi.video.pipeline import wanted
+from sgm_vfi.video.timeline import Timeline
 from tests.conftest import lively
 from tests.small_videos import moving, samples, write_clip
-from video import Options, Target, Wish, interpolate, interpolate_file
-from video.pipeline import wanted
-from video.synthesis import Effort, Synthesis
-from video.timeline import Timeline
 
 HALF = Fraction(1, 2)
 EXACT = Options(wish=Wish(codec="ffv1", pix_fmt="yuv444p"))

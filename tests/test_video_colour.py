@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sgm_vfi.video.colour import LAYOUTS, MATRICES, Colours, shared_excess
+from sgm_vfi.video.frame_format import to_picture, to_planes
 from tests.demo_runs import run
-from video.colour import LAYOUTS, MATRICES, Colours, shared_excess
-from video.picture import to_picture, to_planes
 
 
 def noise(colours: Colours, height: int, width: int, seed: int = 0) -> list[Tensor]:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.frames import read_frame, write_frame
-from dataset.sequence import FrameFormat
+from sgm_vfi.media.images import read_frame, write_frame
+from sgm_vfi.media.sequences import FrameFormat
+from sgm_vfi.video import pipeline
+from sgm_vfi.video.from_images import Film, Images
+from sgm_vfi.video.source import survey
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, times
-from video import pipeline
-from video.film import Film, Images
-from video.source import survey
 
 pytestmark = pytest.mark.usefixtures("here")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from av.video.reformatter import ColorRange
 
-from dataset.clips import (
+from sgm_vfi.media.videos import (
     MATRIX_UNSPECIFIED,
     ClipError,
     Video,

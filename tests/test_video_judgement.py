@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dataset.clips import Video
-from dataset.frames import as_frame, as_samples
-from dataset.synthetic import SceneMaker, SyntheticConfig
-from model import Interpolation, load_interpolator, time_like
-from video.cuts import FLASH, CutDetector, score, thumbnail
-from video.duplicates import LONGEST, is_duplicate, without_repeats
-from video.overlays import FRAMES, Bars, OverlayTracker, black_bars, brightness, protect
-from video.reliability import THRESHOLD, Worst, fall_back, reliability
-from video.views import ExplainView, compare
+from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.media.images import as_frame, as_samples
+from sgm_vfi.media.videos import Video
+from sgm_vfi.model import Interpolation, load_interpolator, time_like
+from sgm_vfi.video.comparison import ExplainView, compare
+from sgm_vfi.video.cuts import FLASH, CutDetector, score, thumbnail
+from sgm_vfi.video.duplicates import LONGEST, is_duplicate, without_repeats
+from sgm_vfi.video.overlays import FRAMES, Bars, OverlayTracker, black_bars, brightness, protect
+from sgm_vfi.video.reliability import THRESHOLD, Worst, fall_back, reliability
 
 SIZE = (96, 128)
 

@@ -6,11 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.baselines.trivial import Blend
-from model.sgm.network import SGM
-from model.zoo import ZOO, load_interpolator
-from video.memory import affordable, available_memory, free_memory, needed
-from video.synthesis import Effort, Synthesis, distinct_times, is_out_of_memory, reduced
+from sgm_vfi.model.baselines.repeat_and_blend import Blend
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.zoo import ZOO, load_interpolator
+from sgm_vfi.video.memory_fallback import (
+    Effort,
+    Synthesis,
+    distinct_times,
+    is_out_of_memory,
+    reduced,
+)
+from sgm_vfi.video.memory_need import affordable, available_memory, free_memory, needed
 
 UHD = (2160, 3840)
 

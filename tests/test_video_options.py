@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from dataset.clips import Video
-from dataset.frames import read_samples
-from dataset.orientation import Orientation
+from sgm_vfi.media.display_matrix import Orientation
+from sgm_vfi.media.images import read_samples
+from sgm_vfi.media.videos import Video
+from sgm_vfi.video.frame_producer import Judgement, Maker
+from sgm_vfi.video.overlays import OverlayTracker
+from sgm_vfi.video.pipeline import wanted
+from sgm_vfi.video.segments import segments
+from sgm_vfi.video.timeline import Target, Timeline
+from sgm_vfi.video.writer import upright_map
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, samples, write_clip
-from video.maker import Judgement, Maker
-from video.overlays import OverlayTracker
-from video.pipeline import wanted
-from video.reels import upright_map
-from video.segments import segments
-from video.timeline import Target, Timeline
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -222,8 +222,8 @@ def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.Monkey
     def read(*_: object) -> None:
         raise AssertionError("read")
 
-    monkeypatch.setattr("video.command.make_plan", read)
-    monkeypatch.setattr("video.film.check_frames", read)
+    monkeypatch.setattr("sgm_vfi.video.command.make_plan", read)
+    monkeypatch.setattr("sgm_vfi.video.from_images.check_frames", read)
     write_clip(Path("clip.mp4"), moving(2))
     Path("frames").mkdir()
     for given in (["clip.mp4"], ["frames", "--output", "film.mp4", "--rate", 24]):

@@ -6,9 +6,9 @@ from unittest.mock import patch
 
 import pytest
 
+from sgm_vfi.video.segments import Workplace
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, write_clip
-from video.segments import Workplace
 
 pytestmark = pytest.mark.usefixtures("here")
 

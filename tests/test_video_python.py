@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import Interpolator, load_interpolator
-from model.sgm.network import SGM
+from sgm_vfi.model import Interpolator, load_interpolator
+from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.video import Effort, Options, Target, Timed, Wish, interpolate, interpolate_file, job
 from tests.conftest import TINY, lively
 from tests.small_videos import moving, samples, write_clip
-from video import Effort, Options, Target, Timed, Wish, interpolate, interpolate_file, job
 
 BLEND = load_interpolator("blend")
 

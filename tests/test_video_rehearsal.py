@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.baselines.trivial import Blend
-from model.interpolator import Interpolation
+from sgm_vfi.model.baselines.repeat_and_blend import Blend
+from sgm_vfi.model.interpolator import Interpolation
+from sgm_vfi.video import estimate as rehearsal
+from sgm_vfi.video.estimate import explained_names, new_moments, seconds_each
+from sgm_vfi.video.memory_fallback import Effort, Synthesis
+from sgm_vfi.video.options import Options
+from sgm_vfi.video.plan import Plan, make_plan
+from sgm_vfi.video.timeline import Target
 from tests.small_videos import moving, write_clip
-from video import rehearsal
-from video.options import Options
-from video.plan import Plan, make_plan
-from video.rehearsal import explained_names, new_moments, seconds_each
-from video.synthesis import Effort, Synthesis
-from video.timeline import Target
 
 CPU = torch.device("cpu")
 COLD, PAIR, FRAME = 0.6, 0.06, 0.02  # seconds

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from video.threads import Sink, ahead
+from sgm_vfi.video.threads import Sink, ahead
 
 
 def test_ahead_keeps_the_order_and_runs_ahead_by_no_more_than_its_size() -> None:

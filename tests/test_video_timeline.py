@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video.options import rate
-from video.segments import segments
-from video.timeline import Moment, Target, Timeline, common_tick, locate, ticks
+from sgm_vfi.video.options import rate
+from sgm_vfi.video.segments import segments
+from sgm_vfi.video.timeline import Moment, Target, Timeline, common_tick, locate, ticks
 
 FILM = Fr(24000, 1001)
 

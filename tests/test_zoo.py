@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import ZOO
-from model.checkpoint import save_weights
-from model.interpolator import time_like
-from model.zoo import fresh_interpolator
+from sgm_vfi.model import ZOO
+from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.zoo import fresh_interpolator
+from sgm_vfi.video import Options, Target, Wish, interpolate_file
 from tests.demo_runs import run
 from tests.small_videos import moving, samples, times, write_clip
-from video import Options, Target, Wish, interpolate_file
 
 NAMES = sorted(ZOO)
 MUCH_ALIKE = {"channels", "depths", "widths", "side_channels", "first_kernel", "keypoint_ratio"}

@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from model import DEFAULT, Interpolator, load_interpolator
-from model.identity import fingerprint, settings_of
-from model.options import bare_network, origin
-from video.job import perform, workplace
-from video.memory import affordable, free_memory
-from video.options import Options, options_from
-from video.plan import Plan, described, make_plan, shown_bytes
-from video.rehearsal import new_moments, seconds_each
-from video.report import receipt
-from video.shares import share_from
-from video.synthesis import Effort, Synthesis, distinct_times
+from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
+from sgm_vfi.model.cli_options import bare_network, origin
+from sgm_vfi.model.fingerprint import fingerprint, settings_of
+from sgm_vfi.video.estimate import new_moments, seconds_each
+from sgm_vfi.video.job import perform, workplace
+from sgm_vfi.video.memory_fallback import Effort, Synthesis, distinct_times
+from sgm_vfi.video.memory_need import affordable, free_memory
+from sgm_vfi.video.options import Options, options_from
+from sgm_vfi.video.plan import Plan, described, make_plan, shown_bytes
+from sgm_vfi.video.segment_ranks import share_from
+from sgm_vfi.video.verify import receipt
 
 
 def interpolate_file(

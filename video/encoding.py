@@ -8,10 +8,10 @@ import av
 from av.codec.codec import UnknownCodecError
 from torch import Tensor
 
-from video.colour import FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
-from video.encoders import ENCODERS, KNOWN, LIGHT_NAMES, Encoder
-from video.picture import RGB_MATRIX, Tags, to_picture, usual_matrix
-from video.source import Source
+from sgm_vfi.video.colour import FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
+from sgm_vfi.video.encoders import ENCODERS, KNOWN, LIGHT_NAMES, Encoder
+from sgm_vfi.video.frame_format import RGB_MATRIX, Tags, to_picture, usual_matrix
+from sgm_vfi.video.source import Source
 
 SAME = "same"  # as the source's
 PIECE_RATE = 25  # frames per second at which a piece plays that is looked at by itself

@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dataset.places import going_on_when_full
-from video.folder import FolderWriter, gather, is_folder
-from video.maker import Maker, Shot
-from video.outputs import parts_path, receipt_path
-from video.pipeline import Writing, run
-from video.plan import Plan
-from video.reels import MAIN, SegmentWriter
-from video.rehearsal import explained_names
-from video.report import BrokenPromiseError, check, check_times, receipt, write_receipt
-from video.segments import Segment, Workplace
-from video.shares import ALONE, Share, enter, wait_for_all
-from video.synthesis import Synthesis
-from video.target import Piece, assemble
+from sgm_vfi.media.paths import going_on_when_full
+from sgm_vfi.video.estimate import explained_names
+from sgm_vfi.video.frame_producer import Maker, Shot
+from sgm_vfi.video.image_output import FolderWriter, gather, is_folder
+from sgm_vfi.video.memory_fallback import Synthesis
+from sgm_vfi.video.mux import Piece, assemble
+from sgm_vfi.video.output_paths import parts_path, receipt_path
+from sgm_vfi.video.pipeline import Writing, run
+from sgm_vfi.video.plan import Plan
+from sgm_vfi.video.segment_ranks import ALONE, Share, enter, wait_for_all
+from sgm_vfi.video.segments import Segment, Workplace
+from sgm_vfi.video.verify import BrokenPromiseError, check, check_times, receipt, write_receipt
+from sgm_vfi.video.writer import MAIN, SegmentWriter
 
 LISTED = 10  # least reliable frames in the receipt
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import get_args
 
-from model.options import multiple, reasoned
-from video.cuts import THRESHOLD as CUT_THRESHOLD
-from video.duplicates import THRESHOLD as DEDUP_THRESHOLD
-from video.encoding import SAME, Wish
-from video.reliability import FallBack
-from video.segments import LENGTH
-from video.timeline import Target
-from video.views import Layout
+from sgm_vfi.model.cli_options import multiple, reasoned
+from sgm_vfi.video.comparison import Layout
+from sgm_vfi.video.cuts import THRESHOLD as CUT_THRESHOLD
+from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
+from sgm_vfi.video.encoding import SAME, Wish
+from sgm_vfi.video.reliability import FallBack
+from sgm_vfi.video.segments import LENGTH
+from sgm_vfi.video.timeline import Target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from video.segments import Segment, Workplace
-from video.source import Source
-from video.threads import Sink, ahead
-from video.timeline import Moment
+from sgm_vfi.video.segments import Segment, Workplace
+from sgm_vfi.video.source import Source
+from sgm_vfi.video.threads import Sink, ahead
+from sgm_vfi.video.timeline import Moment
 
 DECODED, MADE = 2, 4  # frames that wait for the network, and for the encoder
 

@@ -9,21 +9,21 @@ from typing import Any
 from av.video.reformatter import Interpolation as Scaling
 from torch import Tensor
 
-from dataset.clips import require_whole
-from dataset.frames import as_frame
-from video.cuts import CutDetector
-from video.duplicates import is_duplicate, without_repeats
-from video.encoding import Encoding, choose_encoding
-from video.folder import is_folder, kept_in_folder, png_encoding, require_empty
-from video.maker import Judgement
-from video.options import Options
-from video.outputs import default_output, free_space, reel_paths, require_outputs
-from video.picture import colours_of, to_planes
-from video.reels import COMPARE, EXPLAIN
-from video.segments import Segment, segments
-from video.source import Seen, Source, survey
-from video.target import Clock, Kept, choose_kept
-from video.timeline import Moment, Timeline, ticks
+from sgm_vfi.media.images import as_frame
+from sgm_vfi.media.videos import require_whole
+from sgm_vfi.video.cuts import CutDetector
+from sgm_vfi.video.duplicates import is_duplicate, without_repeats
+from sgm_vfi.video.encoding import Encoding, choose_encoding
+from sgm_vfi.video.frame_format import colours_of, to_planes
+from sgm_vfi.video.frame_producer import Judgement
+from sgm_vfi.video.image_output import is_folder, kept_in_folder, png_encoding, require_empty
+from sgm_vfi.video.mux import Clock, Kept, choose_kept
+from sgm_vfi.video.options import Options
+from sgm_vfi.video.output_paths import default_output, free_space, reel_paths, require_outputs
+from sgm_vfi.video.segments import Segment, segments
+from sgm_vfi.video.source import Seen, Source, survey
+from sgm_vfi.video.timeline import Moment, Timeline, ticks
+from sgm_vfi.video.writer import COMPARE, EXPLAIN
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
 LOSSLESS_BITS = 5  # per pixel

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.interpolator import Interpolation
-from model.ops.resize import resize, resize_flow
-from model.ops.warp import backward_warp
+from sgm_vfi.model.interpolator import Interpolation
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import backward_warp
 
 FallBack = Literal["hold", "blend"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataset.frames import write_whole
-from video.timeline import Moment
+from sgm_vfi.media.images import write_whole
+from sgm_vfi.video.timeline import Moment
 
 LENGTH = 240  # frames: what is lost, at most, when a run is cut off
 SETTINGS = "plan.json"

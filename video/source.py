@@ -11,11 +11,11 @@ from typing import NamedTuple
 import av
 from torch import Tensor
 
-from dataset.clips import ClipError, Video
-from dataset.frames import what_is
-from dataset.orientation import Orientation, display_matrix, orientation_of
-from video.colour import Colours
-from video.picture import (
+from sgm_vfi.media.display_matrix import Orientation, display_matrix, orientation_of
+from sgm_vfi.media.images import what_is
+from sgm_vfi.media.videos import ClipError, Video
+from sgm_vfi.video.colour import Colours
+from sgm_vfi.video.frame_format import (
     Light,
     Tags,
     colours_of,

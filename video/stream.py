@@ -9,13 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model import DEFAULT, Interpolator, load_interpolator
-from video.cuts import CutDetector
-from video.duplicates import is_duplicate, without_repeats
-from video.maker import Judgement, Maker
-from video.options import Options
-from video.synthesis import MANY_TIMES, Effort, Synthesis
-from video.timeline import Moment, Target, is_even, locate, shown_in
+from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
+from sgm_vfi.video.cuts import CutDetector
+from sgm_vfi.video.duplicates import is_duplicate, without_repeats
+from sgm_vfi.video.frame_producer import Judgement, Maker
+from sgm_vfi.video.memory_fallback import MANY_TIMES, Effort, Synthesis
+from sgm_vfi.video.options import Options
+from sgm_vfi.video.timeline import Moment, Target, is_even, locate, shown_in
 
 
 class Timed(NamedTuple):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from dataset.frames import as_frame, read_samples
+from sgm_vfi.media.images import as_frame, read_samples
 
 # Pictures of real surfaces among the files that scikit-image's wheel holds. It can fetch others
 # from the network; those are not asked for.

@@ -5,10 +5,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from model.flow.estimator import FlowEstimator
-from model.flow.guesses import SHRINK, Flows, Mixture, flow_to_size, mixed, mixture, weigh
-from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
-from model.ops.resize import resize, resize_to
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.motion_hypotheses import (
+    SHRINK,
+    Flows,
+    Mixture,
+    flow_to_size,
+    mixed,
+    mixture,
+    weigh,
+)
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from sgm_vfi.model.ops.resize import resize, resize_to
 
 SMALL = 2**20  # pixels of a frame whose motion is found on frames half as large, not a quarter
 

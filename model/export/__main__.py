@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from model.export.formats import FORMATS, INPUTS
-from model.export.graph import export
-from model.interpolator import flow_ratio
-from model.options import add_scale_and_points, device, reasoned
-from model.zoo import load_interpolator
+from sgm_vfi.model.cli_options import add_scale_and_points, device, reasoned
+from sgm_vfi.model.export.formats import FORMATS, INPUTS
+from sgm_vfi.model.export.graph import export
+from sgm_vfi.model.interpolator import flow_ratio
+from sgm_vfi.model.zoo import load_interpolator
 
 
 def dimensions(text: str) -> tuple[int, int]:

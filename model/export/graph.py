@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from model.baselines.pervfi.generator import ConditionalFlow
-from model.checkpoint import beside
-from model.export.formats import FORMATS, ExportError, Format, first_line
-from model.flow.classical import DISFlow
-from model.inference.padding import Padded
-from model.interpolator import Interpolator, time_like
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow
+from sgm_vfi.model.checkpoint import beside
+from sgm_vfi.model.export.formats import FORMATS, ExportError, Format, first_line
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import Interpolator, time_like
 
 TRIED = (1 / 4, 1 / 2, 7 / 8)  # times at which a file is compared with its network
 LARGEST_MEAN = 1 / 510  # half a level of 8 bits: a file that is further off is not kept

@@ -1,227 +1,105 @@
-"""Features for global matching (Xu et al., GMFlow, CVPR 2022): a network and a transformer."""
+"""Flow by global matching (Xu et al., GMFlow, CVPR 2022; Apache-2.0), the one-scale network.
+
+Written from a specification. The features are those that SGM-VFI matches, inside windows.
+"""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoint import NameScope, Weights, load_weights, our_name
-from model.layers.linear import Linear
-from model.layers.position import sine_embedding
-from model.ops.bands import by_sample
-from model.ops.matching import attend
-from model.ops.normalise import normalise, normalise_relu
-from model.ops.padding import margins
-from model.ops.product import linear_gelu
-from model.ops.windows import BLOCKED, apart, from_windows, shift_bands, to_windows
-
-CHANNELS = 128
-PUBLISHED_NAMES = (
-    NameScope("backbone.", "backbone.", ((".downsample.0.", ".shortcut."),)),
-    NameScope(
-        "transformer.",
-        "transformer.",
-        (
-            (".cross_attn_ffn.mlp.", ".mlp."),
-            (".cross_attn_ffn.norm2.", ".mlp_norm."),
-            (".cross_attn_ffn.", ".cross_attention."),
-            (".self_attn.", ".self_attention."),
-            (".q_proj.", ".query."),
-            (".k_proj.", ".key."),
-            (".v_proj.", ".value."),
-            (".merge.", ".project."),
-            (".norm1.", ".norm."),
-        ),
-    ),
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.gmflow_features import (
+    CHANNELS,
+    NOT_FEATURES,
+    PADDED_TO,
+    PUBLISHED_NAMES,
+    GMFlowFeatures,
 )
-NOT_FEATURES = ("feature_flow_attn.", "upsampler.")  # of a GMFlow checkpoint: its flow head
-PADDED_TO = 16  # pixels: the published code ran every frame at such a size
+from sgm_vfi.model.ops.matching import attend_in_blocks, cell_positions, match_positions
+from sgm_vfi.model.ops.padding import margins
+
+HEAD_NAMES = (
+    NameScope("feature_flow_attn.q_proj.", "propagation.query."),
+    NameScope("feature_flow_attn.k_proj.", "propagation.key."),
+)
+CELL = 8  # pixels, each way
+COLOUR_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, which the published weights expect removed
+COLOUR_SPREAD = (0.229, 0.224, 0.225)
 
 
-class GMFlowFeatures(nn.Module):
-    """Features of two frames that have seen each other, comparable by their dot product.
+class GMFlow(FlowEstimator):
+    """Flow by matching features over the whole frame, without iterations.
 
-    Args:
-        splits: windows each way that attention stays inside of. The published weights were
-            trained with 2; SGM-VFI looks over the whole frame, 1.
+    Frames of any size are padded by their edge pixels, to multiples of 16, in the middle.
     """
 
-    def __init__(self, num_layers: int = 6, splits: int = 1) -> None:
+    def __init__(self, num_layers: int = 6) -> None:
         super().__init__()
-        self.splits = splits
-        self.backbone = Backbone()
-        self.transformer = FeatureTransformer(num_layers, splits)
+        self.features = GMFlowFeatures(num_layers, splits=2)
+        self.propagation = FlowPropagation()
+        self.upsampler = nn.Sequential(
+            nn.Conv2d(CHANNELS + 2, 256, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(256, CELL**2 * 9, kernel_size=1),
+        )
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Shapes: (2B, 3, H, W), all first frames, then all second -> (2B, 128, H/8, W/8).
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return self.flow(*self.describe(source, target), like=source)
 
-        Heights and widths are multiples of 8. Where one is no multiple of 16 the features sit
-        half a cell off, as in the published code (specification 1.4, step 5).
+    def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        tokens0, tokens1 = self.describe(frame0, frame1)
+        return self.flow(tokens0, tokens1, like=frame0), self.flow(tokens1, tokens0, like=frame0)
+
+    def describe(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of both frames, padded. Shapes: (B, 3, H, W) -> (B, h', w', 128), twice."""
+        frames = torch.cat((frame0, frame1))
+        mean, spread = (
+            frames.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
+        )
+        tokens = self.features.relate(self.features.look((frames - mean) / spread))
+        first, second = tokens.chunk(2)
+        return first, second
+
+    def flow(self, source: Tensor, target: Tensor, like: Tensor) -> Tensor:
+        """Match, spread to where nothing matches, enlarge, and crop to the size of `like`.
+
+        Shapes: tokens (B, h', w', 128), like (B, 3, H, W) -> (B, 2, H, W), in pixels.
         """
-        height, width = (size // 8 for size in frames.shape[-2:])
-        return as_map(self.relate(self.look(frames)), height, width)
+        from torchvision.models.optical_flow._utils import upsample_flow
 
-    def look(self, frames: Tensor) -> Tensor:
-        """What depends on one frame only. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
-        height, width = frames.shape[-2:]
-        pad = (*margins(width, PADDED_TO), *margins(height, PADDED_TO))
-        if any(pad):
-            frames = F.pad(frames, pad, mode="replicate")
-        features = by_sample(self.backbone, frames, channels=self.backbone.channels_per_pixel)
-        tokens = features.permute(0, 2, 3, 1)
-        height, width = (side // self.splits for side in tokens.shape[1:3])
-        embedding = sine_embedding(height, width, CHANNELS, frames.device)
-        return tokens + embedding.repeat(self.splits, self.splits, 1)
-
-    def relate(self, tokens: Tensor) -> Tensor:
-        """What depends on both. Shapes: (2B, h', w', 128), twice."""
-        return self.transformer(tokens)
+        rows, columns = source.shape[1:3]
+        tokens, others = source.flatten(1, 2), target.flatten(1, 2)
+        matched = match_positions(tokens, others, rows, columns)
+        flow = self.propagation(tokens, matched - cell_positions(rows, columns, like=tokens))
+        flow = flow.transpose(1, 2).unflatten(2, (rows, columns))
+        mask = self.upsampler(torch.cat((flow, source.permute(0, 3, 1, 2)), dim=1))
+        height, width = like.shape[-2:]
+        top, left = margins(height, PADDED_TO)[0], margins(width, PADDED_TO)[0]
+        flow = upsample_flow(flow, mask)
+        return flow[..., top : top + height, left : left + width].contiguous()
 
 
-def as_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Shapes: (B, h', w', C) -> (B, C, height, width), without what was padded."""
-    return tokens.permute(0, 3, 1, 2)[..., :height, :width]
+class FlowPropagation(nn.Module):
+    """Gives each cell the flow of cells that look alike: what is hidden moves with the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(CHANNELS, CHANNELS)
+        self.key = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, tokens: Tensor, flow: Tensor) -> Tensor:
+        """Shapes: tokens (B, L, 128), flow (B, L, 2) -> (B, L, 2)."""
+        queries = self.query(tokens)
+        keys = self.key(queries)  # not of the tokens: so the published weights were trained
+        return attend_in_blocks(queries, keys, flow)
 
 
-def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:
-    """Take the features out of a published GMFlow checkpoint (the one-scale model)."""
+def fill_gmflow(estimator: GMFlow, weights: Weights) -> None:
+    """Load published weights, all or none."""
     state = {
-        our_name(name, PUBLISHED_NAMES): tensor
+        our_name(name, HEAD_NAMES)
+        if name.startswith(NOT_FEATURES)
+        else "features." + our_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
-        if not name.startswith(NOT_FEATURES)
     }
-    load_weights(features, weights._replace(state=state))
-
-
-class Backbone(nn.Module):
-    """Residual units down to 1/8; instance normalisation sees the whole frame."""
-
-    channels_per_pixel = 16  # of its widest maps: 64 channels at half the size
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.layer1 = nn.Sequential(ResidualUnit(64, 64), ResidualUnit(64, 64))
-        self.layer2 = nn.Sequential(ResidualUnit(64, 96, stride=2), ResidualUnit(96, 96))
-        self.layer3 = nn.Sequential(
-            ResidualUnit(96, CHANNELS, stride=2), ResidualUnit(CHANNELS, CHANNELS)
-        )
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, frames: Tensor) -> Tensor:
-        x = normalise_relu(self.conv1(frames))
-        for unit in (*self.layer1, *self.layer2, *self.layer3):
-            x = unit(x)  # one by one: a sequence would hold on to its first input
-        return self.conv2(x)
-
-
-class ResidualUnit(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.shortcut = (
-            None
-            if stride == 1 and in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(normalise_relu(self.conv1(x)))
-        if self.shortcut is not None:
-            x = normalise(self.shortcut(x))
-        return normalise_relu(y, skip=x)
-
-
-class FeatureTransformer(nn.Module):
-    """Blocks of self-attention and of attention to the other frame.
-
-    Over all cells, or inside of windows, which every second block shifts by half.
-    """
-
-    def __init__(self, num_layers: int, splits: int = 1) -> None:
-        super().__init__()
-        self.splits = splits
-        self.layers = nn.ModuleList(TransformerBlock() for _ in range(num_layers))
-        for weight in self.parameters():
-            if weight.ndim > 1:
-                nn.init.xavier_uniform_(weight)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Shapes: (2B, h, w, 128), all first frames, then all second ones -> the same."""
-        height, width = tokens.shape[1:3]
-        window = (height // self.splits, width // self.splits)
-        shift = (window[0] // 2, window[1] // 2) if self.splits > 1 else (0, 0)
-        mask = self.mask(tokens, window, shift)
-        windows = to_windows(tokens, window)
-        for i, layer in enumerate(self.layers):
-            shifted = i % 2 and mask is not None
-            if shifted:
-                windows = self.shift(windows, window, (-shift[0], -shift[1]))
-            others = windows.roll(len(windows) // 2, dims=0)
-            windows = layer(windows, others, mask if shifted else None)
-            if shifted:
-                windows = self.shift(windows, window, shift)
-        return from_windows(windows, window, self.splits)
-
-    def shift(self, windows: Tensor, window: tuple[int, int], by: tuple[int, int]) -> Tensor:
-        """Move the windows over the map, cyclically. Shapes: (2B, windows, L, 128) -> the same."""
-        tokens = from_windows(windows, window, self.splits)
-        return to_windows(tokens.roll(by, dims=(1, 2)), window)
-
-    def mask(
-        self, tokens: Tensor, window: tuple[int, int], shift: tuple[int, int]
-    ) -> Tensor | None:
-        """What to add to the logits where a shift has brought edges together; None without one."""
-        if shift == (0, 0):
-            return None
-        bands = shift_bands(*tokens.shape[1:3], window, shift, tokens.device)
-        return (apart(bands, window) * BLOCKED).to(tokens.dtype)
-
-
-class TransformerBlock(nn.Module):
-    """The other frame is seen as it left the block before: it has not looked at itself yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.self_attention = Attention()
-        self.cross_attention = Attention()
-        self.mlp = FeedForward(
-            Linear(2 * CHANNELS, 8 * CHANNELS, bias=False),
-            nn.GELU(),
-            Linear(8 * CHANNELS, CHANNELS, bias=False),
-        )
-        self.mlp_norm = nn.LayerNorm(CHANNELS)
-
-    def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
-        tokens = tokens + self.self_attention(tokens, tokens, mask)
-        message = self.cross_attention(tokens, others, mask)
-        return tokens + self.mlp_norm(self.mlp(torch.cat((tokens, message), dim=-1)))
-
-
-class FeedForward(nn.Sequential):
-    """A linear layer, a GELU and a linear layer; the first two in one pass where that can be."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        first, _, last = self
-        return last(linear_gelu(x, first.weight, first.bias))
-
-
-class Attention(nn.Module):
-    """One head inside each window, normalised; the fused kernel never stores the score matrix."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.query = Linear(CHANNELS, CHANNELS, bias=False)
-        self.key = Linear(CHANNELS, CHANNELS, bias=False)
-        self.value = Linear(CHANNELS, CHANNELS, bias=False)
-        self.project = Linear(CHANNELS, CHANNELS, bias=False)
-        self.norm = nn.LayerNorm(CHANNELS)
-
-    def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
-        queries, keys, values = self.query(tokens), self.key(others), self.value(others)
-        return self.norm(self.project(attend(queries, keys, values, mask)))
+    load_weights(estimator, weights._replace(state=state))

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.checkpoint import NameScope, Weights, load_weights, our_name
-from model.flow.estimator import FlowEstimator
-from model.ops.correlation import local_correlation
-from model.ops.padding import margins
-from model.ops.resize import resize_to
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.ops.correlation import local_correlation
+from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import resize_to
 
 SLOPE = 0.1  # of the leaky rectifiers
 FLOW_UNIT = 20  # pixels of the frame: what one stands for inside the network

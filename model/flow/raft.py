@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
-from model.flow.estimator import FlowEstimator
-from model.ops.padding import margins
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.ops.padding import margins
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNITS = ((".conv1.", ".convnormrelu1.0."), (".conv2.", ".convnormrelu2.0."))

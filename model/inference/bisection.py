@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.inference.wrapper import Wrapper, combine
-from model.interpolator import (
+from sgm_vfi.model.inference.wrapper import Wrapper, combine
+from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
     flow_ratio,

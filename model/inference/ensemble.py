@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from model.inference.wrapper import Wrapper, each
-from model.interpolator import Interpolation
+from sgm_vfi.model.inference.wrapper import Wrapper, each
+from sgm_vfi.model.interpolator import Interpolation
 
 
 class BothWaysUp(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.inference.wrapper import Wrapper, combine, each
-from model.interpolator import Interpolation, Interpolator, Window, require_frames
-from model.ops.padding import margins
+from sgm_vfi.model.inference.wrapper import Wrapper, combine, each
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, Window, require_frames
+from sgm_vfi.model.ops.padding import margins
 
 
 class PaddedState(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.interpolator import Interpolator, time_like
+from sgm_vfi.model.interpolator import Interpolator, time_like
 
 
 def densify(

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from model.inference.wrapper import Wrapper, combine
-from model.interpolator import Interpolation, Interpolator, TileableInterpolator, Window
+from sgm_vfi.model.inference.wrapper import Wrapper, combine
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, TileableInterpolator, Window
 
 
 class TiledState(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from torch import Tensor, nn
 
-from model.interpolator import Interpolation, Interpolator
+from sgm_vfi.model.interpolator import Interpolation, Interpolator
 
 
 class Wrapper(Interpolator):

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from model.layers.prelu import PReLU
+from sgm_vfi.model.layers.prelu import PReLU
 
 
 def conv_prelu(

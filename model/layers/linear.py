@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from model.ops.product import linear
+from sgm_vfi.model.ops.product import linear
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, with the product of `model.ops.product`."""
+    """`nn.Linear`, with the product of `sgm_vfi.model.ops.product`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)

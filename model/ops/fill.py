@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.resize import resize_to
+from sgm_vfi.model.ops.resize import resize_to
 
 
 def fill_holes(values: Tensor, weight: Tensor, *, epsilon: float = 1e-6) -> Tensor:

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.grid import pixel_grid
-from model.ops.product import linear, runs_in_bfloat16, runs_on_onednn, wants_gradient
+from sgm_vfi.model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.product import linear, runs_in_bfloat16, runs_on_onednn, wants_gradient
 
 # Scores held at a time: 16 MiB, the size of a processor's cache; a GPU is slow to start on each.
 BLOCK_ELEMENTS = {"cpu": 2**22, "cuda": 2**25}

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.grid import pixel_grid
 
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (dx, dy) of the four pixels around a landing point
 FIXED_POINT = 2.0**32  # of the deterministic sum: steps of 2.3e-10, sums up to 2.1e9
@@ -47,7 +47,7 @@ def splat_sum(
     if deterministic and torch.is_grad_enabled() and (source.requires_grad or flow.requires_grad):
         raise ValueError("A deterministic splat has no gradient: call it under torch.no_grad().")
     if runs_in_triton(source, kernel):
-        from model.ops.splat_kernel import scatter  # Triton is not everywhere
+        from sgm_vfi.model.ops.splat_kernel import scatter  # Triton is not everywhere
 
         out = scatter(source, flow, kernel is gaussian, FIXED_POINT if deterministic else 0.0)
     else:
@@ -81,7 +81,7 @@ has_triton._dynamo_marked_constant = True
 def _find_triton() -> bool:
     """Where Triton is not installed, say once what that costs."""
     try:
-        import model.ops.splat_kernel  # noqa: F401
+        import sgm_vfi.model.ops.splat_kernel  # noqa: F401
     except ImportError as error:
         logger.warning(
             "Splats run on the GPU as some fifty PyTorch kernels instead of one, for Triton cannot "

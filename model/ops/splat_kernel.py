@@ -1,7 +1,7 @@
 """The forward splat for GPUs, in Triton: one address of landing for all channels of a pixel.
 
-Imported by `model.ops.splat` alone, where a tensor is on a GPU; nothing else needs Triton. With
-TRITON_INTERPRET=1 set before the import, the kernels run on the CPU, slowly.
+Imported by `model/ops/splat.py` alone, where a tensor is on a GPU; nothing else needs Triton.
+With TRITON_INTERPRET=1 set before the import, the kernels run on the CPU, slowly.
 """
 
 import torch
@@ -120,7 +120,7 @@ def _gather(
 
 @custom_op("sgm_vfi::splat_scatter", mutates_args=())
 def scatter(source: Tensor, flow: Tensor, gaussian: bool, steps: float) -> Tensor:
-    """`model.ops.splat.splat_sum`, in float32 at least, or in whole numbers of `steps` to one.
+    """`splat_sum`, in float32 at least, or in whole numbers of `steps` to one.
 
     Args:
         steps: for a sum in 64-bit fixed point, without gradient; 0: in floating point.

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.grid import pixel_grid
 
 WORTH_SHARING = 2**14  # pixels: less is done sooner by one thread than shared
 

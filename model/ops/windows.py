@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.padding import margins
+from sgm_vfi.model.ops.padding import margins
 
 BLOCKED = -100.0  # added to the logit of a pair that must not see each other; weights expect it
 

@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from model.ops.matching import cell_positions, match_positions
-from model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.matching import cell_positions, match_positions
+from sgm_vfi.model.ops.splat import splat, splat_sum
 
 UNMATCHED_WEIGHT = math.exp(-20)  # of a cell without a match, when matches are moved
 MATCHED_WEIGHT = math.e

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from model.ops.splat import splat, splat_sum
-from model.ops.warp import backward_warp
+from sgm_vfi.model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.warp import backward_warp
 
 # Published splats weigh every pixel by e and add 1e-7 to the sum; the factor cancels.
 EPSILON = 1e-7 / math.e

@@ -6,13 +6,13 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.conv import conv_prelu
-from model.layers.linear import Linear
-from model.layers.position import sine_embedding
-from model.ops.bands import in_bands
-from model.ops.padding import margins
-from model.ops.resize import resize
-from model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask
+from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.layers.linear import Linear
+from sgm_vfi.model.layers.position import sine_embedding
+from sgm_vfi.model.ops.bands import in_bands
+from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import resize
+from sgm_vfi.model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask
 
 HEAD_CHANNELS = 32  # of one attention head
 

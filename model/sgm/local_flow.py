@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from model.layers.conv import conv_prelu
-from model.ops.resize import resize, resize_flow
+from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.ops.resize import resize, resize_flow
 
 
 class FlowHead(nn.Module):

@@ -8,21 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.flow.gmflow import CHANNELS as GLOBAL_CHANNELS
-from model.flow.gmflow import GMFlowFeatures, as_map
-from model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
-from model.layers.synthesis import blend
-from model.ops.colour import ColourOrder, in_order, require_order
-from model.ops.resize import resize, resize_flow
-from model.ops.warp import warp_pair
-from model.sgm.compensation import fill_holes, match_globally, select_keypoints, shift_to_time
-from model.sgm.difference import difference_map
-from model.sgm.encoder import LocalEncoder
-from model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
-from model.sgm.merge import FlowMatching, refine_input
-from model.sgm.search import FlowSearch
-from model.sgm.state import Look, Motion, Pair
-from model.sgm.synthesis import make_synthesis
+from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, as_map
+from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
+from sgm_vfi.model.layers.synthesis_unet import blend
+from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import warp_pair
+from sgm_vfi.model.sgm.compensation import (
+    fill_holes,
+    match_globally,
+    select_keypoints,
+    shift_to_time,
+)
+from sgm_vfi.model.sgm.difference import difference_map
+from sgm_vfi.model.sgm.encoder import LocalEncoder
+from sgm_vfi.model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
+from sgm_vfi.model.sgm.merge import FlowMatching, refine_input
+from sgm_vfi.model.sgm.searched_flow import FlowSearch
+from sgm_vfi.model.sgm.state import Look, Motion, Pair
+from sgm_vfi.model.sgm.synthesis import make_synthesis
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps
 

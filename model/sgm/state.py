@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from model.flow.guesses import Flows
+from sgm_vfi.model.flow.motion_hypotheses import Flows
 
 
 class Look(NamedTuple):

@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from model.layers.synthesis import Synthesis
+from sgm_vfi.model.layers.synthesis_unet import Synthesis
 
 
 def make_synthesis(channels: int, *, drafted: bool = False) -> Synthesis:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.metrics import psnr, ssim, ssim_uniform
-from benchmark.views import half_as_bytes, half_as_floats, halve
-from dataset.frames import as_samples, quantise
+from sgm_vfi.benchmark.crops import half_as_bytes, half_as_floats, halve
+from sgm_vfi.benchmark.metrics import psnr, ssim, ssim_uniform
+from sgm_vfi.media.images import as_samples, quantise
 from tests.parity.finding import Finding
 from tests.parity.recipe import crc, metric_pair
 

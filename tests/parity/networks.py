@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dataset.frames import levels
-from model.families import keypoint_ratio
-from model.inference.ensemble import FlipEnsemble
-from model.inference.padding import Padded
-from model.interpolator import time_like
-from model.sgm import compensation, network
-from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
-from model.sgm.published import to_published
+from sgm_vfi.media.images import levels
+from sgm_vfi.model.architectures import keypoint_ratio
+from sgm_vfi.model.inference.ensemble import FlipEnsemble
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.sgm import compensation, network
+from sgm_vfi.model.sgm.checkpoint_names import to_published
+from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from tests.parity import compare, recipe
 from tests.parity.finding import Finding
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from engine.schedule import warmup_cosine
-from model.ops.padding import margins
-from model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
-from model.sgm.published import to_published
+from sgm_vfi.engine.schedule import warmup_cosine
+from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.sgm.checkpoint_names import to_published
+from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from tests.parity import recipe
 from tests.parity.finding import Finding
 

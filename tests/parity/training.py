@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.schedule import warmup_cosine
-from model.interpolator import time_like
-from model.losses import interpolation_loss
-from model.sgm.published import to_published
+from sgm_vfi.engine.schedule import warmup_cosine
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.sgm.checkpoint_names import to_published
+from sgm_vfi.training.losses import interpolation_loss
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.networks import Spy, build, compare_all, config_of, frames, steps

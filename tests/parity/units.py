@@ -8,18 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.layers.position import sine_embedding
-from model.layers.synthesis import warp_levels
-from model.losses import laplacian_loss, laplacian_pyramid
-from model.ops.matching import attend_in_blocks
-from model.ops.resize import resize
-from model.ops.splat import splat, splat_sum
-from model.ops.warp import backward_warp
-from model.ops.windows import BLOCKED, window_mask
-from model.sgm.compensation import landing_mass, match_globally, select_keypoints, shift_to_time
-from model.sgm.difference import EPSILON, difference_map
-from model.sgm.local_flow import expand_motion
-from model.sgm.network import SGM, SGM_SMALL
+from sgm_vfi.model.layers.position import sine_embedding
+from sgm_vfi.model.layers.synthesis_unet import warp_levels
+from sgm_vfi.model.ops.matching import attend_in_blocks
+from sgm_vfi.model.ops.resize import resize
+from sgm_vfi.model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.ops.windows import BLOCKED, window_mask
+from sgm_vfi.model.sgm.compensation import (
+    landing_mass,
+    match_globally,
+    select_keypoints,
+    shift_to_time,
+)
+from sgm_vfi.model.sgm.difference import EPSILON, difference_map
+from sgm_vfi.model.sgm.local_flow import expand_motion
+from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
+from sgm_vfi.training.losses import laplacian_loss, laplacian_pyramid
 from tests.parity import recipe
 from tests.parity.networks import build
 

@@ -12,17 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.interpolator import (
+from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
     flow_ratio,
     require_frames,
     require_time,
 )
-from model.layers.conv import conv_prelu
-from model.layers.prelu import PReLU
-from model.ops.resize import resize, resize_flow
-from model.ops.warp import warp_pair
+from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.layers.prelu import PReLU
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import warp_pair
 
 COARSEST = 16  # pixels: the last level of features is at 1/16
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from model.baselines.pervfi.motion import Moved
-from model.baselines.pervfi.pyramid import CHANNELS
+from sgm_vfi.model.baselines.pervfi.motion import Moved
+from sgm_vfi.model.baselines.pervfi.pyramid import CHANNELS
 
 HIDDEN = 64
 NOISE = 0.005  # either way, added to the mask in training

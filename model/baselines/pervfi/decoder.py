@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.baselines.pervfi.pyramid import CHANNELS
-from model.layers.prelu import PReLU
+from sgm_vfi.model.baselines.pervfi.pyramid import CHANNELS
+from sgm_vfi.model.layers.prelu import PReLU
 
 
 class Decoder(nn.Module):

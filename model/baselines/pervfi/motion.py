@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.ops.resize import resize_to
-from model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.resize import resize_to
+from sgm_vfi.model.ops.splat import splat, splat_sum
 
 LARGEST_METRIC = 20.0  # either way: its exponential still fits float32 sums
 EPSILON = 1e-7

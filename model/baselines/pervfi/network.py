@@ -11,18 +11,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.baselines.pervfi.align import DeformableAlign
-from model.baselines.pervfi.blend import AsymmetricBlend
-from model.baselines.pervfi.decoder import Decoder
-from model.baselines.pervfi.fuse import MultiscaleFuse
-from model.baselines.pervfi.generator import ConditionalFlow, noise_shapes
-from model.baselines.pervfi.motion import Moved, flow_back, move
-from model.baselines.pervfi.pyramid import Encoder, SplatMetric
-from model.flow.estimator import FlowEstimator
-from model.flow.guesses import flow_to_size
-from model.flow.named import build_flow
-from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
-from model.ops.resize import resize
+from sgm_vfi.model.baselines.pervfi.blend import AsymmetricBlend
+from sgm_vfi.model.baselines.pervfi.decoder import Decoder
+from sgm_vfi.model.baselines.pervfi.feature_alignment import DeformableAlign
+from sgm_vfi.model.baselines.pervfi.feature_fusion import MultiscaleFuse
+from sgm_vfi.model.baselines.pervfi.motion import Moved, flow_back, move
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow, noise_shapes
+from sgm_vfi.model.baselines.pervfi.pyramid import Encoder, SplatMetric
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.flow_zoo import build_flow
+from sgm_vfi.model.flow.motion_hypotheses import flow_to_size
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from sgm_vfi.model.ops.resize import resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class PerVFIConfig:
     """Shape and habits of the network."""
 
     invertible: bool = True  # draws the picture from a normalising flow (v00), or not (vb)
-    estimator: str = "raft"  # of optical flow, one of model.flow.named.FLOW_NETWORKS
+    estimator: str = "raft"  # of optical flow, one of sgm_vfi.model.flow.flow_zoo.FLOW_NETWORKS
     temperature: float = 0.3  # of the noise that the picture is drawn from
     seed: int = 0  # of that noise: every picture of a size starts from the same
 

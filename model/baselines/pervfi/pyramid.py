@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.prelu import PReLU
-from model.ops.warp import backward_warp
+from sgm_vfi.model.layers.prelu import PReLU
+from sgm_vfi.model.ops.warp import backward_warp
 
 CHANNELS = (35, 64, 96)  # of full, half and quarter size; the first three are the frame itself
 METRIC_CHANNELS = (16, 32, 64, 96)

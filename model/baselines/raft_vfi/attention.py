@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.ops.resize import resize
-from model.ops.windows import BLOCKED, from_windows, shift_bands, to_windows, window_mask
+from sgm_vfi.model.ops.resize import resize
+from sgm_vfi.model.ops.windows import BLOCKED, from_windows, shift_bands, to_windows, window_mask
 
 WINDOW = 4  # pixels of the map, each way
 SHIFT = WINDOW // 2

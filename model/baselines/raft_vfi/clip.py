@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.baselines.raft_vfi.network import RAFTVFI, Gap, View
-from model.baselines.raft_vfi.scenes import is_cut
-from model.baselines.raft_vfi.schedule import steps
-from model.interpolator import require_frames, time_like
+from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, Gap, View
+from sgm_vfi.model.baselines.raft_vfi.scenes import is_cut
+from sgm_vfi.model.baselines.raft_vfi.schedule import steps
+from sgm_vfi.model.interpolator import require_frames, time_like
 
 Item = TypeVar("Item")
 

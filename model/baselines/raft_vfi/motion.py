@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.ops.splat import gaussian, splat_sum
+from sgm_vfi.model.ops.splat import gaussian, splat_sum
 
 SMALLER = 3  # times: the size at which flows are reversed
 MEAN_OVER = 7  # pixels of that size, each way: what fills a hole is a mean of its surroundings

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.baselines.raft_vfi.motion import advanced, reversed_flow
-from model.baselines.raft_vfi.refinement import FlowRefinement
-from model.baselines.raft_vfi.synthesis import Layers, Synthesis, blend_of, compose, dilate
-from model.flow.raft import RAFT
-from model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
-from model.ops.colour import ColourOrder, in_order, require_order
-from model.ops.resize import resize, resize_flow
+from sgm_vfi.model.baselines.raft_vfi.motion import advanced, reversed_flow
+from sgm_vfi.model.baselines.raft_vfi.refinement import FlowRefinement
+from sgm_vfi.model.baselines.raft_vfi.synthesis import Layers, Synthesis, blend_of, compose, dilate
+from sgm_vfi.model.flow.raft import RAFT
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
+from sgm_vfi.model.ops.resize import resize, resize_flow
 
 MEAN = (0.429, 0.431, 0.397)  # taken off the channels, in the order that the weights expect
 

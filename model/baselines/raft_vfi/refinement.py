@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from model.baselines.raft_vfi.attention import WindowTransformer
-from model.layers.conv import conv_prelu
-from model.ops.resize import resize, resize_flow
-from model.ops.warp import backward_warp
+from sgm_vfi.model.baselines.raft_vfi.attention import WindowTransformer
+from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import backward_warp
 
 
 class Residual(nn.Sequential):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.ops.warp import backward_warp
+from sgm_vfi.model.ops.warp import backward_warp
 
 SLOPE = 0.1
 REACH = 10  # pixels: how far away a flow may be read instead

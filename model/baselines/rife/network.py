@@ -10,18 +10,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.interpolator import (
+from sgm_vfi.model.interpolator import (
     Interpolation,
     TileableInterpolator,
     Window,
     require_frames,
     require_time,
 )
-from model.layers.conv import conv_prelu
-from model.layers.synthesis import Synthesis, blend
-from model.ops.colour import ColourOrder, in_order, require_order
-from model.ops.resize import resize, resize_flow
-from model.ops.warp import warp_pair
+from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.layers.synthesis_unet import Synthesis, blend
+from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import warp_pair
 
 SCALES = (4, 2, 1)  # how much smaller than the frames each block sees them, coarse to fine
 RESIDUAL_CONVS = 8

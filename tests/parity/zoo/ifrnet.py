@@ -9,16 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics import interpolation_error, psnr, ssim
-from model.baselines.ifrnet import loss as losses
-from model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNet, IFRNetConfig
-from model.baselines.ifrnet.published import PUBLISHED_NAMES, from_published
-from model.checkpoint import NameScope, Weights, load_weights, published_name
-from model.flow import liteflownet
-from model.inference.padding import Padded
-from model.interpolator import time_like
-from model.losses import census_loss, charbonnier
-from model.ops.warp import backward_warp
+from sgm_vfi.benchmark.metrics import interpolation_error, psnr, ssim
+from sgm_vfi.model.baselines.ifrnet.checkpoint_names import PUBLISHED_NAMES, from_published
+from sgm_vfi.model.baselines.ifrnet.network import (
+    IFRNET,
+    IFRNET_LARGE,
+    IFRNET_SMALL,
+    IFRNet,
+    IFRNetConfig,
+)
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, published_name
+from sgm_vfi.model.flow import liteflownet
+from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.training import ifrnet_loss as losses
+from sgm_vfi.training.losses import census_loss, charbonnier
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.zoo import recipe as zoo

@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.metrics import psnr
-from dataset.flow_files import decode_flow, encode_flow
-from model.baselines.pervfi.generator import ActNorm
-from model.baselines.pervfi.loss import band_loss
-from model.baselines.pervfi.motion import EPSILON, holes
-from model.baselines.pervfi.network import Pair, PerVFI, PerVFIConfig
-from model.baselines.pervfi.published import from_published, to_published
-from model.checkpoint import Weights, load_weights
-from model.flow.classical import DISFlow
-from model.interpolator import time_like
-from model.losses import charbonnier
-from model.ops.splat import splat, splat_sum
-from model.ops.warp import backward_warp
+from sgm_vfi.benchmark.metrics import psnr
+from sgm_vfi.dataset.flow_files import decode_flow, encode_flow
+from sgm_vfi.model.baselines.pervfi.checkpoint_names import from_published, to_published
+from sgm_vfi.model.baselines.pervfi.motion import EPSILON, holes
+from sgm_vfi.model.baselines.pervfi.network import Pair, PerVFI, PerVFIConfig
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import ActNorm
+from sgm_vfi.model.checkpoint import Weights, load_weights
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.training.losses import charbonnier
+from sgm_vfi.training.pervfi_loss import band_loss
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.zoo import recipe as zoo

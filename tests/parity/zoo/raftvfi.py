@@ -12,13 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.baselines.raft_vfi import motion, scenes, synthesis
-from model.baselines.raft_vfi.clip import resampled
-from model.baselines.raft_vfi.network import MEAN, RAFTVFI, Gap, View
-from model.baselines.raft_vfi.published import FLOW_PREFIX, KERNELS, joined, to_published
-from model.baselines.raft_vfi.schedule import steps
-from model.checkpoint import Weights, load_weights
-from model.interpolator import Interpolation, time_like
+from sgm_vfi.model.baselines.raft_vfi import motion, scenes, synthesis
+from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
+    FLOW_PREFIX,
+    KERNELS,
+    joined,
+    to_published,
+)
+from sgm_vfi.model.baselines.raft_vfi.clip import resampled
+from sgm_vfi.model.baselines.raft_vfi.network import MEAN, RAFTVFI, Gap, View
+from sgm_vfi.model.baselines.raft_vfi.schedule import steps
+from sgm_vfi.model.checkpoint import Weights, load_weights
+from sgm_vfi.model.interpolator import Interpolation, time_like
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.zoo import recipe as zoo

@@ -8,24 +8,24 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from benchmark.metrics import interpolation_error, psnr, ssim
-from dataset.frames import quantise
-from model.baselines.rife import loss as losses
-from model.baselines.rife.network import RIFE, RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
-from model.baselines.rife.published import PUBLISHED_NAMES, from_published
-from model.checkpoint import load_weights, published_name
-from model.inference.bisection import Bisected
-from model.inference.ensemble import FlipEnsemble
-from model.inference.sequence import between
-from model.interpolator import Interpolator, time_like
-from model.losses import (
+from sgm_vfi.benchmark.metrics import interpolation_error, psnr, ssim
+from sgm_vfi.media.images import quantise
+from sgm_vfi.model.baselines.rife.checkpoint_names import PUBLISHED_NAMES, from_published
+from sgm_vfi.model.baselines.rife.network import RIFE, RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
+from sgm_vfi.model.checkpoint import load_weights, published_name
+from sgm_vfi.model.inference.bisection import Bisected
+from sgm_vfi.model.inference.ensemble import FlipEnsemble
+from sgm_vfi.model.inference.sequence import between
+from sgm_vfi.model.interpolator import Interpolator, time_like
+from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.training import rife_loss as losses
+from sgm_vfi.training.losses import (
     census_loss,
     end_point_error,
     laplacian_loss,
     laplacian_pyramid,
     sobel_loss,
 )
-from model.ops.warp import backward_warp
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.formulas import tensor

@@ -1,0 +1,78 @@
+"""What protocols do to frames before anything is measured.
+
+A view takes the samples of one frame, (H, W, 3), RGB bytes, and gives the frame that is looked at,
+(3, h, w), float32 in [0, 1]. Each treats frames of any size as it treats those of the published
+size, so that small stand-ins are measured in the same way.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgm_vfi.media.images import as_frame
+
+View = Callable[[np.ndarray], Tensor]
+
+VALIDATION_CROP = 512  # pixels
+
+
+def whole(samples: np.ndarray) -> Tensor:
+    """The frame as it is. Shapes: (H, W, 3) -> (3, H, W)."""
+    return as_frame(samples)
+
+
+def half_as_floats(samples: np.ndarray) -> Tensor:
+    """Half the size, averaged after the division by 255: the truth leaves the 8-bit grid.
+
+    Shapes: (H, W, 3) -> (3, H / 2, W / 2), rounded down.
+    """
+    halved = halve(samples.astype(np.float32) / np.float32(255))
+    return torch.from_numpy(np.ascontiguousarray(halved.transpose(2, 0, 1)))
+
+
+def half_as_bytes(samples: np.ndarray) -> Tensor:
+    """Half the size, averaged as bytes: the truth is rounded, halves up.
+
+    Shapes: (H, W, 3) -> (3, H / 2, W / 2), rounded down.
+    """
+    return as_frame(halve(samples))
+
+
+def middle_half(samples: np.ndarray) -> Tensor:
+    """The centre, without a quarter of the size on each side: 2048x1080 of 4096x2160.
+
+    Shapes: (H, W, 3) -> (3, H - 2 (H // 4), W - 2 (W // 4)).
+    """
+    height, width = samples.shape[:2]
+    top, left = height // 4, width // 4
+    return as_frame(samples[top : height - top, left : width - left])
+
+
+def truncated(frame: Tensor) -> Tensor:
+    """Whole numbers of 255, rounded down; what is one already, but for float32, stays.
+
+    Shapes: any -> the same, in [0, 1].
+    """
+    return (frame.clamp(0, 1) * 255 + 1e-3).floor() / 255
+
+
+def middle_square(samples: np.ndarray) -> Tensor:
+    """The centre, at most 512 pixels high and wide.
+
+    Shapes: (H, W, 3) -> (3, min(H, 512), min(W, 512)).
+    """
+    height, width = (min(side, VALIDATION_CROP) for side in samples.shape[:2])
+    top, left = (samples.shape[0] - height) // 2, (samples.shape[1] - width) // 2
+    return as_frame(samples[top : top + height, left : left + width])
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    """Half the size by area averaging, in the type of the image.
+
+    Shapes: (H, W, 3) -> (H / 2, W / 2, 3), rounded down.
+    """
+    height, width = image.shape[:2]
+    return cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)

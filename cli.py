@@ -1,0 +1,35 @@
+"""The command `sgm-vfi`: one parser whose sub-commands are the commands of the packages."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import sgm_vfi
+
+COMMANDS = {  # sub-command -> (module with a `main`, what it does)
+    "interpolate": ("sgm_vfi.demo_2x", "put new frames between images or into videos"),
+    "benchmark": ("sgm_vfi.benchmark.__main__", "measure interpolators"),
+    "dataset": ("sgm_vfi.dataset.__main__", "verify, pack and write data sets"),
+    "export": ("sgm_vfi.model.export.__main__", "write a network as ONNX, TorchScript or pt2"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the sub-command that is named first, with the arguments after it."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    lines = [f"  {name:<12} {help_}" for name, (_, help_) in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="sgm-vfi",
+        description=sgm_vfi.__doc__,
+        epilog="\n".join(["commands:", *lines, "", "sgm-vfi COMMAND -h explains one of them."]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sgm-vfi {sgm_vfi.__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    args = parser.parse_args(arguments[:1])
+    import_module(COMMANDS[args.command][0]).main(arguments[1:])
+
+
+if __name__ == "__main__":
+    main()

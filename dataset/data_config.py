@@ -1,0 +1,165 @@
+"""Which data a run learns from and is measured on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+
+from sgm_vfi.dataset import gopro, vimeo90k, x4k1000fps
+from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, PERVFI_AUGMENTATION, Augmentation
+from sgm_vfi.dataset.loader import TripletLoader
+from sgm_vfi.dataset.synthetic import SyntheticConfig, SyntheticLoader
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets
+
+MODULES = {"vimeo90k": vimeo90k, "x4k1000fps": x4k1000fps, "gopro": gopro}
+AUGMENTATIONS = {"ifrnet": IFRNET_AUGMENTATION, "pervfi": PERVFI_AUGMENTATION}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where triplets come from, and how many pixels of them are seen."""
+
+    source: Literal["vimeo90k", "x4k1000fps", "gopro", "synthetic"] = "vimeo90k"
+    train_path: str | None = None  # a data set's root; of X4K1000FPS the folder of the split
+    val_path: str | None = None
+    need_patch: bool = True  # train on random crops, not on whole frames
+    patch_size: int = 256  # of crops; of synthetic scenes; of X4K1000FPS also in validation
+    augmentation: Literal["published", "ifrnet", "pervfi"] = "published"  # with the data, or it
+    any_time: bool = False  # targets at any time between the frames, not only half-way
+    workers: int = 8  # processes that read ahead, of each training process
+    scenes: SyntheticConfig = field(default_factory=SyntheticConfig)  # size: patch_size instead
+    train_scenes: int = 8000  # synthetic scenes of one epoch, over all processes
+    val_scenes: int = 100
+    truth: bool = False  # true motion along with the frames, which only synthetic scenes have
+    overfit: int = 0  # steps of an epoch that all show the first batch of validation; 0: no
+
+    def __post_init__(self) -> None:
+        if self.truth and self.source != "synthetic":
+            raise ValueError(
+                f"Only synthetic scenes come with true motion, got source {self.source}. "
+                f"Use --synthetic."
+            )
+        default = SyntheticConfig()
+        if (self.scenes.size, self.scenes.any_time) != (default.size, default.any_time):
+            raise ValueError(
+                "Synthetic scenes take their size from data.patch_size and their times from "
+                "data.any_time: set these, not scenes.size and scenes.any_time."
+            )
+
+
+class Loader(Protocol):
+    """Batches of this process's share of an epoch."""
+
+    batch_size: int
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Begin the next iteration at batch `start` of `epoch`."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Triplet]: ...
+
+
+class RepeatingLoader:
+    """The first batch of another loader, time and again: what a network must be able to learn."""
+
+    def __init__(self, loader: Loader, batches: int) -> None:
+        self.batch_size = loader.batch_size
+        loader.set_epoch(0)
+        self.batch = next(iter(loader))
+        self.batches = batches
+        self.start = 0
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Begin the next iteration at batch `start`; all epochs are alike."""
+        self.start = start
+
+    def __len__(self) -> int:
+        return max(self.batches - self.start, 0)
+
+    def __iter__(self) -> Iterator[Triplet]:
+        return islice(repeat(self.batch), len(self))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Whose batches: process `rank` of `world`, for a network on `device`."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+    seed: int = 0
+
+
+def open_loader(config: DataConfig, batch_size: int, share: Share, *, training: bool) -> Loader:
+    """Batches to learn from, or, where not `training`, to be measured on.
+
+    Raises:
+        ValueError, FileNotFoundError: there is no such data, or files of it are missing.
+    """
+    if config.overfit:
+        loader = _open(config, batch_size, share, training=False)
+        return RepeatingLoader(loader, config.overfit if training else 1)
+    return _open(config, batch_size, share, training=training)
+
+
+def _open(config: DataConfig, batch_size: int, share: Share, *, training: bool) -> Loader:
+    common = {
+        "rank": share.rank,
+        "world": share.world,
+        "seed": share.seed,
+        "training": training,
+    }
+    if config.source == "synthetic":
+        size = (config.patch_size, config.patch_size)
+        return SyntheticLoader(
+            replace(config.scenes, size=size, any_time=config.any_time),
+            config.train_scenes if training else config.val_scenes,
+            batch_size,
+            device=share.device,
+            truth=config.truth,
+            **common,
+        )
+    dataset = _training_set(config) if training else _validation_set(config)
+    return TripletLoader(
+        dataset,
+        batch_size,
+        workers=config.workers,
+        pin_memory=share.device.type == "cuda",
+        **common,
+    )
+
+
+def _training_set(config: DataConfig) -> TrainingTriplets:
+    root = _root(config.train_path, "train", config)
+    augmentation = augmentation_of(config)
+    return MODULES[config.source].training_set(root, augmentation, any_time=config.any_time)
+
+
+def augmentation_of(config: DataConfig) -> Augmentation:
+    """What may happen to the triplets of a data set of files."""
+    published = MODULES[config.source].PUBLISHED_AUGMENTATION
+    crop = config.patch_size if config.need_patch else None
+    return replace(AUGMENTATIONS.get(config.augmentation, published), crop=crop)
+
+
+def _validation_set(config: DataConfig) -> FixedTriplets:
+    root = _root(config.val_path, "val", config)
+    if config.source == "x4k1000fps":
+        return x4k1000fps.validation_set(root, config.patch_size)
+    if config.source == "gopro":
+        return gopro.validation_set(root)
+    return vimeo90k.validation_set(root, any_time=config.any_time)
+
+
+def _root(path: str | None, split: str, config: DataConfig) -> Path:
+    if path is None:
+        raise ValueError(
+            f"Where is {config.source}? Name its place with --data_path or --{split}_data_path, "
+            f"or train on scenes made here: --synthetic."
+        )
+    return Path(path)

@@ -1,0 +1,157 @@
+"""A packed cache: stacks of decoded frames in a few large files, read by memory mapping.
+
+    <folder>/index.json            name, file, offset, frames, height and width of every stack
+    <folder>/frames-00000.bin ...  RGB bytes, (frames, height, width, 3) for each stack
+
+Decoding is paid once; a crop then costs the pages that it touches.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sgm_vfi.dataset.frame_stack import Stack
+
+INDEX = "index.json"
+FORMAT = 1  # of the index; a change that older readers would misread counts it up
+SHARD_BYTES = 4 * 2**30  # a file of the cache is closed once it is this large
+
+
+@dataclass(frozen=True)
+class PackedStack:
+    """A stack in a packed cache; items are memory maps, read where they are sliced."""
+
+    name: str
+    file: Path
+    offset: int  # in bytes
+    frames: int
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < self.frames:
+            raise IndexError(f"{self.name} has {self.frames} frames, got index {index}.")
+        shape = (self.height, self.width, 3)
+        offset = self.offset + index * self.height * self.width * 3
+        return np.memmap(self.file, np.uint8, mode="r", offset=offset, shape=shape)
+
+
+def is_packed(folder: Path) -> bool:
+    """True for the folder of a packed cache."""
+    return (folder / INDEX).is_file()
+
+
+def read_packed(folder: Path) -> list[PackedStack]:
+    """The stacks of a packed cache, in the order in which they were written."""
+    index = json.loads((folder / INDEX).read_text())
+    if index.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder / INDEX} has format {index.get('format')}, this code reads {FORMAT}. "
+            f"Pack the data set again: python -m dataset pack."
+        )
+    stacks = [
+        PackedStack(name, folder / file, *numbers) for name, file, *numbers in index["stacks"]
+    ]
+    require_whole(stacks)
+    return stacks
+
+
+def require_whole(stacks: Sequence[PackedStack]) -> None:
+    """Refuse a cache whose files are not as long as its index says."""
+    needed: dict[Path, int] = {}
+    for stack in stacks:
+        end = stack.offset + stack_bytes(stack)
+        needed[stack.file] = max(needed.get(stack.file, 0), end)
+    for file, size in needed.items():
+        found = file.stat().st_size if file.is_file() else 0
+        if found < size:
+            raise ValueError(
+                f"{file} has {found} bytes of {size}: the packed cache is not complete. "
+                f"Pack the data set again: python -m dataset pack."
+            )
+
+
+def write_packed(
+    stacks: Sequence[Stack], folder: Path, *, threads: int = 2, shard_bytes: int = SHARD_BYTES
+) -> int:
+    """Decode all frames of `stacks` into a packed cache; the folder appears once it is complete.
+
+    Returns the number of bytes of its frames.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already. Remove it, or name another folder.")
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        require_space(stacks, beside)
+        rows = write_shards(
+            tqdm(stacks, desc=folder.name, unit="clip"), beside, threads, shard_bytes
+        )
+        (beside / INDEX).write_text(json.dumps({"format": FORMAT, "stacks": rows}))
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return sum(stack_bytes(stack) for stack in read_packed(folder))
+
+
+def write_shards(
+    stacks: Iterable[Stack], folder: Path, threads: int, shard_bytes: int
+) -> list[tuple[str | int, ...]]:
+    """Write the frames; returns the rows of the index."""
+    rows: list[tuple[str | int, ...]] = []
+    shard = offset = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for stack in stacks:
+            if offset >= shard_bytes:
+                shard, offset = shard + 1, 0
+            file = folder / f"frames-{shard:05d}.bin"
+            height, width = append_frames(stack, file, pool, threads)
+            rows.append((stack.name, file.name, offset, len(stack), height, width))
+            offset += len(stack) * height * width * 3
+    return rows
+
+
+def append_frames(
+    stack: Stack, path: Path, pool: ThreadPoolExecutor, at_once: int
+) -> tuple[int, int]:
+    """Decode a stack, `at_once` frames in memory, to the end of a file; returns height, width."""
+    shapes = set()
+    with path.open("ab") as file:
+        for start in range(0, len(stack), at_once):
+            indices = range(start, min(start + at_once, len(stack)))
+            for frame in pool.map(stack.__getitem__, indices):
+                shapes.add(frame.shape[:2])
+                file.write(np.ascontiguousarray(frame).data)
+    if len(shapes) != 1:
+        raise ValueError(
+            f"Frames of one stack have one size, but {stack.name} has {sorted(shapes)}. "
+            f"Unpack it again, or leave it out."
+        )
+    return shapes.pop()
+
+
+def require_space(stacks: Sequence[Stack], folder: Path) -> None:
+    """Refuse to begin what the disk cannot hold, as far as the first stack's size tells."""
+    height, width = stacks[0][0].shape[:2]
+    needed = sum(len(stack) for stack in stacks) * height * width * 3
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"The packed cache takes about {needed / 1e9:.1f} GB, but {folder.parent.resolve()} "
+            f"has {free / 1e9:.1f} GB free. Choose another disk."
+        )
+
+
+def stack_bytes(stack: PackedStack) -> int:
+    """Bytes of a stack in its file."""
+    return stack.frames * stack.height * stack.width * 3

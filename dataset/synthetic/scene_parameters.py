@@ -1,0 +1,261 @@
+"""From a seed to the parameters of a scene."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgm_vfi.dataset.synthetic.config import SyntheticConfig
+from sgm_vfi.dataset.synthetic.layer_motion import Bend, Motion, Rigid
+from sgm_vfi.dataset.triplet_sampling import stream
+
+MOST_BEND = 0.45  # slope of a non-rigid shift: at 1 the plane would fold
+TIMES = (0.1, 0.9)  # of targets at any time
+SHUTTER = (0.02, 0.12)  # open time of motion blur, in units of the time between the frames
+FOCUS = (0.4, 1.6)  # pixels of blur by the lens
+CODING = (0.003, 0.025)  # steps of a codec, from hardly seen to plain
+EXPOSURES = 8  # frames that motion blur is the mean of
+EXPOSURE_STEP = 1.5  # pixels that the fastest layer may move between two of them: no ghosts
+
+
+class Looks(NamedTuple):
+    """What layers look like. Shapes: (B, L) or as said."""
+
+    present: Tensor  # bool
+    texture: Tensor  # tile number
+    texture_zoom: Tensor  # texels per pixel of the plane
+    texture_shift: Tensor  # (B, L, 2), texels
+    gain: Tensor  # (B, L, 3), colour = gain * texture + offset
+    offset: Tensor  # (B, L, 3)
+    mask: Tensor  # tile number
+    radius: Tensor  # (B, L, 2), pixels of the plane from the middle to the edge of the mask's tile
+
+
+class Disturbances(NamedTuple):
+    """What happens to whole frames. Shapes: (B,) or as said."""
+
+    shutter: Tensor  # 0 where there is no motion blur
+    light: Tensor  # (B, 3, 2): level, slope to the right and slope down, at t = 0 and t = 1
+    grain: Tensor  # standard deviation
+    seed: Tensor  # of the grain
+    focus: Tensor  # standard deviation of the blur of a lens, in pixels; 0: sharp
+    coding: Tensor  # step by which a codec rounds, of [0, 1]; 0: none
+
+
+class Parameters(NamedTuple):
+    """All about a batch of scenes, on the CPU; layer 0 is the background, later ones are nearer."""
+
+    motion: Motion
+    looks: Looks
+    disturbances: Disturbances
+    time: Tensor  # (B,), of the target
+
+
+def draw_scenes(
+    seeds: Sequence[Sequence[int]], config: SyntheticConfig, num_textures: int, num_masks: int
+) -> Parameters:
+    """Draw one scene for each seed; a scene depends on its own seed alone."""
+    scenes = [draw_scene(seed, config, num_textures, num_masks) for seed in seeds]
+    return stack(scenes)
+
+
+def draw_scene(
+    seed: Sequence[int], config: SyntheticConfig, num_textures: int, num_masks: int
+) -> Parameters:
+    """Draw one scene, without the batch dimension."""
+    random = stream("scene", *seed)
+    layers = config.objects[1] + 1
+    share = log_uniform(random, config.radius, layers)  # of the shorter side
+    travel = log_uniform(random, (config.motion[0], calm(random, config.motion)), layers)
+    travel[0] = 0  # the background moves with the camera alone
+    moves = stream("moves", *seed).uniform(size=layers) >= config.still  # the first: the camera
+    travel *= moves
+    curved = bool(stream("curves", *seed).uniform() < config.curved)
+    present = np.arange(layers) <= random.integers(config.objects[0], config.objects[1] + 1)
+    side = min(config.size)
+    radius = share * side
+    radius[0] = 0.75 * side
+    motion = Motion(
+        draw_places(random, config, travel, radius, curved=curved),
+        draw_camera(random, config, layers, moves=bool(moves[0]), curved=curved),
+        draw_bends(
+            random, config, (travel + random.uniform(0, 0.01)) * moves, radius, curved=curved
+        ),
+    )
+    looks = draw_looks(random, config.zoom, present, radius, num_textures, num_masks)
+    fastest = motion.place.travel[present].norm(dim=-1).max() + motion.camera.travel[-1].norm()
+    disturbances = draw_disturbances(random, config, fastest.item(), stream("frames", *seed))
+    time = torch.tensor(random.uniform(*TIMES) if config.any_time else 0.5, dtype=torch.float64)
+    return Parameters(motion, looks, disturbances, time)
+
+
+def draw_places(
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    travel: np.ndarray,
+    radius: np.ndarray,
+    *,
+    curved: bool,
+) -> Rigid:
+    """Objects pass half-way through some place in the frame; larger motions also turn more."""
+    layers, (height, width) = len(travel), config.size
+    middle = random.uniform(0, 1, (layers, 2)) * (width - 1, height - 1)
+    middle[0] = (width - 1) / 2, (height - 1) / 2
+    angle = random.uniform(0, 2 * np.pi, layers)
+    angle[0] *= random.integers(2)  # half of the backgrounds stand upright
+    return Rigid(
+        *map(
+            torch.from_numpy,
+            (
+                middle,
+                directions(random, layers) * (travel * min(height, width))[:, None],
+                random.uniform(-0.3, 0.3, layers) * curved,
+                random.uniform(-0.7, 0.7, layers) * curved,
+                angle,
+                random.uniform(-1, 1, layers) * (4 * travel).clip(max=1.0),
+                random.uniform(-1, 1, layers) * (2 * travel).clip(max=0.5),
+                random.uniform(-1, 1, (layers, 2))
+                * (3 * travel).clip(max=0.5)[:, None]
+                / radius[:, None],
+            ),
+        )
+    )
+
+
+def draw_camera(
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    layers: int,
+    *,
+    moves: bool,
+    curved: bool,
+) -> Rigid:
+    """One motion for all layers; near layers travel further."""
+    height, width = config.size
+    side = min(height, width)
+    travel = log_uniform(random, (config.camera[0], calm(random, config.camera)), 1).item() * moves
+    nearness = np.sort(random.uniform(0.7, 1.8, layers))
+    nearness[0] = 0.7
+    way = directions(random, 1) * travel * side * nearness[:, None]
+    turn, growth = random.uniform(-1, 1, 2) * (1.5 * travel, 1.5 * travel)
+    tilt = random.uniform(-1, 1, 2) * travel / side
+    arc, acceleration = random.uniform(-0.2, 0.2) * curved, random.uniform(-0.7, 0.7) * curved
+    middle = np.broadcast_to(((width - 1) / 2, (height - 1) / 2), (layers, 2))
+    same = [np.full(layers, value) for value in (arc, acceleration, 0.0, turn, growth)]
+    fields = (middle.copy(), way, *same, np.broadcast_to(tilt, (layers, 2)).copy())
+    return Rigid(*map(torch.from_numpy, fields))
+
+
+def draw_bends(
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    travel: np.ndarray,
+    radius: np.ndarray,
+    *,
+    curved: bool,
+) -> Bend:
+    """Some layers bend, by no more than they move, and never so that they fold."""
+    layers = len(travel)
+    wavelength = radius[:, None] * random.uniform(0.8, 3, (layers, 2))
+    frequency = 2 * np.pi / wavelength
+    most = np.minimum(MOST_BEND / frequency, travel[:, None] * min(config.size))
+    bends = random.uniform(size=(layers, 1)) < config.nonrigid
+    return Bend(
+        *map(
+            torch.from_numpy,
+            (
+                bends * most * random.uniform(0.2, 1, (layers, 2)),
+                frequency,
+                random.uniform(0, 2 * np.pi, (layers, 2)),
+                random.uniform(0.3, 1.5, (layers, 2)),
+                random.uniform(0, 2 * np.pi, (layers, 2)),
+                np.full((layers, 2), float(curved)),
+            ),
+        )
+    )
+
+
+def draw_looks(
+    random: np.random.Generator,
+    zoom: tuple[float, float],
+    present: np.ndarray,
+    radius: np.ndarray,
+    num_textures: int,
+    num_masks: int,
+) -> Looks:
+    """Any texture on any shape, in colours of its own."""
+    layers = len(present)
+    gain = random.uniform(0.6, 1.15, (layers, 1)) + random.normal(0, 0.06, (layers, 3))
+    aspect = np.exp(random.uniform(-0.5, 0.5, layers))
+    fields = (
+        present,
+        random.integers(num_textures, size=layers),
+        random.uniform(*zoom, layers),
+        random.uniform(0, 1e4, (layers, 2)),
+        gain,
+        random.uniform(-0.05, 0.15, (layers, 1)) + random.normal(0, 0.03, (layers, 3)),
+        random.integers(num_masks, size=layers),
+        radius[:, None] * np.stack((aspect, 1 / aspect), axis=-1),
+    )
+    return Looks(*(as_single(field) for field in fields))
+
+
+def draw_disturbances(
+    random: np.random.Generator,
+    config: SyntheticConfig,
+    fastest: float,
+    recording: np.random.Generator,
+) -> Disturbances:
+    """Blur, changing light and grain, each in some scenes; `fastest` is a speed in pixels.
+
+    So are lens and codec, by randomness of their own.
+    """
+    soft, coded = recording.uniform(size=2) < (config.lens, config.coded)
+    blurred, lit, grainy = random.uniform(size=3) < (config.blur, config.lighting, config.grain)
+    longest = EXPOSURES * EXPOSURE_STEP / max(fastest, 1e-6)
+    light = np.zeros((3, 2))
+    light[0] = 1
+    if lit:
+        light += random.normal(0, ((0.08,), (0.12,), (0.12,)), (3, 2))
+    fields = (
+        np.asarray(min(random.uniform(*SHUTTER), longest) * blurred),
+        light,
+        np.asarray(random.uniform(0.004, 0.03) * grainy),
+        random.integers(2**62),
+        recording.uniform(*FOCUS) * soft,
+        log_uniform(recording, CODING, 1).item() * coded,
+    )
+    return Disturbances(*(torch.as_tensor(field) for field in fields))
+
+
+def log_uniform(random: np.random.Generator, bounds: tuple[float, float], size: int) -> np.ndarray:
+    """Numbers of all magnitudes between two bounds, each as likely."""
+    return np.exp(random.uniform(*np.log(bounds), size))
+
+
+def calm(random: np.random.Generator, bounds: tuple[float, float]) -> float:
+    """The most that one scene moves: anything up to the most that any does."""
+    least, most = bounds
+    return least + (most - least) * random.uniform()
+
+
+def directions(random: np.random.Generator, count: int) -> np.ndarray:
+    """Shapes: -> (count, 2), of length 1."""
+    angle = random.uniform(0, 2 * np.pi, count)
+    return np.stack((np.cos(angle), np.sin(angle)), axis=-1)
+
+
+def as_single(field: np.ndarray) -> Tensor:
+    """Floats as float32; whole numbers and truth values as they are."""
+    tensor = torch.from_numpy(field)
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def stack(parts: Sequence) -> Tensor | tuple:
+    """Stack equal trees of named tuples of tensors."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.stack(parts)
+    return type(first)(*(stack(fields) for fields in zip(*parts, strict=True)))

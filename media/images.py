@@ -1,0 +1,220 @@
+"""Frames on disk: one image file in, one tensor out, and back."""
+
+import os
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgm_vfi.media.colour_profiles import with_profile
+
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of the formats that hold 16 bits without loss
+WRITTEN_SUFFIXES = (*DEEP_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
+IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
+BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
+
+
+class FrameError(ValueError):
+    """A file or folder that holds no usable frame: the message names it and says what to do."""
+
+
+def read_frame(path: str | Path) -> Tensor:
+    """Read one image as an RGB frame in [0, 1], float32, on the CPU.
+
+    8 and 16 bits per sample (divided by 255 and 65535); grey becomes three equal channels; an
+    orientation that the file's EXIF data states is applied; an alpha channel is dropped where it
+    is opaque everywhere, and refused otherwise.
+
+    Shapes: -> (3, H, W).
+    """
+    return as_frame(read_samples(Path(path)))
+
+
+def as_frame(samples: np.ndarray) -> Tensor:
+    """Interleaved RGB bytes or 16-bit words to a frame in [0, 1].
+
+    Shapes: (H, W, 3), uint8 or uint16 -> (3, H, W), float32.
+    """
+    planes = np.ascontiguousarray(samples.transpose(2, 0, 1))
+    return torch.from_numpy(planes.astype(np.float32) / np.float32(2 ** BITS[samples.dtype] - 1))
+
+
+def as_samples(frame: Tensor, bits: int = 8) -> np.ndarray:
+    """A frame in [0, 1] to interleaved RGB samples: clamped and rounded, never truncated.
+
+    Shapes: (3, H, W), floating point -> (H, W, 3), uint8 or uint16.
+    """
+    if frame.ndim != 3 or frame.shape[0] != 3 or not frame.is_floating_point():
+        raise ValueError(
+            f"A frame is a floating-point tensor (3, H, W) in [0, 1], "
+            f"got {frame.dtype} {tuple(frame.shape)}."
+        )
+    whole = levels(frame, bits).movedim(0, -1).cpu().numpy()
+    return np.ascontiguousarray(whole.astype(np.uint8 if bits == 8 else np.uint16))
+
+
+def quantise(frame: Tensor, bits: int = 8) -> Tensor:
+    """A frame as it will be once it was written with `bits` per sample and read again.
+
+    Shapes: any -> the same.
+    """
+    return levels(frame, bits) / (2**bits - 1)
+
+
+def levels(frame: Tensor, bits: int) -> Tensor:
+    """[0, 1] to whole numbers 0 to 2^bits - 1, halves to even; refuses what is not a number."""
+    if bits not in BITS.values():
+        raise ValueError(f"Frames are written with 8 or 16 bits per sample, got {bits}.")
+    if frame.isnan().any():
+        raise ValueError(
+            f"A frame of shape {tuple(frame.shape)} holds values that are not numbers."
+        )
+    return (frame.float().clamp(0, 1) * (2**bits - 1)).round()
+
+
+def write_frame(
+    path: str | Path, frame: Tensor, bits: int = 8, profile: bytes | None = None
+) -> None:
+    """Write an RGB frame in [0, 1] to an image file whose suffix names the format.
+
+    Samples are clamped and rounded. 16 bits go into PNG and TIFF only. The file appears whole or
+    not at all. JPEG and WebP are written at OpenCV's default quality. The file states the colour
+    profile (ICC), if there is one.
+
+    Shapes: frame (3, H, W).
+    """
+    path = Path(path)
+    require_writable(path, bits)
+    samples = cv2.cvtColor(as_samples(frame, bits), cv2.COLOR_RGB2BGR)
+    suffix = path.suffix.lower()
+    if profile is None:
+        done, data = cv2.imencode(suffix, samples)
+    else:
+        done, data = with_profile(suffix, samples, profile)
+    if not done:
+        raise FrameError(f"OpenCV could not encode {path}. Try .png.")
+    write_whole(path, data.tobytes())
+
+
+def require_writable(path: Path, bits: int = 8) -> None:
+    """Refuse a name whose suffix is no format that holds frames of so many bits per sample."""
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN_SUFFIXES:
+        raise FrameError(
+            f"Cannot write {path}: images are written as {', '.join(WRITTEN_SUFFIXES)}, "
+            f"got {suffix or 'no suffix'!r}."
+        )
+    if bits != 8 and suffix not in DEEP_SUFFIXES:
+        raise FrameError(
+            f"Cannot write {path}: {suffix} holds 8 bits per sample, got {bits}. "
+            f"Use {' or '.join(DEEP_SUFFIXES)}."
+        )
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file beside its place and move it there, so that nobody ever sees half of it."""
+    if not path.parent.is_dir():
+        raise FrameError(f"Cannot write {path}: there is no folder {path.parent.resolve()}.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        raise FrameError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def list_frames(folder: Path) -> list[Path]:
+    """The image files of a folder in natural order (frame2 before frame10), hidden ones left out.
+
+    Goes by suffix, not into folders below.
+    """
+    if not folder.is_dir():
+        raise FrameError(f"{folder} is no folder of frames ({what_is(folder)}).")
+    frames = [file for file in folder.iterdir() if is_image(file) and file.is_file()]
+    if not frames:
+        raise FrameError(
+            f"{folder} holds no frames: looked for files ending in {', '.join(IMAGE_SUFFIXES)}."
+        )
+    return sorted(frames, key=natural_order)
+
+
+def is_image(path: Path) -> bool:
+    """True where the name is that of a visible image file."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """A sort key that compares runs of digits as numbers, and equal numbers by name."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """Shapes: -> (H, W, 3), RGB, uint8 or uint16 as the file holds it."""
+    if not path.is_file():
+        raise FrameError(f"Cannot read a frame from {path}: {what_is(path)}.")
+    try:
+        data = np.fromfile(path, np.uint8)  # cv2.imread cannot open every name on every system
+    except OSError as error:
+        raise FrameError(f"Cannot read a frame from {path}: {error.strerror}.") from error
+    if not data.size:
+        raise FrameError(f"Cannot read a frame from {path}: the file is empty.")
+    if may_be_transparent(data.tobytes()):
+        require_opaque(decode(data, cv2.IMREAD_UNCHANGED, path), path)
+    # Not IMREAD_UNCHANGED, which ignores the orientation and leaves grey as one channel; nor
+    # IMREAD_COLOR_RGB, which leaves the samples of a 16-bit TIFF unset (OpenCV 5.0).
+    samples = decode(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH, path)
+    return cv2.cvtColor(samples, cv2.COLOR_BGR2RGB)
+
+
+def decode(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
+    """Decode an image file's bytes, or say that they are none."""
+    try:
+        samples = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise FrameError(f"Cannot decode {path} ({data.size} bytes): {error.err}.") from error
+    if samples is None:
+        raise FrameError(
+            f"{path} ({data.size} bytes) is no image that OpenCV can read, or it is truncated or "
+            f"damaged. Write it again, or leave it out."
+        )
+    if samples.dtype not in BITS:
+        raise FrameError(
+            f"{path} holds {samples.dtype} samples; frames have 8 or 16 bits. Convert it first."
+        )
+    return samples
+
+
+def may_be_transparent(data: bytes) -> bool:
+    """False where an image file's head rules out an alpha channel, which saves decoding twice."""
+    if data.startswith(b"\xff\xd8"):  # JPEG has none
+        return False
+    if data.startswith(b"\x89PNG"):
+        head = data.partition(b"IDAT")[0]
+        return head[25:26] in (b"\x04", b"\x06") or b"tRNS" in head  # byte 25: the colour type
+    return True
+
+
+def require_opaque(samples: np.ndarray, path: Path) -> None:
+    """Refuse an image with transparent parts: what lies behind them is not ours to invent."""
+    if samples.ndim == 3 and samples.shape[2] == 4:
+        alpha = samples[..., 3]
+        if (alpha != np.iinfo(alpha.dtype).max).any():
+            raise FrameError(
+                f"{path} is transparent in parts (alpha down to {alpha.min()} of "
+                f"{np.iinfo(alpha.dtype).max}). Flatten it onto a background first."
+            )
+
+
+def what_is(path: Path) -> str:
+    """What stands at a path, in words, for a message."""
+    if path.is_dir():
+        return "it is a folder"
+    if path.exists():
+        return "it is a file"
+    return f"there is no such file or folder ({path.resolve()})"

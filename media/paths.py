@@ -1,0 +1,62 @@
+"""Where files are written: their names, whether they can be, and what to do on a full disk."""
+
+import errno
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sgm_vfi.media.images import FrameError, is_image
+
+
+def require_place(path: Path) -> None:
+    """Refuse a file's name where none can be made; folders that are missing around it can be."""
+    if path.is_dir():
+        raise FrameError(f"Cannot write {path}: it is a folder.")
+    folder = existing_around(path)
+    if not folder.is_dir():
+        raise FrameError(f"Cannot write {path}: {folder} is a file, no folder.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FrameError(
+            f"Cannot write {path}: no file can be made in {folder} ({error.strerror})."
+        ) from error
+
+
+def existing_around(path: Path) -> Path:
+    """The nearest of the folders around a path that is there."""
+    return next(folder for folder in path.resolve().parents if folder.exists())
+
+
+@contextmanager
+def going_on_when_full(folder: Path) -> Iterator[None]:
+    """Where the disk is full, say what is kept in a folder and what to do, not just a number."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        reasons = {getattr(part, "errno", None) for part in (error, error.__cause__)}
+        if not reasons & {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise FrameError(
+            f"The disk is full. What is finished is kept in {folder}: make room, and the same "
+            f"command goes on."
+        ) from error
+
+
+def names_image(output: Path) -> bool:
+    """Whether one image goes there, and no folder."""
+    return is_image(output) and not output.is_dir()
+
+
+def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
+    """Where the frame at each time goes."""
+    if names_image(output):
+        if len(times) > 1:
+            raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
+        return [output]
+    if times == [0.5]:
+        return [output / "middle.png"]
+    digits = len(str(len(times)))
+    return [output / f"between_{number:0{digits}d}.png" for number in range(1, len(times) + 1)]

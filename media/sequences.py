@@ -1,0 +1,123 @@
+"""Frames on disk that follow each other."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sgm_vfi.media.images import BITS, FrameError, is_image, list_frames, read_samples, what_is
+from sgm_vfi.media.videos import VIDEO_SUFFIXES
+
+
+def is_video(path: Path) -> bool:
+    """Whether a path names a file that is no image, and so can only be a video."""
+    return path.is_file() and not is_image(path)
+
+
+class FrameFormat(NamedTuple):
+    height: int
+    width: int
+    bits: int  # per sample: 8, or 16 where any frame has them
+
+
+def find_sequence(inputs: list[Path]) -> list[Path]:
+    """The frames that a user named: a folder's in natural order, or two or more images as given.
+
+    Refuses what is no sequence, and says what to do about it.
+    """
+    for path in inputs:
+        if not path.exists():
+            raise FrameError(f"Cannot read {path}: {what_is(path)}.")
+        if path.suffix.lower() in (*VIDEO_SUFFIXES, ".gif") and not path.is_dir():
+            raise FrameError(
+                f"{path} is a video, and no frame to be put beside others. Give it alone."
+            )
+    if len(inputs) > 1 and any(path.is_dir() for path in inputs):
+        raise FrameError(f"Got {' and '.join(map(str, inputs))}: give one folder, or two images.")
+    if len(inputs) == 1 and is_animation(inputs[0]):
+        raise FrameError(
+            f"{inputs[0]} is an animation. Convert it to a video first, such as an .mkv; or its "
+            f"pictures to a folder of frames."
+        )
+    paths = list_frames(inputs[0]) if len(inputs) == 1 and inputs[0].is_dir() else inputs
+    if len(paths) < 2:
+        where = "" if paths == inputs else f" in {inputs[0]}"
+        raise FrameError(
+            f"Something lies between two frames or more, got one{where} ({paths[0]}). "
+            f"Give two images or a folder of frames."
+        )
+    return paths
+
+
+def is_animation(path: Path) -> bool:
+    """Whether an image file holds more than one picture: an animated PNG, WebP or AVIF."""
+    if not path.is_file():
+        return False
+    data = path.read_bytes()
+    if data.startswith(b"\x89PNG"):
+        return b"acTL" in data.partition(b"IDAT")[0]
+    if data[8:16] == b"WEBPVP8X":
+        return bool(data[20] & 2)  # the flag of animations
+    return data[4:12] == b"ftypavis"
+
+
+def check_frames(paths: Iterable[Path]) -> FrameFormat:
+    """Read every frame once, so that a damaged or odd one is found before the work, not in it.
+
+    Raises:
+        FrameError: a file cannot be read, or is not of the size of the first.
+    """
+    first, height, width, bits = None, 0, 0, 8
+    for path in paths:
+        samples = read_samples(path)
+        if first is None:
+            first, (height, width) = path, samples.shape[:2]
+        if samples.shape[:2] != (height, width):
+            raise FrameError(
+                f"Frames of one sequence are of one size: {first} is {width}x{height}, "
+                f"{path} is {samples.shape[1]}x{samples.shape[0]}. Crop or resize them first."
+            )
+        bits = max(bits, BITS[samples.dtype])
+    return FrameFormat(height, width, bits)
+
+
+def signature(paths: Sequence[Path]) -> str:
+    """What tells these files from others: their names, sizes and times, in short."""
+    stats = [(path.name, path.stat()) for path in paths]
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return f"{len(paths)} files, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+
+
+def require_apart(files: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read."""
+    both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
+    if both:
+        raise FrameError(f"{min(both)} is among the frames to read; name another output.")
+
+
+def require_folder(output: Path, instead: str) -> None:
+    """Refuse to make a folder of a file, or of what is called as one.
+
+    Args:
+        instead: what to do, as an order.
+    """
+    if output.is_file():
+        raise FrameError(f"{output} is a file: {instead}")
+    if output.suffix and not output.is_dir():
+        raise FrameError(
+            f"{output} ends in {output.suffix} as files do: {instead} If a folder of that name is "
+            f"meant, make it first."
+        )
+
+
+def require_no_others(files: Sequence[Path]) -> None:
+    """Refuse a folder with images other than those about to be written: they would mix."""
+    folder = files[0].parent
+    if not folder.is_dir():
+        return
+    others = {file.name for file in filter(is_image, folder.iterdir())} - {f.name for f in files}
+    if others:
+        raise FrameError(
+            f"{folder} holds {len(others)} images that do not belong to this run "
+            f"(such as {min(others)}). Name another folder, or empty it."
+        )

@@ -1,0 +1,279 @@
+"""Pictures to look at: flows in colour, maps as heat, captions, grids, animations."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sgm_vfi.media.images import FrameError, as_frame, as_samples, write_whole
+
+GAP = 8  # pixels between the pictures of a grid
+FONT_SIZE = 16  # pixels
+DARK = (38, 38, 38)  # of captions, red, green and blue
+LIGHT = (255, 255, 255)  # of labels
+EXPLAINED = {  # what a network may explain, in the order of its steps: caption, kind of picture
+    "initial_flow": ("initial flow", "flow"),
+    "difference": ("difference map", "heat"),
+    "keypoints": ("key points", "points"),
+    "compensation": ("compensation by global matching", "flow"),
+    "merged_flow": ("merged flow", "flow"),
+    "flow": ("final flow", "flow"),
+    "blend": ("share of frame 0", "share"),
+    "static": ("what does not move", "share"),
+}
+
+
+class Picture(NamedTuple):
+    """One of a grid."""
+
+    caption: str
+    image: Tensor  # (3, H, W)
+    longest: float | None = None  # of a flow, in pixels: shown with the colour wheel
+
+
+def longest(flow: Tensor) -> float:
+    """Length in pixels that all but the longest hundredth of the vectors keep below; at least 1.
+
+    Shapes: flow (2, H, W). Vectors that are not finite do not count.
+    """
+    lengths = torch.hypot(*flow)
+    lengths = lengths[lengths.isfinite()]
+    if not lengths.numel():
+        return 1.0
+    return max(lengths.kthvalue(math.ceil(0.99 * lengths.numel())).values.item(), 1.0)
+
+
+def flow_colours(flow: Tensor, largest: float) -> Tensor:
+    """Show a flow: the hue is its direction, the saturation its length.
+
+    To the right is red, down yellow-green, to the left cyan, up violet; what stands still is
+    white, `largest` pixels and more are fully coloured; what is not finite is black.
+
+    Shapes: flow (2, H, W) -> (3, H, W).
+    """
+    u, v = flow.float()
+    angle = torch.atan2(v, u) / (2 * math.pi) % 1  # of a turn, clockwise on the screen
+    saturation = (torch.hypot(u, v) / largest).clamp(max=1)
+    offsets = torch.tensor((5, 3, 1), dtype=u.dtype, device=u.device)[:, None, None]
+    k = (offsets + 6 * angle) % 6
+    colours = 1 - saturation * torch.minimum(k, 4 - k).clamp(0, 1)  # HSV to RGB at full value
+    return torch.where((u.isfinite() & v.isfinite())[None], colours, 0)
+
+
+def colour_wheel(size: int) -> tuple[Tensor, Tensor]:
+    """The legend of `flow_colours`. Shapes: -> picture (3, size, size), inside (size, size)."""
+    along = torch.linspace(-1, 1, size)
+    flow = torch.stack((along.expand(size, -1), along[:, None].expand(-1, size)))
+    return flow_colours(flow, 1.0), flow.norm(dim=0) <= 1
+
+
+def with_legend(picture: Tensor, largest: float) -> Tensor:
+    """Put the colour wheel and its radius into the lower right corner, if there is room.
+
+    Shapes: (3, H, W) -> the same.
+    """
+    height, width = picture.shape[-2:]
+    size = min(height, width) // 4
+    if size < 2 * FONT_SIZE:
+        return picture
+    wheel, inside = colour_wheel(size)
+    top, left = height - size - GAP, width - size - GAP
+    picture = picture.cpu().clone()
+    corner = picture[:, top : top + size, left : left + size]
+    corner[:, inside] = wheel[:, inside]
+    canvas = as_samples(picture)
+    centre = (left + size // 2, top + size // 2)
+    cv2.circle(canvas, centre, size // 2, DARK, 1, cv2.LINE_AA)
+    text = f"{largest:.0f} px"
+    _write(canvas, text, centre[0] - _text_width(text) // 2, top - FONT_SIZE // 2, DARK)
+    return as_frame(canvas)
+
+
+def heat(values: Tensor, largest: float = 1.0) -> Tensor:
+    """Show a map from black (0) over red to pale yellow (`largest`).
+
+    Shapes: (H, W) -> (3, H, W).
+    """
+    level = as_samples((values / largest).nan_to_num()[None].expand(3, -1, -1))
+    coloured = cv2.applyColorMap(np.ascontiguousarray(level[..., 0]), cv2.COLORMAP_INFERNO)
+    return as_frame(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB))
+
+
+def explained(
+    notes: dict[str, Tensor], frame: Tensor, largest: float | None = None
+) -> list[Picture]:
+    """A picture of each explanation, in the order of the network's steps.
+
+    Of maps that come in twos, towards frame 0 and frame 1, the first is shown. All flows share one
+    scale.
+
+    Args:
+        notes: as `Interpolation.explanation` lays them out, of one sample: (C, H, W) each.
+        frame: (3, H, W), what key points are drawn upon.
+        largest: the length in pixels that is fully coloured; None: the longest there is.
+    """
+    largest = largest or longest_explained(notes)
+    pictures = []
+    for name in sorted(notes, key=list(EXPLAINED).index):
+        caption, kind = EXPLAINED[name]
+        note = notes[name]
+        if kind == "flow":
+            pictures.append(Picture(caption, flow_colours(note[:2], largest), largest))
+        elif kind == "points":
+            pictures.append(Picture(caption, points_on(frame, note[0] > 0)))
+        else:
+            brightest = 1.0 if kind == "share" else max(note[0].max().item(), 1e-6)
+            pictures.append(Picture(caption, heat(note[0], brightest)))
+    return pictures
+
+
+def longest_explained(notes: dict[str, Tensor]) -> float:
+    """`longest` of all the flows that `explained` shows."""
+    flows = [note[:2] for name, note in notes.items() if EXPLAINED[name][1] == "flow"]
+    return max(map(longest, flows), default=1.0)
+
+
+def points_on(frame: Tensor, chosen: Tensor) -> Tensor:
+    """Mark pixels on a dimmed grey frame. Shapes: (3, H, W), (H, W) -> (3, H, W)."""
+    grey = frame.mean(dim=0, keepdim=True) / 2
+    return torch.where(chosen, frame.new_tensor((1.0, 0.8, 0.0))[:, None, None], grey)
+
+
+def fitted(picture: Tensor, width: int, height: int, *, enlarge: bool = True) -> Tensor:
+    """Bring a picture to the largest size that fits a box; enlarged pixels stay sharp squares.
+
+    Shapes: (3, H, W) -> (3, h, w), h <= height, w <= width, neither below 1.
+    """
+    scale = min(width / picture.shape[-1], height / picture.shape[-2])
+    if scale == 1 or (scale > 1 and not enlarge):
+        return picture
+    size = [max(1, round(side * scale)) for side in picture.shape[-2:]]
+    if scale > 1:
+        return F.interpolate(picture[None], size=size, mode="nearest-exact")[0]
+    smaller = F.interpolate(
+        picture[None], size=size, mode="bilinear", antialias=True, align_corners=False
+    )
+    return smaller[0].clamp(0, 1)
+
+
+def captioned(picture: Tensor, caption: str, width: int) -> Tensor:
+    """Set a picture in the middle of a white column, below its caption.
+
+    Shapes: (3, H, W) -> (3, H + 1.5 lines, width), width >= W.
+    """
+    height, own = picture.shape[-2:]
+    top, left = FONT_SIZE * 3 // 2, (width - own) // 2
+    canvas = np.full((top + height, width, 3), 255, np.uint8)
+    canvas[top:, left : left + own] = as_samples(picture)
+    _write(canvas, caption, left, FONT_SIZE, DARK)
+    return as_frame(canvas)
+
+
+def labelled(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
+    """Write on a dark ground into an upper corner, as large as the picture allows.
+
+    Shapes: (3, H, W) -> the same, on the CPU.
+    """
+    height, width = picture.shape[-2:]
+    size = max(height // 30, FONT_SIZE * 3 // 4)
+    space = size // 2
+    rows = min(size + 2 * space, height)
+    canvas = as_samples(picture[:, :rows])
+    along = min(_text_width(text, size) + 2 * space, width)
+    left = width - along if at_right else 0
+    canvas[:, left : left + along] //= 4
+    _write(canvas, text, left + space, space + size * 5 // 6, LIGHT, size)
+    return torch.cat((as_frame(canvas), picture[:, rows:].cpu()), dim=1)
+
+
+def grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> Tensor:
+    """Lay out pictures of one size row by row, each below its caption.
+
+    Shapes: -> (3, h, about `width`).
+    """
+    cell = (width - GAP * (columns - 1)) // columns
+    cells = []
+    for caption, image, length in pictures:
+        image = fitted(image.cpu(), cell, 2 * cell)
+        image = image if length is None else with_legend(image, length)
+        cells.append(captioned(image, caption, cell))
+    blank = torch.ones_like(cells[0])
+    cells += [blank] * (-len(cells) % columns)
+    rows = [joined(cells[i : i + columns], -1) for i in range(0, len(cells), columns)]
+    return joined(rows, -2)
+
+
+def joined(pictures: Sequence[Tensor], axis: int) -> Tensor:
+    """Pictures beside (-1) or below (-2) each other, with white between them."""
+    shape = list(pictures[0].shape)
+    shape[axis] = GAP
+    gap = torch.ones(shape)
+    parts = [part for picture in pictures for part in (gap, picture)]
+    return torch.cat(parts[1:], axis)
+
+
+def pair_pictures(
+    frame0: Tensor, frame1: Tensor, frame: Tensor, caption: str, notes: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What is worth seeing of a new frame between two, by name.
+
+    `comparison`: all three beside the average of the two, and the flows; `flow`: these alone;
+    `explain`: every step that the network explains. Without a flow the first alone.
+
+    Shapes: frames (3, H, W); notes as in `explained`.
+    """
+    flows = []
+    if "flow" in notes:
+        length = longest(notes["flow"].unflatten(0, (2, 2)).movedim(1, 0).flatten(1, 2))
+        flows = [
+            Picture(f"flow to frame {number}", flow_colours(flow, length), length)
+            for number, flow in enumerate(notes["flow"].split(2))
+        ]
+    new = Picture(caption, frame)
+    average = Picture("average of both frames", (frame0 + frame1) / 2)
+    row = [Picture("frame 0", frame0), new, Picture("frame 1", frame1)]
+    pictures = {"comparison": grid([*row, average, *flows], columns=3)}
+    if flows:
+        pictures["flow"] = grid(flows, columns=2)
+        pictures["explain"] = grid([*explained(notes, frame0), new], columns=3)
+    return pictures
+
+
+def write_animation(path: Path, frames: Iterable[Tensor], milliseconds: int) -> None:
+    """Write an endless animation as WebP, which every browser shows and which stays small.
+
+    Shapes: frames (3, H, W).
+    """
+    if path.suffix != ".webp":
+        raise FrameError(f"Cannot write {path}: animations are written as .webp.")
+    animation = cv2.Animation()
+    animation.frames = [cv2.cvtColor(as_samples(frame), cv2.COLOR_RGB2BGR) for frame in frames]
+    animation.durations = [milliseconds] * len(animation.frames)
+    animation.loop_count = 0  # for ever
+    done, data = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    if not done:
+        raise FrameError(f"OpenCV could not encode {path}.")
+    write_whole(path, data.tobytes())
+
+
+def _write(
+    canvas: np.ndarray,
+    text: str,
+    x: int,
+    y: int,
+    colour: tuple[int, int, int],
+    size: int = FONT_SIZE,
+) -> None:
+    """Write into an RGB canvas; (x, y) is the lower left corner. What does not fit is cut off."""
+    cv2.putText(canvas, text, (x, y), colour, cv2.FontFace("sans"), size, 500)
+
+
+def _text_width(text: str, size: int = FONT_SIZE) -> int:
+    box = cv2.getTextSize((0, 0), text, (0, 0), cv2.FontFace("sans"), size, 500)
+    return box[2]

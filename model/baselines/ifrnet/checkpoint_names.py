@@ -1,0 +1,72 @@
+"""Published checkpoints of IFRNet: what their names mean here, and what they were built as."""
+
+from dataclasses import replace
+
+from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
+from sgm_vfi.model.checkpoint import CheckpointError, Family, NameScope, Weights, our_name, some
+
+PUBLISHED_NAMES = (
+    *(NameScope(f"encoder.pyramid{i + 1}.", f"encoder.{i}.") for i in range(4)),
+    *(
+        NameScope(f"decoder{4 - i}.convblock.{j}.", f"decoders.{i}.{part}.", inner)
+        for i in range(4)
+        for j, (part, inner) in enumerate(
+            (("enter", ()), ("refine", ((".prelu.", ".activation."),)), ("enlarge", ()))
+        )
+    ),
+)
+
+
+def is_published(weights: Weights) -> bool:
+    """Whether these are names of the published code."""
+    return "decoder4.convblock.0.0.weight" in weights.state
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published checkpoint."""
+    state = {our_name(name, PUBLISHED_NAMES): tensor for name, tensor in weights.state.items()}
+    return weights._replace(state=state)
+
+
+def published_config(weights: Weights) -> IFRNetConfig:
+    """Read off our tensors how the network was built; which times it knows, off the file's name.
+
+    The weights for eight times as many frames, trained on GoPro, are called IFRNet_..._GoPro.
+    """
+    state = weights.state
+    try:
+        widths = tuple(len(state[f"encoder.{level}.0.0.bias"]) for level in range(4))
+        side = len(state["decoders.0.refine.conv2.0.bias"])
+        kernel = state["encoder.0.0.0.weight"].shape[-1]
+    except KeyError as error:
+        raise CheckpointError(
+            f"{weights.source} holds no IFRNet: no {error} among its {len(state)} tensors "
+            f"({some(sorted(state))})."
+        ) from error
+    any_time = "gopro" in weights.source.stem.lower()
+    return IFRNetConfig(widths=widths, side_channels=side, first_kernel=kernel, any_time=any_time)
+
+
+def _in_words(config: IFRNetConfig) -> str:
+    times = "for any time" if config.any_time else "for the middle only"
+    return (
+        f"IFRNet, {config.widths} channels wide, {config.side_channels} at the side, first "
+        f"kernel {config.first_kernel}, {times}"
+    )
+
+
+def _completed(found: IFRNetConfig, wanted: IFRNetConfig, published: bool) -> IFRNetConfig:
+    """Which times published weights know is the name's to say."""
+    return replace(found, any_time=wanted.any_time) if published else found
+
+
+FAMILY = Family(
+    "ifrnet",
+    IFRNet,
+    IFRNetConfig,
+    is_published,
+    from_published,
+    published_config,
+    in_words=_in_words,
+    completed=_completed,
+)

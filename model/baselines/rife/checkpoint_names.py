@@ -1,0 +1,73 @@
+"""Published checkpoints of RIFE: what their names mean here, and what they were built as."""
+
+from dataclasses import replace
+
+from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
+from sgm_vfi.model.checkpoint import CheckpointError, Family, NameScope, Weights, our_name, some
+from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
+
+PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
+PUBLISHED_NAMES = (
+    *(NameScope(f"block{i}.", f"blocks.{i}.", PARTS) for i in range(3)),
+    NameScope("block_tea.", "teacher.", PARTS),
+    *SYNTHESIS_NAMES,
+)
+
+
+def is_published(weights: Weights) -> bool:
+    """Whether these are names of the published code; its "HD" and 4.x networks are others."""
+    return {"block0.lastconv.weight", "unet.conv.weight"} <= weights.state.keys()
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published checkpoint."""
+    state = {our_name(name, PUBLISHED_NAMES): tensor for name, tensor in weights.state.items()}
+    return weights._replace(state=state)
+
+
+def published_config(weights: Weights) -> RIFEConfig:
+    """Read off our tensors how the network was built.
+
+    They do not tell 2R from the base: shapes are the same. It counts as the base.
+    """
+    state = weights.state
+    try:
+        channels = tuple(len(state[f"blocks.{i}.head.1.0.bias"]) for i in range(3))
+        context = len(state["synthesis.context.levels.0.0.0.bias"])
+        inputs = state["blocks.0.head.0.0.weight"].shape[1]
+    except KeyError as error:
+        raise CheckpointError(
+            f"{weights.source} holds no RIFE: no {error} among its {len(state)} tensors "
+            f"({some(sorted(state))})."
+        ) from error
+    return RIFEConfig(
+        channels=channels,
+        context_channels=context,
+        any_time=inputs == 7,
+        teacher=any(name.startswith("teacher.") for name in state),
+        colour_order="bgr",
+    )
+
+
+def _in_words(config: RIFEConfig) -> str:
+    """What tells variants apart; a teacher may be there or not."""
+    times = "RIFE_m, for any time" if config.any_time else "RIFE, for the middle only"
+    size = "at twice the resolution (2R)" if config.doubled else "at the frames' resolution"
+    return f"{times}, {config.channels} and {config.context_channels} channels wide, {size}"
+
+
+def _completed(found: RIFEConfig, wanted: RIFEConfig, published: bool) -> RIFEConfig:
+    """Whether published weights are of the doubled network is the name's to say."""
+    return replace(found, doubled=wanted.doubled) if published else found
+
+
+FAMILY = Family(
+    "rife",
+    RIFE,
+    RIFEConfig,
+    is_published,
+    from_published,
+    published_config,
+    in_words=_in_words,
+    completed=_completed,
+)

@@ -1,0 +1,235 @@
+"""RIFE 4.x, the continuation for practice (Practical-RIFE, versions 4.6 and 4.25).
+
+Published code and weights: hzwer/Practical-RIFE, MIT. This is written from a description of its
+arithmetic and the shapes of its tensors; no numbers of the published code stood beside.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sgm_vfi.model.baselines.rife.checkpoint_names import PARTS
+from sgm_vfi.model.checkpoint import CheckpointError, Family, NameScope, Weights, our_name, some
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, require_frames
+from sgm_vfi.model.layers.synthesis_unet import blend
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import warp_pair
+
+SLOPE = 0.2  # of every LeakyReLU
+RESIDUAL_CONVS = 8
+ENCODED = 4  # channels of a frame's features
+MOST_BLOCKS = 5
+CARRIED = 8  # channels that each block hands to the next
+
+
+@dataclass(frozen=True, kw_only=True)
+class PracticalConfig:
+    """Shape of the network."""
+
+    channels: tuple[int, ...] = (192, 128, 96, 64)  # of the blocks, coarse to fine
+    encoded: bool = False  # blocks see features of the frames, and hand on features: 4.25
+
+
+V4_6 = PracticalConfig()
+V4_25 = PracticalConfig(channels=(192, 128, 96, 64, 32), encoded=True)
+
+
+class Pair(NamedTuple):
+    """What serves every time between two frames."""
+
+    frames: Tensor  # (2B, 3, H, W)
+    seen: Tensor  # the same, with their features if there are any, (2B, 3 or 7, H, W)
+    flow_scale: float
+
+
+class Motion(NamedTuple):
+    """What is known after a block, at full size."""
+
+    flow: Tensor  # (B, 4, H, W)
+    blend_logits: Tensor  # (B, 1, H, W)
+    carried: Tensor  # (B, 0 or 8, H, W)
+
+
+class PracticalRIFE(Interpolator):
+    """Blocks that are told the time estimate both flows and a mask; nothing refines the blend."""
+
+    largest_flow_scale = 4
+
+    def __init__(self, config: PracticalConfig = V4_6) -> None:
+        super().__init__()
+        self.config = config
+        count = len(config.channels)
+        self.scales = [2 ** (count - 1 - i) for i in range(count)]
+        self.stride = 4 * self.scales[0]
+        seen = 3 + (ENCODED if config.encoded else 0)
+        carried = CARRIED if config.encoded else 0
+        later = 2 * seen + 1 + 1 + carried + 4  # warped frames, time, mask, features, flow
+        self.encoder = FrameEncoder() if config.encoded else None
+        self.blocks = nn.ModuleList(
+            MotionBlock(2 * seen + 1 if i == 0 else later, channels, carried)
+            for i, channels in enumerate(config.channels)
+        )
+
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+        require_frames(frame0, frame1, self, flow_scale)
+        frames = torch.cat((frame0, frame1)).clamp(0, 1)
+        seen = frames
+        if self.encoder is not None:
+            seen = torch.cat((frames, self.encoder(frames)), dim=1)
+        return Pair(frames, seen, flow_scale)
+
+    def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+        plane = time.expand(-1, 1, *state.frames.shape[-2:])
+        motion, first = None, None
+        for block, scale in zip(self.blocks, self.scales, strict=True):
+            motion = self._step(block, state, plane, motion, scale / state.flow_scale)
+            first = motion.flow if first is None else first
+        frame = blend(warp_pair(state.frames, motion.flow), motion.blend_logits)
+        notes = None
+        if explain:
+            share = motion.blend_logits.sigmoid()
+            notes = {"initial_flow": first, "flow": motion.flow, "blend": share}
+        return Interpolation(frame, explanation=notes)
+
+    def trunks(self) -> Iterator[nn.Module]:
+        """All convolutions but the last ones of the blocks, which give pixels."""
+        if self.encoder is not None:
+            yield self.encoder
+        for block in self.blocks:
+            yield from (block.head, block.residual)
+
+    def _step(
+        self, block: "MotionBlock", state: Pair, plane: Tensor, before: Motion | None, scale: float
+    ) -> Motion:
+        """Let a block correct the motion, or, the first one, find it."""
+        if before is None:
+            return block(torch.cat((*state.seen.chunk(2), plane), dim=1), None, scale)
+        flow, logits, carried = before
+        warped0, warped1 = warp_pair(state.seen, flow).chunk(2)
+        known = (warped0[:, :3], warped1[:, :3], warped0[:, 3:], warped1[:, 3:])
+        change = block(torch.cat((*known, plane, logits, carried), dim=1), flow, scale)
+        if not self.config.encoded:  # later versions say the mask anew
+            change = change._replace(blend_logits=logits + change.blend_logits)
+        return change._replace(flow=flow + change.flow)
+
+
+class FrameEncoder(nn.Sequential):
+    """Four features of each pixel. Shapes: (B, 3, H, W) -> (B, 4, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            conv_leaky(3, 16, stride=2),
+            conv_leaky(16, 16),
+            conv_leaky(16, 16),
+            nn.ConvTranspose2d(16, ENCODED, kernel_size=4, stride=2, padding=1),
+        )
+
+
+class MotionBlock(nn.Module):
+    """Reads motion off what it makes smaller, and enlarges it again.
+
+    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `Motion`; C, and 4 more where there is a
+    flow, make `in_channels`.
+    """
+
+    def __init__(self, in_channels: int, channels: int, carried: int) -> None:
+        super().__init__()
+        self.head = nn.Sequential(
+            conv_leaky(in_channels, channels // 2, stride=2),
+            conv_leaky(channels // 2, channels, stride=2),
+        )
+        self.residual = nn.Sequential(*(ScaledConv(channels) for _ in range(RESIDUAL_CONVS)))
+        self.unused = 0 if carried else 1  # channels that the published head gives for nothing
+        out = 4 + 1 + carried + self.unused
+        self.output = nn.Sequential(
+            nn.ConvTranspose2d(channels, 4 * out, kernel_size=4, stride=2, padding=1),
+            nn.PixelShuffle(2),
+        )
+
+    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> Motion:
+        """`scale`: how much smaller than x what is read shall be."""
+        x = resize(x, 1 / scale)
+        if flow is not None:
+            x = torch.cat((x, resize_flow(flow, 1 / scale)), dim=1)
+        raw = resize(self.output(self.residual(self.head(x))), scale)
+        return Motion(raw[:, :4] * scale, raw[:, 4:5], raw[:, 5 : raw.shape[1] - self.unused])
+
+
+class ScaledConv(nn.Module):
+    """A residual convolution with a learnt weight for each channel. Shapes: (B, C, h, w)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.beta = nn.Parameter(torch.ones(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.leaky_relu(self.conv(x) * self.beta + x, SLOPE)
+
+
+def conv_leaky(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """A 3 x 3 convolution and a LeakyReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
+        nn.LeakyReLU(SLOPE),
+    )
+
+
+PUBLISHED_NAMES = (
+    *(NameScope(f"block{i}.", f"blocks.{i}.", PARTS) for i in range(MOST_BLOCKS)),
+    *(NameScope(f"encode.cnn{i}.", f"encoder.{i}.0.") for i in range(3)),
+    NameScope("encode.cnn3.", "encoder.3."),
+)
+FOR_TRAINING = ("teacher.", "caltime.")  # parts that some published files hold beside
+
+
+def is_published(weights: Weights) -> bool:
+    """Whether these are names of the published code, of any of its versions, 2.x to 4.x."""
+    return "block0.conv0.0.0.weight" in weights.state
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published checkpoint, and leave out parts for training."""
+    state = {
+        our_name(name, PUBLISHED_NAMES): tensor
+        for name, tensor in weights.state.items()
+        if not name.startswith(FOR_TRAINING)
+    }
+    return weights._replace(state=state)
+
+
+def published_config(weights: Weights) -> PracticalConfig:
+    """Which version the tensors are of; scales are known of two of them alone."""
+    state = weights.state
+    biases = [f"blocks.{i}.head.1.0.bias" for i in range(MOST_BLOCKS)]
+    found = PracticalConfig(
+        channels=tuple(len(state[name]) for name in biases if name in state),
+        encoded=any(name.startswith("encoder.") for name in state),
+    )
+    if found not in (V4_6, V4_25) or "blocks.0.residual.0.beta" not in state:
+        raise CheckpointError(
+            f"{weights.source} is of a RIFE that is not known here, with blocks {found.channels} "
+            f"channels wide. Known are 4.6, {V4_6.channels}, 4.25, {V4_25.channels}, and RIFE and "
+            f"RIFE_m as first published; other versions (2.x and 3.x, also called HD, the rest of "
+            f"4.x) are other networks. Its tensors: {some(sorted(state))}."
+        )
+    return found
+
+
+def _in_words(config: PracticalConfig) -> str:
+    features = "with features" if config.encoded else "without features"
+    return f"RIFE 4.x, {config.channels} channels wide, {features} of the frames"
+
+
+FAMILY = Family(
+    "rife_practical",
+    PracticalRIFE,
+    PracticalConfig,
+    is_published,
+    from_published,
+    published_config,
+    in_words=_in_words,
+)

@@ -1,0 +1,105 @@
+"""Optical flow that needs no trained weights.
+
+Dense inverse search (Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016), as
+OpenCV implements it.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sgm_vfi.model.flow.estimator import FlowEstimator
+
+LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in grey
+LARGEST_PATCH = 16  # pixels: as many as OpenCV adds around a frame; it reads outside of them
+
+
+class DISFlow(FlowEstimator):
+    """OpenCV's DIS optical flow, on the CPU, sample by sample; deterministic.
+
+    Frames of any size: those too small for its coarsest patch are padded by their edge pixels, so
+    that a frame of one pixel has a flow too (zero).
+
+    Args: OpenCV's medium preset.
+        finest_scale: the search ends on frames halved that many times; the rest is interpolated.
+        patch_size: of the squares that are searched for, in pixels of the halved frame.
+        patch_stride: distance between them.
+        iterations: gradient descent steps per patch and scale.
+        refinements: fixed-point steps of the variational refinement per scale.
+    """
+
+    def __init__(
+        self,
+        finest_scale: int = 1,
+        patch_size: int = 8,
+        patch_stride: int = 3,
+        *,
+        iterations: int = 25,
+        refinements: int = 5,
+    ) -> None:
+        super().__init__()
+        if not 0 <= finest_scale <= 4:
+            raise ValueError(f"finest_scale is 0 to 4 halvings, got {finest_scale}.")
+        if not 4 <= patch_size <= LARGEST_PATCH:
+            raise ValueError(f"patch_size is 4 to {LARGEST_PATCH} pixels, got {patch_size}.")
+        if not 1 <= patch_stride <= patch_size:
+            raise ValueError(f"patch_stride is 1 to {patch_size} pixels, got {patch_stride}.")
+        self.finest_scale = finest_scale
+        self.patch_size = patch_size
+        self.patch_stride = patch_stride
+        self.iterations = iterations
+        self.refinements = refinements
+
+    @torch.no_grad()
+    def forward(self, source: Tensor, target: Tensor, start: Tensor | None = None) -> Tensor:
+        """As every estimator; patches begin at `start`, (B, 2, H, W), where that fits better."""
+        height, width = source.shape[-2:]
+        pad = (0, self.padding(width), 0, self.padding(height))
+        starts = repeat(None) if start is None else vectors(start, pad)
+        greys = grey_bytes(source, pad), grey_bytes(target, pad)
+        flow = np.stack(in_threads(lambda *given: self.searcher().calc(*given), *greys, starts))
+        return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
+
+    def padding(self, side: int) -> int:
+        """Pixels to add to a side, so that OpenCV neither crashes nor mistakes its scale.
+
+        It fails on frames without room for a few patches, and takes every half for exact.
+        """
+        smallest = 4 * self.patch_size << self.finest_scale
+        return max(smallest - side, -side % (1 << self.finest_scale))
+
+    def searcher(self) -> cv2.DISOpticalFlow:
+        """A fresh one each time: it keeps buffers, so two threads cannot share it."""
+        searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        searcher.setFinestScale(self.finest_scale)
+        searcher.setPatchSize(self.patch_size)
+        searcher.setPatchStride(self.patch_stride)
+        searcher.setGradientDescentIterations(self.iterations)
+        searcher.setVariationalRefinementIterations(self.refinements)
+        return searcher
+
+
+def in_threads(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
+    """`map`, sample by sample, on all cores: OpenCV lets other threads compute meanwhile."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(function, *columns))
+
+
+def vectors(flow: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
+    """Shapes: (B, 2, H, W) -> as OpenCV lays flows out, (B, H + pad, W + pad, 2), a copy."""
+    padded = F.pad(flow.detach().cpu().float(), pad, mode="replicate")
+    return padded.movedim(1, -1).contiguous().numpy()
+
+
+def grey_bytes(frame: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
+    """Shapes: RGB in [0, 1], (B, 3, H, W) -> 8-bit grey, (B, H + pad, W + pad)."""
+    frame = F.pad(frame.detach().cpu().float(), pad, mode="replicate")
+    grey = torch.einsum("bchw,c->bhw", frame, torch.tensor(LUMA))
+    return (grey * 255).round().clamp(0, 255).byte().numpy()

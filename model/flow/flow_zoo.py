@@ -1,0 +1,97 @@
+"""Flow estimators by name, with the weights that they were published with."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sgm_vfi.model.checkpoint import Weights, read_weights
+from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.gmflow import GMFlow, fill_gmflow
+from sgm_vfi.model.flow.liteflownet import LiteFlowNet, fill_liteflownet
+from sgm_vfi.model.flow.raft import RAFT, fill_raft, find_raft
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class FlowNetwork(NamedTuple):
+    """One row of `FLOW_NETWORKS`."""
+
+    build: Callable[[], FlowEstimator]  # with fresh weights
+    fill: Callable[[Any, Weights], None] | None = None  # with published ones, all or none
+    find: Callable[[], Path] | None = None  # their file; None: it has no weights
+
+
+def _find(file: str, repository: str) -> Path:
+    """The file in the usual folders, here before the repository."""
+    places = [root / "pretrained" / file for root in dict.fromkeys((Path.cwd(), ROOT))]
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"The flow network's weights are not here: looked for {', '.join(map(str, places))}. Get "
+        f"{file} through the README of github.com/{repository}, and put it at one of these places."
+    )
+
+
+def _gma() -> FlowEstimator:
+    from sgm_vfi.model.flow.gma import GMA  # is made of torchvision's parts
+
+    return GMA(20)
+
+
+def _fill_gma(estimator: FlowEstimator, weights: Weights) -> None:
+    from sgm_vfi.model.flow.gma import fill_gma
+
+    fill_gma(estimator, weights)
+
+
+FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
+    "raft": FlowNetwork(partial(RAFT, 12), fill_raft, find_raft),
+    "gma": FlowNetwork(_gma, _fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")),
+    "gmflow": FlowNetwork(
+        GMFlow, fill_gmflow, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
+    ),
+    "dis": FlowNetwork(DISFlow),
+    "liteflownet": FlowNetwork(  # only for labels, as published IFRNets were taught
+        LiteFlowNet,
+        fill_liteflownet,
+        partial(_find, "network-default.pytorch", "sniklaus/pytorch-liteflownet"),
+    ),
+}
+
+
+def build_flow(name: str) -> FlowEstimator:
+    """A flow network with fresh weights.
+
+    Raises:
+        ValueError: no such name; says which there are.
+    """
+    return _row(name).build()
+
+
+def load_flow(name: str, path: Path | None = None) -> FlowEstimator:
+    """A flow network with its published weights, in evaluation mode.
+
+    Args:
+        path: their file; None looks where it usually lies.
+
+    Raises:
+        ValueError: no such name; says which there are.
+        FileNotFoundError: the file is not there; says where to get it and where to put it.
+        CheckpointError: it is damaged or holds other weights.
+    """
+    row = _row(name)
+    estimator = row.build()
+    if row.fill is None or row.find is None:
+        return estimator.eval()
+    row.fill(estimator, read_weights(row.find() if path is None else path))
+    return estimator.eval()
+
+
+def _row(name: str) -> FlowNetwork:
+    if name not in FLOW_NETWORKS:
+        known = ", ".join(FLOW_NETWORKS)
+        raise ValueError(f"No flow network is called {name!r}. Known names: {known}.")
+    return FLOW_NETWORKS[name]

@@ -1,0 +1,259 @@
+"""Several guesses of the motion at a time between two frames, made of the flows between them.
+
+Where flows are wrong or something is hidden, nothing says which of several motions is the right
+one. So several are followed, and weighed by how well both frames agree on each.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sgm_vfi.model.ops.fill import fill_holes
+from sgm_vfi.model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.resize import resize_to
+from sgm_vfi.model.ops.splat import splat, splat_sum
+from sgm_vfi.model.ops.warp import backward_warp
+
+SHRINK = 4  # motion at time t is found on frames that many times smaller
+WINDOW = 28  # pixels over which agreement is measured
+NOISE = 0.01  # a mean difference of colours that says little
+HIDDEN = 0.1  # weight of a frame where nothing of it lands: the flow may also be wrong
+UNSEEN = 1e-3  # weight of what a frame does not show: it counts where nothing else is
+ALIKE, APART = 4.0, 12.0  # pixels: velocities that differ by less are one, by more are two
+COVERED = 0.02  # weight of what another surface surely covers
+IN_FRONT = 50.0  # how much likelier than all else is what surely covers something
+
+
+class Flows(NamedTuple):
+    """What serves every time between two frames: small maps, in small pixels."""
+
+    small0: Tensor
+    small1: Tensor
+    flow_01: Tensor
+    flow_10: Tensor
+    trust0: Tensor  # weight of each pixel of frame 0 when it is splatted, (B, 1, h, w)
+    trust1: Tensor
+    front0: Tensor  # how surely each pixel of frame 0 covers something else, (B, 1, h, w)
+    front1: Tensor
+    difference: Tensor  # of colours along the flow, on frame 0, then on frame 1, (B, 2, h, w)
+    shrink: int  # how many times smaller than the frames
+
+
+class Guess(NamedTuple):
+    """A motion that may pass through each pixel at time t."""
+
+    velocity: Tensor  # the way from frame 0 to frame 1
+    front: Tensor | float  # how surely it is that of a surface in front of all others
+    source: int  # the frame that it is of, 0 or 1
+    mode: str  # of reading between pixels
+
+
+class Look(NamedTuple):
+    """What both frames say of a guess, (B, 1, h, w)."""
+
+    likely: Tensor  # inverse to the squared difference of colours
+    shown: tuple[Tensor, Tensor]  # how much each frame shows it, and not what covers it
+
+
+class Layer(NamedTuple):
+    """One picture of the mixture."""
+
+    source: int  # the frame that it is read from, 0 or 1
+    flow: Tensor  # from time t to that frame, in small pixels
+    weight: Tensor  # (B, 1, h, w)
+    mode: str  # of reading between pixels
+
+
+class Mixture(NamedTuple):
+    """What a frame at time t consists of; the weights sum to one."""
+
+    layers: list[Layer]  # those of frame 0 first
+    still0: Tensor  # weight of frame 0 as it is, (B, 1, h, w)
+    still1: Tensor
+
+
+def weigh(
+    frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor, shrink: int = SHRINK
+) -> Flows:
+    """Make ready, once per pair, what guesses at any time are made of.
+
+    Shapes: frames (B, 3, H, W), flows (B, 2, h, w) of the frames at any size.
+    """
+    size = (-(-frame0.shape[-2] // shrink), -(-frame0.shape[-1] // shrink))
+    small0, small1 = (F.interpolate(x, size=size, mode="area") for x in (frame0, frame1))
+    flow_01, flow_10 = (flow_to_size(flow, size) for flow in (flow_01, flow_10))
+    trust0, difference0 = trust(small0, small1, flow_01, flow_10)
+    trust1, difference1 = trust(small1, small0, flow_10, flow_01)
+    front0 = in_front(flow_01, trust0, flow_10, trust1, shrink)
+    front1 = in_front(flow_10, trust1, flow_01, trust0, shrink)
+    difference = torch.cat((difference0, difference1), dim=1)
+    maps = small0, small1, flow_01, flow_10, trust0, trust1, front0, front1
+    return Flows(*maps, difference, shrink)
+
+
+def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
+    """Weigh each pixel by how well its flow leads to its own colour and back to its own place.
+
+    Shapes: frames (B, 3, h, w), flows (B, 2, h, w) -> weight and difference, (B, 1, h, w).
+    """
+    difference = (source - backward_warp(target, flow)).abs().mean(dim=1, keepdim=True)
+    missed = length(flow + backward_warp(back, flow))
+    missed = missed / (1 + 0.05 * length(flow))  # long ways end less exactly
+    return torch.exp((-20 * difference - missed).clamp(min=-20)), difference
+
+
+def in_front(flow: Tensor, trust: Tensor, back: Tensor, trust_back: Tensor, shrink: int) -> Tensor:
+    """Say how surely each pixel covers something that the other frame shows.
+
+    It does if it is to be trusted itself, and if pixels of the other frame lead to it that move
+    otherwise and find other colours there: they were hidden behind it.
+
+    Shapes: flow and trust of the frame, those of the other one -> (B, 1, h, w).
+    """
+    lost = 1 - trust_back
+    came, _ = splat(-back, back, lost, epsilon=1e-3)
+    return trust * apart(flow, came, shrink) * splat_sum(lost, back).clamp(max=1)
+
+
+def mixture(motion: Flows, time: Tensor) -> Mixture:
+    """What to warp along which flow, and with which weights; they sum to one.
+
+    A pixel's own flow is a guess where it lands, and where it is. What covered something is in
+    front of all else where it lands, whatever agrees there: what is behind agrees as well, if both
+    frames show it. And a frame does not show what something else that is there surely covers.
+    """
+    flow_01, flow_10 = motion.flow_01, motion.flow_10
+    weight0, weight1 = (
+        weight * IN_FRONT**front
+        for weight, front in ((motion.trust0, motion.front0), (motion.trust1, motion.front1))
+    )
+    landed0, cover0, front0 = landing(flow_01, time * flow_01, weight0, motion.front0)
+    landed1, cover1, front1 = landing(-flow_10, (1 - time) * flow_10, weight1, motion.front1)
+    guesses = (
+        Guess(landed0, front0, 0, "bicubic"),
+        Guess(-flow_10, 0.0, 0, "bilinear"),
+        Guess(landed1, front1, 1, "bicubic"),
+        Guess(flow_01, 0.0, 1, "bilinear"),
+    )
+    looks = [look(motion, guess.velocity, time) for guess in guesses]
+    still = look(motion, torch.zeros_like(flow_01), time)
+    best = torch.stack([x.likely for x in (*looks, still)]).amax(dim=0)
+    shares = (1 - time) * cover0, time * cover1
+    layers = [
+        layer_of(guess, seen, time, best, shares[guess.source])
+        for guess, seen in zip(guesses, looks, strict=True)
+    ]
+    still0, still1 = (
+        share * still.likely * shown for share, shown in zip(shares, still.shown, strict=True)
+    )
+    total = sum((x.weight for x in layers), still0 + still1)
+    layers = [x._replace(weight=x.weight / total) for x in layers]
+    return Mixture(layers, still0 / total, still1 / total)
+
+
+def layer_of(guess: Guess, seen: Look, time: Tensor, best: Tensor, share: Tensor) -> Layer:
+    """A guess as a picture; its weight is not yet a share of all."""
+    velocity, front, source, mode = guess
+    likely = seen.likely ** (1 - front) * (IN_FRONT * best) ** front
+    flow = (-time, 1 - time)[source] * velocity
+    weight = share * likely * seen.shown[source] * (inside(flow) + UNSEEN)
+    return Layer(source, flow, weight, mode)
+
+
+def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
+    """The frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
+    size = frame0.shape[-2:]
+    frame = resize_to(mixture.still0, size) * frame0
+    frame = frame.addcmul(resize_to(mixture.still1, size), frame1)
+    for layer in mixture.layers:
+        flow, weight = flow_to_size(layer.flow, size), resize_to(layer.weight, size)
+        source = (frame0, frame1)[layer.source]
+        frame = frame.addcmul(weight, backward_warp(source, flow, mode=layer.mode))
+    return frame.clamp(0, 1)
+
+
+def landing(
+    velocity: Tensor, step: Tensor, weight: Tensor, front: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Move velocities along a flow, and fill the holes that they leave.
+
+    Shapes: velocity and step (B, 2, h, w), weight and front (B, 1, h, w) -> velocity where it
+    lands; the cover (B, 1, h, w), 1 where the frame shows what is seen there, little in its holes;
+    and what is in front there, in holes nothing.
+    """
+    landed, _ = splat(torch.cat((velocity, front), dim=1), step, weight, epsilon=1e-12)
+    mass = splat_sum(torch.ones_like(weight), step)
+    filled = fill_holes(landed[:, :2], 2 * mass)
+    return filled, (HIDDEN + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
+
+
+def plausibility(motion: Flows, velocity: Tensor, time: Tensor) -> Tensor:
+    """Score a guess by how well both frames agree around each pixel if that is the motion.
+
+    Shapes: velocity (B, 2, h, w) -> (B, 1, h, w), inverse to the squared difference of colours.
+    """
+    return look(motion, velocity, time).likely
+
+
+def look(motion: Flows, velocity: Tensor, time: Tensor) -> Look:
+    """Hold a guess against both frames; what one of them covers says nothing about it."""
+    frames = (
+        (motion.small0, motion.flow_01, motion.trust0, -time),
+        (motion.small1, -motion.flow_10, motion.trust1, 1 - time),
+    )
+    colours, shown, seen = [], [], 1.0
+    for small, own, trusted, step in frames:
+        flow = step * velocity
+        read = backward_warp(torch.cat((small, own, trusted), dim=1), flow)
+        colour, there, surely = read.split((3, 2, 1), dim=1)
+        covered = surely * apart(there, velocity, motion.shrink)
+        colours.append(colour)
+        shown.append(1 - (1 - COVERED) * covered)
+        seen = seen * inside(flow) * shown[-1]
+    seen = seen + UNSEEN
+    difference = (colours[0] - colours[1]).abs().mean(dim=1, keepdim=True)
+    reach = WINDOW // (2 * motion.shrink)
+    both = torch.cat((difference * seen, seen), dim=1)
+    for way in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
+        both = F.avg_pool2d(both, way, stride=1, padding=[side // 2 for side in way])
+    around, seen = both.split(1, dim=1)
+    return Look((around / seen + NOISE) ** -2, (shown[0], shown[1]))
+
+
+def apart(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
+    """0 for one motion, 1 for two. Shapes: (B, 2, h, w), in small pixels -> (B, 1, h, w)."""
+    return ((shrink * length(velocity - other) - ALIKE) / (APART - ALIKE)).clamp(0, 1)
+
+
+def length(flow: Tensor) -> Tensor:
+    """With a gradient where it is zero. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
+    x, y = flow.split(1, dim=1)
+    return (x * x + y * y + 1e-12).sqrt()  # several times as fast as PyTorch's norm on a CPU
+
+
+def inside(flow: Tensor) -> Tensor:
+    """1 where a flow points into the frame, falling to 0 half a pixel outside.
+
+    Shapes: (B, 2, h, w) -> (B, 1, h, w).
+    """
+    height, width = flow.shape[-2:]
+    x, y = pixel_grid(flow)
+    x, y = x + flow[:, 0], y + flow[:, 1]
+    margin = torch.minimum(torch.minimum(x, width - 1 - x), torch.minimum(y, height - 1 - y))
+    return (1 + 2 * margin).clamp(0, 1)[:, None]
+
+
+def flow_to_size(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a flow, its vectors with it; down, single ones are taken.
+
+    For a mean over the border of two motions would be neither.
+
+    Shapes: (B, 2, H, W) -> (B, 2, *size).
+    """
+    height, width = flow.shape[-2:]
+    ratio = flow.new_tensor((size[1] / width, size[0] / height)).view(1, 2, 1, 1)
+    down = size[0] < height or size[1] < width
+    resized = F.interpolate(flow, size, mode="nearest-exact") if down else resize_to(flow, size)
+    return resized * ratio

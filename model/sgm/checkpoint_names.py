@@ -1,0 +1,121 @@
+"""Published checkpoints of SGM-VFI: what their names mean here, and what they were built as."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from sgm_vfi.model.checkpoint import (
+    CheckpointError,
+    Family,
+    NameScope,
+    Weights,
+    our_name,
+    published_name,
+    some,
+)
+from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
+from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
+
+SAVED_BY_ACCIDENT = (".attn_mask", ".HW")  # caches that the published code registered as buffers
+HEAD_PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
+BLOCK_PARTS = (
+    (".attn.q.", ".attention.query."),
+    (".attn.kv.", ".attention.key_value."),
+    (".attn.proj.", ".attention.project."),
+    (".mlp.fc1.", ".mlp.expand."),
+    (".mlp.dwconv.dwconv.", ".mlp.depthwise."),
+    (".mlp.fc2.", ".mlp.reduce."),
+)
+SCOPES = (
+    NameScope("feature_bone.patch_embed2.", "encoder.look.down2."),
+    NameScope("feature_bone.patch_embed3.", "encoder.look.down3."),
+    NameScope("feature_bone.patch_embed4.proj.", "encoder.look.embed."),
+    NameScope("feature_bone.patch_embed4.norm.", "encoder.look.embed_norm."),
+    NameScope("feature_bone.norm4.", "encoder.relate.norm."),
+    *(NameScope(f"feature_bone.block{i}.conv.", f"encoder.look.block{i}.") for i in (1, 2, 3)),
+    NameScope("feature_bone.block4.", "encoder.relate.blocks.", BLOCK_PARTS),
+    NameScope("block.", "local_flow.", HEAD_PARTS),
+    *SYNTHESIS_NAMES,
+    *(s._replace(published="gmflow." + s.published, ours="gmflow." + s.ours) for s in GMFLOW_NAMES),
+    NameScope("matching_block.0.merge.conv.", "matching.merge.logits."),
+    NameScope("matching_block.0.refine_block.", "matching.refine.", HEAD_PARTS),
+)
+
+
+def is_published(weights: Weights) -> bool:
+    """Whether these are names of the published code."""
+    return any(name.startswith("feature_bone.") for name in weights.state)
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published checkpoint, and drop what it holds by accident."""
+    state = {
+        our_name(name, SCOPES): tensor
+        for name, tensor in weights.state.items()
+        if not name.endswith(SAVED_BY_ACCIDENT)
+    }
+    return weights._replace(state=state)
+
+
+def to_published(name: str) -> str:
+    """What the published code calls one of our tensors."""
+    return published_name(name, SCOPES)
+
+
+def published_config(weights: Weights) -> SGMConfig:
+    """Read off the tensors how the network was built.
+
+    Shapes tell everything but the share of key points, which the published code takes at run
+    time: the default is its default, one half.
+    """
+    state = weights.state
+    first = state.get("encoder.look.block1.0.bias")
+    if first is None:
+        raise CheckpointError(
+            f"{weights.source} holds no SGM-VFI network: no encoder among its "
+            f"{len(state)} tensors ({some(sorted(state))})."
+        )
+    return SGMConfig(
+        channels=len(first),
+        depths=(*(_convolutions(state, i) for i in (1, 2, 3)), _blocks(state)),
+        keypoint_ratio=0.5 if any(name.startswith("matching.") for name in state) else None,
+        colour_order="bgr",
+    )
+
+
+def _convolutions(state: dict[str, Tensor], stage: int) -> int:
+    prefix = f"encoder.look.block{stage}."
+    return sum(name.startswith(prefix) and name.endswith(".bias") for name in state)
+
+
+def _blocks(state: dict[str, Tensor]) -> int:
+    return sum(
+        name.startswith("encoder.relate.blocks.") and name.endswith(".norm1.weight")
+        for name in state
+    )
+
+
+def _in_words(config: SGMConfig) -> str:
+    matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
+    search = " on a searched initial flow" if config.initial_flow == "searched" else ""
+    return f"{config.channels} channels wide, {config.depths} deep, {matching}{search}"
+
+
+def _completed(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:
+    """The share of key points is the name's to say: weights serve any."""
+    if found.keypoint_ratio is None or wanted.keypoint_ratio is None:
+        return found
+    return replace(found, keypoint_ratio=wanted.keypoint_ratio)
+
+
+FAMILY = Family(
+    "sgm",
+    SGM,
+    SGMConfig,
+    is_published,
+    from_published,
+    published_config,
+    in_words=_in_words,
+    completed=_completed,
+)

@@ -1,0 +1,51 @@
+"""What training looks like: one picture of a sample and of what a network makes of it."""
+
+from torch import Tensor
+
+from sgm_vfi.dataset.triplet import Triplet
+from sgm_vfi.media.visualise import Picture, explained, flow_colours, grid, heat, longest
+
+LARGEST_ERROR = 0.2  # that the error's picture tells apart
+
+
+def interpolation_panel(batch: Triplet, frame: Tensor, notes: dict[str, Tensor]) -> Tensor:
+    """The first sample of a batch, the prediction, its error, and how it came about.
+
+    Shapes: frame (B, 3, H, W), notes as a network explains itself, (B, C, H, W) -> (3, h, w).
+    """
+    frame0, target, frame1, frame = (
+        part[0].cpu() for part in (batch.frame0, batch.target, batch.frame1, frame)
+    )
+    error = (frame - target).abs().mean(dim=0)
+    pictures = [
+        Picture("frame 0", frame0),
+        Picture("truth", target),
+        Picture("frame 1", frame1),
+        Picture("both frames, averaged", (frame0 + frame1) / 2),
+        Picture("prediction", frame),
+        Picture(f"error, white at {LARGEST_ERROR}", heat(error, LARGEST_ERROR)),
+    ]
+    first = {name: note[0].cpu() for name, note in notes.items()}
+    return grid(pictures + explained(first, frame0), columns=3)
+
+
+def flow_panel(batch: Triplet, flow: Tensor) -> Tensor:
+    """The first sample of a batch, its true flow and the one that was found, where it is visible.
+
+    Shapes: flow (B, 2, H, W), from frame 0 to frame 1 -> (3, h, w).
+    """
+    assert batch.truth is not None
+    true, seen, found = (
+        part[0].cpu() for part in (batch.truth.flow_01, batch.truth.visible_01, flow)
+    )
+    length = longest(true)
+    error = (found - true).norm(dim=0) * seen[0]
+    pictures = [
+        Picture("frame 0", batch.frame0[0]),
+        Picture("frame 1", batch.frame1[0]),
+        Picture("visible in both", seen.expand(3, -1, -1)),
+        Picture("true flow", flow_colours(true, length), length),
+        Picture("flow found", flow_colours(found, length), length),
+        Picture("error, white at 16 px", heat(error, 16)),
+    ]
+    return grid(pictures, columns=3)

@@ -1,0 +1,257 @@
+"""Turn finished weights into files that ship with the project: float16, in parts, with an index.
+
+  python -m training.release log/ours-local-small/ckpt/ours-local-small.safetensors \\
+      --recipe "python train_base.py --synthetic" --measured "30.1 dB" --curve ours-local-small.png
+  python -m training.release log/ours-small-1-2/ckpt/ours-small-1-2.safetensors --name ours-small \\
+      --builds_on pretrained/ours-local-small.json --recipe "python train_x4k.py --synthetic"
+
+Tensors that are alike, once rounded, in the weights that these build on are not written again. A
+row of the table in README.md beside the files says what they are. The names of the zoo find them.
+"""
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sgm_vfi.model.checkpoint import (
+    INDEX,
+    PART_OF,
+    CheckpointError,
+    Weights,
+    beside,
+    read_index,
+    read_weights,
+    sha256,
+    some,
+)
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.zoo import ROOT, ZOO, load_interpolator
+
+PART_BYTES = 2**24 - 2**17  # of tensors; with its header a part stays below 16 MiB
+MEBIBYTE = 2**20
+MIDDLE = np.s_[122:378, 242:498]  # of the photographs: 256 x 256
+SOURCE = "trained by this repository on scenes that it draws itself"
+LICENCE = "Apache-2.0"
+COLUMNS = ("weights", "of", "files", "size", "sha256", "source", "licence", "recipe", "measured")
+TABLE = f"| {' | '.join(COLUMNS)} | curve |"
+CORNERS = "|---" * (len(COLUMNS) + 1) + "|"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="python -m training.release",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("weights", type=Path, help="that training has left, with their config and recipe")
+    add("--name", help="that they ship under (default: that of the file)")
+    add("--builds_on", type=Path, metavar="INDEX", help="shipped weights to share tensors with")
+    add("--recipe", required=True, metavar="COMMAND", help="the command line that trained them")
+    add("--measured", default="", metavar="TEXT", help="their quality, with the command")
+    add("--curve", default="", metavar="FILE", help="picture of their training, beside them")
+    add("--output", type=Path, default=ROOT / "pretrained", metavar="DIR")
+    args = parser.parse_args(arguments)
+    try:
+        name = args.name or args.weights.stem
+        index = ship(read_weights(args.weights), name, args.output, args.builds_on)
+        cost = f"float16 against float32: {agreement(args.weights, index):.1f} dB"
+        measured = "; ".join(filter(None, (args.measured.replace("|", "\\|"), cost)))
+        told = {"recipe": f"`{args.recipe}`", "measured": measured}
+        row = row_of(index, told, f"![{name}]({args.curve})" if args.curve else "")
+        write_row(args.output / "README.md", row)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"error: {error}\n")
+    print(f"{row}\n\n{index}: {shlex.join(sorted(own_parts(index)))}")
+    for other in built_on(index):
+        print(f"{other} was made for what {index.name} was before: ship it again.")
+
+
+def ship(weights: Weights, name: str, folder: Path, builds_on: Path | None = None) -> Path:
+    """Write float16 parts, then the index that makes them one; files of that name are replaced.
+
+    Raises:
+        CheckpointError: no config, a value beyond float16, or tensors that do not go with those
+            that they are to build on.
+    """
+    if "config" not in weights.metadata:
+        raise CheckpointError(
+            f"{weights.source} does not say how its network was built: ship what training here "
+            f"has left, log/NAME/ckpt/NAME.safetensors."
+        )
+    state = as_float16(weights)
+    bases = []
+    if builds_on is not None:
+        if builds_on.parent.resolve() != folder.resolve() or builds_on.suffix != INDEX:
+            raise CheckpointError(f"{builds_on} is no index in {folder}, where these would go.")
+        state = own_tensors(state, read_weights(builds_on))
+        bases = [entry_of(builds_on)]
+    index = folder / f"{name}{INDEX}"
+    known = {name: json.dumps(value) for name, value in weights.metadata.items()}
+    link = {PART_OF: json.dumps(index.name)}
+    groups = in_parts(state)
+    files = []
+    for number, group in enumerate(groups, start=1):
+        place = f"-{number}-of-{len(groups)}" if len(groups) > 1 else ""
+        files.append(folder / f"{name}{place}.safetensors")
+        with beside(files[-1]) as file:
+            save_file(group, file, link | (known if number == 1 else {}))
+    entries = {"builds_on": bases, "parts": [entry_of(file) for file in files]}
+    with beside(index) as file:
+        file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    for stale in {*folder.glob(f"{name}-*-of-*.safetensors"), *folder.glob(f"{name}.safetensors")}:
+        if stale not in files:
+            stale.unlink()
+    read_weights(index)  # whole, or nobody is told of it
+    return index
+
+
+def as_float16(weights: Weights) -> dict[str, Tensor]:
+    """Floating-point tensors rounded to float16, others as they are; a copy each."""
+    state = {
+        name: tensor.to(torch.float16, copy=True) if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in weights.state.items()
+    }
+    lost = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if lost:
+        raise CheckpointError(
+            f"{weights.source} holds values that float16 has not, in {some(sorted(lost))}."
+        )
+    return {name: tensor.contiguous() for name, tensor in sorted(state.items())}
+
+
+@torch.inference_mode()
+def agreement(before: Path, after: Path) -> float:
+    """What rounding costs: PSNR of one network's frame against the other's, in dB.
+
+    Between the middles of scikit-image's stereo photographs.
+    """
+    left, right, _ = skimage.data.stereo_motorcycle()
+    pair = [torch.from_numpy(photo[MIDDLE]).movedim(2, 0)[None] / 255 for photo in (left, right)]
+    time = time_like(pair[0], 0.5)
+    one, other = (load_interpolator(path)(*pair, time).frame for path in (before, after))
+    return -10 * math.log10((one - other).square().mean().item() or 1e-10)
+
+
+def own_tensors(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]:
+    """What differs from the weights that these build on, which hold nothing else.
+
+    Raises:
+        CheckpointError: they do, or most of these are not shared.
+    """
+    strange = sorted(base.state.keys() - state.keys())
+    if strange:
+        raise CheckpointError(
+            f"{base.source} holds tensors that these weights have not: {some(strange)}. They "
+            f"cannot build on it."
+        )
+    own = {name: t for name, t in state.items() if not is_same(t, base.state.get(name))}
+    shared, whole = (
+        sum(tensor.nbytes for name, tensor in base.state.items() if name not in some_names)
+        for some_names in (own, ())
+    )
+    if 2 * shared < whole or not own:
+        raise CheckpointError(
+            f"{base.source} shares {shared} of its {whole} bytes with these weights: they do not "
+            f"build on it, or are the same."
+        )
+    return own
+
+
+def is_same(tensor: Tensor, other: Tensor | None) -> bool:
+    """Whether both are equal to the bit."""
+    return other is not None and tensor.dtype == other.dtype and torch.equal(tensor, other)
+
+
+def in_parts(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The tensors in their order, in groups that each fit a part."""
+    groups: list[dict[str, Tensor]] = [{}]
+    used = 0
+    for name, tensor in state.items():
+        size = tensor.nbytes
+        if size > PART_BYTES:
+            raise CheckpointError(f"{name} takes {size} bytes: more than a part, {PART_BYTES}.")
+        if used + size > PART_BYTES:
+            groups.append({})
+            used = 0
+        groups[-1][name] = tensor
+        used += size
+    return groups
+
+
+def entry_of(file: Path) -> dict[str, str]:
+    """What an index says of a file beside it."""
+    return {"file": file.name, "sha256": sha256(file)}
+
+
+def own_parts(index: Path) -> dict[str, str]:
+    """The files of an index, without those that it builds on, and their hashes."""
+    return {entry["file"]: entry["sha256"] for entry in read_index(index)["parts"]}
+
+
+def built_on(base: Path) -> list[Path]:
+    """The indices beside it that fit it no more once it has changed."""
+    others = sorted(base.parent.glob(f"*{INDEX}"))
+    return [
+        other
+        for other in others
+        if any(
+            entry["file"] == base.name and entry != entry_of(base)
+            for entry in read_index(other)["builds_on"]
+        )
+    ]
+
+
+def row_of(index: Path, told: Mapping[str, Any], curve: str) -> str:
+    """The line of the table that describes shipped weights."""
+    parts = own_parts(index)
+    size = sum((index.parent / file).stat().st_size for file in parts)
+    names = [name for name, entry in ZOO.items() if entry.shipped == index.stem]
+    cells = {
+        "weights": f"`{index.name}`",
+        "of": ", ".join(f"`{name}`" for name in names),
+        "files": "<br>".join(f"`{file}`" for file in parts),
+        "size": f"{size / MEBIBYTE:.1f} MiB",
+        "sha256": "<br>".join(f"`{value}`" for value in parts.values()),
+        "source": SOURCE,
+        "licence": LICENCE,
+        **told,
+    }
+    return f"| {' | '.join(cells[column] for column in COLUMNS)} | {curve} |"
+
+
+def write_row(readme: Path, row: str) -> None:
+    """Put a row into the table of a README, in place of one of the same weights.
+
+    Raises:
+        CheckpointError: there is no such table.
+    """
+    lines = readme.read_text(encoding="utf-8").split("\n") if readme.is_file() else []
+    if TABLE not in lines:
+        raise CheckpointError(
+            f"{readme} has no table of weights to put this row into. It begins:\n{TABLE}\n"
+            f"{CORNERS}\n\nThe row: {row}"
+        )
+    start = lines.index(TABLE) + 2
+    end = next((at for at in range(start, len(lines)) if not lines[at].startswith("|")), len(lines))
+    first = row.split(" | ")[0]
+    kept = [line for line in lines[start:end] if line.split(" | ")[0] != first]
+    lines[start:end] = sorted([*kept, row])
+    with beside(readme) as file:
+        file.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Where training starts from: weights of the stage before, and features for global matching."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from sgm_vfi.model.checkpoint import CheckpointError, Weights, load_weights, read_weights
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow
+from sgm_vfi.model.sgm.checkpoint_names import from_published, is_published, published_config
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
+from sgm_vfi.model.zoo import ROOT, find_weights
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED_FEATURES = "gmflow_sintel-0c07dcb3.pth"  # in pretrained/
+FEATURES_NETWORK = "GMFlowFeatures"  # in the metadata of features that were trained here
+NEW_PARTS = ("gmflow.", "matching.")  # what a local branch alone lacks
+
+
+def start_from(network: SGM, name_or_path: str) -> bool:
+    """Load the weights of a zoo name, an experiment or a file into a network of the same shape.
+
+    Of a local branch alone, everything but the matching branch is filled. Returns whether the
+    weights had a matching branch too.
+
+    Raises:
+        FileNotFoundError: nothing is found under that name; says where it was looked for.
+        CheckpointError: the weights do not fit; nothing was loaded.
+    """
+    weights = read_weights(find_weights(name_or_path))
+    if is_published(weights):
+        weights = from_published(weights)
+        source = published_config(weights)
+        config = {"colour_order": source.colour_order}
+    else:
+        config = weights.metadata.get("config", {})
+    _require_colours(weights, config, network.config)
+    has_matching = any(name.startswith(NEW_PARTS) for name in weights.state)
+    if not has_matching:
+        fresh = {n: t for n, t in network.state_dict().items() if n.startswith(NEW_PARTS)}
+        weights = weights._replace(state=weights.state | fresh)
+    load_weights(network, weights)
+    logger.info("Starting from %s", weights.source)
+    return has_matching
+
+
+def load_features(features: GMFlowFeatures, name_or_path: str | None = None) -> None:
+    """Load features for global matching: those named, or the published, or those trained here.
+
+    Raises:
+        FileNotFoundError: there are none; says how to get either.
+    """
+    weights = read_weights(find_features(name_or_path))
+    if weights.metadata.get("network") == FEATURES_NETWORK:
+        load_weights(features, weights)
+    else:
+        load_gmflow(features, weights)
+    logger.info("Features for matching from %s", weights.source)
+
+
+def find_features(name_or_path: str | None = None) -> Path:
+    """The file of features named, or the first of the usual ones that is there."""
+    if name_or_path is not None:
+        return find_weights(name_or_path)
+    places = list(_feature_places())
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"No features for global matching. Either put the published GMFlow file at "
+        f"{places[0]}, or make features of your own: python train_gmflow.py, which needs no "
+        f"data and leaves {places[-1]}."
+    )
+
+
+def _feature_places() -> Iterator[Path]:
+    roots = dict.fromkeys((ROOT, Path.cwd()))
+    yield from (root / "pretrained" / PUBLISHED_FEATURES for root in roots)
+    yield from (root / "pretrained" / "gmflow.safetensors" for root in roots)
+    yield from (root / "log" / "gmflow" / "ckpt" / "gmflow.safetensors" for root in roots)
+
+
+def _require_colours(weights: Weights, theirs: dict[str, str], config: SGMConfig) -> None:
+    order = theirs.get("colour_order", config.colour_order)
+    if order != config.colour_order:
+        raise CheckpointError(
+            f"{weights.source} was trained on frames in {order} order, this recipe says "
+            f"{config.colour_order}. Set model.colour_order={order}."
+        )

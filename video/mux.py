@@ -1,0 +1,260 @@
+"""The finished file: pieces of video joined without encoding, and all that the source has beside.
+
+Packets of audio, subtitles and data are copied as they are; so are chapters and metadata.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from heapq import merge
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import torch
+
+from sgm_vfi.media.display_matrix import display_matrix, orientation_of
+from sgm_vfi.video.encoding import PIECE_RATE, Encoding, PieceWriter
+from sgm_vfi.video.frame_format import light_of, tags_of
+from sgm_vfi.video.source import Source
+from sgm_vfi.video.timeline import ticks
+
+CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
+OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+
+COUNTED = ("bps", "number_of_frames", "number_of_bytes", "_statistics_")  # begin mkvmerge's tags
+
+
+class Piece(NamedTuple):
+    """A finished segment."""
+
+    path: Path
+    reorder: int  # how many places before its turn a packet may come, at most
+
+
+class Clock(NamedTuple):
+    """When frames are shown, in whole ticks."""
+
+    tick: Fraction  # seconds
+    times: Iterator[int]
+    end: int  # when the last one disappears
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What of the source goes into the file beside its pictures."""
+
+    streams: tuple[int, ...] = ()  # by their index in the source
+    chapters: bool = False
+    stretch: int = 1  # how many times as long everything lasts
+    lost: tuple[str, ...] = ()  # in words: what does not go into it, and why
+
+
+def choose_kept(source: Source, encoding: Encoding, suffix: str, stretch: int = 1) -> Kept:
+    """Find out by trial what a container can hold, before any work is done.
+
+    Args:
+        stretch: how many times as long the result is; where it is longer, sound is lost.
+
+    Raises:
+        ValueError: the container cannot hold the video itself.
+    """
+    streams, lost = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        piece = Path(folder, "piece.mkv")
+        writer = PieceWriter(piece, encoding)
+        writer.write(torch.full((1, 3, source.height, source.width), 0.5))
+        writer.close()
+        trial = Path(folder, f"trial{suffix}")
+        clock = (Fraction(1, PIECE_RATE), iter((0,)), 1)
+        try:
+            assemble(trial, source, [Piece(piece, 0)], Clock(*clock), Kept())
+        except (ValueError, av.error.FFmpegError) as error:
+            raise ValueError(
+                f"{suffix} cannot hold {encoding.encoder} ({error}). Name another --output, such "
+                f"as .mkv, or another --codec."
+            ) from error
+        lost += changes(trial, source, encoding)
+        for other in source.header.others:
+            if stretch != 1:
+                lost.append(f"{other}: it is not slowed down with the pictures")
+            elif can_hold(trial, source.path, piece, other.index):
+                streams.append(other.index)
+            else:
+                lost.append(f"{other}: {suffix} cannot hold it")
+    return Kept(
+        streams=tuple(streams),
+        chapters=source.header.num_chapters > 0,
+        stretch=stretch,
+        lost=tuple(lost),
+    )
+
+
+def can_hold(trial: Path, source: Path, piece: Path, index: int) -> bool:
+    """Whether a container takes a stream beside the video."""
+    try:
+        with av.open(source) as original, av.open(piece) as video, av.open(trial, "w") as container:
+            container.add_stream_from_template(video.streams[0], opaque=True)
+            container.add_stream_from_template(original.streams[index], opaque=True)
+            container.start_encoding()
+    except (ValueError, av.error.FFmpegError):
+        return False
+    return True
+
+
+def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
+    """In what the pictures of a file are not as they should be, but for their contents."""
+    with av.open(file) as container:
+        stream = container.streams.video[0]
+        picture = next(container.decode(stream))
+        aspect = stream.sample_aspect_ratio or 1
+    pix_fmt = picture.format.name.replace("yuvj", "yuv")
+    size = f"{picture.width}x{picture.height} {pix_fmt}"
+    wanted_size = f"{encoding.width}x{encoding.height} {encoding.colours.layout.pix_fmt}"
+    found = [] if size == wanted_size else [f"its pictures: {size} for {wanted_size}"]
+    orientation = orientation_of(display_matrix(picture))
+    if orientation != source.orientation:
+        found.append(f"its rotation: {orientation} for {source.orientation}")
+    if (source.header.aspect or 1) != aspect:
+        found.append(f"the shape of its pixels: {aspect} for {source.header.aspect}")
+    if light_of(picture) != source.light:
+        found.append("its HDR10 metadata (mastering display, light levels)")
+    tags = zip(encoding.tags._fields, encoding.tags, tags_of(picture), strict=True)
+    for name, wanted, got in tags:
+        both_narrow = name == "colour_range" and {wanted, got} == {0, 1}  # unstated means narrow
+        if wanted != got and not both_narrow:
+            found.append(f"the tag of its {name.replace('_', ' ')}: {got} for {wanted}")
+    return found
+
+
+def assemble(
+    output: Path,
+    source: Source,
+    pieces: Sequence[Piece],
+    clock: Clock,
+    kept: Kept,
+    *,
+    turned: bool = True,
+) -> None:
+    """Join pieces into a file, with the times that count, and copy what is kept beside them.
+
+    Nothing is decoded or encoded, and no more than some packets are held at once.
+
+    Args:
+        turned: ask players to turn the pictures as the source does.
+    """
+    is_mp4 = output.suffix.lower() in (".mp4", ".m4v", ".mov")
+    options = {"movflags": "+faststart"} if is_mp4 else {}
+    with (
+        av.open(source.path) as original,
+        av.open(pieces[0].path) as first,
+        av.open(output, "w", container_options=options) as container,
+    ):
+        video = container.add_stream_from_template(first.streams[0], opaque=True)
+        video.time_base = clock.tick
+        video.metadata.update(uncounted(tagless(original.streams.video[0].metadata)))
+        if is_mp4 and first.streams[0].codec_context.name == "hevc":
+            video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
+        if turned and source.display_matrix is not None:
+            video.set_display_matrix(source.display_matrix)
+        copies = {}
+        for index in kept.streams:
+            template = original.streams[index]
+            copies[index] = container.add_stream_from_template(template, opaque=True)
+            copies[index].metadata.update(tagless(template.metadata))
+            copies[index].disposition = template.disposition
+        container.metadata.update(tagless(original.metadata))
+        if kept.chapters:
+            container.set_chapters(slowed(original.chapters(), source.stamps[0], kept.stretch))
+        streams = [video_packets(pieces, clock, video)]
+        if copies:
+            streams.append(copied_packets(original, copies))
+        for _, packet in merge(*streams, key=lambda timed: timed[0]):
+            container.mux_one(packet)
+
+
+def slowed(chapters: list[dict[str, Any]], start: Fraction, stretch: int) -> list[dict[str, Any]]:
+    """Chapters of a video that lasts so many times as long from its start on."""
+
+    def moved(count: int, tick: Fraction) -> int:
+        return ticks(start + (count * tick - start) * stretch, tick)
+
+    return [
+        {**c, **{end: moved(c[end], c["time_base"]) for end in ("start", "end")}} for c in chapters
+    ]
+
+
+def tagless(metadata: dict[str, str]) -> dict[str, str]:
+    """What was said about a file or a stream, without what its container says of itself."""
+    return {key: text for key, text in metadata.items() if key not in OF_THE_CONTAINER}
+
+
+def uncounted(metadata: dict[str, str]) -> dict[str, str]:
+    """What was said about a stream, without what holds of its old packets only."""
+    of_packets = (*OF_THE_CONTAINER, *COUNTED)  # Matroska has them in capitals
+    return {k: text for k, text in metadata.items() if not k.lower().startswith(of_packets)}
+
+
+def video_packets(
+    pieces: Sequence[Piece], clock: Clock, stream: av.VideoStream
+) -> Iterator[tuple[Fraction, av.Packet]]:
+    """The packets of all pieces in the order of decoding, and when each is decoded, in seconds.
+
+    A packet is decoded when the picture `reorder` places before it is shown, so that it is never
+    late and times of decoding increase as times of showing do.
+    """
+    delay = max(piece.reorder for piece in pieces)
+    shown = Shown(clock)
+    place = start = 0  # among all packets, and where the piece begins
+    for piece in pieces:
+        with av.open(piece.path) as container:
+            for packet in container.demux(container.streams[0]):
+                if packet.pts is None:  # the end
+                    continue
+                number = start + ticks(packet.pts * packet.time_base, Fraction(1, PIECE_RATE))
+                packet.stream = stream
+                packet.time_base = clock.tick
+                packet.pts, packet.dts = shown.at(number), shown.at(place - delay)
+                packet.duration = shown.at(number + 1) - packet.pts
+                shown.forget(place - delay - 1)
+                place += 1
+                yield packet.dts * clock.tick, packet
+        start = place
+
+
+class Shown:
+    """Times of a clock by number, which are read as they are needed, and forgotten after."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.upcoming = chain(clock.times, (clock.end,))
+        self.known: dict[int, int] = {}
+        self.count = 0
+
+    def at(self, number: int) -> int:
+        """When a frame is shown; before the first, at its distance from the second."""
+        while self.count <= max(number, 1):
+            self.known[self.count] = next(self.upcoming)
+            self.count += 1
+        if number < 0:
+            return self.known[0] + number * (self.known[1] - self.known[0])
+        return self.known[number]
+
+    def forget(self, number: int) -> None:
+        """Say that a frame is not asked for again."""
+        self.known.pop(number, None)
+
+
+def copied_packets(
+    original: av.container.InputContainer, copies: dict[int, av.stream.Stream]
+) -> Iterator[tuple[Fraction, av.Packet]]:
+    """The packets of other streams as they are, and when each is decoded, in seconds."""
+    last = Fraction(0)
+    for packet in original.demux([original.streams[index] for index in copies]):
+        if packet.size == 0 and packet.dts is None:  # the end
+            continue
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        last = last if stamp is None else stamp * packet.time_base
+        packet.stream = copies[packet.stream.index]
+        yield last, packet

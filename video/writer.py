@@ -1,0 +1,106 @@
+"""What is written of a video: itself, as one piece of video per segment, and views to judge it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgm_vfi.media.display_matrix import Orientation
+from sgm_vfi.video.colour import LAYOUTS, Colours
+from sgm_vfi.video.comparison import ExplainView, Layout, compare
+from sgm_vfi.video.encoding import Encoding, PieceWriter
+from sgm_vfi.video.frame_format import UNSTATED, Tags, upright, usual_matrix
+from sgm_vfi.video.frame_producer import Shot
+
+MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of reels
+UPRIGHT = Orientation()
+VIEW_OPTIONS = (("crf", "18"), ("preset", "veryfast"))
+
+
+class SegmentWriter:
+    """Writes one segment of the video and of each view that is wanted.
+
+    Args:
+        paths: where each reel goes, by name.
+        layout: of the comparison.
+        orientation: that the source asks for; views are upright.
+        explained: names in the network's explanations.
+    """
+
+    def __init__(
+        self,
+        paths: dict[str, Path],
+        encoding: Encoding,
+        *,
+        layout: Layout = "side",
+        orientation: Orientation = UPRIGHT,
+        explained: Sequence[str] = (),
+    ) -> None:
+        self.paths = paths
+        self.encoding = encoding
+        self.layout = layout
+        self.orientation = orientation
+        self.view = ExplainView(explained)
+        self.writers = {MAIN: PieceWriter(paths[MAIN], encoding)}
+
+    def write(self, made: Shot) -> None:
+        """Encode a frame, and draw and encode the views of it."""
+        self.writers[MAIN].write(made.frame)
+        if len(self.paths) == 1:
+            return
+        frame0, frame1, frame = (
+            upright(x, self.orientation) for x in (made.frame0, made.frame1, made.frame)
+        )
+        if COMPARE in self.paths:
+            self._write_view(COMPARE, compare(frame0, frame, layout=self.layout))
+        if EXPLAIN in self.paths:
+            notes = made.notes
+            if notes is not None:
+                notes = {name: upright_map(note, self.orientation) for name, note in notes.items()}
+            time = f"t = {float(made.moment.time):.3g}" if made.moment.time else "source frame"
+            panel = self.view.panel(frame0, frame1, frame, time, notes)
+            self._write_view(EXPLAIN, panel)
+
+    def _write_view(self, name: str, picture: Tensor) -> None:
+        if name not in self.writers:
+            encoding = view_encoding(self.encoding, *picture.shape[-2:])
+            self.writers[name] = PieceWriter(self.paths[name], encoding)
+        self.writers[name].write(picture)
+
+    def close(self) -> dict[str, Any]:
+        """Finish all reels."""
+        facts = {name: writer.close() for name, writer in self.writers.items()}
+        return {"frames": facts[MAIN]["frames"], "reels": facts}
+
+
+def upright_map(note: Tensor, orientation: Orientation) -> Tensor:
+    """Mirror and turn an explanation; of flows, which have four channels, the vectors too.
+
+    Shapes: (1, C, H, W) -> the same, or (1, C, W, H).
+    """
+    note = upright(note, orientation)
+    if note.shape[1] == 4:
+        if orientation.is_mirrored:
+            note = note * note.new_tensor([-1, 1, -1, 1]).view(4, 1, 1)
+        for _ in range(orientation.quarters):
+            right0, down0, right1, down1 = note.split(1, dim=1)
+            note = torch.cat((down0, -right0, down1, -right1), dim=1)
+    return note
+
+
+def view_encoding(encoding: Encoding, height: int, width: int) -> Encoding:
+    """A common encoding for pictures that are only looked at."""
+    matrix = usual_matrix(height)
+    return replace(
+        encoding,
+        encoder="libx264",
+        colours=Colours(LAYOUTS["yuv420p"], matrix),
+        tags=Tags(matrix, 1, UNSTATED, UNSTATED),
+        options=VIEW_OPTIONS,
+        height=height,
+        width=width,
+        aspect=None,
+    )
