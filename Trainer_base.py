@@ -25,7 +25,7 @@ from sgm_vfi.media.images import as_samples
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.interpolator import Interpolation
 from sgm_vfi.model.memory_allocator import keep_freed_memory
-from sgm_vfi.model.precision import compile_each, train_in_bfloat16
+from sgm_vfi.model.precision import compile_modules, use_bfloat16_in_training
 from sgm_vfi.model.sgm.network import CELL, SGM
 from sgm_vfi.training.initialisation import calibrate
 from sgm_vfi.training.losses import interpolation_loss
@@ -78,9 +78,9 @@ class Trainer:
         """Hook: what the optimiser may move."""
         return self.model.parameters()
 
-    def trunks(self) -> Iterable[nn.Module]:
+    def compute_modules(self) -> Iterable[nn.Module]:
         """Hook: the parts that may be compiled, and compute in bfloat16."""
-        return self.model.trunks()
+        return self.model.compute_modules()
 
     def prepare(self, batch: Triplet) -> Triplet:
         """Hook: the last change to a batch before the network learns from it."""
@@ -213,9 +213,9 @@ class Trainer:
         self.known = KnownMotion(self.model, config.motion_loss, config.attention_loss)
         self.measured = self.optimizer.measured
         if config.precision == "bfloat16":
-            train_in_bfloat16(self.trunks())
+            use_bfloat16_in_training(self.compute_modules())
         if config.compile:
-            compile_each(self.trunks())
+            compile_modules(self.compute_modules())
         self.network = self.world.wrap(self.model)
 
     def _fetch(self, batches: Iterator[Triplet]) -> list[Triplet]:

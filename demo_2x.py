@@ -50,15 +50,15 @@ from sgm_vfi.media.visualise import fitted, pair_pictures, write_animation
 from sgm_vfi.model import DEFAULT, Interpolation, Interpolator, time_like
 from sgm_vfi.model.cli_options import (
     add_network_options,
-    moment,
-    multiple,
-    network_from,
-    origin,
-    reasoned,
+    argument_type,
+    describe_weights,
+    load_network,
+    parse_multiple,
+    parse_time,
 )
-from sgm_vfi.model.inference.bisection import Bisected, reaching
-from sgm_vfi.model.inference.sequence import densify, there_and_back
-from sgm_vfi.model.zoo import default_name
+from sgm_vfi.model.inference.bisection import Bisected, support_times
+from sgm_vfi.model.inference.sequence import interpolate_loop, interpolate_sequence
+from sgm_vfi.model.zoo import default_interpolator
 from sgm_vfi.video.command import fill_video, network_settings
 from sgm_vfi.video.from_images import film_folder
 from sgm_vfi.video.memory_fallback import Effort
@@ -115,13 +115,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     times = parser.add_mutually_exclusive_group()
     times.add_argument(
         "--multi",
-        type=reasoned(multiple),
+        type=argument_type(parse_multiple),
         metavar="N",
         help="N times as many frames: N - 1 new ones in every gap (default: 2)",
     )
     times.add_argument(
         "--time",
-        type=reasoned(moment),
+        type=argument_type(parse_time),
         action="append",
         metavar="T",
         help="a new frame at T in every gap, such as 0.25 or 1/3; may be repeated",
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> None:
     require_no_video_options(args)
     fill = fill_folder if len(args.inputs) == 1 else fill_pair
     fill(args)
-    if args.model == DEFAULT == default_name():  # nothing trained has come with the project
+    if args.model == DEFAULT == default_interpolator():  # nothing trained has come with the project
         print(WEIGHTS_HINT)
 
 
@@ -184,8 +184,8 @@ def check_names(args: argparse.Namespace) -> None:
 
 def network_named(args: argparse.Namespace) -> Interpolator:
     """The network that is asked for, at the times that are asked for; says which it is."""
-    network = reaching(network_from(args), args.times)
-    print(f"model   {origin(args.model)} on {args.device}")
+    network = support_times(load_network(args), args.times)
+    print(f"model   {describe_weights(args.model)} on {args.device}")
     if isinstance(network, Bisected):
         print(
             f"times   to within 1/{2 ** (network.depth + 1)}, by halving: it was made for t = 1/2"
@@ -227,7 +227,7 @@ def fill_folder(args: argparse.Namespace) -> None:
     profile = profile_between(paths, files[0])
     start, done = perf_counter(), first * step
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
-    denser = densify(network, frames, args.times, args.flow_scale)
+    denser = interpolate_sequence(network, frames, args.times, args.flow_scale)
     with going_on_when_full(output):
         for frame in tqdm(denser, total=total, initial=done, unit="frame"):
             progress.note(done)
@@ -243,7 +243,7 @@ def image_settings(network: Interpolator, args: argparse.Namespace) -> dict[str,
     """All that decides about new frames but the frames."""
     wanted = Effort(args.flow_scale, args.tile)
     about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
-    return about | {"model": origin(args.model), "times": args.times}
+    return about | {"model": describe_weights(args.model), "times": args.times}
 
 
 def fill_pair(args: argparse.Namespace) -> None:
@@ -263,7 +263,7 @@ def fill_pair(args: argparse.Namespace) -> None:
     start = perf_counter()
     state = network.prepare(frame0, frame1, args.flow_scale)
     for file, time in zip(files, tqdm(args.times, disable=len(files) == 1), strict=True):
-        result = network.at(state, time_like(frame0, time), explain=time == middle)
+        result = network.interpolate(state, time_like(frame0, time), explain=time == middle)
         shown = result if time == middle else shown
         write_frame(file, result.frame[0], bits, profile)
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
@@ -297,7 +297,7 @@ def animate(file: Path, network: Interpolator, frame0: Tensor, frame1: Tensor) -
     box = (ANIMATED_SIDE, ANIMATED_SIDE)
     small0, small1 = (fitted(frame[0], *box, enlarge=False)[None] for frame in (frame0, frame1))
     times = tqdm(ANIMATED_TIMES, "animating", leave=False)
-    cycle = there_and_back(reaching(network, ANIMATED_TIMES), small0, small1, times)
+    cycle = interpolate_loop(support_times(network, ANIMATED_TIMES), small0, small1, times)
     write_animation(file, [frame[0] for frame in cycle], milliseconds=80)
 
 

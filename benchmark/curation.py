@@ -28,7 +28,7 @@ from sgm_vfi.dataset.list_files import read_lines, read_triplets
 from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.media.images import as_frame, read_frame, write_frame, write_whole
 from sgm_vfi.model.checkpoint import sha256
-from sgm_vfi.model.cli_options import device, reasoned
+from sgm_vfi.model.cli_options import argument_type, parse_device
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.raft import load_raft
@@ -79,17 +79,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--list", type=Path, metavar="FILE", help="of triplets: three paths a line")
     which.add_argument(
-        "--xiph_gap", type=reasoned(positive), metavar="FRAMES", help="every second frame of Xiph"
+        "--xiph_gap",
+        type=argument_type(positive),
+        metavar="FRAMES",
+        help="every second frame of Xiph",
     )
     add("--path", type=Path, required=True, metavar="DIR", help="root of the data set")
     add("--flow", choices=("raft", "classical"), default="raft", help="default: %(default)s")
     add("--weights", type=Path, metavar="FILE", help="of RAFT (default: where they usually lie)")
-    add("--iterations", type=reasoned(positive), default=20, help="of RAFT (default: %(default)s)")
-    add("--max_side", type=reasoned(positive), default=1280, metavar="PIXELS", help="default: 1280")
+    add(
+        "--iterations",
+        type=argument_type(positive),
+        default=20,
+        help="of RAFT (default: %(default)s)",
+    )
+    add(
+        "--max_side",
+        type=argument_type(positive),
+        default=1280,
+        metavar="PIXELS",
+        help="default: 1280",
+    )
     add("--output", type=Path, help=f"the list (default: output/{OUTPUT}_NAME.txt)")
     add(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu or cuda:1 (default: %(default)s)",
     )

@@ -32,11 +32,17 @@ from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import quantise, write_frame, write_whole
 from sgm_vfi.media.videos import ClipError, clips_in
 from sgm_vfi.model import DEFAULT, ZOO, Interpolation, Interpolator, load_interpolator
-from sgm_vfi.model.cli_options import accelerate, add_acceleration, device, flow_scale, reasoned
+from sgm_vfi.model.cli_options import (
+    accelerate,
+    add_acceleration,
+    argument_type,
+    parse_device,
+    parse_flow_scale,
+)
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import default_name, fresh_interpolator
+from sgm_vfi.model.zoo import build_interpolator, default_interpolator
 
 NUM_WORST = 8  # triplets on the contact sheet
 NUM_SHOWN = 4  # of them on the page, and as many from the middle
@@ -65,8 +71,8 @@ class Setup:
 
     models: Mapping[str, Interpolator]
     metrics: Mapping[str, Metric]
-    device: torch.device
-    flow_scale: float
+    parse_device: torch.device
+    parse_flow_scale: float
 
     def predict(self, model: str, triplet: Triplet, bits: int) -> Tensor:
         """The frame between, rounded as the footage is. Shapes: -> (1, 3, H, W)."""
@@ -143,7 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         nargs="+",
-        default=list(dict.fromkeys((DEFAULT, default_name()))),
+        default=list(dict.fromkeys((DEFAULT, default_interpolator()))),
         metavar="NAME_OR_PATH",
         help="names, files of weights, or all: every name (default: %(default)s)",
     )
@@ -152,10 +158,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take fresh weights, as a trial of networks whose trained ones are not in place",
     )
-    add("--gap", type=reasoned(positive), nargs="+", default=[1], help="frames to either input")
-    add("--limit", type=reasoned(positive), help="triplets per clip and gap (default: all)")
+    add(
+        "--gap", type=argument_type(positive), nargs="+", default=[1], help="frames to either input"
+    )
+    add("--limit", type=argument_type(positive), help="triplets per clip and gap (default: all)")
     add("--output", type=Path, default=Path("output/footage.json"), help="the report, JSON")
-    add("--flow_scale", type=reasoned(flow_scale), default=1.0, help="such as 1/2 for 2K footage")
+    add(
+        "--flow_scale",
+        type=argument_type(parse_flow_scale),
+        default=1.0,
+        help="such as 1/2 for 2K footage",
+    )
     add(
         "--metrics",
         nargs="+",
@@ -165,7 +178,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu or cuda:1 (default: %(default)s)",
     )
@@ -188,7 +201,7 @@ def run(args: argparse.Namespace) -> None:
     metrics, unavailable = load_metrics(args.metrics, args.device)
     for reason in unavailable.values():
         print(reason)
-    load = fresh_interpolator if args.random_weights else load_interpolator
+    load = build_interpolator if args.random_weights else load_interpolator
     models = {name: load(name).to(args.device).eval() for name in names}
     for model in models.values():
         accelerate(model, args.precision, args.compile)

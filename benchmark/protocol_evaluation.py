@@ -21,9 +21,9 @@ from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator, time_like
 from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.fingerprint import fingerprint
-from sgm_vfi.model.inference.bisection import reaching
+from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.inference.wrapper import combine
+from sgm_vfi.model.inference.wrapper import map_tensors
 from sgm_vfi.model.interpolator import Window
 from sgm_vfi.model.zoo import find_weights
 
@@ -158,14 +158,14 @@ def interpolate(
     if not times:
         return
     height, width = frame0.shape[-2:]
-    multiple = math.lcm(protocol.pad_to, network.multiple(protocol.flow_scale))
+    multiple = math.lcm(protocol.pad_to, network.size_multiple(protocol.flow_scale))
     depth = len(protocol.times).bit_length()
-    fitted = Padded(reaching(network, protocol.times, depth), multiple)
+    fitted = Padded(support_times(network, protocol.times, depth), multiple)
     frame0, frame1 = (on_canvas(frame, protocol.canvas) for frame in (frame0, frame1))
     state = fitted.prepare(frame0, frame1, protocol.flow_scale)
     for time in times:
-        result = fitted.at(state, time_like(frame0, time), explain=explain)
-        yield combine(Window(0, height, 0, width).crop, result)
+        result = fitted.interpolate(state, time_like(frame0, time), explain=explain)
+        yield map_tensors(Window(0, height, 0, width).crop, result)
 
 
 def on_canvas(frame: Tensor, canvas: tuple[int, int] | None) -> Tensor:

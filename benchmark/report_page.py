@@ -23,7 +23,7 @@ from sgm_vfi.benchmark.results import (
 )
 from sgm_vfi.benchmark.revisit import revisited
 from sgm_vfi.media.images import write_whole
-from sgm_vfi.model.cli_options import device, reasoned
+from sgm_vfi.model.cli_options import argument_type, parse_device
 
 PICTURE_SIDES = (480, 640)  # width and height that a picture is brought below, in pixels
 SMALLER_SIDES = (320, 480)  # where there are many
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="for --pictures, such as cpu or cuda:1 (default: %(default)s)",
     )

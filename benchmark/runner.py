@@ -25,7 +25,13 @@ from sgm_vfi.benchmark.results import Result, markdown_report, read_results
 from sgm_vfi.benchmark.row_files import Parts, Work, measure_together
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.images import read_samples
-from sgm_vfi.model.cli_options import accelerate, add_acceleration, device, key_points, reasoned
+from sgm_vfi.model.cli_options import (
+    accelerate,
+    add_acceleration,
+    argument_type,
+    parse_device,
+    parse_key_points,
+)
 
 PATIENCE = timedelta(days=7)  # that a process waits for one on a slower device
 
@@ -39,14 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--path", type=Path, required=True, metavar="DIR", help="where the data is")
-    add("--num_key_points", type=reasoned(key_points), metavar="SHARE", help="0 to 1, or -1: all")
-    add("--limit", type=reasoned(positive), help="samples per protocol, evenly spread")
+    add(
+        "--num_key_points",
+        type=argument_type(parse_key_points),
+        metavar="SHARE",
+        help="0 to 1, or -1: all",
+    )
+    add("--limit", type=argument_type(positive), help="samples per protocol, evenly spread")
     add("--output", type=Path, default=Path("output/benchmark"), metavar="DIR", help="of the rows")
     add("--expect", type=Path, metavar="FILE", help="means and tolerances, JSON; 1 where off")
     add("--keep_predictions", action="store_true", help="as PNG files below --output")
     add(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
     )

@@ -15,7 +15,12 @@ from sgm_vfi.benchmark.result_rows import provenance
 from sgm_vfi.benchmark.timing import GIB, Cost, Job, measure_apart
 from sgm_vfi.media.images import write_whole
 from sgm_vfi.model import ZOO
-from sgm_vfi.model.cli_options import add_acceleration, device, flow_scale, reasoned
+from sgm_vfi.model.cli_options import (
+    add_acceleration,
+    argument_type,
+    parse_device,
+    parse_flow_scale,
+)
 
 SAME = ("model", "width", "height", "flow_scale", "precision", "compiled")  # what makes rows alike
 SMALL = 0.01  # share of the time: stages below it are shown as one
@@ -39,16 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         nargs="+",
         default=[(448, 256)],
-        type=reasoned(size),
+        type=argument_type(size),
         metavar="WxH",
         help="width x height (default: 448x256)",
     )
-    parser.add_argument("--flow_scale", type=reasoned(flow_scale), default=1.0, metavar="RATIO")
+    parser.add_argument(
+        "--flow_scale", type=argument_type(parse_flow_scale), default=1.0, metavar="RATIO"
+    )
     parser.add_argument("--runs", type=int, default=5, help="timed runs after one warm-up")
     add_acceleration(parser)
     parser.add_argument(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
     )

@@ -27,10 +27,16 @@ from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.charts import write_png
 from sgm_vfi.media.images import write_whole
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator
-from sgm_vfi.model.cli_options import accelerate, add_acceleration, device, number, reasoned
+from sgm_vfi.model.cli_options import (
+    accelerate,
+    add_acceleration,
+    argument_type,
+    parse_device,
+    parse_number,
+)
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import fresh_interpolator
+from sgm_vfi.model.zoo import build_interpolator
 
 PROTOCOL = "synthetic"
 MODELS = f"names, weights files; {TRUTH!r}: what frames are worth along the true motion"
@@ -58,7 +64,7 @@ RULES = (
 class Scene(NamedTuple):
     """A scene that was chosen."""
 
-    number: int
+    parse_number: int
     motion: float  # see RULES
     bin: str
 
@@ -71,7 +77,7 @@ class Setup:
     origins: Mapping[str, Any]
     maker: SceneMaker
     seed: int
-    device: torch.device
+    parse_device: torch.device
 
     @torch.inference_mode()
     def measure(self, scenes: Sequence[Scene], parts: Parts) -> Iterator[Row]:
@@ -93,23 +99,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", nargs="+", required=True, metavar="NAME_OR_PATH", help=MODELS)
     add("--random_weights", action="store_true", help="fresh weights, as a trial")
-    add("--scenes", type=reasoned(positive), default=24, help="per bin (default: %(default)s)")
+    add("--scenes", type=argument_type(positive), default=24, help="per bin (default: %(default)s)")
     add(
         "--bins",
-        type=reasoned(number),
+        type=argument_type(parse_number),
         nargs="+",
         default=[15.0, 30.0, 60.0, 120.0],
         metavar="PIXELS",
         help=f"motion between two bins, at {NORM_SIDE}x{NORM_SIDE} (default: 15 30 60 120)",
     )
-    add("--size", type=reasoned(positive), default=NORM_SIDE, help="of the frames, in pixels")
+    add("--size", type=argument_type(positive), default=NORM_SIDE, help="of the frames, in pixels")
     add("--seed", type=int, default=0, help="of the scenes")
     add("--reference", metavar="MODEL", help="that differences are from (default: the first)")
     add("--runs", type=int, default=3, help="timed runs of each named network; 0: none")
     add("--output", type=Path, default=Path("output/synthetic"), metavar="DIR")
     add(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu or cuda:1 (default: %(default)s)",
     )
@@ -154,7 +160,7 @@ def bins_of(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
 
 def set_up(names: Sequence[str], args: argparse.Namespace, where: torch.device) -> Setup:
     """Load the models, and make textures and shapes."""
-    load = fresh_interpolator if args.random_weights else load_interpolator
+    load = build_interpolator if args.random_weights else load_interpolator
     models = {name: load(name).to(where).eval() for name in names if name != TRUTH}
     origins = {
         name: {"fingerprint": fingerprint(model)} if args.random_weights else origin_of(name, model)

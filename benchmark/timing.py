@@ -17,7 +17,7 @@ from sgm_vfi.benchmark.stage_profile import seconds_by_stage, work_by_stage
 from sgm_vfi.model import ZOO, time_like
 from sgm_vfi.model.cli_options import accelerate
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.precision import HALVES
+from sgm_vfi.model.precision import HALF_DTYPES
 
 GIB = 2**30
 OUT_OF_MEMORY = "out of memory"
@@ -133,7 +133,7 @@ def convolution_throughput(where: torch.device, precision: str = "fp32") -> floa
     layer = nn.Conv2d(channels, channels, kernel_size=3, padding=1, device=where)
     image = torch.rand(1, channels, *size, device=where)
     layer, image = (x.to(memory_format=torch.channels_last) for x in (layer, image))
-    dtype = HALVES.get(precision, torch.float32)
+    dtype = HALF_DTYPES.get(precision, torch.float32)
     layer, image = layer.to(dtype), image.to(dtype)
     switches = torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32")
     with torch.inference_mode(), switches:

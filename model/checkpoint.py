@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 SHOWN = 4  # names listed of a longer list
-INDEX = ".json"  # ending of an index of parts
+INDEX_SUFFIX = ".json"  # ending of an index of parts
 # What configs and layers raise of values that they do not expect.
 UNFIT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 PART_OF = "part_of"  # in the metadata of a part: its index
@@ -40,7 +40,7 @@ class Weights(NamedTuple):
     source: Path
 
 
-class Family(NamedTuple):
+class Architecture(NamedTuple):
     """Networks of one kind: how their files are recognised, and what is built for one of them.
 
     A network is shaped by a config, a frozen dataclass that it keeps as `config`. Files that were
@@ -53,12 +53,12 @@ class Family(NamedTuple):
     is_published: Callable[[Weights], bool]  # by names that no other published network has
     from_published: Callable[[Weights], Weights]  # the same tensors under our names
     published_config: Callable[[Weights], Any]  # of what `from_published` gives
-    in_words: Callable[[Any], str]  # config -> what tells variants apart, so that they differ
+    describe: Callable[[Any], str]  # config -> what tells variants apart, so that they differ
     # (found, wanted, published) -> what was found in a file (published or not), with what tensors
     # do not tell taken from the variant that was asked for by name
-    completed: Callable[[Any, Any, bool], Any] = lambda found, wanted, published: found
+    complete_config: Callable[[Any, Any, bool], Any] = lambda found, wanted, published: found
     # config -> under our names, what the published file leaves to a file of another network
-    beside: Callable[[Any], dict[str, Tensor]] = lambda config: {}
+    write_atomically: Callable[[Any], dict[str, Tensor]] = lambda config: {}
 
 
 class NameScope(NamedTuple):
@@ -69,7 +69,7 @@ class NameScope(NamedTuple):
     parts: tuple[tuple[str, str], ...] = ()  # published, ours: replaced in this order
 
 
-def our_name(published: str, scopes: Iterable[NameScope]) -> str:
+def translate_name(published: str, scopes: Iterable[NameScope]) -> str:
     """Translate one name; a name outside every scope stays as it is."""
     for scope in scopes:
         if published.startswith(scope.published):
@@ -81,12 +81,12 @@ def our_name(published: str, scopes: Iterable[NameScope]) -> str:
 
 
 def published_name(ours: str, scopes: Iterable[NameScope]) -> str:
-    """Undo `our_name`."""
+    """Undo `translate_name`."""
     inverse = (
         NameScope(scope.ours, scope.published, tuple((b, a) for a, b in reversed(scope.parts)))
         for scope in scopes
     )
-    return our_name(ours, inverse)
+    return translate_name(ours, inverse)
 
 
 def read_weights(path: Path) -> Weights:
@@ -104,7 +104,7 @@ def read_weights(path: Path) -> Weights:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No file of weights at {path} (that is {path.absolute()}).")
-    if path.suffix == INDEX:
+    if path.suffix == INDEX_SUFFIX:
         return _read_parts(path)
     if path.suffix == ".safetensors":
         weights = _read_safetensors(path)
@@ -141,7 +141,7 @@ def _read_parts(path: Path) -> Weights:
     if missing:
         raise CheckpointError(
             f"{path} stands for {len(listed)} files; of these {len(missing)} are missing beside "
-            f"it: {some(missing)}. Copy the whole folder again. Nothing was loaded."
+            f"it: {abbreviate(missing)}. Copy the whole folder again. Nothing was loaded."
         )
     for entry in listed:
         file, found = path.with_name(entry["file"]), sha256(path.with_name(entry["file"]))
@@ -195,7 +195,7 @@ def _read_torch(path: Path) -> Weights:
     ]
     if odd:
         raise CheckpointError(
-            f"{path} holds no weights: expected names of tensors, got also {some(odd)}."
+            f"{path} holds no weights: expected names of tensors, got also {abbreviate(odd)}."
         )
     metadata = content.get("metadata", {}) if state is not content else {}
     if not isinstance(metadata, Mapping):
@@ -229,7 +229,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 
 
 @contextmanager
-def describing(weights: Weights) -> Iterator[None]:
+def report_config_errors(weights: Weights) -> Iterator[None]:
     """While a network is built as the metadata describe it, values that nobody has checked."""
     try:
         yield
@@ -252,9 +252,9 @@ def load_weights(module: nn.Module, weights: Weights) -> None:
     ]
     if missing or unexpected or odd_shapes:
         found = (
-            (f"{len(missing)} tensors missing: {some(missing)}", missing),
-            (f"{len(unexpected)} unexpected: {some(unexpected)}", unexpected),
-            (f"{len(odd_shapes)} of another shape: {some(odd_shapes)}", odd_shapes),
+            (f"{len(missing)} tensors missing: {abbreviate(missing)}", missing),
+            (f"{len(unexpected)} unexpected: {abbreviate(unexpected)}", unexpected),
+            (f"{len(odd_shapes)} of another shape: {abbreviate(odd_shapes)}", odd_shapes),
         )
         raise CheckpointError(
             f"{weights.source} does not fit {type(module).__name__}: "
@@ -267,12 +267,12 @@ def load_weights(module: nn.Module, weights: Weights) -> None:
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write weights as safetensors, with JSON metadata; whole or not at all."""
     state = {name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}
-    with beside(Path(path)) as file:
+    with write_atomically(Path(path)) as file:
         save_file(state, file, {name: json.dumps(value) for name, value in metadata.items()})
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """A place to write a file at, which becomes `path` if all goes well, and else is no more."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -292,7 +292,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def some(names: list[str]) -> str:
+def abbreviate(names: list[str]) -> str:
     """The first few of a list, for a message."""
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -12,24 +12,24 @@ from sgm_vfi.model.architectures import keypoint_ratio
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.tiling import Tiled
-from sgm_vfi.model.interpolator import Interpolator, flow_ratio
+from sgm_vfi.model.interpolator import Interpolator, flow_scale_fraction
 from sgm_vfi.model.memory_allocator import keep_freed_memory
-from sgm_vfi.model.precision import PRECISIONS, compile_each, infer_in
-from sgm_vfi.model.zoo import ZOO, default_name, find_weights, load_interpolator
+from sgm_vfi.model.precision import PRECISIONS, compile_modules, set_inference_precision
+from sgm_vfi.model.zoo import ZOO, default_interpolator, find_weights, load_interpolator
 
 T = TypeVar("T")
 LARGEST_FLOW_SCALE = 4  # that any network takes
-GRAPHS = "CUDA graphs"  # a way to compile
+CUDA_GRAPHS = "CUDA graphs"  # a way to compile
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--model` and all that `network_from` reads."""
+    """Add `--model` and all that `load_network` reads."""
     names = textwrap.fill(", ".join(ZOO), width=76, break_on_hyphens=False)
     group = parser.add_argument_group("network", f"Names:\n{textwrap.indent(names, '  ')}")
     which = group.add_mutually_exclusive_group()
     which.add_argument(
         "--model",
-        default=default_name(),
+        default=default_interpolator(),
         metavar="NAME_OR_PATH",
         help="a name, or a file of weights (default: %(default)s)",
     )
@@ -54,7 +54,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     add_acceleration(group)
     group.add_argument(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu, cuda or cuda:1 (default: %(default)s)",
     )
@@ -64,13 +64,13 @@ def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
     """Add `--num_key_points` and `--flow_scale`."""
     parser.add_argument(
         "--num_key_points",
-        type=reasoned(key_points),
+        type=argument_type(parse_key_points),
         metavar="SHARE",
         help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
     )
     parser.add_argument(
         "--flow_scale",
-        type=reasoned(flow_scale),
+        type=argument_type(parse_flow_scale),
         default=1.0,
         metavar="RATIO",
         help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K; RIFE also takes 2 "
@@ -94,7 +94,7 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
         "--cuda_graphs",
         dest="compile",
         action="store_const",
-        const=GRAPHS,
+        const=CUDA_GRAPHS,
         help="--compile, and on NVIDIA GPUs start all kernels of a part at once, a size at a time",
     )
 
@@ -103,34 +103,34 @@ def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> N
     """Make a network faster as `--precision` and `--compile` say; without them it is exact.
 
     Args:
-        compiled: True, False, or `GRAPHS` for CUDA graphs of what is compiled.
+        compiled: True, False, or `CUDA_GRAPHS` for CUDA graphs of what is compiled.
     """
     keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False  # PyTorch rounds convolutions on GPUs unless told
     if compiled:
-        parts = list(network.trunks())
+        parts = list(network.compute_modules())
         if not parts:
             raise ValueError(f"{type(network).__name__} has no parts that gain from --compile.")
         kind = next(parts[0].parameters()).device.type
-        if compiled == GRAPHS and kind != "cuda":
+        if compiled == CUDA_GRAPHS and kind != "cuda":
             raise ValueError(
                 f"--cuda_graphs is for NVIDIA GPUs, the network is on {kind}; take --compile."
             )
-        compile_each(parts, graphs=compiled == GRAPHS)  # before what it runs in is set
-    infer_in(network, precision)
+        compile_modules(parts, graphs=compiled == CUDA_GRAPHS)  # before what it runs in is set
+    set_inference_precision(network, precision)
 
 
-def bare_network(args: argparse.Namespace) -> Interpolator:
+def load_bare_network(args: argparse.Namespace) -> Interpolator:
     """Load what `--model` names, to its device and as fast as the options say; wrap nothing."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
-    flow_ratio(args.flow_scale, network.largest_flow_scale)
+    flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     accelerate(network, args.precision, args.compile)
     return network
 
 
-def network_from(args: argparse.Namespace) -> Interpolator:
+def load_network(args: argparse.Namespace) -> Interpolator:
     """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
-    network = bare_network(args)
+    network = load_bare_network(args)
     if args.tile is not None:
         try:
             network = Tiled(network, args.tile)
@@ -141,7 +141,7 @@ def network_from(args: argparse.Namespace) -> Interpolator:
     return Padded(network)
 
 
-def origin(name_or_path: str) -> str:
+def describe_weights(name_or_path: str) -> str:
     """Say which network a name means and where its weights are."""
     entry = ZOO.get(name_or_path)
     if entry is not None and not entry.needs_weights:
@@ -149,7 +149,7 @@ def origin(name_or_path: str) -> str:
     return f"{name_or_path} (weights: {find_weights(name_or_path)})"
 
 
-def reasoned(convert: Callable[[str], T]) -> Callable[[str], T]:
+def argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
     """A type for argparse that tells the user why a value is refused."""
 
     def converted(text: str) -> T:
@@ -161,7 +161,7 @@ def reasoned(convert: Callable[[str], T]) -> Callable[[str], T]:
     return converted
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """Read 0.5 or 1/2."""
     try:
         return float(Fraction(text))
@@ -169,34 +169,34 @@ def number(text: str) -> float:
         raise ValueError(f"a number such as 0.5 or 1/2 is wanted, got {text!r}") from error
 
 
-def moment(text: str) -> float:
+def parse_time(text: str) -> float:
     """Read a time between two frames."""
-    value = number(text)
+    value = parse_number(text)
     if not 0 < value < 1:
         raise ValueError(f"a time lies between 0 and 1, both excluded, got {text}")
     return value
 
 
-def multiple(text: str) -> int:
+def parse_multiple(text: str) -> int:
     """Read how many times as many frames there shall be."""
     if not text.isdecimal() or int(text) < 2:
         raise ValueError(f"a whole number from 2 up is wanted, got {text!r}")
     return int(text)
 
 
-def flow_scale(text: str) -> float:
+def parse_flow_scale(text: str) -> float:
     """Read a flow scale; a network may take less."""
-    return float(flow_ratio(number(text), LARGEST_FLOW_SCALE))
+    return float(flow_scale_fraction(parse_number(text), LARGEST_FLOW_SCALE))
 
 
-def key_points(text: str) -> float:
+def parse_key_points(text: str) -> float:
     """Read a share of key points, as the published code counts them."""
-    value = number(text)
+    value = parse_number(text)
     keypoint_ratio(value)
     return value
 
 
-def device(text: str) -> torch.device:
+def parse_device(text: str) -> torch.device:
     """Read a device, and see that it is there."""
     try:
         wanted = torch.device(text)

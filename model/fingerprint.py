@@ -10,7 +10,7 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.interpolator import Interpolator
 
 
-def settings_of(network: nn.Module) -> str:
+def describe_network(network: nn.Module) -> str:
     """What a network is made of, and how each part is set, in one line.
 
     Parts are interpolators and estimators of optical flow; what they are set to are their configs,

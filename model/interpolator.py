@@ -38,7 +38,7 @@ class Window(NamedTuple):
         """Shapes: (B, C, H, W) -> (B, C, bottom - top, right - left), a view."""
         return tensor[..., self.top : self.bottom, self.left : self.right]
 
-    def grown(self, margin: int, frame: Tensor) -> "Window":
+    def expanded(self, margin: int, frame: Tensor) -> "Window":
         """With `margin` pixels around it, as far as the frame (B, C, H, W) has them."""
         height, width = frame.shape[-2:]
         return Window(
@@ -48,7 +48,7 @@ class Window(NamedTuple):
             min(self.right + margin, width),
         )
 
-    def within(self, outer: "Window") -> "Window":
+    def relative_to(self, outer: "Window") -> "Window":
         """The same pixels, counted from the corner of a window that holds this one."""
         rows = (row - outer.top for row in (self.top, self.bottom))
         return Window(*rows, *(column - outer.left for column in (self.left, self.right)))
@@ -60,19 +60,20 @@ class Interpolator(nn.Module, ABC):
     Frames are RGB in [0, 1], (B, 3, H, W); `time` is (B, 1, 1, 1) in (0, 1). A network that was
     trained on anything else (BGR, [0, 255], mean-subtracted) converts at its own door.
 
-    What does not depend on time is paid once per pair: call `prepare` once and `at` for every
-    time; `forward` is their composition.
+    Call `prepare` once per pair of frames and `interpolate` once per time; `forward` does both.
     """
 
     stride: int = 1  # height and width must be multiples of this
     any_time: bool = True  # False where only t = 1/2 was trained
-    looks_around: bool = False  # True where `prepare` also takes the frames `before` and `after`
+    uses_context_frames: bool = (
+        False  # True where `prepare` also takes the frames `before` and `after`
+    )
     largest_flow_scale: int = 1  # more where motion may be estimated on enlarged frames
-    precision: str = "fp32"  # that its trunks infer in
+    precision: str = "fp32"  # that its compute_modules infer in
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:
-        """Do once what serves every time between two frames; the result is for `at` alone.
+        """Do once what serves every time between two frames; the result is for `interpolate` alone.
 
         `flow_scale` estimates motion on frames resized by it; synthesis stays at full size. Where
         the network looks around, `before` and `after` are the frames on either side, as far away
@@ -80,7 +81,7 @@ class Interpolator(nn.Module, ABC):
         """
 
     @abstractmethod
-    def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
         """The frame at `time`, from what `prepare` returned."""
 
     def advance(
@@ -109,7 +110,7 @@ class Interpolator(nn.Module, ABC):
         explain: bool = False,
         target: Tensor | None = None,
     ) -> Any:
-        """The frame at `time`; with the true one as `target`, what `study` gives.
+        """The frame at `time`; with the true one as `target`, what `training_forward` gives.
 
         Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W).
         """
@@ -119,10 +120,10 @@ class Interpolator(nn.Module, ABC):
                 f"{tuple(time.shape)}: time_like(frame0, 0.5) gives one."
             )
         if target is not None:
-            return self.study(frame0, frame1, time, target)
-        return self.at(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
+            return self.training_forward(frame0, frame1, time, target)
+        return self.interpolate(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
 
-    def study(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Any:
+    def training_forward(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Any:
         """What the loss of this network needs, with the true frame at hand.
 
         For networks that learn from more than their result. Training calls it by `forward`, which
@@ -132,11 +133,11 @@ class Interpolator(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} learns from its result alone.")
 
-    def multiple(self, flow_scale: float = 1.0) -> int:
+    def size_multiple(self, flow_scale: float = 1.0) -> int:
         """Smallest number whose multiples are good sizes: so are they after scaling by it."""
         return self.stride * _denominator(flow_scale, self.largest_flow_scale)
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """The parts that may compute in half precision and be compiled, if there are any.
 
         They are called with tensors and lists of tensors, and hold no state.
@@ -161,7 +162,7 @@ class TileableInterpolator(Interpolator):
     def synthesise(self, state: Any, motion: Any, window: Window | None = None) -> Interpolation:
         """The frame, or that part of it that `window` (aligned to `stride`) cuts out."""
 
-    def at(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
         return self.synthesise(state, self.estimate(state, time, explain=explain))
 
 
@@ -172,7 +173,7 @@ def time_like(frame: Tensor, time: float) -> Tensor:
     return torch.full((len(frame), 1, 1, 1), time, dtype=frame.dtype, device=frame.device)
 
 
-def flow_ratio(flow_scale: float, largest: int = 1) -> Fraction:
+def flow_scale_fraction(flow_scale: float, largest: int = 1) -> Fraction:
     """`flow_scale` as the ratio of small whole numbers that it must be, so that sizes fit."""
     denominator = _denominator(flow_scale, largest)
     return Fraction(round(flow_scale * denominator), denominator)
@@ -220,7 +221,7 @@ def require_frames(
             f"Divide bytes by 255."
         )
     height, width = frame0.shape[-2:]
-    multiple = interpolator.stride if flow_scale is None else interpolator.multiple(flow_scale)
+    multiple = interpolator.stride if flow_scale is None else interpolator.size_multiple(flow_scale)
     if height % multiple or width % multiple or not height or not width:
         scaled = f"At flow_scale {flow_scale:g} " if flow_scale not in (None, 1) else ""
         raise ValueError(

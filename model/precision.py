@@ -14,11 +14,11 @@ from sgm_vfi.model.ops.product import onednn_computes_in
 
 logger = logging.getLogger(__name__)
 MOST_VERSIONS = 256  # parts x sizes x modes
-HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-PRECISIONS = ("fp32", "tf32", *HALVES)
+HALF_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("fp32", "tf32", *HALF_DTYPES)
 
 
-def compile_each(parts: Iterable[nn.Module], *, graphs: bool = False) -> None:
+def compile_modules(parts: Iterable[nn.Module], *, graphs: bool = False) -> None:
     """Compile parts one by one.
 
     Warps, splats and matching between them stay as they are: they gain little, and would cut a
@@ -41,7 +41,7 @@ def compile_each(parts: Iterable[nn.Module], *, graphs: bool = False) -> None:
             part.forward = torch.compile(part.forward)
 
 
-def train_in_bfloat16(parts: Iterable[nn.Module]) -> None:
+def use_bfloat16_in_training(parts: Iterable[nn.Module]) -> None:
     """Let parts compute in bfloat16 in training mode, and take and give float32.
 
     Their weights stay float32, and in evaluation mode nothing changes.
@@ -50,24 +50,24 @@ def train_in_bfloat16(parts: Iterable[nn.Module]) -> None:
         part.forward = _within(part, _autocast(part, torch.bfloat16), in_training=True)
 
 
-def infer_in(network: Interpolator, precision: str) -> None:
-    """Let a network's trunks compute in a precision in evaluation mode; all else is float32.
+def set_inference_precision(network: Interpolator, precision: str) -> None:
+    """Run a network's compute modules in `precision` in evaluation mode; the rest stays float32.
 
     "fp32" is exact; "tf32" rounds the factors of products to 10 bits, on NVIDIA GPUs alone; "bf16"
     and "fp16" round everything inside a trunk. Weights stay float32, flows, warps, splats and
     matches too (specification 6.5).
 
     Raises:
-        ValueError: the network has no trunks, or the precision is not for its device.
+        ValueError: the network has no compute_modules, or the precision is not for its device.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"A precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
     if precision == "fp32":
         return
-    name, trunks = type(network).__name__, list(network.trunks())
-    if not trunks:
+    name, compute_modules = type(network).__name__, list(network.compute_modules())
+    if not compute_modules:
         raise ValueError(f"{name} has no parts that forgive {precision}; it computes in fp32.")
-    kind = next(trunks[0].parameters()).device.type
+    kind = next(compute_modules[0].parameters()).device.type
     if precision == "tf32" and kind != "cuda":
         raise ValueError(f"tf32 is a mode of NVIDIA GPUs, the network is on {kind}; take bf16.")
     if kind == "cpu" and not onednn_computes_in(precision):
@@ -75,8 +75,8 @@ def infer_in(network: Interpolator, precision: str) -> None:
             "This processor has no arithmetic for %s: expect many times the time of fp32.",
             precision,
         )
-    for part in trunks:
-        context = _tf32 if precision == "tf32" else _autocast(part, HALVES[precision])
+    for part in compute_modules:
+        context = _tf32 if precision == "tf32" else _autocast(part, HALF_DTYPES[precision])
         part.forward = _within(part, context, in_training=False)
     network.precision = precision
 

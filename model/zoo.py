@@ -10,24 +10,24 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sgm_vfi.model.architectures import build
+from sgm_vfi.model.architectures import build_from_weights
 from sgm_vfi.model.baselines.flow_blend import FlowBlend
-from sgm_vfi.model.baselines.ifrnet.checkpoint_names import FAMILY as IFRNET_FAMILY
+from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
 from sgm_vfi.model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
-from sgm_vfi.model.baselines.pervfi.checkpoint_names import FAMILY as PERVFI_FAMILY
+from sgm_vfi.model.baselines.pervfi.checkpoint_names import ARCHITECTURE as PERVFI_ARCHITECTURE
 from sgm_vfi.model.baselines.pervfi.network import PerVFIConfig
-from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import FAMILY as RAFT_VFI_FAMILY
+from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import ARCHITECTURE as RAFT_VFI_ARCHITECTURE
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFIConfig
 from sgm_vfi.model.baselines.repeat_and_blend import Blend, Repeat
-from sgm_vfi.model.baselines.rife.checkpoint_names import FAMILY as RIFE_FAMILY
+from sgm_vfi.model.baselines.rife.checkpoint_names import ARCHITECTURE as RIFE_ARCHITECTURE
 from sgm_vfi.model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
-from sgm_vfi.model.baselines.rife.practical_rife import FAMILY as PRACTICAL_FAMILY
+from sgm_vfi.model.baselines.rife.practical_rife import ARCHITECTURE as PRACTICAL_ARCHITECTURE
 from sgm_vfi.model.baselines.rife.practical_rife import V4_6, V4_25
-from sgm_vfi.model.checkpoint import INDEX, Family, read_weights
+from sgm_vfi.model.checkpoint import INDEX_SUFFIX, Architecture, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.sift_dis import MatchedFlow
 from sgm_vfi.model.interpolator import Interpolator
-from sgm_vfi.model.sgm.checkpoint_names import FAMILY as SGM_FAMILY
+from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
 
 logger = logging.getLogger(__name__)
@@ -36,25 +36,28 @@ ROOT = Path(__file__).resolve().parent.parent
 ENDINGS = (".safetensors", ".pth", ".pt", ".pkl")  # of files of weights, ours and as published
 
 
-class Entry(NamedTuple):
+class ZooEntry(NamedTuple):
     """One row of the zoo."""
 
-    build: Callable[[], Interpolator]  # with fresh weights
-    family: Family | None = None  # None: it needs no weights
-    config: Any = None  # of the family
+    build_from_weights: Callable[[], Interpolator]  # with fresh weights
+    architecture: Architecture | None = None  # None: it needs no weights
+    config: Any = None  # of the architecture
     published: str | None = None  # name of the published experiment
     licence: str = "Apache-2.0"  # of the published code and weights
     shipped: str | None = None  # name of the weights in pretrained/ that come with this project
 
     @property
     def needs_weights(self) -> bool:
-        return self.family is not None
+        return self.architecture is not None
 
 
 def _row(
-    family: Family, config: Any, published: str | None = None, licence: str = "Apache-2.0"
-) -> Entry:
-    return Entry(partial(family.network, config), family, config, published, licence)
+    architecture: Architecture,
+    config: Any,
+    published: str | None = None,
+    licence: str = "Apache-2.0",
+) -> ZooEntry:
+    return ZooEntry(partial(architecture.network, config), architecture, config, published, licence)
 
 
 def _sgm(
@@ -62,31 +65,31 @@ def _sgm(
     keypoint_ratio: float | None,
     published: str | None = None,
     shipped: str | None = None,
-) -> Entry:
-    row = _row(SGM_FAMILY, replace(base, keypoint_ratio=keypoint_ratio), published)
+) -> ZooEntry:
+    row = _row(SGM_ARCHITECTURE, replace(base, keypoint_ratio=keypoint_ratio), published)
     return row._replace(shipped=shipped)
 
 
-def _rife(config: RIFEConfig) -> Entry:
+def _rife(config: RIFEConfig) -> ZooEntry:
     """Without the teacher, which interpolates nothing; files may hold it all the same."""
-    return _row(RIFE_FAMILY, replace(config, teacher=False), licence="MIT")
+    return _row(RIFE_ARCHITECTURE, replace(config, teacher=False), licence="MIT")
 
 
-def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> Entry:
-    return _row(IFRNET_FAMILY, replace(base, any_time=any_time), published, "MIT")
+def _ifrnet(base: IFRNetConfig, any_time: bool, published: str) -> ZooEntry:
+    return _row(IFRNET_ARCHITECTURE, replace(base, any_time=any_time), published, "MIT")
 
 
-def _pervfi(estimator: str, published: str) -> Entry:
+def _pervfi(estimator: str, published: str) -> ZooEntry:
     config = PerVFIConfig(invertible=published == "v00", estimator=estimator)
-    return _row(PERVFI_FAMILY, config, f"PerVFI/{published}")
+    return _row(PERVFI_ARCHITECTURE, config, f"PerVFI/{published}")
 
 
 PARTS = {"1-2": 1 / 2, "1-4": 1 / 4, "1-8": 1 / 8, "dense": 1.0}  # of the cells, matched
-ZOO: dict[str, Entry] = {
-    "repeat": Entry(Repeat),
-    "blend": Entry(Blend),
-    "classical": Entry(lambda: FlowBlend(DISFlow())),
-    "matched": Entry(lambda: FlowBlend(MatchedFlow())),
+ZOO: dict[str, ZooEntry] = {
+    "repeat": ZooEntry(Repeat),
+    "blend": ZooEntry(Blend),
+    "classical": ZooEntry(lambda: FlowBlend(DISFlow())),
+    "matched": ZooEntry(lambda: FlowBlend(MatchedFlow())),
     "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
     "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points", "ours-small"),
@@ -99,8 +102,8 @@ ZOO: dict[str, Entry] = {
     "rife": _rife(RIFE_BASE),
     "rife_m": _rife(RIFE_M),
     "rife_2r": _rife(RIFE_2R),
-    "rife_v4.6": _row(PRACTICAL_FAMILY, V4_6, licence="MIT"),
-    "rife_v4.25": _row(PRACTICAL_FAMILY, V4_25, licence="MIT"),
+    "rife_v4.6": _row(PRACTICAL_ARCHITECTURE, V4_6, licence="MIT"),
+    "rife_v4.25": _row(PRACTICAL_ARCHITECTURE, V4_25, licence="MIT"),
     "ifrnet": _ifrnet(IFRNET, False, "IFRNet_Vimeo90K"),
     "ifrnet_s": _ifrnet(IFRNET_SMALL, False, "IFRNet_S_Vimeo90K"),
     "ifrnet_l": _ifrnet(IFRNET_LARGE, False, "IFRNet_L_Vimeo90K"),
@@ -113,7 +116,7 @@ ZOO: dict[str, Entry] = {
     "gma+pervfi_vb": _pervfi("gma", "vb"),
     "gmflow+pervfi": _pervfi("gmflow", "v00"),
     "gmflow+pervfi_vb": _pervfi("gmflow", "vb"),
-    "raft_vfi": _row(RAFT_VFI_FAMILY, RAFTVFIConfig(), "interpnet"),
+    "raft_vfi": _row(RAFT_VFI_ARCHITECTURE, RAFTVFIConfig(), "interpnet"),
 }
 ALIASES = {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
 ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
@@ -138,7 +141,7 @@ def load_interpolator(
         FileNotFoundError: no such name, or its weights are not in place; says where they belong.
         CheckpointError: the file is damaged or does not fit; says which tensors differ.
     """
-    name = zoo_name(str(name_or_path))
+    name = resolve_alias(str(name_or_path))
     entry = ZOO.get(name)
     if entry is not None and not entry.needs_weights:
         network = entry.build()
@@ -146,24 +149,24 @@ def load_interpolator(
             raise ValueError(f"{name} matches no key points; leave num_key_points out.")
         return network.eval()
     path = find_weights(name)
-    wanted = None if entry is None else (entry.family, entry.config)
-    network = build(read_weights(path), name, wanted, num_key_points)
+    wanted = None if entry is None else (entry.architecture, entry.config)
+    network = build_from_weights(read_weights(path), name, wanted, num_key_points)
     logger.info("%s: weights from %s", name, path)
     return network.eval()
 
 
-def zoo_name(name_or_path: str) -> str:
+def resolve_alias(name_or_path: str) -> str:
     """What the zoo calls a network that may go by a name of the published tools."""
     return ALIASES.get(name_or_path, name_or_path)
 
 
-def fresh_interpolator(name: str, seed: int = 0) -> Interpolator:
+def build_interpolator(name: str, seed: int = 0) -> Interpolator:
     """A network of the zoo with random weights, the same every time: for sizes and speed alone.
 
     Raises:
         ValueError: no such name; says which there are.
     """
-    name = zoo_name(name)
+    name = resolve_alias(name)
     if name not in ZOO:
         raise ValueError(f"No network is called {name!r}. Known names: {', '.join(ZOO)}.")
     with torch.random.fork_rng():
@@ -171,24 +174,24 @@ def fresh_interpolator(name: str, seed: int = 0) -> Interpolator:
         return ZOO[name].build().eval()
 
 
-def default_name() -> str:
+def default_interpolator() -> str:
     """The interpolator of whoever names none: the trained one, once its weights ship."""
-    return next(filter(ships, TRAINED_DEFAULTS), DEFAULT)
+    return next(filter(has_shipped_weights, TRAINED_DEFAULTS), DEFAULT)
 
 
-def ships(name: str) -> bool:
+def has_shipped_weights(name: str) -> bool:
     """Whether weights for a row of the zoo come with the project."""
     shipped = ZOO[name].shipped
     return shipped is not None and _shipped_place(ROOT, shipped).is_file()
 
 
 def _shipped_place(root: Path, shipped: str) -> Path:
-    return root / "pretrained" / f"{shipped}{INDEX}"
+    return root / "pretrained" / f"{shipped}{INDEX_SUFFIX}"
 
 
 def find_weights(name_or_path: str) -> Path:
     """The file that holds the weights of a zoo name, of an experiment, or that is named itself."""
-    name_or_path = zoo_name(name_or_path)
+    name_or_path = resolve_alias(name_or_path)
     places = list(_places(name_or_path))
     for place in places:
         if place.is_file():
@@ -201,7 +204,7 @@ def find_weights(name_or_path: str) -> Path:
     stems = dict.fromkeys(str(place.with_suffix("")) for place in reversed(places[1:]))
     where = (
         f"No weights for {name_or_path!r}: looked for {', '.join(stems)} "
-        f"({', '.join((*ENDINGS, INDEX))})"
+        f"({', '.join((*ENDINGS, INDEX_SUFFIX))})"
     )
     if name_or_path in ZOO:
         raise FileNotFoundError(

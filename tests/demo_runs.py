@@ -9,7 +9,7 @@ from sgm_vfi import demo_2x
 
 def run(*arguments: object) -> None:
     """As where no weights ship: by default the classical method, which is quick."""
-    with patch("sgm_vfi.model.zoo.ships", return_value=False):
+    with patch("sgm_vfi.model.zoo.has_shipped_weights", return_value=False):
         demo_2x.main([str(argument) for argument in arguments])
 
 

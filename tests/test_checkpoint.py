@@ -15,11 +15,11 @@ from sgm_vfi.model import load_interpolator, time_like
 from sgm_vfi.model.checkpoint import (
     CheckpointError,
     load_weights,
-    our_name,
     published_name,
     read_weights,
     save_weights,
     sha256,
+    translate_name,
 )
 from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow
@@ -296,7 +296,7 @@ def test_names_translate_both_ways(config: SGMConfig) -> None:
         names = list(SGM(config).state_dict())
     published = [to_published(name) for name in names]
     assert len(set(published)) == len(names)
-    assert [our_name(name, SCOPES) for name in published] == names
+    assert [translate_name(name, SCOPES) for name in published] == names
 
 
 def test_loaded_weights_predict_what_the_saved_ones_did(tmp_path: Path) -> None:

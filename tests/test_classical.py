@@ -182,9 +182,9 @@ def test_one_preparation_serves_many_times_and_samples(classical: FlowBlend) -> 
     frame1 = torch.cat((texture(3, 1), texture(-2, 4, seed=1)))
     state = classical.prepare(frame0, frame1)
     times = torch.tensor([0.25, 0.6]).view(2, 1, 1, 1)
-    first, second = classical.at(state, times).frame
-    classical.at(state, time_like(frame0, 0.5))
-    assert torch.equal(classical.at(state, times).frame[0], first)
+    first, second = classical.interpolate(state, times).frame
+    classical.interpolate(state, time_like(frame0, 0.5))
+    assert torch.equal(classical.interpolate(state, times).frame[0], first)
     for i, together in enumerate((first, second)):
         alone = classical(frame0[i : i + 1], frame1[i : i + 1], times[i : i + 1]).frame[0]
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)

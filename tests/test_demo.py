@@ -18,10 +18,10 @@ import torch
 from sgm_vfi import demo_2x
 from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.model.checkpoint import save_weights
-from sgm_vfi.model.cli_options import network_from
+from sgm_vfi.model.cli_options import load_network
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.model.zoo import default_name
+from sgm_vfi.model.zoo import default_interpolator
 from tests.conftest import TINY, lively
 from tests.demo_runs import run
 
@@ -72,10 +72,10 @@ def test_without_arguments(here: Path) -> None:
     assert 950 <= samples(output / "comparison.jpg").shape[1] <= 1000
     assert (output / "comparison.jpg").stat().st_size < 400_000
     assert cv2.imreadanimation(str(output / "animation.webp"))[1].frames[0].shape[:2] == (432, 640)
-    for word in (default_name(), " s for 1 of 741x500", *names):
+    for word in (default_interpolator(), " s for 1 of 741x500", *names):
         assert word in done.stdout
     hint = "log/ours-1-2-points/ckpt" in done.stdout
-    assert hint == (default_name() == "matched")
+    assert hint == (default_interpolator() == "matched")
 
 
 def test_two_images_of_known_motion(here: Path) -> None:
@@ -181,7 +181,7 @@ def test_key_points_reach_the_network(
     here: Path, tiny: SGM, share: str | None, ratio: float
 ) -> None:
     asked = [] if share is None else ["--num_key_points", share]
-    network = network_from(demo_2x.parse(["--model", str(saved(tiny)), *asked]))
+    network = load_network(demo_2x.parse(["--model", str(saved(tiny)), *asked]))
     assert network.inner.config.keypoint_ratio == ratio
 
 

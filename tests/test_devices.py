@@ -37,7 +37,7 @@ def test_networks_mix_no_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> 
         frames = [torch.empty(1, 3, 272, 96, device="cuda") for _ in range(3)]
         time = time_like(frames[0], 0.5)
         state = network.prepare(*frames[:2])
-        network.at(state, time)
-        made = network.at(network.advance(state, *frames[1:]), time).frame
+        network.interpolate(state, time)
+        made = network.interpolate(network.advance(state, *frames[1:]), time).frame
     assert made.device.type == "cuda"
     assert made.shape == (1, 3, 272, 96)

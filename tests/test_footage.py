@@ -21,7 +21,7 @@ from sgm_vfi.media.images import as_frame, quantise, read_samples, write_frame
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, time_like
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import fresh_interpolator
+from sgm_vfi.model.zoo import build_interpolator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,7 +136,7 @@ class Constant(Interpolator):
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Tensor:
         return frame0
 
-    def at(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
         return Interpolation(torch.full_like(state, self.value.item()))
 
 
@@ -318,7 +318,7 @@ def test_random_weights_are_the_same_again_and_said(
     assert "Random weights: these scores say nothing" in capsys.readouterr().out
     report = report_of(output)
     assert report["random_weights"]
-    again = {name: fingerprint(Padded(fresh_interpolator(name))) for name in rows}
+    again = {name: fingerprint(Padded(build_interpolator(name))) for name in rows}
     assert report["models"] == again
     assert len({row["psnr"] for row in report["rows"]}) == len(rows)
 

@@ -7,10 +7,10 @@ import torch
 
 from sgm_vfi.model import load_interpolator
 from sgm_vfi.model.baselines.flow_blend import FlowBlend
-from sgm_vfi.model.fingerprint import fingerprint, settings_of
+from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.precision import infer_in
+from sgm_vfi.model.precision import set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, lively
 
@@ -20,21 +20,21 @@ def test_networks_are_known_by_what_they_are_made_of() -> None:
     networks = [load_interpolator(name) for name in ("repeat", "blend", "classical", "matched")]
     networks += [FlowBlend(DISFlow(patch_size=12)), SGM(TINY)]
     networks += [SGM(replace(TINY, keypoint_ratio=0.5))]
-    said = [settings_of(network) for network in networks]
+    said = [describe_network(network) for network in networks]
     assert len(set(said)) == len(said)
-    assert said[2] == settings_of(load_interpolator("classical"))
-    assert settings_of(Padded(networks[1])) == "Padded() > Blend()"
+    assert said[2] == describe_network(load_interpolator("classical"))
+    assert describe_network(Padded(networks[1])) == "Padded() > Blend()"
     assert "patch_size=12" in said[4]
     assert all("\n" not in line for line in said)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_precision_is_another_network(tiny: SGM) -> None:
-    exact = settings_of(tiny)
-    infer_in(tiny, "fp32")
-    assert settings_of(tiny) == exact
-    infer_in(tiny, "bf16")
-    assert settings_of(tiny) != exact
+    exact = describe_network(tiny)
+    set_inference_precision(tiny, "fp32")
+    assert describe_network(tiny) == exact
+    set_inference_precision(tiny, "bf16")
+    assert describe_network(tiny) != exact
 
 
 def test_weights_are_known_by_their_values() -> None:

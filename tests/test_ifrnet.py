@@ -79,7 +79,7 @@ def test_frames_are_encoded_once_for_all_times(net: IFRNet) -> None:
     pair = frames()
     with torch.inference_mode():
         state = net.prepare(*pair)
-        eighths = [net.at(state, time_like(pair[0], k / 8)).frame for k in range(1, 8)]
+        eighths = [net.interpolate(state, time_like(pair[0], k / 8)).frame for k in range(1, 8)]
     assert len(calls) == 1
     steps = [(a - b).abs().mean() for a, b in pairwise(eighths)]
     assert min(steps) > 1e-4  # the time is heard
@@ -113,8 +113,10 @@ def test_brightness_passes_through(net: IFRNet) -> None:
     pair = [0.25 + frame / 4 for frame in frames()]
     with torch.inference_mode():
         half = time_like(pair[0], 0.5)
-        plain = net.at(net.prepare(*pair), half, explain=True)
-        brighter = net.at(net.prepare(*(frame + 0.125 for frame in pair)), half, explain=True)
+        plain = net.interpolate(net.prepare(*pair), half, explain=True)
+        brighter = net.interpolate(
+            net.prepare(*(frame + 0.125 for frame in pair)), half, explain=True
+        )
     torch.testing.assert_close(
         plain.explanation["flow"], brighter.explanation["flow"], rtol=1e-3, atol=1e-3
     )
@@ -127,7 +129,7 @@ def test_brightness_passes_through(net: IFRNet) -> None:
 
 @pytest.mark.parametrize(("scale", "multiple"), [(1, 16), (1 / 2, 32), (4 / 5, 20), (3 / 8, 128)])
 def test_sizes_are_good_where_the_scaled_ones_are(net: IFRNet, scale: float, multiple: int) -> None:
-    assert net.multiple(scale) == multiple
+    assert net.size_multiple(scale) == multiple
     one = frames(multiple * 2, multiple)[0][:1]
     with torch.inference_mode():
         out = net(one, one, time_like(one, 0.5), scale, explain=True)
@@ -191,7 +193,7 @@ def test_little_trust_pulls_little() -> None:
 
 def test_distillation_teaches_the_coarse_flows_alone(net: IFRNet) -> None:
     pair = frames()
-    lesson = net.study(*pair, time_like(pair[0], 0.5), pair[0])
+    lesson = net.training_forward(*pair, time_like(pair[0], 0.5), pair[0])
     label = torch.randn(2, 4, 64, 96)
     leaves = tuple(flow.detach().requires_grad_() for flow in lesson.flows)
     distillation_loss(leaves, label).backward()
@@ -209,7 +211,7 @@ def test_a_label_that_is_met_costs_least() -> None:
 def test_geometry_teaches_the_encoder_from_both_sides(net: IFRNet) -> None:
     """The true frame's features get a gradient, too."""
     pair = frames()
-    lesson = net.study(*pair, time_like(pair[0], 0.5), pair[0])
+    lesson = net.training_forward(*pair, time_like(pair[0], 0.5), pair[0])
     parts = lesson.features, lesson.target_features
     leaves = [tuple(t.detach().requires_grad_() for t in part) for part in parts]
     geometry_loss(lesson._replace(features=leaves[0], target_features=leaves[1])).backward()
@@ -220,7 +222,7 @@ def test_geometry_teaches_the_encoder_from_both_sides(net: IFRNet) -> None:
 def test_loss_is_the_sum_of_its_parts(net: IFRNet) -> None:
     pair = frames()
     target, label = frames(seed=1)[0], torch.randn(2, 4, 64, 96)
-    lesson = net.study(*pair, time_like(pair[0], 0.5), target)
+    lesson = net.training_forward(*pair, time_like(pair[0], 0.5), target)
     assert isinstance(lesson, Lesson)
     parts = [
         reconstruction_loss(lesson.frame, target),
@@ -246,7 +248,7 @@ def test_it_learns_the_motion_that_it_is_shown() -> None:
             wide[..., 8 + k : 40 + k, 8 + 2 * k : 40 + 2 * k] for k in (-1, 0, 1)
         )
         optimiser.zero_grad()
-        ifrnet_loss(net.study(frame0, frame1, half, target), label).backward()
+        ifrnet_loss(net.training_forward(frame0, frame1, half, target), label).backward()
         optimiser.step()
     with torch.inference_mode():
         told = net(frame0, frame1, half, explain=True)

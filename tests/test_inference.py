@@ -18,11 +18,11 @@ from sgm_vfi.model.baselines.flow_blend import FlowBlend
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.flow import sift_dis as sparse
 from sgm_vfi.model.flow.sift_dis import MatchedFlow
-from sgm_vfi.model.inference.bisection import Bisected, reaching
-from sgm_vfi.model.inference.ensemble import FlipEnsemble, turn
+from sgm_vfi.model.inference.bisection import Bisected, support_times
+from sgm_vfi.model.inference.ensemble import FlipEnsemble, rotate_180
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.inference.sequence import densify, there_and_back
-from sgm_vfi.model.inference.tiling import Tiled, windows
+from sgm_vfi.model.inference.sequence import interpolate_loop, interpolate_sequence
+from sgm_vfi.model.inference.tiling import Tiled, split_windows
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
@@ -60,7 +60,7 @@ class Mixing(Interpolator):
         self.prepared.append(State(frame0, frame1, flow_scale))
         return self.prepared[-1]
 
-    def at(self, state: State, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: State, time: Tensor, *, explain: bool = False) -> Interpolation:
         self.times.append(time)
         frame = self.change(torch.lerp(state.frame0, state.frame1, time))
         notes = {"flow": frame.repeat(1, 2, 1, 1)[:, :4]} if explain else None
@@ -120,7 +120,7 @@ def test_wrapper_keeps_the_contract(wrap: Callable[[Interpolator], Interpolator]
     assert {state.flow_scale for state in inner.prepared} == {0.5}
     assert result.explanation["flow"].shape == (2, 4, 16, 32)
     assert [stage.shape for stage in result.merged] == [frames[0].shape] * 2
-    again = wrapped.eval().at(wrapped.prepare(*frames, 0.5), half(2))
+    again = wrapped.eval().interpolate(wrapped.prepare(*frames, 0.5), half(2))
     torch.testing.assert_close(again.frame, result.frame)
     assert again.merged == ()
     assert again.explanation is None
@@ -133,7 +133,7 @@ def test_wrapper_asks_what_the_inner_one_asks(
     inner = Filtering() if wrap is Tiled else Mixing()
     wrapped = wrap(inner)
     assert (wrapped.stride, wrapped.any_time) == (inner.stride, inner.any_time)
-    assert wrapped.multiple(0.5) == 2 * inner.stride
+    assert wrapped.size_multiple(0.5) == 2 * inner.stride
     with pytest.raises(ValueError, match=r"Wrap it: Padded"):
         wrapped(*pair(inner.stride, inner.stride + 1), half())
 
@@ -206,7 +206,9 @@ def test_ensemble_does_not_care_which_way_is_up() -> None:
     frame0, frame1 = pair(6, 8, batch=3)
     times = torch.tensor([0.25, 0.5, 0.75]).view(3, 1, 1, 1)
     frame = ensemble(frame0, frame1, times).frame
-    torch.testing.assert_close(ensemble(turn(frame0), turn(frame1), times).frame, turn(frame))
+    torch.testing.assert_close(
+        ensemble(rotate_180(frame0), rotate_180(frame1), times).frame, rotate_180(frame)
+    )
     alone = ensemble(frame0[2:], frame1[2:], times[2:]).frame
     torch.testing.assert_close(frame[2:], alone)
     assert (inner(frame0, frame1, times).frame - frame).abs().max() > 0.1
@@ -219,7 +221,7 @@ def test_ensemble_does_not_care_which_way_is_up() -> None:
 @settings(deadline=None, max_examples=30)
 def test_windows_cover_the_frame_once(rows: int, columns: int, tile: int) -> None:
     count = torch.zeros(1, 1, 4 * rows, 4 * columns)
-    for window in windows(4 * rows, 4 * columns, tile):
+    for window in split_windows(4 * rows, 4 * columns, tile):
         window.crop(count).add_(1)
         assert all(side % 4 == 0 for side in window)
         assert max(window.bottom - window.top, window.right - window.left) <= tile
@@ -243,9 +245,9 @@ def test_tiles_of_the_network_equal_the_whole() -> None:
     frames = pair(320, 336)
     with torch.inference_mode():
         state = network.prepare(*frames, 0.5)
-        whole = network.at(state, half())
+        whole = network.interpolate(state, half())
         tiled = Tiled(network, tile=112)
-        part = tiled.at(tiled.prepare(*frames, 0.5), half())
+        part = tiled.interpolate(tiled.prepare(*frames, 0.5), half())
     torch.testing.assert_close(part.frame, whole.frame, atol=1e-5, rtol=0)
 
 
@@ -271,7 +273,7 @@ def test_bisection_halves_down_to_the_time() -> None:
     state = bisected.prepare(frame0, frame1, 0.5)
     for eighths in (5, 2, 4, 7, 1, 3, 6):
         time = time_like(frame0, eighths / 8)
-        frame = bisected.at(state, time).frame
+        frame = bisected.interpolate(state, time).frame
         torch.testing.assert_close(frame, torch.lerp(frame0, frame1, time))
     assert len(inner.times) == 7  # every midpoint once
     assert all((time == 0.5).all() for time in inner.times)
@@ -293,7 +295,9 @@ def test_bisection_takes_each_sample_to_its_own_time() -> None:
     inner = Mixing().eval()
     bisected = Bisected(inner)
     state = bisected.prepare(frame0, frame1)
-    torch.testing.assert_close(bisected.at(state, times).frame, torch.lerp(frame0, frame1, times))
+    torch.testing.assert_close(
+        bisected.interpolate(state, times).frame, torch.lerp(frame0, frame1, times)
+    )
     assert len(inner.times) == 4  # 1/2, 1/4, 3/4, 7/8
 
 
@@ -302,11 +306,11 @@ def test_bisection_explains_a_frame_it_remembers() -> None:
     bisected = Bisected(inner)
     frame0, frame1 = pair(16, 16)
     state = bisected.prepare(frame0, frame1)
-    plain = bisected.at(state, half())
-    explained = bisected.at(state, half(), explain=True)
+    plain = bisected.interpolate(state, half())
+    explained = bisected.interpolate(state, half(), explain=True)
     assert torch.equal(explained.frame, plain.frame)
     assert torch.equal(explained.explanation["flow"][:, :3], plain.frame)
-    assert bisected.at(state, half()).explanation is None
+    assert bisected.interpolate(state, half()).explanation is None
     assert all(midpoint.explanation is None for midpoint in state.midpoints.values())
 
 
@@ -322,11 +326,11 @@ def test_bisection_fails_before_the_work() -> None:
 def test_reaching_halves_only_where_it_must() -> None:
     """Thirty-two times as many frames are told apart by 5 halvings, thirty-three by 6."""
     fixed, free = Mixing(), Filtering()
-    assert reaching(fixed, [0.5]) is fixed
-    assert reaching(free, [0.1, 0.2]) is free
-    assert reaching(fixed, [0.3]).depth == 5
-    assert reaching(fixed, [k / 32 for k in range(1, 32)]).depth == 5
-    assert reaching(fixed, [k / 33 for k in range(1, 33)]).depth == 6
+    assert support_times(fixed, [0.5]) is fixed
+    assert support_times(free, [0.1, 0.2]) is free
+    assert support_times(fixed, [0.3]).depth == 5
+    assert support_times(fixed, [k / 32 for k in range(1, 32)]).depth == 5
+    assert support_times(fixed, [k / 33 for k in range(1, 33)]).depth == 6
 
 
 # Streams
@@ -336,12 +340,12 @@ def test_dense_stream_by_hand() -> None:
     """Given frames are the very same tensors; a pair is prepared once for all its times."""
     inner = Mixing(stride=1).eval()
     given = [torch.full((1, 3, 1, 1), value) for value in (0.0, 0.4, 0.0)]
-    dense = list(densify(inner, given, [0.25, 0.5], flow_scale=0.5))
+    dense = list(interpolate_sequence(inner, given, [0.25, 0.5], flow_scale=0.5))
     values = [frame.mean().item() for frame in dense]
     assert values == pytest.approx([0, 0.1, 0.2, 0.4, 0.3, 0.2, 0])
     assert all(dense[3 * number] is frame for number, frame in enumerate(given))
     assert [state.flow_scale for state in inner.prepared] == [0.5, 0.5]
-    assert list(densify(inner, given[:1], [0.5])) == given[:1]
+    assert list(interpolate_sequence(inner, given[:1], [0.5])) == given[:1]
 
 
 def test_dense_stream_holds_few_frames() -> None:
@@ -356,7 +360,7 @@ def test_dense_stream_holds_few_frames() -> None:
             del frame
 
     most = 0
-    for _ in densify(Filtering(), frames(), [0.25, 0.5, 0.75]):
+    for _ in interpolate_sequence(Filtering(), frames(), [0.25, 0.5, 0.75]):
         most = max(most, len(alive))
     assert most == 2
 
@@ -374,7 +378,7 @@ def test_a_sequence_looks_at_each_frame_once(wrap: Callable[[SGM], Interpolator]
     net.encoder.look.register_forward_pre_hook(lambda _, inputs: looked.append(len(inputs[0])))
     smooth = F.interpolate(torch.rand(4, 3, 8, 12), scale_factor=8, mode="bilinear")
     chain, frames = wrap(net), list(smooth[:, None])
-    dense = list(densify(chain, frames, [0.5], flow_scale=1.0))
+    dense = list(interpolate_sequence(chain, frames, [0.5], flow_scale=1.0))
     assert sum(looked) == (8 if isinstance(chain, FlipEnsemble) else 4)
     for number in range(3):
         with torch.inference_mode():
@@ -393,7 +397,7 @@ def test_a_sequence_searches_each_frame_for_key_points_once(
     frames, net = list(frames[:, None]), FlowBlend(MatchedFlow()).eval()
     for scale in (1.0, 0.5):
         counted.clear()
-        dense = list(densify(Padded(net), frames, [0.5], flow_scale=scale))
+        dense = list(interpolate_sequence(Padded(net), frames, [0.5], flow_scale=scale))
         assert len(counted) == 4
         for number in range(3):
             alone = net(frames[number], frames[number + 1], time_like(frames[0], 0.5), scale).frame
@@ -418,5 +422,5 @@ def test_what_does_not_follow_is_prepared_anew() -> None:
 
 def test_there_and_back_closes_the_circle() -> None:
     frames = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
-    cycle = there_and_back(Mixing(stride=1).eval(), *frames, [0.25, 0.75])
+    cycle = interpolate_loop(Mixing(stride=1).eval(), *frames, [0.25, 0.75])
     assert [frame.mean().item() for frame in cycle] == [0, 0.25, 0.75, 1, 0.75, 0.25]

@@ -21,8 +21,8 @@ from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.precision import infer_in
-from sgm_vfi.model.zoo import find_weights, fresh_interpolator, load_interpolator
+from sgm_vfi.model.precision import set_inference_precision
+from sgm_vfi.model.zoo import build_interpolator, find_weights, load_interpolator
 from sgm_vfi.training import pervfi_loss as loss
 from sgm_vfi.training.perceptual import PerceptualDistance, load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
@@ -264,7 +264,7 @@ def test_half_precision_stays_inside_its_parts(config: PerVFIConfig) -> None:
     half = time_like(frame0, 0.5)
     with torch.inference_mode():
         exact = net(frame0, frame1, half).frame
-        infer_in(net, "bf16")
+        set_inference_precision(net, "bf16")
         rounded = net(frame0, frame1, half).frame
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(rounded, exact, rtol=0, atol=0.01)
@@ -306,7 +306,7 @@ def test_one_step_of_training_reaches_every_weight(config: PerVFIConfig) -> None
     net = network(config).train()
     frame0, frame1 = frames(height=64, width=64)
     target = (frame0 + frame1) / 2
-    pervfi_loss(net.study(frame0, frame1, time_like(frame0, 0.5), target)).backward()
+    pervfi_loss(net.training_forward(frame0, frame1, time_like(frame0, 0.5), target)).backward()
     without = [name for name, weight in net.named_parameters() if weight.grad is None]
     assert without == []
     assert all(weight.grad.isfinite().all() for weight in net.parameters())
@@ -451,7 +451,7 @@ def test_published_files_load_with_the_flow_network_beside(
     save_published(place / "pretrained" / "PerVFI" / f"{file}.pth", net)
     loaded = load_interpolator(name)
     assert find_weights(name) == place / "pretrained" / "PerVFI" / f"{file}.pth"
-    assert type(fresh_interpolator(name)) is PerVFI
+    assert type(build_interpolator(name)) is PerVFI
     assert loaded.config == replace(config, estimator="gmflow")
     ours = loaded.state_dict()
     assert all(torch.equal(ours[key], tensor) for key, tensor in net.state_dict().items())

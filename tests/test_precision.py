@@ -12,11 +12,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sgm_vfi.model import ZOO, time_like
-from sgm_vfi.model.cli_options import GRAPHS, accelerate, add_network_options, network_from
+from sgm_vfi.model.cli_options import CUDA_GRAPHS, accelerate, add_network_options, load_network
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator
-from sgm_vfi.model.precision import PRECISIONS, compile_each, infer_in
+from sgm_vfi.model.precision import PRECISIONS, compile_modules, set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, lively
 
@@ -34,7 +34,7 @@ def test_half_precision_is_close_and_leaves_motion_in_float32(
     torch.manual_seed(0)
     full, half, inside = SGM(TINY).eval(), SGM(TINY).eval(), []
     half.load_state_dict(full.state_dict())
-    infer_in(half, precision)
+    set_inference_precision(half, precision)
     half.local_flow[0].head.register_forward_hook(lambda *call: inside.append(call[-1].dtype))
     half.synthesis.unet.down[0][0][0].register_forward_hook(
         lambda *call: inside.append(call[-1].dtype)
@@ -140,19 +140,21 @@ def test_what_graphs_give_outlives_their_next_run(
 
     monkeypatch.setattr(torch, "compile", recorded)
     replayed, (frame0, frame1), time = twin(), pair, time_like(pair[0], 0.5)
-    compile_each(replayed.trunks(), graphs=True)
+    compile_modules(replayed.compute_modules(), graphs=True)
     results = []
     with torch.inference_mode():
         for network in (tiny, replayed):
             first, second = network.prepare(frame0, frame1), network.prepare(frame1, frame0)
             third = network.advance(second, frame0, frame1)
-            results.append([network.at(state, time).frame for state in (first, second, third)])
+            results.append(
+                [network.interpolate(state, time).frame for state in (first, second, third)]
+            )
     assert memory
     assert all(map(torch.equal, *results))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("compiled", [True, GRAPHS])
+@pytest.mark.parametrize("compiled", [True, CUDA_GRAPHS])
 def test_compiled_for_a_gpu_is_close(
     tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor], compiled: bool | str
 ) -> None:
@@ -177,19 +179,19 @@ class OneLayer(Interpolator):
 
     at = prepare
 
-    def trunks(self) -> Iterator[torch.nn.Module]:
+    def compute_modules(self) -> Iterator[torch.nn.Module]:
         yield self.layer
 
 
 def test_training_mode_stays_exact(tiny: SGM, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     half = twin().train()
-    infer_in(half, "bf16")
+    set_inference_precision(half, "bf16")
     time = time_like(pair[0], 0.5)
     assert torch.equal(tiny.train()(*pair, time).frame, half(*pair, time).frame)
 
 
 def test_wrapped_networks_have_the_same_parts(tiny: SGM) -> None:
-    assert list(Padded(tiny).trunks()) == list(tiny.trunks())
+    assert list(Padded(tiny).compute_modules()) == list(tiny.compute_modules())
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -198,21 +200,21 @@ def test_a_slow_precision_is_said(
 ) -> None:
     ask = "_is_mkldnn_fp16_supported"
     monkeypatch.setattr(torch.ops.mkldnn, ask, lambda: quick, raising=False)
-    infer_in(twin(), "fp16")
+    set_inference_precision(twin(), "fp16")
     assert ("no arithmetic for fp16" in caplog.text) is not quick
 
 
 def test_refused_in_words(tiny: SGM) -> None:
     with pytest.raises(ValueError, match="one of fp32, tf32, bf16, fp16, got 'half'"):
-        infer_in(tiny, "half")
+        set_inference_precision(tiny, "half")
     with pytest.raises(ValueError, match="tf32 is a mode of NVIDIA GPUs, the network is on cpu"):
-        infer_in(tiny, "tf32")
+        set_inference_precision(tiny, "tf32")
     with pytest.raises(ValueError, match="Blend has no parts that forgive bf16"):
-        infer_in(ZOO["blend"].build(), "bf16")
+        set_inference_precision(ZOO["blend"].build(), "bf16")
     with pytest.raises(ValueError, match="Blend has no parts that gain from --compile"):
         accelerate(ZOO["blend"].build(), "fp32", compiled=True)
     with pytest.raises(ValueError, match="for NVIDIA GPUs, the network is on cpu; take --compile"):
-        accelerate(tiny, "fp32", compiled=GRAPHS)
+        accelerate(tiny, "fp32", compiled=CUDA_GRAPHS)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -221,15 +223,15 @@ def test_command_line_reads_it(precision: str) -> None:
     add_network_options(parser)
     args = parser.parse_args(["--model", "blend", "--precision", precision])
     if precision == "fp32":
-        network_from(args)
+        load_network(args)
     else:
         with pytest.raises(ValueError, match=f"no parts that forgive {precision}"):
-            network_from(args)
+            load_network(args)
 
 
 def test_command_line_chooses_how_to_compile() -> None:
     parser = argparse.ArgumentParser()
     add_network_options(parser)
-    chosen = {(): False, ("--compile",): True, ("--cuda_graphs",): GRAPHS}
+    chosen = {(): False, ("--compile",): True, ("--cuda_graphs",): CUDA_GRAPHS}
     for options, compiled in chosen.items():
         assert parser.parse_args(["--model", "blend", *options]).compile == compiled

@@ -42,7 +42,7 @@ class Mean(Interpolator):
         self.scales.append(flow_scale)
         return (frame0 + frame1) / 2
 
-    def at(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
         assert (time == 0.5).all()
         return Interpolation(state)
 
@@ -224,7 +224,9 @@ def test_halving_three_times_reaches_every_eighth(name: str) -> None:
 
 def test_predictions_that_are_no_numbers_are_refused() -> None:
     class Broken(Mean):
-        def at(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
+        def interpolate(
+            self, state: Tensor, time: Tensor, *, explain: bool = False
+        ) -> Interpolation:
             return Interpolation(state * torch.nan)
 
     sample = Sample("it", TripletPaths(Path("a"), Path("b"), Path("c")))

@@ -29,7 +29,7 @@ from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.splat import gaussian, splat_sum
-from sgm_vfi.model.precision import infer_in
+from sgm_vfi.model.precision import set_inference_precision
 from sgm_vfi.model.zoo import ZOO
 from tests.conftest import lively
 
@@ -260,21 +260,25 @@ def test_wrappers_pass_on_the_frames_around() -> None:
     half = time_like(frame0, 0.5)
     around = {"before": frames[0], "after": frames[3]}
     with torch.inference_mode():
-        expected = net.at(net.prepare(frame0, frame1, before=before, after=after), half).frame
+        expected = net.interpolate(
+            net.prepare(frame0, frame1, before=before, after=after), half
+        ).frame
         state = padded.prepare(frames[1], frames[2], **around)
-        assert torch.equal(padded.at(state, half).frame, expected[..., 7:57, 13:83])
+        assert torch.equal(padded.interpolate(state, half).frame, expected[..., 7:57, 13:83])
         turned = [frame.flip(-2, -1) for frame in frames]
         mirrored = {"before": turned[0], "after": turned[3]}
-        frame = both_ways.at(both_ways.prepare(frames[1], frames[2], **around), half).frame
-        again = both_ways.at(both_ways.prepare(turned[1], turned[2], **mirrored), half).frame
+        frame = both_ways.interpolate(both_ways.prepare(frames[1], frames[2], **around), half).frame
+        again = both_ways.interpolate(
+            both_ways.prepare(turned[1], turned[2], **mirrored), half
+        ).frame
     torch.testing.assert_close(frame, again.flip(-2, -1))
-    assert padded.looks_around
-    assert both_ways.looks_around
+    assert padded.uses_context_frames
+    assert both_ways.uses_context_frames
 
 
 def test_networks_for_two_frames_refuse_more() -> None:
     frames = torch.rand(2, 1, 3, 16, 16)
-    assert not Padded(Blend()).looks_around
+    assert not Padded(Blend()).uses_context_frames
     with pytest.raises(TypeError, match="unexpected keyword argument 'before'"):
         Padded(Blend()).prepare(*frames, before=frames[0])
 
@@ -315,7 +319,7 @@ def test_half_precision_is_close() -> None:
     torch.manual_seed(0)
     full, half = RAFTVFI(RAFTVFIConfig(iterations=1)).eval(), RAFTVFI(RAFTVFIConfig(iterations=1))
     half.load_state_dict(full.state_dict())
-    infer_in(half.eval(), "bf16")
+    set_inference_precision(half.eval(), "bf16")
     frames = torch.rand(2, 1, 3, 32, 64)
     time = time_like(frames[0], 0.5)
     with torch.inference_mode():
@@ -379,7 +383,7 @@ def test_source_frames_come_as_they_are() -> None:
 def test_a_clip_is_its_gaps_one_by_one(flow_scale: float) -> None:
     """With zeros to the right and below, and the frames around where there are some."""
     net, frames = plain(), moving(4)
-    ends = -np.array(frames[0].shape[-2:]) % net.multiple(flow_scale)
+    ends = -np.array(frames[0].shape[-2:]) % net.size_multiple(flow_scale)
     first, second, third, fourth = (F.pad(frame, (0, ends[1], 0, ends[0])) for frame in frames)
     shown = list(resampled(net, frames, 0.5, flow_scale))
     with torch.inference_mode():
@@ -387,7 +391,7 @@ def test_a_clip_is_its_gaps_one_by_one(flow_scale: float) -> None:
         alone = net.prepare(first, second, flow_scale)
         among = net.prepare(second, third, flow_scale, before=first, after=fourth)
         for made, state in ((shown[1], alone), (shown[3], among)):
-            assert torch.equal(made, net.at(state, half).frame[..., :40, :72])
+            assert torch.equal(made, net.interpolate(state, half).frame[..., :40, :72])
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (2, 3), (3, 5)])

@@ -19,7 +19,7 @@ from sgm_vfi.model.baselines.rife.network import (
     Motion,
     RIFEConfig,
 )
-from sgm_vfi.model.checkpoint import CheckpointError, our_name, published_name, save_weights
+from sgm_vfi.model.checkpoint import CheckpointError, published_name, save_weights, translate_name
 from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.tiling import Tiled
@@ -137,7 +137,7 @@ def test_doubled_sees_more_with_the_same_weights() -> None:
 )
 def test_motion_is_estimated_at_any_scale_that_the_tools_have(scale: float, multiple: int) -> None:
     net, frames = net_of(SMALL), some_frames(height=80, width=80)
-    assert net.multiple(scale) == multiple
+    assert net.size_multiple(scale) == multiple
     with torch.no_grad():
         out = Padded(net)(*frames, time_like(frames[0], 0.5), scale)
         plain = Padded(net)(*frames, time_like(frames[0], 0.5))
@@ -163,7 +163,7 @@ def test_colours_are_turned_at_the_door() -> None:
     with torch.no_grad():
         inside = red_first(frames[0].flip(1), frames[1].flip(1), half).frame.flip(1)
         assert torch.equal(blue_first(*frames, half).frame, inside)
-        lesson = blue_first.study(*frames, half, frames[0])
+        lesson = blue_first.training_forward(*frames, half, frames[0])
     assert torch.equal(lesson.target, frames[0].flip(1))
     assert torch.equal(lesson.frame.flip(1), inside)
 
@@ -204,7 +204,7 @@ def test_flows_that_coincide_have_a_gradient() -> None:
 def test_loss_is_the_sum_of_its_parts() -> None:
     net = net_of(ANY_TIME).train()
     frame0, target, frame1 = some_frames(3)
-    lesson = net.study(frame0, frame1, time_like(frame0, 0.25), target)
+    lesson = net.training_forward(frame0, frame1, time_like(frame0, 0.25), target)
     student = laplacian_loss(lesson.frame, target)
     taught = laplacian_loss(lesson.taught_merged, target)
     for weight in (0.0, 0.5):
@@ -222,7 +222,7 @@ def test_the_teacher_teaches_and_is_taught() -> None:
     rife_loss(lesson).backward()
     assert all(weight.grad is not None for weight in net.parameters())
     with pytest.raises(ValueError, match="no teacher"):
-        net_of(SMALL, teacher=False).study(frame0, frame1, half, target)
+        net_of(SMALL, teacher=False).training_forward(frame0, frame1, half, target)
 
 
 def test_slopes_and_end_points_by_hand() -> None:
@@ -261,7 +261,7 @@ def test_names_translate_both_ways() -> None:
         names = list(RIFE(RIFE_M).state_dict())
     published = [published_name(name, PUBLISHED_NAMES) for name in names]
     assert len(set(published)) == len(names) == 190
-    assert [our_name(name, PUBLISHED_NAMES) for name in published] == names
+    assert [translate_name(name, PUBLISHED_NAMES) for name in published] == names
 
 
 def test_a_name_says_what_tensors_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,9 @@ def test_blocks_are_told_the_time_and_the_frames(config: PracticalConfig) -> Non
     frame0, frame1 = frames_for(net)
     with torch.no_grad():
         state = net.prepare(frame0, frame1)
-        early, late = (net.at(state, time_like(frame0, t), explain=True) for t in (0.2, 0.8))
+        early, late = (
+            net.interpolate(state, time_like(frame0, t), explain=True) for t in (0.2, 0.8)
+        )
         other = net(frame1, frame0, time_like(frame0, 0.2))
         bright = net(frame0 + 5, frame1 - 5, time_like(frame0, 0.2)).frame
         clamped = net((frame0 + 5).clamp(0, 1), (frame1 - 5).clamp(0, 1), time_like(frame0, 0.2))

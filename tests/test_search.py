@@ -10,7 +10,7 @@ from torch import Tensor
 from sgm_vfi.config_base import SMOKE
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.model import load_interpolator
-from sgm_vfi.model.flow.motion_hypotheses import Flows, Layer
+from sgm_vfi.model.flow.motion_hypotheses import BidirectionalMotion, Layer
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.layers.synthesis_unet import blend
 from sgm_vfi.model.ops.resize import resize_flow
@@ -57,7 +57,7 @@ def search() -> FlowSearch:
 
 
 @pytest.fixture(scope="module")
-def searched(search: FlowSearch) -> Flows:
+def searched(search: FlowSearch) -> BidirectionalMotion:
     return search.prepare(torch.cat((moved((0, 0)), moved(SHIFT))))
 
 
@@ -72,7 +72,9 @@ def test_of_several_guesses_the_likeliest_is_taken() -> None:
 
 
 @pytest.mark.parametrize("time", [0.25, 0.5, 0.8])
-def test_motion_is_found_at_any_time(search: FlowSearch, searched: Flows, time: float) -> None:
+def test_motion_is_found_at_any_time(
+    search: FlowSearch, searched: BidirectionalMotion, time: float
+) -> None:
     frames = torch.cat((moved((0, 0)), moved(SHIFT)))
     raw, draft = search(searched, time_like(searched.small0, time), frames)
     flow, logits = expand_motion(raw, search.scale)
@@ -89,7 +91,7 @@ def test_motion_is_found_at_any_time(search: FlowSearch, searched: Flows, time: 
 
 @pytest.mark.parametrize("time", [0.3, 0.5])
 def test_only_matches_that_explain_more_are_kept(
-    search: FlowSearch, searched: Flows, time: float
+    search: FlowSearch, searched: BidirectionalMotion, time: float
 ) -> None:
     """The true motion replaces none, and a wrong one; nothing replaces the true motion."""
     cells = tuple(side // 8 for side in SIZE)
@@ -110,7 +112,7 @@ def test_only_matches_that_explain_more_are_kept(
         assert torch.equal(kept[middle], expected[middle])
 
 
-def test_a_hole_stays_a_hole(search: FlowSearch, searched: Flows) -> None:
+def test_a_hole_stays_a_hole(search: FlowSearch, searched: BidirectionalMotion) -> None:
     cells = tuple(side // 8 for side in SIZE)
     holes = torch.zeros(1, 4, *cells)
     wrong = even(1.0, 2.0, -1.0, -2.0, size=cells)
@@ -162,7 +164,7 @@ def test_fresh_weights_take_half_of_the_draft_and_half_of_the_blend() -> None:
     motion = network.estimate(state, time)
     expected = (motion.draft + blend(warp_pair(state.frames, motion.flow), motion.blend_logits)) / 2
     expected = expected.clamp(0, 1)
-    torch.testing.assert_close(network.at(state, time).frame, expected)
+    torch.testing.assert_close(network.interpolate(state, time).frame, expected)
 
 
 def test_fresh_weights_change_little_of_what_was_found() -> None:

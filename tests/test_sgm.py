@@ -43,7 +43,7 @@ def test_results_do_not_depend_on_what_was_run_before(tiny: SGM) -> None:
 def test_one_preparation_serves_every_time(tiny: SGM, pair: Frames) -> None:
     with torch.no_grad():
         state = tiny.prepare(*pair)
-        frames = [tiny.at(state, time_like(pair[0], t)).frame for t in (0.25, 0.5, 0.75)]
+        frames = [tiny.interpolate(state, time_like(pair[0], t)).frame for t in (0.25, 0.5, 0.75)]
         alone = tiny(*pair, time_like(pair[0], 0.25)).frame
     assert torch.equal(frames[0], alone)
     assert (frames[0] - frames[2]).abs().max() > 1e-3

@@ -190,7 +190,7 @@ def test_what_cannot_ship_says_why(folder: Path, capsys: pytest.CaptureFixture[s
 
 def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> None:
     """One file serves any share of key points; one's own weights come first."""
-    assert zoo.default_name() == demo_2x.parse([]).model == "matched"
+    assert zoo.default_interpolator() == demo_2x.parse([]).model == "matched"
     with torch.device("meta"):
         empty = SGM(SGM_SMALL)
     state = {name: torch.zeros(tensor.shape) for name, tensor in empty.state_dict().items()}
@@ -199,7 +199,7 @@ def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> Non
     ship.ship(weights._replace(state=state, metadata=config), "ours-small", folder)
     assert len(list(folder.glob("ours-small-*-of-3.safetensors"))) == 3
     assert all(part.stat().st_size < 2**24 for part in folder.glob("*.safetensors"))
-    assert zoo.default_name() == "ours-small-1-2"
+    assert zoo.default_interpolator() == "ours-small-1-2"
     for name, ratio in (("1-2", 1 / 2), ("1-4", 1 / 4), ("1-8", 1 / 8), ("dense", 1.0)):
         assert zoo.find_weights(f"ours-small-{name}") == folder / "ours-small.json"
         if ratio == 1 / 8:

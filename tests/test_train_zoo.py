@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sgm_vfi.dataset.triplet import Triplet, Truth
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator, time_like
-from sgm_vfi.model.architectures import FAMILIES
+from sgm_vfi.model.architectures import ARCHITECTURES
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, label
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
@@ -74,7 +74,9 @@ def test_a_step_of_rife_has_the_published_loss(
 
 
 def test_every_family_that_has_a_recipe_has_its_loss() -> None:
-    families = {f.name for f in FAMILIES for e in EXPERIMENTS.values() if type(e.model) is f.config}
+    families = {
+        f.name for f in ARCHITECTURES for e in EXPERIMENTS.values() if type(e.model) is f.config
+    }
     assert families == set(CRITERIA)
 
 

@@ -13,7 +13,7 @@ from sgm_vfi.config import EXPERIMENTS as GLOBAL
 from sgm_vfi.config_base import EXPERIMENTS, Experiment
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.precision import train_in_bfloat16
+from sgm_vfi.model.precision import use_bfloat16_in_training
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
@@ -133,7 +133,7 @@ def test_bfloat16_is_close_and_leaves_flows_alone(config: SGMConfig) -> None:
     exact = SGM(config).train()
     mixed = SGM(config).train()
     mixed.load_state_dict(exact.state_dict())
-    train_in_bfloat16(mixed.trunks())
+    use_bfloat16_in_training(mixed.compute_modules())
     batch = some_batch()
     seen = []
     for part in (mixed.encoder.look.block1, mixed.local_flow[0].output):
@@ -155,7 +155,7 @@ def test_bfloat16_ends_where_training_ends() -> None:
     """In evaluation mode nothing differs, to the bit."""
     exact, mixed = SGM(SPARSE).eval(), SGM(SPARSE).eval()
     mixed.load_state_dict(exact.state_dict())
-    train_in_bfloat16(mixed.trunks())
+    use_bfloat16_in_training(mixed.compute_modules())
     batch = some_batch()
     frames = [net(batch.frame0, batch.frame1, batch.time).frame for net in (exact, mixed)]
     assert torch.equal(*frames)

@@ -29,7 +29,7 @@ EXACT = Options(wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
 class Looking(Blend):
     """Notes which of the known frames (3, H, W) it is shown."""
 
-    looks_around = True
+    uses_context_frames = True
 
     def __init__(self, known: list[Tensor]) -> None:
         super().__init__()
@@ -106,7 +106,9 @@ def test_uneven_neighbours_are_of_no_use() -> None:
         (None, 3, 4, None), (None, 4, 5, 6), (4, 5, 6, None),
     ]  # fmt: skip
     timeline = Timeline(stamps, stamps[-1] + Fraction(17, 1000), Target(multi=2))
-    told = [(m.before, m.left, m.right, m.after) for m in timeline.moments(looks_around=True)]
+    told = [
+        (m.before, m.left, m.right, m.after) for m in timeline.moments(uses_context_frames=True)
+    ]
     assert told[2:8] == [
         (0, 1, 1, None), (0, 1, 2, 3), (1, 2, 2, None), (1, 2, 3, None),
         (None, 3, 3, None), (None, 3, 4, None),
@@ -124,7 +126,7 @@ def test_a_video_equals_the_network_asked_directly() -> None:
         for place in range(1, 5):
             before, frame0, frame1, after = batches[place - 1 : place + 3]
             state = padded.prepare(frame0, frame1, before=before, after=after)
-            made = padded.at(state, time_like(frame0, 0.5)).frame[0]
+            made = padded.interpolate(state, time_like(frame0, 0.5)).frame[0]
             assert torch.equal(shown[2 * place - 1], made)
 
 
@@ -155,7 +157,9 @@ def test_the_next_pair_costs_one_look_and_two_flows(
             (smaller, wrapped.prepare(*frames[2:4], 0.5, **around)),
         ):
             time = time_like(frames[0], 0.25)
-            assert torch.equal(wrapped.at(known, time).frame, wrapped.at(anew, time).frame)
+            assert torch.equal(
+                wrapped.interpolate(known, time).frame, wrapped.interpolate(anew, time).frame
+            )
 
 
 def test_pieces_are_the_same_however_the_work_is_cut(tmp_path: Path) -> None:
@@ -171,7 +175,7 @@ def test_pieces_are_the_same_however_the_work_is_cut(tmp_path: Path) -> None:
 
 def test_what_a_piece_reads() -> None:
     timeline = Timeline([Fraction(k) for k in range(30)], Fraction(30), Target(multi=2))
-    one = [m for m in timeline.moments(looks_around=True) if m.left == 12]
+    one = [m for m in timeline.moments(uses_context_frames=True) if m.left == 12]
     segment = type("Segment", (), {"moments": one})
     assert [*wanted([segment])] == [11, 12, 13, 14]
     assert [*wanted([segment], lead=4)] == [9, 10, 11, 12, 13, 14]
@@ -204,6 +208,6 @@ def test_less_memory_keeps_the_frames_around() -> None:
     network = Hungry(pan(4))
     before, frame0, frame1, after = (frame[None] for frame in pan(4))
     synthesis = Synthesis(network, Effort())
-    synthesis.at((0, 1), frame0, frame1, HALF, before=before, after=after)
+    synthesis.interpolate((0, 1), frame0, frame1, HALF, before=before, after=after)
     assert network.shown == [(0, 1, 2, 3)]
     assert synthesis.effort == Effort(0.5)

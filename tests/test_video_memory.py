@@ -79,7 +79,7 @@ def test_out_of_memory_is_caught_halved_and_said(
     network = Hungry(error)
     synthesis = Synthesis(network, Effort())
     frame0, frame1 = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
-    made = synthesis.at((0, 1), frame0, frame1, Fraction(1, 4)).frame
+    made = synthesis.interpolate((0, 1), frame0, frame1, Fraction(1, 4)).frame
     torch.testing.assert_close(made, torch.full_like(made, 0.25))
     assert network.attempts == [1, 0.5, 0.25]
     assert synthesis.effort == Effort(0.25)
@@ -87,7 +87,7 @@ def test_out_of_memory_is_caught_halved_and_said(
     assert synthesis.reductions[0] == (
         "out of memory with flow scale 1: going on with flow scale 1/2"
     )
-    synthesis.at((1, 2), frame1, frame0, Fraction(1, 4))
+    synthesis.interpolate((1, 2), frame1, frame0, Fraction(1, 4))
     assert network.attempts[3:] == [0.25]  # it does not try what failed before
 
 
@@ -101,7 +101,7 @@ def test_other_errors_are_not_hidden() -> None:
     synthesis = Synthesis(Hungry(RuntimeError("shapes differ")), Effort())
     frame = torch.zeros(1, 3, 8, 8)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        synthesis.at((0, 1), frame, frame, Fraction(1, 2))
+        synthesis.interpolate((0, 1), frame, frame, Fraction(1, 2))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 
@@ -110,8 +110,8 @@ def test_a_pair_is_prepared_once_for_all_its_times() -> None:
     synthesis = Synthesis(network, Effort(0.25))
     frame = torch.zeros(1, 3, 8, 8)
     for time in (1, 2, 3):
-        synthesis.at((0, 1), frame, frame, Fraction(time, 4))
-    synthesis.at((1, 2), frame, frame, Fraction(1, 2))
+        synthesis.interpolate((0, 1), frame, frame, Fraction(time, 4))
+    synthesis.interpolate((1, 2), frame, frame, Fraction(1, 2))
     assert len(network.attempts) == 2
 
 
@@ -133,7 +133,7 @@ def test_the_middle_only_is_halved_to_other_times() -> None:
     assert thirds == [Fraction(1, 3), Fraction(2, 3)]
     synthesis = Synthesis(network, Effort(0.25), thirds)
     frame0, frame1 = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
-    made = synthesis.at((0, 1), frame0, frame1, Fraction(1, 3)).frame
+    made = synthesis.interpolate((0, 1), frame0, frame1, Fraction(1, 3)).frame
     assert made[0, 0, 0, 0] == pytest.approx(1 / 3, abs=1 / 64)
     assert synthesis.precision == "times to within 1/64 of a gap, by halving"
     assert Synthesis(network, Effort(0.25), [Fraction(1, 2)]).precision == ""
@@ -146,10 +146,10 @@ def test_frames_are_looked_at_once_until_it_is_told_to_forget(tiny: SGM) -> None
     half = Fraction(1, 2)
     with torch.inference_mode():
         for number in (0, 0, 1):
-            synthesis.at((number, number + 1), *frames[number : number + 2], half)
+            synthesis.interpolate((number, number + 1), *frames[number : number + 2], half)
         assert looked == [2, 1]
         synthesis.forget()
-        anew = synthesis.at((2, 3), *frames[2:], half).frame
+        anew = synthesis.interpolate((2, 3), *frames[2:], half).frame
         assert looked == [2, 1, 2]
-        alone = Synthesis(tiny, Effort()).at((2, 3), *frames[2:], half).frame
+        alone = Synthesis(tiny, Effort()).interpolate((2, 3), *frames[2:], half).frame
     assert torch.equal(anew, alone)

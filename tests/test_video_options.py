@@ -172,7 +172,9 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
     """A still frame with samples beyond [0, 1] is still, whatever the network is."""
 
     class Grey:
-        def at(self, pair: tuple[int, int], frame0: Tensor, *_: object, **__: object) -> object:
+        def interpolate(
+            self, pair: tuple[int, int], frame0: Tensor, *_: object, **__: object
+        ) -> object:
             return type("Result", (), {"frame": frame0, "explanation": None})
 
     frame = torch.linspace(-0.2, 1.2, 12).view(1, 3, 2, 2)

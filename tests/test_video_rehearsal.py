@@ -37,11 +37,11 @@ class Slow(Blend):
         self.seen += [frame0, frame1]
         return super().prepare(frame0, frame1, flow_scale)
 
-    def at(self, state: object, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: object, time: Tensor, *, explain: bool = False) -> Interpolation:
         self.clock += FRAME
         self.asked += 1
         self.clock += self.delays.get(self.asked, 0.0)
-        return super().at(state, time, explain=explain)
+        return super().interpolate(state, time, explain=explain)
 
 
 @pytest.fixture
@@ -94,5 +94,5 @@ def test_explanations_are_known_before_work(tmp_path: Path) -> None:
     synthesis, plan = Synthesis(Blend(), Effort()), planned(tmp_path, explain=True)
     assert explained_names(plan, synthesis, CPU) == ("blend", "flow")
     assert synthesis.pair is None
-    assert isinstance(synthesis.at((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
+    assert isinstance(synthesis.interpolate((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
                       Interpolation)  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.zoo import fresh_interpolator
+from sgm_vfi.model.zoo import build_interpolator
 from sgm_vfi.video import Options, Target, Wish, interpolate_file
 from tests.demo_runs import run
 from tests.small_videos import moving, samples, times, write_clip
@@ -41,7 +41,7 @@ KINDS = [name for name in NAMES if name not in SAME_WORK]  # what is new is a ki
 def test_rows_of_one_kind_are_of_one_network() -> None:
     """So that what holds of the cheap one for its code holds of the others."""
     for name, cheap in SAME_WORK.items():
-        assert ZOO[name].family is ZOO[cheap].family is not None
+        assert ZOO[name].architecture is ZOO[cheap].architecture is not None
         own, other = (asdict(ZOO[row].config) for row in (name, cheap))
         assert {field for field, value in own.items() if value != other[field]} <= MUCH_ALIKE
 
@@ -67,15 +67,15 @@ def test_interpolator_contract(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_prepared_once_asked_often(name: str) -> None:
-    """`forward` is `prepare` and `at`; any scale and explanation are taken, never refused."""
+    """`forward` is `prepare` and `interpolate`; every scale and explanation is accepted."""
     network = ZOO[name].build().eval()
     torch.manual_seed(0)
-    side = network.multiple(1 / 2)
+    side = network.size_multiple(1 / 2)
     frame0, frame1 = torch.rand(2, 1, 3, 2 * side, 2 * side)
     time = time_like(frame0, 0.25 if network.any_time else 0.5)
     with torch.inference_mode():
         state = network.prepare(frame0, frame1, 1 / 2)
-        told = network.at(state, time, explain=True)
+        told = network.interpolate(state, time, explain=True)
         whole = network(frame0, frame1, time, 1 / 2).frame
     assert torch.equal(told.frame, whole)
     for picture in (told.explanation or {}).values():
@@ -94,13 +94,13 @@ def test_thirds_of_a_video_file(here: Path, name: str) -> None:
     """What `--multi 3` asks for: every frame, at its time, whatever times the network knows."""
     clip = write_clip(Path("in.mp4"), moving(2, 34, 64))
     options = Options(target=Target(multi=3), wish=Wish(lossless=True))
-    receipt = interpolate_file(clip, "out.mp4", options, network=fresh_interpolator(name))
+    receipt = interpolate_file(clip, "out.mp4", options, network=build_interpolator(name))
     assert receipt["frames made by the network"] == 2
     assert times(Path("out.mp4")) == [Fraction(number, 75) for number in range(6)]
     assert samples(Path("out.mp4"))[::3] == samples(clip)
 
 
-ONE_OF_EACH_FAMILY = (
+ONE_OF_EACH_ARCHITECTURE = (
     "blend",
     "classical",
     "ours-local-small",
@@ -114,12 +114,12 @@ ONE_OF_EACH_FAMILY = (
 )
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+@pytest.mark.parametrize("name", ONE_OF_EACH_ARCHITECTURE)
 def test_thirds_by_the_command(here: Path, capsys: pytest.CaptureFixture, name: str) -> None:
     """With weights in their place; it says by how much times are missed, where they are."""
-    network, entry = fresh_interpolator(name), ZOO[name]
+    network, entry = build_interpolator(name), ZOO[name]
     if entry.needs_weights:
-        about = {"network": entry.family.name, "config": asdict(entry.config)}
+        about = {"network": entry.architecture.name, "config": asdict(entry.config)}
         save_weights(network, Path("pretrained", f"{name}.safetensors"), about)
     run(write_clip(Path("in.mp4"), moving(2, 34, 64)), "--multi", 3, "--model", name)
     printed = capsys.readouterr().out

@@ -25,7 +25,7 @@ class GMFlowTrainer(Trainer):
     def build(self) -> nn.Module:
         return GMFlowFeatures(self.experiment.model.num_layers)
 
-    def trunks(self) -> Iterable[nn.Module]:
+    def compute_modules(self) -> Iterable[nn.Module]:
         """All of it; features are compared in float32."""
         return (self.model,)
 

@@ -25,15 +25,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sgm_vfi.model.checkpoint import (
-    INDEX,
+    INDEX_SUFFIX,
     PART_OF,
     CheckpointError,
     Weights,
-    beside,
+    abbreviate,
     read_index,
     read_weights,
     sha256,
-    some,
+    write_atomically,
 )
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.zoo import ROOT, ZOO, load_interpolator
@@ -94,11 +94,11 @@ def ship(weights: Weights, name: str, folder: Path, builds_on: Path | None = Non
     state = as_float16(weights)
     bases = []
     if builds_on is not None:
-        if builds_on.parent.resolve() != folder.resolve() or builds_on.suffix != INDEX:
+        if builds_on.parent.resolve() != folder.resolve() or builds_on.suffix != INDEX_SUFFIX:
             raise CheckpointError(f"{builds_on} is no index in {folder}, where these would go.")
         state = own_tensors(state, read_weights(builds_on))
         bases = [entry_of(builds_on)]
-    index = folder / f"{name}{INDEX}"
+    index = folder / f"{name}{INDEX_SUFFIX}"
     known = {name: json.dumps(value) for name, value in weights.metadata.items()}
     link = {PART_OF: json.dumps(index.name)}
     groups = in_parts(state)
@@ -106,10 +106,10 @@ def ship(weights: Weights, name: str, folder: Path, builds_on: Path | None = Non
     for number, group in enumerate(groups, start=1):
         place = f"-{number}-of-{len(groups)}" if len(groups) > 1 else ""
         files.append(folder / f"{name}{place}.safetensors")
-        with beside(files[-1]) as file:
+        with write_atomically(files[-1]) as file:
             save_file(group, file, link | (known if number == 1 else {}))
     entries = {"builds_on": bases, "parts": [entry_of(file) for file in files]}
-    with beside(index) as file:
+    with write_atomically(index) as file:
         file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     for stale in {*folder.glob(f"{name}-*-of-*.safetensors"), *folder.glob(f"{name}.safetensors")}:
         if stale not in files:
@@ -127,7 +127,7 @@ def as_float16(weights: Weights) -> dict[str, Tensor]:
     lost = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if lost:
         raise CheckpointError(
-            f"{weights.source} holds values that float16 has not, in {some(sorted(lost))}."
+            f"{weights.source} holds values that float16 has not, in {abbreviate(sorted(lost))}."
         )
     return {name: tensor.contiguous() for name, tensor in sorted(state.items())}
 
@@ -154,7 +154,7 @@ def own_tensors(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]
     strange = sorted(base.state.keys() - state.keys())
     if strange:
         raise CheckpointError(
-            f"{base.source} holds tensors that these weights have not: {some(strange)}. They "
+            f"{base.source} holds tensors that these weights have not: {abbreviate(strange)}. They "
             f"cannot build on it."
         )
     own = {name: t for name, t in state.items() if not is_same(t, base.state.get(name))}
@@ -203,7 +203,7 @@ def own_parts(index: Path) -> dict[str, str]:
 
 def built_on(base: Path) -> list[Path]:
     """The indices beside it that fit it no more once it has changed."""
-    others = sorted(base.parent.glob(f"*{INDEX}"))
+    others = sorted(base.parent.glob(f"*{INDEX_SUFFIX}"))
     return [
         other
         for other in others
@@ -249,7 +249,7 @@ def write_row(readme: Path, row: str) -> None:
     first = row.split(" | ")[0]
     kept = [line for line in lines[start:end] if line.split(" | ")[0] != first]
     lines[start:end] = sorted([*kept, row])
-    with beside(readme) as file:
+    with write_atomically(readme) as file:
         file.write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.model.architectures import FAMILIES
-from sgm_vfi.model.checkpoint import CheckpointError, Family
+from sgm_vfi.model.architectures import ARCHITECTURES
+from sgm_vfi.model.checkpoint import Architecture, CheckpointError
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import load_flow
 from sgm_vfi.model.zoo import load_interpolator
@@ -20,12 +20,12 @@ from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.rife_loss import rife_loss
 from sgm_vfi.training.zoo_recipes import ZooExperiment
 
-# Of what a network's `study` gives, and of the batch that it gave it of: what is minimised.
+# Loss of the output of `training_forward` and of the batch.
 Criterion = Callable[[Any, Triplet], Tensor]
 
 
 class ZooTrainer(Trainer):
-    """Trains any network that can `study` a sample, by the loss that stands beside it."""
+    """Trains any network that has a `training_forward`, with its own loss."""
 
     def build(self) -> nn.Module:
         """The network of the recipe's config, fresh or as trained before."""
@@ -55,9 +55,9 @@ class ZooTrainer(Trainer):
         return super().metadata() | {"network": family_of(self.experiment.model).name}
 
 
-def family_of(config: Any) -> Family:
+def family_of(config: Any) -> Architecture:
     """Which networks a config shapes."""
-    return next(family for family in FAMILIES if isinstance(config, family.config))
+    return next(family for family in ARCHITECTURES if isinstance(config, family.config))
 
 
 def fresh(config: Any, look: Callable[[], Triplet]) -> nn.Module:
@@ -68,7 +68,7 @@ def fresh(config: Any, look: Callable[[], Triplet]) -> nn.Module:
     """
     family = family_of(config)
     network = family.network(config)
-    network.load_state_dict(network.state_dict() | family.beside(config))
+    network.load_state_dict(network.state_dict() | family.extra_tensors(config))
     if family.name in FIRST_LOOKS:
         FIRST_LOOKS[family.name](network, look())
     return network.train()

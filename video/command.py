@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
-from sgm_vfi.model.cli_options import bare_network, origin
-from sgm_vfi.model.fingerprint import fingerprint, settings_of
+from sgm_vfi.model.cli_options import describe_weights, load_bare_network
+from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import new_moments, seconds_each
 from sgm_vfi.video.job import perform, workplace
 from sgm_vfi.video.memory_fallback import Effort, Synthesis, distinct_times
@@ -60,7 +60,7 @@ def interpolate_file(
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
     """Do what demo_2x.py was asked to."""
-    origin(args.model)  # a wrong name is found before a long video is read
+    describe_weights(args.model)  # a wrong name is found before a long video is read
     fulfil(make_plan(path, args.output, options_from(args)), args)
 
 
@@ -71,7 +71,7 @@ def fulfil(plan: Plan, args: argparse.Namespace) -> None:
         print(described(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    network = bare_network(args)
+    network = load_bare_network(args)
     wanted = Effort(args.flow_scale, args.tile)
     free = free_memory(args.device)
     effort = affordable(network, wanted, plan.source.height, plan.source.width, free)
@@ -81,7 +81,7 @@ def fulfil(plan: Plan, args: argparse.Namespace) -> None:
     except TypeError as error:  # it cannot be tiled
         raise ValueError(f"--tile {args.tile} with {args.model}: {error}") from error
     if share.rank == 0:
-        print(f"model   {origin(args.model)} on {args.device}")
+        print(f"model   {describe_weights(args.model)} on {args.device}")
         if effort != wanted:
             print(f"memory  {shown_bytes(free)} free: {effort} instead of {wanted}")
         if synthesis.precision:
@@ -92,7 +92,9 @@ def fulfil(plan: Plan, args: argparse.Namespace) -> None:
     if share.rank == 0 and workplace(plan).is_open() and not plan.options.restart:
         print(f"resume  where {workplace(plan).folder} left off")
     about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
-    done = perform(plan, synthesis, args.device, about | {"model": origin(args.model)}, share)
+    done = perform(
+        plan, synthesis, args.device, about | {"model": describe_weights(args.model)}, share
+    )
     if done is not None:
         print(f"time    {done['seconds']:.1f} s for {done['frames made in this run']} frames")
         if "least reliable" in done:
@@ -125,7 +127,7 @@ def network_settings(
         wanted: before memory was looked at: there may be more of it next time.
     """
     return {
-        "network": settings_of(network),
+        "network": describe_network(network),
         "weights": fingerprint(network),
         "flow_scale": wanted.flow_scale,
         "tile": wanted.tile,

@@ -40,7 +40,7 @@ def rehearsal(
     plan: Plan, synthesis: Synthesis, device: torch.device, num_gaps: int
 ) -> Iterator[Rehearsal]:
     """The first gaps that a network is asked to fill, as many as there are; forgotten after."""
-    new = new_moments(plan, looks_around=synthesis.looks_around)
+    new = new_moments(plan, uses_context_frames=synthesis.uses_context_frames)
     grouped = groupby(new, lambda moment: (moment.left, moment.right))
     gaps = [list(gap) for _, gap in islice(grouped, num_gaps)]
     maker = Maker(synthesis, plan.judgement)
@@ -50,10 +50,10 @@ def rehearsal(
         maker.take_tally()
 
 
-def new_moments(plan: Plan, *, looks_around: bool = False) -> Iterator[Moment]:
+def new_moments(plan: Plan, *, uses_context_frames: bool = False) -> Iterator[Moment]:
     """The output frames that the network makes."""
     crosses = plan.judgement.crosses_cut
-    for moment in plan.moments(looks_around=looks_around):
+    for moment in plan.moments(uses_context_frames=uses_context_frames):
         if moment.time and not crosses(moment.left, moment.right):
             yield moment
 

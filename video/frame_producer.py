@@ -124,7 +124,7 @@ class Maker:
         judgement, tally = self.judgement, self.tally
         is_scored = judgement.min_reliability is not None
         pair = (moment.left, moment.right)
-        made = self.synthesis.at(
+        made = self.synthesis.interpolate(
             pair,
             *self.clamped,
             moment.time,

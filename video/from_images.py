@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import FrameFormat, check_frames, find_sequence
-from sgm_vfi.model.cli_options import origin
+from sgm_vfi.model.cli_options import describe_weights
 from sgm_vfi.video.colour import LAYOUTS, Colours
 from sgm_vfi.video.command import fill_video, fulfil
 from sgm_vfi.video.frame_format import to_picture
@@ -73,7 +73,7 @@ def film_folder(args: argparse.Namespace) -> None:
     if share_from(os.environ).world > 1:
         raise ValueError("A folder becomes a video in one process. Start one, without torchrun.")
     options = options_from(args)
-    origin(args.model)  # a wrong name is found before frames are gathered
+    describe_weights(args.model)  # a wrong name is found before frames are gathered
     paths = find_sequence(args.inputs)
     film = Film(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)))
     file = args.output.with_name(f"{args.output.name}.frames.avi")

@@ -97,7 +97,7 @@ def make_segments(
     explained = explained_names(plan, synthesis, device) if plan.options.explain else ()
 
     def todo() -> Iterable[Segment]:
-        pieces = plan.segments(looks_around=synthesis.looks_around)
+        pieces = plan.segments(uses_context_frames=synthesis.uses_context_frames)
         return (segment for segment in pieces if segment.number in mine)
 
     def open_piece(number: int) -> Writing[Shot]:

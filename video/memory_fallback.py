@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.model.cli_options import LARGEST_FLOW_SCALE
-from sgm_vfi.model.inference.bisection import Bisected, reaching
+from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.tiling import Tiled
@@ -17,7 +17,7 @@ from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
     TileableInterpolator,
-    flow_ratio,
+    flow_scale_fraction,
     time_like,
 )
 
@@ -37,7 +37,7 @@ class Effort(NamedTuple):
 
     def __str__(self) -> str:
         tile = f", tiles of {self.tile}" if self.tile else ""
-        return f"flow scale {flow_ratio(self.flow_scale, LARGEST_FLOW_SCALE)}{tile}"
+        return f"flow scale {flow_scale_fraction(self.flow_scale, LARGEST_FLOW_SCALE)}{tile}"
 
 
 class Synthesis:
@@ -69,9 +69,9 @@ class Synthesis:
         self.wrapped = self._wrap()
 
     @property
-    def looks_around(self) -> bool:
+    def uses_context_frames(self) -> bool:
         """Whether the network makes use of the frames on either side of a pair."""
-        return self.wrapped.looks_around
+        return self.wrapped.uses_context_frames
 
     @property
     def precision(self) -> str:
@@ -80,7 +80,7 @@ class Synthesis:
             return f"times to within 1/{2 ** (self.wrapped.depth + 1)} of a gap, by halving"
         return ""
 
-    def at(
+    def interpolate(
         self,
         pair: tuple[int, int],
         frame0: Tensor,
@@ -103,7 +103,9 @@ class Synthesis:
             if pair != self.pair:
                 self.state = self._prepared(pair, frame0, frame1, around)
                 self.pair = pair
-            return self.wrapped.at(self.state, time_like(frame0, float(time)), explain=explain)
+            return self.wrapped.interpolate(
+                self.state, time_like(frame0, float(time)), explain=explain
+            )
 
         return self._within_memory(attempt)
 
@@ -151,7 +153,7 @@ class Synthesis:
             network = Tiled(network, self.effort.tile)
         if self.flip_ensemble:
             network = FlipEnsemble(network)
-        return reaching(Padded(network), self.times)
+        return support_times(Padded(network), self.times)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -166,7 +168,7 @@ def reduced(effort: Effort, network: Interpolator) -> Effort | None:
     ):
         tile = 512 if effort.tile is None else effort.tile // 2
         return effort._replace(tile=tile - tile % network.stride)
-    scale = flow_ratio(effort.flow_scale, LARGEST_FLOW_SCALE) / 2
+    scale = flow_scale_fraction(effort.flow_scale, LARGEST_FLOW_SCALE) / 2
     return None if scale < SMALLEST_FLOW_SCALE else effort._replace(flow_scale=float(scale))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import get_args
 
-from sgm_vfi.model.cli_options import multiple, reasoned
+from sgm_vfi.model.cli_options import argument_type, parse_multiple
 from sgm_vfi.video.comparison import Layout
 from sgm_vfi.video.cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
@@ -52,17 +52,20 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
     """
     times.add_argument(
         "--fps",
-        type=reasoned(rate),
+        type=argument_type(rate),
         metavar="R",
         help="videos: R frames per second, more or fewer, such as 60 or 24000/1001",
     )
     times.add_argument(
-        "--slow", type=reasoned(multiple), metavar="N", help="videos: N times as slow, no sound"
+        "--slow",
+        type=argument_type(parse_multiple),
+        metavar="N",
+        help="videos: N times as slow, no sound",
     )
     group = parser.add_argument_group("video")
     group.add_argument(
         "--rate",
-        type=reasoned(rate),
+        type=argument_type(rate),
         metavar="R",
         help="a folder of frames that is to be a video: how many of them are shown a second",
     )

@@ -64,14 +64,14 @@ class Plan:
         """What is written, by name, and where to."""
         return reel_paths(self.output, self.options)
 
-    def moments(self, *, looks_around: bool = False) -> Iterator[Moment]:
+    def moments(self, *, uses_context_frames: bool = False) -> Iterator[Moment]:
         """Every output frame; with the frames around, for a network that looks there."""
         is_cut = self.judgement.crosses_cut if self.options.at_cuts == "hold" else None
-        return self.timeline.moments(is_cut, looks_around=looks_around)
+        return self.timeline.moments(is_cut, uses_context_frames=uses_context_frames)
 
-    def segments(self, *, looks_around: bool = False) -> Iterator[Segment]:
+    def segments(self, *, uses_context_frames: bool = False) -> Iterator[Segment]:
         """The pieces of the work."""
-        moments = self.moments(looks_around=looks_around)
+        moments = self.moments(uses_context_frames=uses_context_frames)
         return segments(moments, self.cuts, self.options.segment_frames)
 
     def clock(self) -> Clock:

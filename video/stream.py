@@ -126,7 +126,7 @@ def _interpolated(
     start, gap = first.stamp, Fraction(1, 25)
     with torch.inference_mode():
         maker.see(first.frame)
-    for pair in pairs(first, stream, looks_around=maker.synthesis.looks_around):
+    for pair in pairs(first, stream, uses_context_frames=maker.synthesis.uses_context_frames):
         last, gap = pair.right, pair.right.stamp - pair.left.stamp
         yield from between(pair, start, stamps, options.target, maker)
     while len(stamps) > 1:  # repeats of the last frame
@@ -134,14 +134,14 @@ def _interpolated(
     yield from held(last, stamps[0], stamps[0] + gap, start, options.target, is_last=True)
 
 
-def pairs(first: Came, stream: Iterator[Came], *, looks_around: bool) -> Iterator[Pair]:
+def pairs(first: Came, stream: Iterator[Came], *, uses_context_frames: bool) -> Iterator[Pair]:
     """Each two neighbours. For the frames around them one more is read ahead, and one kept."""
     before, left, right = None, first, next(stream, None)
     while right is not None:
-        after = next(stream, None) if looks_around else None
+        after = next(stream, None) if uses_context_frames else None
         yield Pair(left, right, before, after)
-        before = left if looks_around else None
-        left, right = right, after if looks_around else next(stream, None)
+        before = left if uses_context_frames else None
+        left, right = right, after if uses_context_frames else next(stream, None)
 
 
 def between(

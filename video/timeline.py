@@ -123,7 +123,7 @@ class Timeline(NamedTuple):
         yield self.stamps[-1], self.end
 
     def moments(
-        self, is_cut: Callable[[int, int], bool] | None = None, *, looks_around: bool = False
+        self, is_cut: Callable[[int, int], bool] | None = None, *, uses_context_frames: bool = False
     ) -> Iterator[Moment]:
         """Every output frame, in order.
 
@@ -134,7 +134,7 @@ class Timeline(NamedTuple):
         Args:
             is_cut: whether two source frames belong to different scenes: the first is then held
                 until the second appears.
-            looks_around: tell the frames before and after as well, where intervals are even.
+            uses_context_frames: tell the frames before and after as well, where intervals are even.
         """
         sources = range(len(self.stamps)) if self.distinct is None else self.distinct
         stamps = [self.stamps[index] for index in sources]
@@ -145,7 +145,7 @@ class Timeline(NamedTuple):
             right = sources[place + 1] if time else left
             if time and is_cut is not None and is_cut(left, right):
                 right, time = left, Fraction(0)
-            if looks_around:
+            if uses_context_frames:
                 is_near, is_far = (is_even(stamps, place + step) for step in (0, 1))
                 before = sources[place - 1] if is_near else None
                 after = sources[place + 2] if time and is_far else None

@@ -8,14 +8,19 @@ from torch import Tensor
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.motion_hypotheses import (
     SHRINK,
-    Flows,
-    Mixture,
+    BidirectionalMotion,
+    Composition,
+    compose_layers,
     flow_to_size,
-    mixed,
-    mixture,
-    weigh,
+    prepare_hypotheses,
+    render,
 )
-from sgm_vfi.model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from sgm_vfi.model.interpolator import (
+    Interpolation,
+    Interpolator,
+    flow_scale_fraction,
+    require_frames,
+)
 from sgm_vfi.model.ops.resize import resize, resize_to
 
 SMALL = 2**20  # pixels of a frame whose motion is found on frames half as large, not a quarter
@@ -26,7 +31,7 @@ class Related(NamedTuple):
 
     frame0: Tensor
     frame1: Tensor
-    flows: Flows
+    flows: BidirectionalMotion
     seen1: Any  # what the flow network has looked at of frame 1,
     flow_scale: float  # at this scale
 
@@ -58,7 +63,7 @@ class FlowBlend(Interpolator):
         return self._relate(frame1, frame2, state.seen1, flow_scale)
 
     def _look(self, frame: Tensor, flow_scale: float) -> Any:
-        return self.flow.look(resize(frame, float(flow_ratio(flow_scale))))
+        return self.flow.look(resize(frame, float(flow_scale_fraction(flow_scale))))
 
     def _relate(self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float) -> Related:
         seen1 = self._look(frame1, flow_scale)
@@ -66,18 +71,18 @@ class FlowBlend(Interpolator):
         shrink = (
             SHRINK // 2 if is_small else SHRINK
         )  # finer costs more, and shows less on large ones
-        flows = weigh(frame0, frame1, *self.flow.each_way(seen0, seen1), shrink)
+        flows = prepare_hypotheses(frame0, frame1, *self.flow.each_way(seen0, seen1), shrink)
         return Related(frame0, frame1, flows, seen1, flow_scale)
 
-    def at(self, state: Related, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Related, time: Tensor, *, explain: bool = False) -> Interpolation:
         frame0, frame1, flows = state[:3]
-        parts = mixture(flows, time)
+        parts = compose_layers(flows, time)
         notes = explanation(flows, time, parts, frame0.shape[-2:]) if explain else None
-        return Interpolation(mixed(parts, frame0, frame1), explanation=notes)
+        return Interpolation(render(parts, frame0, frame1), explanation=notes)
 
 
 def explanation(
-    motion: Flows, time: Tensor, parts: Mixture, size: tuple[int, int]
+    motion: BidirectionalMotion, time: Tensor, parts: Composition, size: tuple[int, int]
 ) -> dict[str, Tensor]:
     """The named maps of `Interpolation`, at the size of the frames."""
     sides = parts.layers[:2], parts.layers[2:]

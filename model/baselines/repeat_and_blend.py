@@ -24,7 +24,7 @@ class Mixture(Interpolator):
 class Repeat(Mixture):
     """Shows the nearer frame again; frame 0 at t = 1/2."""
 
-    def at(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
         blend = (time <= 0.5).to(state.frame0)
         return mixed(state, blend, explain)
 
@@ -32,7 +32,7 @@ class Repeat(Mixture):
 class Blend(Mixture):
     """Cross-fades: the mean of both frames, weighted by time."""
 
-    def at(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
         return mixed(state, 1 - time, explain)
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from sgm_vfi.model.cli_options import add_scale_and_points, device, reasoned
+from sgm_vfi.model.cli_options import add_scale_and_points, argument_type, parse_device
 from sgm_vfi.model.export.formats import FORMATS, INPUTS
 from sgm_vfi.model.export.graph import export
-from sgm_vfi.model.interpolator import flow_ratio
+from sgm_vfi.model.interpolator import flow_scale_fraction
 from sgm_vfi.model.zoo import load_interpolator
 
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument(
         "--size",
-        type=reasoned(dimensions),
+        type=argument_type(dimensions),
         default=(256, 448),
         metavar="HxW",
         help="height x width of the frames (default: 256x448)",
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_scale_and_points(parser)
     parser.add_argument(
         "--device",
-        type=reasoned(device),
+        type=argument_type(parse_device),
         default=torch.device("cpu"),
         help="where a TorchScript file will run: it stays with that kind (default: cpu)",
     )
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def report(args: argparse.Namespace) -> Iterator[str]:
     """Export; say what was written, and how far off it is."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
-    flow_ratio(args.flow_scale, network.largest_flow_scale)
+    flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     height, width = args.size
     ending = FORMATS[args.format].ending
     path = args.output or Path(f"{Path(args.model).stem}-{height}x{width}{ending}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow
-from sgm_vfi.model.checkpoint import beside
+from sgm_vfi.model.checkpoint import write_atomically
 from sgm_vfi.model.export.formats import FORMATS, ExportError, Format, first_line
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
@@ -77,7 +77,7 @@ def export(
         raise ExportError(f"{path} is a folder: name the file to write in it.")
     fixed = OfOneSize(network, scale).eval()
     where = next((weight.device for weight in network.parameters()), torch.device("cpu"))
-    with torch.no_grad(), warnings.catch_warnings(), beside(path) as file:
+    with torch.no_grad(), warnings.catch_warnings(), write_atomically(path) as file:
         warnings.simplefilter("ignore")  # of what would matter for other sizes
         inputs = next(samples(fixed, size, where))
         program = captured(fixed, inputs)

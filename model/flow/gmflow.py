@@ -6,7 +6,7 @@ Written from a specification. The features are those that SGM-VFI matches, insid
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow_features import (
     CHANNELS,
@@ -97,9 +97,9 @@ class FlowPropagation(nn.Module):
 def fill_gmflow(estimator: GMFlow, weights: Weights) -> None:
     """Load published weights, all or none."""
     state = {
-        our_name(name, HEAD_NAMES)
+        translate_name(name, HEAD_NAMES)
         if name.startswith(NOT_FEATURES)
-        else "features." + our_name(name, PUBLISHED_NAMES): tensor
+        else "features." + translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
     }
     load_weights(estimator, weights._replace(state=state))

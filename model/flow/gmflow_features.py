@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.layers.linear import Linear
 from sgm_vfi.model.layers.position import sine_embedding
 from sgm_vfi.model.ops.bands import by_sample
@@ -12,7 +12,7 @@ from sgm_vfi.model.ops.matching import attend
 from sgm_vfi.model.ops.normalise import normalise, normalise_relu
 from sgm_vfi.model.ops.padding import margins
 from sgm_vfi.model.ops.product import linear_gelu
-from sgm_vfi.model.ops.windows import BLOCKED, apart, from_windows, shift_bands, to_windows
+from sgm_vfi.model.ops.windows import BLOCKED, from_windows, region_mask, shift_bands, to_windows
 
 CHANNELS = 128
 PUBLISHED_NAMES = (
@@ -85,7 +85,7 @@ def as_map(tokens: Tensor, height: int, width: int) -> Tensor:
 def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:
     """Take the features out of a published GMFlow checkpoint (the one-scale model)."""
     state = {
-        our_name(name, PUBLISHED_NAMES): tensor
+        translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
         if not name.startswith(NOT_FEATURES)
     }
@@ -178,7 +178,7 @@ class FeatureTransformer(nn.Module):
         if shift == (0, 0):
             return None
         bands = shift_bands(*tokens.shape[1:3], window, shift, tokens.device)
-        return (apart(bands, window) * BLOCKED).to(tokens.dtype)
+        return (region_mask(bands, window) * BLOCKED).to(tokens.dtype)
 
 
 class TransformerBlock(nn.Module):

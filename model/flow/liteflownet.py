@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.ops.correlation import local_correlation
 from sgm_vfi.model.ops.padding import margins
@@ -249,7 +249,7 @@ def flow_head(in_channels: int, kernel: int) -> nn.Sequential:
 def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published file, whose parts are called `module...`."""
     state = {
-        our_name(name.replace("module", "net"), PUBLISHED_NAMES): tensor
+        translate_name(name.replace("module", "net"), PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
     }
     return weights._replace(state=state)

@@ -26,7 +26,7 @@ COVERED = 0.02  # weight of what another surface surely covers
 IN_FRONT = 50.0  # how much likelier than all else is what surely covers something
 
 
-class Flows(NamedTuple):
+class BidirectionalMotion(NamedTuple):
     """What serves every time between two frames: small maps, in small pixels."""
 
     small0: Tensor
@@ -41,7 +41,7 @@ class Flows(NamedTuple):
     shrink: int  # how many times smaller than the frames
 
 
-class Guess(NamedTuple):
+class Hypothesis(NamedTuple):
     """A motion that may pass through each pixel at time t."""
 
     velocity: Tensor  # the way from frame 0 to frame 1
@@ -50,7 +50,7 @@ class Guess(NamedTuple):
     mode: str  # of reading between pixels
 
 
-class Look(NamedTuple):
+class Evidence(NamedTuple):
     """What both frames say of a guess, (B, 1, h, w)."""
 
     likely: Tensor  # inverse to the squared difference of colours
@@ -66,7 +66,7 @@ class Layer(NamedTuple):
     mode: str  # of reading between pixels
 
 
-class Mixture(NamedTuple):
+class Composition(NamedTuple):
     """What a frame at time t consists of; the weights sum to one."""
 
     layers: list[Layer]  # those of frame 0 first
@@ -74,9 +74,9 @@ class Mixture(NamedTuple):
     still1: Tensor
 
 
-def weigh(
+def prepare_hypotheses(
     frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor, shrink: int = SHRINK
-) -> Flows:
+) -> BidirectionalMotion:
     """Make ready, once per pair, what guesses at any time are made of.
 
     Shapes: frames (B, 3, H, W), flows (B, 2, h, w) of the frames at any size.
@@ -84,27 +84,31 @@ def weigh(
     size = (-(-frame0.shape[-2] // shrink), -(-frame0.shape[-1] // shrink))
     small0, small1 = (F.interpolate(x, size=size, mode="area") for x in (frame0, frame1))
     flow_01, flow_10 = (flow_to_size(flow, size) for flow in (flow_01, flow_10))
-    trust0, difference0 = trust(small0, small1, flow_01, flow_10)
-    trust1, difference1 = trust(small1, small0, flow_10, flow_01)
-    front0 = in_front(flow_01, trust0, flow_10, trust1, shrink)
-    front1 = in_front(flow_10, trust1, flow_01, trust0, shrink)
+    trust0, difference0 = flow_confidence(small0, small1, flow_01, flow_10)
+    trust1, difference1 = flow_confidence(small1, small0, flow_10, flow_01)
+    front0 = occluder_confidence(flow_01, trust0, flow_10, trust1, shrink)
+    front1 = occluder_confidence(flow_10, trust1, flow_01, trust0, shrink)
     difference = torch.cat((difference0, difference1), dim=1)
     maps = small0, small1, flow_01, flow_10, trust0, trust1, front0, front1
-    return Flows(*maps, difference, shrink)
+    return BidirectionalMotion(*maps, difference, shrink)
 
 
-def trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
+def flow_confidence(
+    source: Tensor, target: Tensor, flow: Tensor, back: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weigh each pixel by how well its flow leads to its own colour and back to its own place.
 
     Shapes: frames (B, 3, h, w), flows (B, 2, h, w) -> weight and difference, (B, 1, h, w).
     """
     difference = (source - backward_warp(target, flow)).abs().mean(dim=1, keepdim=True)
-    missed = length(flow + backward_warp(back, flow))
-    missed = missed / (1 + 0.05 * length(flow))  # long ways end less exactly
+    missed = flow_magnitude(flow + backward_warp(back, flow))
+    missed = missed / (1 + 0.05 * flow_magnitude(flow))  # long ways end less exactly
     return torch.exp((-20 * difference - missed).clamp(min=-20)), difference
 
 
-def in_front(flow: Tensor, trust: Tensor, back: Tensor, trust_back: Tensor, shrink: int) -> Tensor:
+def occluder_confidence(
+    flow: Tensor, trust: Tensor, back: Tensor, trust_back: Tensor, shrink: int
+) -> Tensor:
     """Say how surely each pixel covers something that the other frame shows.
 
     It does if it is to be trusted itself, and if pixels of the other frame lead to it that move
@@ -114,10 +118,10 @@ def in_front(flow: Tensor, trust: Tensor, back: Tensor, trust_back: Tensor, shri
     """
     lost = 1 - trust_back
     came, _ = splat(-back, back, lost, epsilon=1e-3)
-    return trust * apart(flow, came, shrink) * splat_sum(lost, back).clamp(max=1)
+    return trust * motion_separation(flow, came, shrink) * splat_sum(lost, back).clamp(max=1)
 
 
-def mixture(motion: Flows, time: Tensor) -> Mixture:
+def compose_layers(motion: BidirectionalMotion, time: Tensor) -> Composition:
     """What to warp along which flow, and with which weights; they sum to one.
 
     A pixel's own flow is a guess where it lands, and where it is. What covered something is in
@@ -129,20 +133,20 @@ def mixture(motion: Flows, time: Tensor) -> Mixture:
         weight * IN_FRONT**front
         for weight, front in ((motion.trust0, motion.front0), (motion.trust1, motion.front1))
     )
-    landed0, cover0, front0 = landing(flow_01, time * flow_01, weight0, motion.front0)
-    landed1, cover1, front1 = landing(-flow_10, (1 - time) * flow_10, weight1, motion.front1)
+    landed0, cover0, front0 = splat_velocity(flow_01, time * flow_01, weight0, motion.front0)
+    landed1, cover1, front1 = splat_velocity(-flow_10, (1 - time) * flow_10, weight1, motion.front1)
     guesses = (
-        Guess(landed0, front0, 0, "bicubic"),
-        Guess(-flow_10, 0.0, 0, "bilinear"),
-        Guess(landed1, front1, 1, "bicubic"),
-        Guess(flow_01, 0.0, 1, "bilinear"),
+        Hypothesis(landed0, front0, 0, "bicubic"),
+        Hypothesis(-flow_10, 0.0, 0, "bilinear"),
+        Hypothesis(landed1, front1, 1, "bicubic"),
+        Hypothesis(flow_01, 0.0, 1, "bilinear"),
     )
-    looks = [look(motion, guess.velocity, time) for guess in guesses]
-    still = look(motion, torch.zeros_like(flow_01), time)
+    looks = [gather_evidence(motion, guess.velocity, time) for guess in guesses]
+    still = gather_evidence(motion, torch.zeros_like(flow_01), time)
     best = torch.stack([x.likely for x in (*looks, still)]).amax(dim=0)
     shares = (1 - time) * cover0, time * cover1
     layers = [
-        layer_of(guess, seen, time, best, shares[guess.source])
+        build_layer(guess, seen, time, best, shares[guess.source])
         for guess, seen in zip(guesses, looks, strict=True)
     ]
     still0, still1 = (
@@ -150,19 +154,21 @@ def mixture(motion: Flows, time: Tensor) -> Mixture:
     )
     total = sum((x.weight for x in layers), still0 + still1)
     layers = [x._replace(weight=x.weight / total) for x in layers]
-    return Mixture(layers, still0 / total, still1 / total)
+    return Composition(layers, still0 / total, still1 / total)
 
 
-def layer_of(guess: Guess, seen: Look, time: Tensor, best: Tensor, share: Tensor) -> Layer:
+def build_layer(
+    guess: Hypothesis, seen: Evidence, time: Tensor, best: Tensor, share: Tensor
+) -> Layer:
     """A guess as a picture; its weight is not yet a share of all."""
     velocity, front, source, mode = guess
     likely = seen.likely ** (1 - front) * (IN_FRONT * best) ** front
     flow = (-time, 1 - time)[source] * velocity
-    weight = share * likely * seen.shown[source] * (inside(flow) + UNSEEN)
+    weight = share * likely * seen.shown[source] * (inside_frame_weight(flow) + UNSEEN)
     return Layer(source, flow, weight, mode)
 
 
-def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
+def render(mixture: Composition, frame0: Tensor, frame1: Tensor) -> Tensor:
     """The frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
     size = frame0.shape[-2:]
     frame = resize_to(mixture.still0, size) * frame0
@@ -174,7 +180,7 @@ def mixed(mixture: Mixture, frame0: Tensor, frame1: Tensor) -> Tensor:
     return frame.clamp(0, 1)
 
 
-def landing(
+def splat_velocity(
     velocity: Tensor, step: Tensor, weight: Tensor, front: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Move velocities along a flow, and fill the holes that they leave.
@@ -189,15 +195,15 @@ def landing(
     return filled, (HIDDEN + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
 
 
-def plausibility(motion: Flows, velocity: Tensor, time: Tensor) -> Tensor:
+def plausibility(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Tensor:
     """Score a guess by how well both frames agree around each pixel if that is the motion.
 
     Shapes: velocity (B, 2, h, w) -> (B, 1, h, w), inverse to the squared difference of colours.
     """
-    return look(motion, velocity, time).likely
+    return gather_evidence(motion, velocity, time).likely
 
 
-def look(motion: Flows, velocity: Tensor, time: Tensor) -> Look:
+def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Evidence:
     """Hold a guess against both frames; what one of them covers says nothing about it."""
     frames = (
         (motion.small0, motion.flow_01, motion.trust0, -time),
@@ -208,10 +214,10 @@ def look(motion: Flows, velocity: Tensor, time: Tensor) -> Look:
         flow = step * velocity
         read = backward_warp(torch.cat((small, own, trusted), dim=1), flow)
         colour, there, surely = read.split((3, 2, 1), dim=1)
-        covered = surely * apart(there, velocity, motion.shrink)
+        covered = surely * motion_separation(there, velocity, motion.shrink)
         colours.append(colour)
         shown.append(1 - (1 - COVERED) * covered)
-        seen = seen * inside(flow) * shown[-1]
+        seen = seen * inside_frame_weight(flow) * shown[-1]
     seen = seen + UNSEEN
     difference = (colours[0] - colours[1]).abs().mean(dim=1, keepdim=True)
     reach = WINDOW // (2 * motion.shrink)
@@ -219,21 +225,21 @@ def look(motion: Flows, velocity: Tensor, time: Tensor) -> Look:
     for way in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
         both = F.avg_pool2d(both, way, stride=1, padding=[side // 2 for side in way])
     around, seen = both.split(1, dim=1)
-    return Look((around / seen + NOISE) ** -2, (shown[0], shown[1]))
+    return Evidence((around / seen + NOISE) ** -2, (shown[0], shown[1]))
 
 
-def apart(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
+def motion_separation(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
     """0 for one motion, 1 for two. Shapes: (B, 2, h, w), in small pixels -> (B, 1, h, w)."""
-    return ((shrink * length(velocity - other) - ALIKE) / (APART - ALIKE)).clamp(0, 1)
+    return ((shrink * flow_magnitude(velocity - other) - ALIKE) / (APART - ALIKE)).clamp(0, 1)
 
 
-def length(flow: Tensor) -> Tensor:
+def flow_magnitude(flow: Tensor) -> Tensor:
     """With a gradient where it is zero. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
     x, y = flow.split(1, dim=1)
     return (x * x + y * y + 1e-12).sqrt()  # several times as fast as PyTorch's norm on a CPU
 
 
-def inside(flow: Tensor) -> Tensor:
+def inside_frame_weight(flow: Tensor) -> Tensor:
     """1 where a flow points into the frame, falling to 0 half a pixel outside.
 
     Shapes: (B, 2, h, w) -> (B, 1, h, w).

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, our_name, read_weights
+from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, read_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.ops.padding import margins
 
@@ -172,7 +172,7 @@ def from_published(weights: Weights, more: tuple[NameScope, ...] = ()) -> Weight
         more: names of a network that adds to RAFT; they are tried first.
     """
     state = {
-        our_name(name, (*more, *PUBLISHED_NAMES)): tensor
+        translate_name(name, (*more, *PUBLISHED_NAMES)): tensor
         for name, tensor in weights.state.items()
         if SECOND_NAME not in name
     }

@@ -6,17 +6,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, combine
+from sgm_vfi.model.inference.wrapper import Wrapper, map_tensors
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
-    flow_ratio,
+    flow_scale_fraction,
     require_frames,
     time_like,
 )
 
 
-class Halvings(NamedTuple):
+class BisectionState(NamedTuple):
     """Two frames, and every midpoint between them that was asked for so far."""
 
     frame0: Tensor
@@ -41,21 +41,23 @@ class Bisected(Wrapper):
             raise ValueError(f"It takes one halving or more to get anywhere, got depth {depth}.")
         super().__init__(inner)
         self.any_time = True
-        self.looks_around = False  # a half has other frames around it than the whole
+        self.uses_context_frames = False  # a half has other frames around it than the whole
         self.depth = depth
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Halvings:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> BisectionState:
         require_frames(frame0, frame1, self)
-        flow_ratio(flow_scale, self.largest_flow_scale)
-        return Halvings(frame0, frame1, flow_scale, {})
+        flow_scale_fraction(flow_scale, self.largest_flow_scale)
+        return BisectionState(frame0, frame1, flow_scale, {})
 
-    def at(self, state: Halvings, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: BisectionState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         last = 2**self.depth - 1
         numbers = (time.flatten() * 2**self.depth).round().clamp(1, last).long().tolist()
         results = {number: self._midpoint(state, number, explain) for number in set(numbers)}
-        return combine(sample_by_sample, *(results[number] for number in numbers))
+        return map_tensors(select_samples, *(results[number] for number in numbers))
 
-    def _midpoint(self, state: Halvings, number: int, explain: bool = False) -> Interpolation:
+    def _midpoint(self, state: BisectionState, number: int, explain: bool = False) -> Interpolation:
         if explain or number not in state.midpoints:
             half = number & -number  # the lowest bit: a parent lies that far away on either side
             before, after = self._frame(state, number - half), self._frame(state, number + half)
@@ -65,7 +67,7 @@ class Bisected(Wrapper):
             return made
         return state.midpoints[number]
 
-    def _frame(self, state: Halvings, number: int) -> Tensor:
+    def _frame(self, state: BisectionState, number: int) -> Tensor:
         if number == 0:
             return state.frame0
         if number == 2**self.depth:
@@ -73,7 +75,9 @@ class Bisected(Wrapper):
         return self._midpoint(state, number).frame
 
 
-def reaching(interpolator: Interpolator, times: Sequence[float], depth: int = 5) -> Interpolator:
+def support_times(
+    interpolator: Interpolator, times: Sequence[float], depth: int = 5
+) -> Interpolator:
     """The interpolator itself where it can give all these times, else halved down to them.
 
     Args:
@@ -84,6 +88,6 @@ def reaching(interpolator: Interpolator, times: Sequence[float], depth: int = 5)
     return Bisected(interpolator, max(depth, len(times).bit_length()))
 
 
-def sample_by_sample(*batches: Tensor) -> Tensor:
+def select_samples(*batches: Tensor) -> Tensor:
     """Of the first batch the first sample, of the second the second. Shapes: B times (B, ...)."""
     return torch.stack([batch[sample] for sample, batch in enumerate(batches)])

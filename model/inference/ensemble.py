@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, each
+from sgm_vfi.model.inference.wrapper import Wrapper, map_frames
 from sgm_vfi.model.interpolator import Interpolation
 
 
-class BothWaysUp(NamedTuple):
+class FlipState(NamedTuple):
     """States of the inner interpolator."""
 
     upright: Any
@@ -27,41 +27,43 @@ class FlipEnsemble(Wrapper):
         frame1: Tensor,
         flow_scale: float = 1.0,
         **around: Tensor | None,
-    ) -> BothWaysUp:
+    ) -> FlipState:
         upright = self.inner.prepare(frame0, frame1, flow_scale, **around)
-        around = each(turn, around)
-        turned = self.inner.prepare(turn(frame0), turn(frame1), flow_scale, **around)
-        return BothWaysUp(upright, turned)
+        around = map_frames(rotate_180, around)
+        turned = self.inner.prepare(rotate_180(frame0), rotate_180(frame1), flow_scale, **around)
+        return FlipState(upright, turned)
 
     def advance(
         self,
-        state: BothWaysUp,
+        state: FlipState,
         frame1: Tensor,
         frame2: Tensor,
         flow_scale: float = 1.0,
         **around: Tensor | None,
-    ) -> BothWaysUp:
+    ) -> FlipState:
         upright = self.inner.advance(state.upright, frame1, frame2, flow_scale, **around)
-        pair, around = (turn(frame1), turn(frame2)), each(turn, around)
+        pair, around = (rotate_180(frame1), rotate_180(frame2)), map_frames(rotate_180, around)
         turned = self.inner.advance(state.turned, *pair, flow_scale, **around)
-        return BothWaysUp(upright, turned)
+        return FlipState(upright, turned)
 
-    def at(self, state: BothWaysUp, time: Tensor, *, explain: bool = False) -> Interpolation:
-        upright = self.inner.at(state.upright, time, explain=explain)
-        turned = self.inner.at(state.turned, time)
+    def interpolate(
+        self, state: FlipState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
+        upright = self.inner.interpolate(state.upright, time, explain=explain)
+        turned = self.inner.interpolate(state.turned, time)
         stages = zip(upright.merged, turned.merged, strict=True)
         return Interpolation(
-            mean(upright.frame.clamp(0, 1), turned.frame.clamp(0, 1)),
-            tuple(mean(*stage) for stage in stages),
+            average_rotated(upright.frame.clamp(0, 1), turned.frame.clamp(0, 1)),
+            tuple(average_rotated(*stage) for stage in stages),
             upright.explanation,
         )
 
 
-def turn(frame: Tensor) -> Tensor:
+def rotate_180(frame: Tensor) -> Tensor:
     """Rows and columns in reverse, which is a rotation by 180 degrees: (B, C, H, W), the same."""
     return frame.flip(-2, -1)
 
 
-def mean(upright: Tensor, turned: Tensor) -> Tensor:
+def average_rotated(upright: Tensor, turned: Tensor) -> Tensor:
     """Of a picture and of one that is upside down. Shapes: (B, C, H, W), twice -> the same."""
-    return (upright + turn(turned)) / 2
+    return (upright + rotate_180(turned)) / 2

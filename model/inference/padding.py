@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, combine, each
+from sgm_vfi.model.inference.wrapper import Wrapper, map_frames, map_tensors
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, Window, require_frames
 from sgm_vfi.model.ops.padding import margins
 
@@ -34,7 +34,7 @@ class Padded(Wrapper):
         self.stride = 1
         self.pad_to = multiple
 
-    def multiple(self, flow_scale: float = 1.0) -> int:
+    def size_multiple(self, flow_scale: float = 1.0) -> int:
         return 1  # every size is a good one
 
     def prepare(
@@ -46,7 +46,7 @@ class Padded(Wrapper):
     ) -> PaddedState:
         require_frames(frame0, frame1, self)
         pad, picture = self._padding(frame0, flow_scale)
-        inner = self.inner.prepare(pad(frame0), pad(frame1), flow_scale, **each(pad, around))
+        inner = self.inner.prepare(pad(frame0), pad(frame1), flow_scale, **map_frames(pad, around))
         return PaddedState(inner, picture)
 
     def advance(
@@ -59,7 +59,7 @@ class Padded(Wrapper):
     ) -> PaddedState:
         require_frames(frame1, frame2, self)
         pad, picture = self._padding(frame1, flow_scale)
-        around = each(pad, around)
+        around = map_frames(pad, around)
         inner = self.inner.advance(state.inner, pad(frame1), pad(frame2), flow_scale, **around)
         return PaddedState(inner, picture)
 
@@ -68,10 +68,14 @@ class Padded(Wrapper):
     ) -> tuple[Callable[[Tensor], Tensor], Window]:
         """How frames of this size are padded, and where the picture then lies."""
         height, width = frame.shape[-2:]
-        multiple = self.pad_to or self.inner.multiple(flow_scale)
+        multiple = self.pad_to or self.inner.size_multiple(flow_scale)
         (top, bottom), (left, right) = margins(height, multiple), margins(width, multiple)
         pad = partial(F.pad, pad=(left, right, top, bottom), mode="replicate")
         return pad, Window(top, top + height, left, left + width)
 
-    def at(self, state: PaddedState, time: Tensor, *, explain: bool = False) -> Interpolation:
-        return combine(state.picture.crop, self.inner.at(state.inner, time, explain=explain))
+    def interpolate(
+        self, state: PaddedState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
+        return map_tensors(
+            state.picture.crop, self.inner.interpolate(state.inner, time, explain=explain)
+        )

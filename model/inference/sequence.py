@@ -9,7 +9,7 @@ from torch import Tensor
 from sgm_vfi.model.interpolator import Interpolator, time_like
 
 
-def densify(
+def interpolate_sequence(
     interpolator: Interpolator,
     frames: Iterable[Tensor],
     times: Sequence[float],
@@ -34,7 +34,7 @@ def densify(
         before = after
 
 
-def between(
+def interpolate_times(
     interpolator: Interpolator,
     frame0: Tensor,
     frame1: Tensor,
@@ -55,15 +55,15 @@ def _at_each(
     interpolator: Interpolator, state: Any, like: Tensor, times: Iterable[float]
 ) -> Iterator[Tensor]:
     for time in times:
-        yield interpolator.at(state, time_like(like, time)).frame
+        yield interpolator.interpolate(state, time_like(like, time)).frame
 
 
-def there_and_back(
+def interpolate_loop(
     interpolator: Interpolator, frame0: Tensor, frame1: Tensor, times: Iterable[float]
 ) -> list[Tensor]:
     """One round of an endless movement from a frame to another and back.
 
     Shapes: frames (B, 3, H, W) -> both of them once, the new ones twice.
     """
-    way = list(between(interpolator, frame0, frame1, times))
+    way = list(interpolate_times(interpolator, frame0, frame1, times))
     return [frame0, *way, frame1, *reversed(way)]

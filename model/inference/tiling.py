@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, combine
+from sgm_vfi.model.inference.wrapper import Wrapper, map_tensors
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, TileableInterpolator, Window
 
 
@@ -57,28 +57,30 @@ class Tiled(Wrapper):
         inner = self.inner.advance(state.inner, frame1, frame2, flow_scale)
         return TiledState(inner, height, width)
 
-    def at(self, state: TiledState, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: TiledState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         motion = self.inner.estimate(state.inner, time, explain=explain)
         whole = None
-        for window in windows(state.height, state.width, self.tile):
+        for window in split_windows(state.height, state.width, self.tile):
             part = self.inner.synthesise(state.inner, motion, window)
-            whole = whole or canvas(part, state.height, state.width)
-            paste(part, whole, window)
+            whole = whole or empty_result(part, state.height, state.width)
+            paste_window(part, whole, window)
         return whole
 
 
-def windows(height: int, width: int, tile: int) -> Iterator[Window]:
+def split_windows(height: int, width: int, tile: int) -> Iterator[Window]:
     """Cut a frame into squares, row by row; those at the right and the bottom may be smaller."""
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             yield Window(top, min(top + tile, height), left, min(left + tile, width))
 
 
-def canvas(part: Interpolation, height: int, width: int) -> Interpolation:
+def empty_result(part: Interpolation, height: int, width: int) -> Interpolation:
     """Room for whole pictures like these parts, with nothing in it yet."""
-    return combine(lambda tensor: tensor.new_empty(*tensor.shape[:2], height, width), part)
+    return map_tensors(lambda tensor: tensor.new_empty(*tensor.shape[:2], height, width), part)
 
 
-def paste(part: Interpolation, whole: Interpolation, window: Window) -> None:
+def paste_window(part: Interpolation, whole: Interpolation, window: Window) -> None:
     """Put the pictures of a window in their place."""
-    combine(lambda large, small: window.crop(large).copy_(small), whole, part)
+    map_tensors(lambda large, small: window.crop(large).copy_(small), whole, part)

@@ -15,24 +15,24 @@ class Wrapper(Interpolator):
         self.inner = inner
         self.stride = inner.stride
         self.any_time = inner.any_time
-        self.looks_around = inner.looks_around
+        self.uses_context_frames = inner.uses_context_frames
         self.largest_flow_scale = inner.largest_flow_scale
 
-    def multiple(self, flow_scale: float = 1.0) -> int:
-        return self.inner.multiple(flow_scale)
+    def size_multiple(self, flow_scale: float = 1.0) -> int:
+        return self.inner.size_multiple(flow_scale)
 
-    def trunks(self) -> Iterator[nn.Module]:
-        return self.inner.trunks()
+    def compute_modules(self) -> Iterator[nn.Module]:
+        return self.inner.compute_modules()
 
 
-def each(
+def map_frames(
     function: Callable[[Tensor], Tensor], around: Mapping[str, Tensor | None]
 ) -> dict[str, Tensor | None]:
     """Call a function with every frame around a pair that there is."""
     return {name: None if frame is None else function(frame) for name, frame in around.items()}
 
 
-def combine(function: Callable[..., Tensor], *results: Interpolation) -> Interpolation:
+def map_tensors(function: Callable[..., Tensor], *results: Interpolation) -> Interpolation:
     """Call a function with the tensors that correspond to each other in one or more results.
 
     All of them hold the same explanations and as many merged blends as each other.

@@ -49,10 +49,10 @@ def window_mask(
         bands.append(shift_bands(height, width, window, shift, device))
     elif not height % window and not width % window:
         return None
-    return torch.stack([apart(band, window) for band in bands]).any(dim=0) * BLOCKED
+    return torch.stack([region_mask(band, window) for band in bands]).any(dim=0) * BLOCKED
 
 
-def apart(regions: Tensor, window: Window) -> Tensor:
+def region_mask(regions: Tensor, window: Window) -> Tensor:
     """Which tokens of a window lie in different regions.
 
     Shapes: numbers of regions (h', w') -> (windows, tokens of a window, tokens of a window).

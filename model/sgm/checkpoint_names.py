@@ -5,13 +5,13 @@ from dataclasses import replace
 from torch import Tensor
 
 from sgm_vfi.model.checkpoint import (
+    Architecture,
     CheckpointError,
-    Family,
     NameScope,
     Weights,
-    our_name,
+    abbreviate,
     published_name,
-    some,
+    translate_name,
 )
 from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
 from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
@@ -51,7 +51,7 @@ def is_published(weights: Weights) -> bool:
 def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published checkpoint, and drop what it holds by accident."""
     state = {
-        our_name(name, SCOPES): tensor
+        translate_name(name, SCOPES): tensor
         for name, tensor in weights.state.items()
         if not name.endswith(SAVED_BY_ACCIDENT)
     }
@@ -74,7 +74,7 @@ def published_config(weights: Weights) -> SGMConfig:
     if first is None:
         raise CheckpointError(
             f"{weights.source} holds no SGM-VFI network: no encoder among its "
-            f"{len(state)} tensors ({some(sorted(state))})."
+            f"{len(state)} tensors ({abbreviate(sorted(state))})."
         )
     return SGMConfig(
         channels=len(first),
@@ -96,26 +96,26 @@ def _blocks(state: dict[str, Tensor]) -> int:
     )
 
 
-def _in_words(config: SGMConfig) -> str:
+def _describe(config: SGMConfig) -> str:
     matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
     search = " on a searched initial flow" if config.initial_flow == "searched" else ""
     return f"{config.channels} channels wide, {config.depths} deep, {matching}{search}"
 
 
-def _completed(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:
+def _complete_config(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:
     """The share of key points is the name's to say: weights serve any."""
     if found.keypoint_ratio is None or wanted.keypoint_ratio is None:
         return found
     return replace(found, keypoint_ratio=wanted.keypoint_ratio)
 
 
-FAMILY = Family(
+ARCHITECTURE = Architecture(
     "sgm",
     SGM,
     SGMConfig,
     is_published,
     from_published,
     published_config,
-    in_words=_in_words,
-    completed=_completed,
+    describe=_describe,
+    complete_config=_complete_config,
 )

@@ -154,7 +154,7 @@ class SGM(TileableInterpolator):
     ) -> Interpolation:
         height, width = state.frames.shape[-2:]
         window = window or Window(0, height, 0, width)
-        outer = window.grown(self.halo, state.frames)
+        outer = window.expanded(self.halo, state.frames)
         frame, merged = self.synthesis(
             state.frames,
             state.look.context,
@@ -163,7 +163,7 @@ class SGM(TileableInterpolator):
             origin=(outer.top, outer.left),
             draft=None if motion.draft is None else outer.crop(motion.draft),
         )
-        inner = window.within(outer)
+        inner = window.relative_to(outer)
         stages = (*motion.merged, inner.crop(merged)) if self.training else ()
         explanation = motion.explanation
         if explanation is not None:
@@ -174,7 +174,7 @@ class SGM(TileableInterpolator):
             explanation,
         )
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """The convolutions and attention between warps, splats and matches.
 
         What comes out of a flow head is in pixels of 1/8 or 1/4 size, where bfloat16 errs by whole
@@ -261,7 +261,7 @@ class SGM(TileableInterpolator):
 
     def _require_scale(self, height: int, width: int, flow_scale: float) -> None:
         """Refuse a scale at which cells would not fit the frame."""
-        multiple = self.multiple(flow_scale)
+        multiple = self.size_multiple(flow_scale)
         scaled = [side * flow_scale for side in (height, width)]
         if any(abs(side / CELL - round(side / CELL)) > 1e-6 for side in scaled):
             raise ValueError(

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.flow.motion_hypotheses import (
     SHRINK,
-    Flows,
+    BidirectionalMotion,
     Layer,
-    mixed,
-    mixture,
+    compose_layers,
     plausibility,
-    weigh,
+    prepare_hypotheses,
+    render,
 )
 from sgm_vfi.model.flow.sift_dis import MatchedFlow
 from sgm_vfi.model.ops.resize import resize_flow
@@ -35,29 +35,33 @@ class FlowSearch(nn.Module):
         self.flow = MatchedFlow()
 
     @torch.no_grad()
-    def prepare(self, frames: Tensor) -> Flows:
+    def prepare(self, frames: Tensor) -> BidirectionalMotion:
         """What serves every time. Shapes: frames (2B, 3, H, W), all first frames before all second.
 
         Flows and weights are at 1/4, in pixels of that size.
         """
         frame0, frame1 = frames.chunk(2)
-        return weigh(frame0, frame1, *self.flow.both(frame0, frame1))
+        return prepare_hypotheses(frame0, frame1, *self.flow.both(frame0, frame1))
 
     @torch.no_grad()
-    def forward(self, flows: Flows, time: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, flows: BidirectionalMotion, time: Tensor, frames: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Read off two flows and a blend mask, as `FlowHead` does, at 1/`scale`; draft the frame.
 
         Shapes: time (B, 1, 1, 1), frames (2B, 3, H', W') of any size -> (B, 5, H/4, W/4), and what
         a mixture of all guesses looks like, (B, 3, H', W').
         """
-        parts = mixture(flows, time)
+        parts = compose_layers(flows, time)
         flow0, share0 = likeliest(parts.layers[:2], parts.still0)
         flow1, share1 = likeliest(parts.layers[2:], parts.still1)
         logits = (share0 / (share0 + share1)).logit(eps=LEAST)
-        return torch.cat((flow0, flow1, logits), dim=1), mixed(parts, *frames.chunk(2))
+        return torch.cat((flow0, flow1, logits), dim=1), render(parts, *frames.chunk(2))
 
     @torch.no_grad()
-    def confirm(self, flows: Flows, time: Tensor, shifted: Tensor, local: Tensor) -> Tensor:
+    def confirm(
+        self, flows: BidirectionalMotion, time: Tensor, shifted: Tensor, local: Tensor
+    ) -> Tensor:
         """Drop the matches on which both frames agree no more than on the flow that was searched.
 
         Shapes: shifted matches and local flow (B, 4, h, w), in cells -> (B, 4, h, w), the matches,
@@ -68,7 +72,7 @@ class FlowSearch(nn.Module):
         return torch.where(is_better.repeat_interleave(2, dim=1), shifted, 0)
 
 
-def agreement(flows: Flows, time: Tensor, flow: Tensor) -> Tensor:
+def agreement(flows: BidirectionalMotion, time: Tensor, flow: Tensor) -> Tensor:
     """How well both frames agree if all moves on as a flow towards either of them says.
 
     Shapes: flow (B, 4, h, w) in cells -> (B, 2, h, w), for each of the two.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.flow.motion_hypotheses import Flows
+from sgm_vfi.model.flow.motion_hypotheses import BidirectionalMotion
 
 
 class Look(NamedTuple):
@@ -29,7 +29,9 @@ class Pair(NamedTuple):
     look: Look
     coarse: Tensor  # (2B, 8F, h, w), features that have seen both frames, as the next
     matchable: Tensor | None  # (2B, 128, h, w), features for global matching
-    searched: Flows | None  # what the first estimate is made of, where it is not learnt
+    searched: (
+        BidirectionalMotion | None
+    )  # what the first estimate is made of, where it is not learnt
     flow_scale: float
 
     @property

@@ -3,7 +3,14 @@
 from dataclasses import replace
 
 from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
-from sgm_vfi.model.checkpoint import CheckpointError, Family, NameScope, Weights, our_name, some
+from sgm_vfi.model.checkpoint import (
+    Architecture,
+    CheckpointError,
+    NameScope,
+    Weights,
+    abbreviate,
+    translate_name,
+)
 
 PUBLISHED_NAMES = (
     *(NameScope(f"encoder.pyramid{i + 1}.", f"encoder.{i}.") for i in range(4)),
@@ -24,7 +31,9 @@ def is_published(weights: Weights) -> bool:
 
 def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published checkpoint."""
-    state = {our_name(name, PUBLISHED_NAMES): tensor for name, tensor in weights.state.items()}
+    state = {
+        translate_name(name, PUBLISHED_NAMES): tensor for name, tensor in weights.state.items()
+    }
     return weights._replace(state=state)
 
 
@@ -41,13 +50,13 @@ def published_config(weights: Weights) -> IFRNetConfig:
     except KeyError as error:
         raise CheckpointError(
             f"{weights.source} holds no IFRNet: no {error} among its {len(state)} tensors "
-            f"({some(sorted(state))})."
+            f"({abbreviate(sorted(state))})."
         ) from error
     any_time = "gopro" in weights.source.stem.lower()
     return IFRNetConfig(widths=widths, side_channels=side, first_kernel=kernel, any_time=any_time)
 
 
-def _in_words(config: IFRNetConfig) -> str:
+def _describe(config: IFRNetConfig) -> str:
     times = "for any time" if config.any_time else "for the middle only"
     return (
         f"IFRNet, {config.widths} channels wide, {config.side_channels} at the side, first "
@@ -55,18 +64,18 @@ def _in_words(config: IFRNetConfig) -> str:
     )
 
 
-def _completed(found: IFRNetConfig, wanted: IFRNetConfig, published: bool) -> IFRNetConfig:
+def _complete_config(found: IFRNetConfig, wanted: IFRNetConfig, published: bool) -> IFRNetConfig:
     """Which times published weights know is the name's to say."""
     return replace(found, any_time=wanted.any_time) if published else found
 
 
-FAMILY = Family(
+ARCHITECTURE = Architecture(
     "ifrnet",
     IFRNet,
     IFRNetConfig,
     is_published,
     from_published,
     published_config,
-    in_words=_in_words,
-    completed=_completed,
+    describe=_describe,
+    complete_config=_complete_config,
 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
-    flow_ratio,
+    flow_scale_fraction,
     require_frames,
     require_time,
 )
@@ -94,9 +94,9 @@ class IFRNet(Interpolator):
         )
         self.decoders = nn.ModuleList(Decoder(*shape, config.side_channels) for shape in shapes)
 
-    def multiple(self, flow_scale: float = 1.0) -> int:
+    def size_multiple(self, flow_scale: float = 1.0) -> int:
         """Only the scaled size matters: at 4/5 multiples of 20 will do."""
-        ratio = flow_ratio(flow_scale)
+        ratio = flow_scale_fraction(flow_scale)
         return COARSEST * ratio.denominator // math.gcd(COARSEST, ratio.numerator)
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
@@ -113,7 +113,7 @@ class IFRNet(Interpolator):
             levels.append(frames)
         return levels
 
-    def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
         """The frame at `time`; a ValueError where it is not 1/2 and the weights know no other."""
         require_time(time, self)
         decoded = self.decode(state, time)
@@ -142,7 +142,9 @@ class IFRNet(Interpolator):
         *features, last = features
         return Decoded(tuple(flows), tuple(features), last[:, :1].sigmoid(), last[:, 1:])
 
-    def study(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Lesson:
+    def training_forward(
+        self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
+    ) -> Lesson:
         """Predict with the true frame at hand, whose features the loss compares with.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
@@ -155,7 +157,7 @@ class IFRNet(Interpolator):
             frame, target, decoded.flows, decoded.features, tuple(reversed(fine_to_coarse))
         )
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """All convolutions but the last ones of the decoders, which give pixels."""
         yield from self.encoder
         for decoder in self.decoders:

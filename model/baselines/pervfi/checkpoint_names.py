@@ -6,12 +6,12 @@ from torch import Tensor
 
 from sgm_vfi.model.baselines.pervfi.network import PerVFI, PerVFIConfig
 from sgm_vfi.model.checkpoint import (
+    Architecture,
     CheckpointError,
-    Family,
     NameScope,
     Weights,
-    our_name,
     published_name,
+    translate_name,
 )
 from sgm_vfi.model.flow.flow_zoo import load_flow
 
@@ -111,7 +111,7 @@ def from_published(weights: Weights) -> Weights:
     Raises:
         CheckpointError: a normalisation has never seen a picture, so nothing can be drawn.
     """
-    state = {our_name(name, SCOPES): tensor for name, tensor in weights.state.items()}
+    state = {translate_name(name, SCOPES): tensor for name, tensor in weights.state.items()}
     if any(name.endswith(".initialized") and not tensor for name, tensor in state.items()):
         raise CheckpointError(
             f"{weights.source} holds a PerVFI whose normalisations were never initialised: it was "
@@ -136,25 +136,25 @@ def flow_weights(config: PerVFIConfig) -> dict[str, Tensor]:
     return {ESTIMATOR + name: tensor for name, tensor in state.items()}
 
 
-def _in_words(config: PerVFIConfig) -> str:
+def _describe(config: PerVFIConfig) -> str:
     variant = "a normalising flow (v00)" if config.invertible else "a plain decoder (vb)"
     return f"PerVFI with {variant} and {config.estimator}"
 
 
-def _completed(found: PerVFIConfig, wanted: PerVFIConfig, published: bool) -> PerVFIConfig:
+def _complete_config(found: PerVFIConfig, wanted: PerVFIConfig, published: bool) -> PerVFIConfig:
     """The flow network of published weights is the name's to say; how to draw always is."""
     found = replace(found, temperature=wanted.temperature, seed=wanted.seed)
     return replace(found, estimator=wanted.estimator) if published else found
 
 
-FAMILY = Family(
+ARCHITECTURE = Architecture(
     "pervfi",
     PerVFI,
     PerVFIConfig,
     is_published,
     from_published,
     published_config,
-    in_words=_in_words,
-    completed=_completed,
-    beside=flow_weights,
+    describe=_describe,
+    complete_config=_complete_config,
+    extra_tensors=flow_weights,
 )

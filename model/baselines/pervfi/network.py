@@ -21,7 +21,12 @@ from sgm_vfi.model.baselines.pervfi.pyramid import Encoder, SplatMetric
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow
 from sgm_vfi.model.flow.motion_hypotheses import flow_to_size
-from sgm_vfi.model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from sgm_vfi.model.interpolator import (
+    Interpolation,
+    Interpolator,
+    flow_scale_fraction,
+    require_frames,
+)
 from sgm_vfi.model.ops.resize import resize
 
 
@@ -97,7 +102,7 @@ class PerVFI(Interpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
         require_frames(frame0, frame1, self)
-        scale = float(flow_ratio(flow_scale))
+        scale = float(flow_scale_fraction(flow_scale))
         with torch.no_grad():
             flows = self.estimator.both(resize(frame0, scale), resize(frame1, scale))
         flow_01, flow_10 = (flow_to_size(flow, frame0.shape[-2:]) for flow in flows)
@@ -127,7 +132,7 @@ class PerVFI(Interpolator):
         blended, masks = self.blend(moved, aligned)
         return Seen(self.fuse(blended), moved, aligned, masks, flow_t1)
 
-    def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
         seen = self.see(state, time)
         frame = (self.draw(seen.conditions) + 1) / 2
         notes = explanation(state, seen, time) if explain else None
@@ -149,7 +154,7 @@ class PerVFI(Interpolator):
             conditions = self.see(self.prepare(frame0, frame1), time).conditions
             self.generator.initialize(2 * target - 1, conditions)
 
-    def study(
+    def training_forward(
         self,
         frame0: Tensor,
         frame1: Tensor,
@@ -199,7 +204,7 @@ class PerVFI(Interpolator):
         noise = (torch.randn(shape, generator=random) for shape in noise_shapes(height, width))
         return [(self.config.temperature * x).to(like).expand(len(like), -1, -1, -1) for x in noise]
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         yield from (*self.encoder.levels, self.fuse)
         if not self.config.invertible:
             yield self.generator

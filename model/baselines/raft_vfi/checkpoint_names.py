@@ -4,13 +4,13 @@ import torch
 
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
 from sgm_vfi.model.checkpoint import (
+    Architecture,
     CheckpointError,
-    Family,
     NameScope,
     Weights,
-    our_name,
     published_name,
     read_weights,
+    translate_name,
 )
 from sgm_vfi.model.flow import raft
 
@@ -121,7 +121,7 @@ def joined(weights: Weights, flow: Weights) -> Weights:
                 f"{weights.source}: {name} is a fixed kernel, but holds other values than it must."
             )
     state = {
-        our_name(name, SCOPES): tensor
+        translate_name(name, SCOPES): tensor
         for name, tensor in weights.state.items()
         if name not in KERNELS and not name.endswith(COMPUTED)
     }
@@ -139,16 +139,16 @@ def _config(weights: Weights) -> RAFTVFIConfig:
     return RAFTVFIConfig(colour_order="bgr")
 
 
-def _in_words(config: RAFTVFIConfig) -> str:
+def _describe(config: RAFTVFIConfig) -> str:
     return "RAFT's flows with a refinement"
 
 
-FAMILY = Family(
+ARCHITECTURE = Architecture(
     "raft_vfi",
     RAFTVFI,
     RAFTVFIConfig,
     is_published,
     from_published,
     published_config=_config,
-    in_words=_in_words,
+    describe=_describe,
 )

@@ -99,7 +99,7 @@ def served(
 
 def shown(network: RAFTVFI, frames: Iterable[Tensor], flow_scale: float) -> Iterator[Shown]:
     """Pad the frames, and refuse one that is unlike the one before."""
-    multiple = network.multiple(flow_scale)
+    multiple = network.size_multiple(flow_scale)
     before = None
     for frame in frames:
         if len(frame) != 1:
@@ -135,4 +135,4 @@ def with_neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, 
 def interpolated(network: RAFTVFI, gap: Gap, time: float, like: Tensor) -> Tensor:
     """The frame at a time, of the size that the frames had before they were padded."""
     height, width = like.shape[-2:]
-    return network.at(gap, time_like(like, time)).frame[..., :height, :width]
+    return network.interpolate(gap, time_like(like, time)).frame[..., :height, :width]

@@ -11,7 +11,12 @@ from sgm_vfi.model.baselines.raft_vfi.motion import advanced, reversed_flow
 from sgm_vfi.model.baselines.raft_vfi.refinement import FlowRefinement
 from sgm_vfi.model.baselines.raft_vfi.synthesis import Layers, Synthesis, blend_of, compose, dilate
 from sgm_vfi.model.flow.raft import RAFT
-from sgm_vfi.model.interpolator import Interpolation, Interpolator, flow_ratio, require_frames
+from sgm_vfi.model.interpolator import (
+    Interpolation,
+    Interpolator,
+    flow_scale_fraction,
+    require_frames,
+)
 from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 
@@ -62,7 +67,7 @@ class RAFTVFI(Interpolator):
     """
 
     stride = 32
-    looks_around = True
+    uses_context_frames = True
 
     def __init__(self, config: RAFTVFIConfig | None = None) -> None:
         super().__init__()
@@ -148,7 +153,7 @@ class RAFTVFI(Interpolator):
         outwards = torch.cat((back, self.flow.between(view1.seen, view2.seen)), dim=1)
         return Gap(view0, view1, raw, flow, outwards, view2)
 
-    def at(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
         flow_t = self.motion(state, time)
         layers = self.layers(state, flow_t)
         frame = self.compose(state, layers, time).clamp(0, 1)
@@ -162,16 +167,16 @@ class RAFTVFI(Interpolator):
         }
         return Interpolation(frame, explanation=notes)
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """Of convolutions and attention those that neither take nor give flows at full size."""
         raft = self.flow.network
         yield from (raft.feature_encoder, raft.context_encoder, raft.update_block.recurrent_block)
         yield from (stage.body for stage in self.refinement)
-        yield from self.synthesis.trunks()
+        yield from self.synthesis.compute_modules()
 
     def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
         """What depends on one frame only."""
-        flow_scale = float(flow_ratio(flow_scale))
+        flow_scale = float(flow_scale_fraction(flow_scale))
         frame = in_order(frame, self.config.colour_order)
         small = resize(frame, flow_scale)
         return View(frame, small, self.flow.look(small), flow_scale)

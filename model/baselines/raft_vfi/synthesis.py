@@ -51,7 +51,7 @@ class Synthesis(nn.Module):
         seen = torch.cat((warped, *moved, frames, edges0, edges1, features), dim=1)
         return Layers(flow_t0, flow_t1, mask, self.static(seen).sigmoid())
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """All but the first layers, which take flows, and the one that gives them."""
         unet = self.unet
         yield from (unet.half_size, *unet.down, *unet.up, unet.features, self.mask, self.static)

@@ -3,7 +3,14 @@
 from dataclasses import replace
 
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
-from sgm_vfi.model.checkpoint import CheckpointError, Family, NameScope, Weights, our_name, some
+from sgm_vfi.model.checkpoint import (
+    Architecture,
+    CheckpointError,
+    NameScope,
+    Weights,
+    abbreviate,
+    translate_name,
+)
 from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
 
 PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
@@ -21,7 +28,9 @@ def is_published(weights: Weights) -> bool:
 
 def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published checkpoint."""
-    state = {our_name(name, PUBLISHED_NAMES): tensor for name, tensor in weights.state.items()}
+    state = {
+        translate_name(name, PUBLISHED_NAMES): tensor for name, tensor in weights.state.items()
+    }
     return weights._replace(state=state)
 
 
@@ -38,7 +47,7 @@ def published_config(weights: Weights) -> RIFEConfig:
     except KeyError as error:
         raise CheckpointError(
             f"{weights.source} holds no RIFE: no {error} among its {len(state)} tensors "
-            f"({some(sorted(state))})."
+            f"({abbreviate(sorted(state))})."
         ) from error
     return RIFEConfig(
         channels=channels,
@@ -49,25 +58,25 @@ def published_config(weights: Weights) -> RIFEConfig:
     )
 
 
-def _in_words(config: RIFEConfig) -> str:
+def _describe(config: RIFEConfig) -> str:
     """What tells variants apart; a teacher may be there or not."""
     times = "RIFE_m, for any time" if config.any_time else "RIFE, for the middle only"
     size = "at twice the resolution (2R)" if config.doubled else "at the frames' resolution"
     return f"{times}, {config.channels} and {config.context_channels} channels wide, {size}"
 
 
-def _completed(found: RIFEConfig, wanted: RIFEConfig, published: bool) -> RIFEConfig:
+def _complete_config(found: RIFEConfig, wanted: RIFEConfig, published: bool) -> RIFEConfig:
     """Whether published weights are of the doubled network is the name's to say."""
     return replace(found, doubled=wanted.doubled) if published else found
 
 
-FAMILY = Family(
+ARCHITECTURE = Architecture(
     "rife",
     RIFE,
     RIFEConfig,
     is_published,
     from_published,
     published_config,
-    in_words=_in_words,
-    completed=_completed,
+    describe=_describe,
+    complete_config=_complete_config,
 )

@@ -125,7 +125,7 @@ class RIFE(TileableInterpolator):
     ) -> Interpolation:
         height, width = state.frames.shape[-2:]
         window = window or Window(0, height, 0, width)
-        outer = window.grown(self.halo, state.frames)
+        outer = window.expanded(self.halo, state.frames)
         *coarse, last = motion.motions
         corner = (outer.top, outer.left)
         parts = (outer.crop(part) for part in last)
@@ -133,17 +133,19 @@ class RIFE(TileableInterpolator):
         stages = []
         if self.training:
             stages = [window.crop(merge(state.frames, before)) for before in coarse]
-            stages.append(window.within(outer).crop(merged))
+            stages.append(window.relative_to(outer).crop(merged))
         notes = None
         if motion.explain:
             first = motion.motions[0].flow
             notes = {"initial_flow": first, "flow": last.flow, "blend": last.blend_logits.sigmoid()}
             notes = {name: window.crop(picture) for name, picture in notes.items()}
         order = self.config.colour_order
-        frame = in_order(window.within(outer).crop(frame), order)
+        frame = in_order(window.relative_to(outer).crop(frame), order)
         return Interpolation(frame, tuple(in_order(stage, order) for stage in stages), notes)
 
-    def study(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Lesson:
+    def training_forward(
+        self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
+    ) -> Lesson:
         """Predict, and let the teacher see the true frame.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
@@ -159,7 +161,7 @@ class RIFE(TileableInterpolator):
         taught_merged = merge(state.frames, taught)
         return Lesson(frame, target, motions, (*coarse, merged), taught, taught_merged)
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """All convolutions but the last ones of the blocks, which give pixels."""
         yield from (self.synthesis.context, self.synthesis.unet)
         for block in (*self.blocks, *([self.teacher] if self.teacher is not None else [])):

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.model.baselines.rife.checkpoint_names import PARTS
-from sgm_vfi.model.checkpoint import CheckpointError, Family, NameScope, Weights, our_name, some
+from sgm_vfi.model.checkpoint import (
+    Architecture,
+    CheckpointError,
+    NameScope,
+    Weights,
+    abbreviate,
+    translate_name,
+)
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, require_frames
 from sgm_vfi.model.layers.synthesis_unet import blend
 from sgm_vfi.model.ops.resize import resize, resize_flow
@@ -81,7 +88,7 @@ class PracticalRIFE(Interpolator):
             seen = torch.cat((frames, self.encoder(frames)), dim=1)
         return Pair(frames, seen, flow_scale)
 
-    def at(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
         plane = time.expand(-1, 1, *state.frames.shape[-2:])
         motion, first = None, None
         for block, scale in zip(self.blocks, self.scales, strict=True):
@@ -94,7 +101,7 @@ class PracticalRIFE(Interpolator):
             notes = {"initial_flow": first, "flow": motion.flow, "blend": share}
         return Interpolation(frame, explanation=notes)
 
-    def trunks(self) -> Iterator[nn.Module]:
+    def compute_modules(self) -> Iterator[nn.Module]:
         """All convolutions but the last ones of the blocks, which give pixels."""
         if self.encoder is not None:
             yield self.encoder
@@ -194,7 +201,7 @@ def is_published(weights: Weights) -> bool:
 def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published checkpoint, and leave out parts for training."""
     state = {
-        our_name(name, PUBLISHED_NAMES): tensor
+        translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
         if not name.startswith(FOR_TRAINING)
     }
@@ -214,22 +221,22 @@ def published_config(weights: Weights) -> PracticalConfig:
             f"{weights.source} is of a RIFE that is not known here, with blocks {found.channels} "
             f"channels wide. Known are 4.6, {V4_6.channels}, 4.25, {V4_25.channels}, and RIFE and "
             f"RIFE_m as first published; other versions (2.x and 3.x, also called HD, the rest of "
-            f"4.x) are other networks. Its tensors: {some(sorted(state))}."
+            f"4.x) are other networks. Its tensors: {abbreviate(sorted(state))}."
         )
     return found
 
 
-def _in_words(config: PracticalConfig) -> str:
+def _describe(config: PracticalConfig) -> str:
     features = "with features" if config.encoded else "without features"
     return f"RIFE 4.x, {config.channels} channels wide, {features} of the frames"
 
 
-FAMILY = Family(
+ARCHITECTURE = Architecture(
     "rife_practical",
     PracticalRIFE,
     PracticalConfig,
     is_published,
     from_published,
     published_config,
-    in_words=_in_words,
+    describe=_describe,
 )

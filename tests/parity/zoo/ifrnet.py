@@ -83,7 +83,7 @@ def pseudo_label() -> np.ndarray:
 
 def trained(net: IFRNet, frame0: Tensor, frame1: Tensor, target: Tensor, label: Tensor) -> dict:
     """Losses and the norm of each gradient."""
-    lesson = net.study(frame0, frame1, time_like(frame0, 0.5), target)
+    lesson = net.training_forward(frame0, frame1, time_like(frame0, 0.5), target)
     rec = losses.reconstruction_loss(lesson.frame, target)
     geo, dis = losses.geometry_loss(lesson), losses.distillation_loss(lesson.flows, label)
     losses.ifrnet_loss(lesson, label).backward()
@@ -103,11 +103,11 @@ def inferred(net: IFRNet, frame0: Tensor, frame1: Tensor) -> dict[str, Tensor]:
     told = net.decode(state, half)
     ours = {f"flow_lvl{4 - i}": flow[:1] for i, flow in enumerate(told.flows)}
     ours |= {"mask": told.blend[:1], "res": told.residual[:1], "ft3": told.features[0][:1]}
-    ours["out"] = net.at(state, half).frame
-    ours["out_t25"] = net.at(state, time_like(frame0, 0.25)).frame[:1]
+    ours["out"] = net.interpolate(state, half).frame
+    ours["out_t25"] = net.interpolate(state, time_like(frame0, 0.25)).frame[:1]
     ours["out_scale0.5"] = net(frame0, frame1, half, 0.5).frame[:1]
     ours["out_snu"] = Padded(net, 20)(frame0, frame1, half, 0.8).frame[:1]
-    eighths = [net.at(state, time_like(frame0, k / 8)).frame[:1] for k in range(1, 8)]
+    eighths = [net.interpolate(state, time_like(frame0, k / 8)).frame[:1] for k in range(1, 8)]
     ours |= {"out_8x_first": eighths[0], "out_8x_last": eighths[-1]}
     ours["out_8x_mean"] = torch.cat(eighths).mean(dim=(2, 3))
     mid = (torch.from_numpy(f).to(frame0) for f in recipe.inputs(zoo.CASES["zoo_mid"]))

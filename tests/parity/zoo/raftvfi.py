@@ -218,7 +218,7 @@ class Planned(SimpleNamespace):
         super().__init__(calls=[])
 
     @staticmethod
-    def multiple(flow_scale: float) -> int:
+    def size_multiple(flow_scale: float) -> int:
         return 1
 
     @staticmethod
@@ -234,7 +234,7 @@ class Planned(SimpleNamespace):
     def refine(view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
         return torch.cat(flows, dim=1)
 
-    def at(self, gap: Gap, time: Tensor) -> Interpolation:
+    def interpolate(self, gap: Gap, time: Tensor) -> Interpolation:
         self.calls.append((2 if gap.outwards is None else 3, time.item()))
         return Interpolation(gap.view0.frame)
 

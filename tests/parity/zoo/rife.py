@@ -15,7 +15,7 @@ from sgm_vfi.model.baselines.rife.network import RIFE, RIFE_2R, RIFE_BASE, RIFE_
 from sgm_vfi.model.checkpoint import load_weights, published_name
 from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
-from sgm_vfi.model.inference.sequence import between
+from sgm_vfi.model.inference.sequence import interpolate_times
 from sgm_vfi.model.interpolator import Interpolator, time_like
 from sgm_vfi.model.ops.warp import backward_warp
 from sgm_vfi.training import rife_loss as losses
@@ -73,7 +73,7 @@ def inputs(device: torch.device) -> tuple[int, list[Tensor]]:
 def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[losses.Lesson, dict]:
     """A lesson, its losses and the norm of each gradient."""
     frame0, frame1, target = frames
-    lesson = net.study(frame0, frame1, time_like(frame0, time), target)
+    lesson = net.training_forward(frame0, frame1, time_like(frame0, time), target)
     losses.rife_loss(lesson).backward()
     norms = {
         published_name(name, PUBLISHED_NAMES): weight.grad.double().norm().item()
@@ -130,9 +130,9 @@ def check_m(golden: Golden, device: torch.device) -> Iterator[Finding]:
     ours |= {"t25_flow2": flow, "t25_mask": logits.sigmoid()}
     with torch.inference_mode():
         state = net.prepare(*frames[:2])
-        ours["t50_final"] = net.at(state, time_like(frames[0], 0.5)).frame
+        ours["t50_final"] = net.interpolate(state, time_like(frames[0], 0.5)).frame
         both = torch.tensor((0.25, 0.75), device=device).view(2, 1, 1, 1)
-        ours["t25_75_final"] = net.at(state, both).frame[1:]
+        ours["t25_75_final"] = net.interpolate(state, both).frame[1:]
         motion = net.estimate(state, time_like(frames[0], 0.125)).motions[-1]
         ours["t125_returnflow"] = motion.flow[:1]
     yield from compare("rife_m", golden, ours, tolerance, RELATIVE)
@@ -231,7 +231,7 @@ def metrics() -> dict[str, Tensor | float]:
 def as_written(interpolator: Interpolator, device: torch.device) -> Tensor:
     """Three frames between two, as the video tool writes them: cut down to bytes."""
     pair = [pad(torch.from_numpy(frame).to(device)) for frame in recipe.inputs(ODD)]
-    frames = torch.cat([*between(interpolator, *pair, (0.25, 0.5, 0.75))])
+    frames = torch.cat([*interpolate_times(interpolator, *pair, (0.25, 0.5, 0.75))])
     return (frames * 255).to(torch.uint8)[..., : ODD["h"], : ODD["w"]].cpu()
 
 
