@@ -59,12 +59,12 @@ from sgm_vfi.model.cli_options import (
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.sequence import interpolate_loop, interpolate_sequence
 from sgm_vfi.model.zoo import default_interpolator
-from sgm_vfi.video.command import fill_video, network_settings
+from sgm_vfi.video.command import describe_network, fill_video
 from sgm_vfi.video.from_images import film_folder
 from sgm_vfi.video.memory_fallback import Effort
 from sgm_vfi.video.mux import CONTAINERS
-from sgm_vfi.video.options import add_video_options, video_options_in
-from sgm_vfi.video.segments import Progress
+from sgm_vfi.video.options import add_video_options, given_video_options
+from sgm_vfi.video.segments import FolderProgress
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of a pair
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
@@ -195,7 +195,7 @@ def network_named(args: argparse.Namespace) -> Interpolator:
 
 def require_no_video_options(args: argparse.Namespace) -> None:
     """Refuse what would do nothing where images become images."""
-    if given := video_options_in(args):
+    if given := given_video_options(args):
         raise ValueError(
             f"Only videos take {', '.join(given)}. Between images use --multi or --time; or name a "
             f"video that the frames of a folder become: --output OUT.mp4 --rate 24."
@@ -220,7 +220,7 @@ def fill_folder(args: argparse.Namespace) -> None:
     *_, bits = check_frames(tqdm(paths, "checking", leave=False))
     network = network_named(args)
     output.mkdir(parents=True, exist_ok=True)
-    progress = Progress(files, image_settings(network, args) | {"frames": signature(paths)})
+    progress = FolderProgress(files, image_settings(network, args) | {"frames": signature(paths)})
     first = progress.done() // step  # of the given frames: new ones are made from pair to pair
     if first:
         print(f"resume  after {files[first * step - 1]}")
@@ -242,7 +242,7 @@ def fill_folder(args: argparse.Namespace) -> None:
 def image_settings(network: Interpolator, args: argparse.Namespace) -> dict[str, Any]:
     """All that decides about new frames but the frames."""
     wanted = Effort(args.flow_scale, args.tile)
-    about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    about = describe_network(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
     return about | {"model": describe_weights(args.model), "times": args.times}
 
 

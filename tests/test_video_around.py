@@ -15,7 +15,7 @@ from sgm_vfi.model.baselines.repeat_and_blend import Blend, Frames
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
-from sgm_vfi.video import Options, Target, Wish, interpolate, interpolate_file
+from sgm_vfi.video import Target, VideoOptions, Wish, interpolate, interpolate_file
 from sgm_vfi.video.memory_fallback import Effort, Synthesis
 from sgm_vfi.video.pipeline import wanted
 from sgm_vfi.video.timeline import Timeline
@@ -23,7 +23,7 @@ from tests.conftest import lively
 from tests.small_videos import moving, samples, write_clip
 
 HALF = Fraction(1, 2)
-EXACT = Options(wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
+EXACT = VideoOptions(wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
 
 
 class Looking(Blend):
@@ -59,14 +59,18 @@ def small_network() -> RAFTVFI:
     return lively(RAFTVFI(RAFTVFIConfig(iterations=1))).eval()
 
 
-Show = Callable[[Path, list[Tensor], Options, Interpolator], object]
+Show = Callable[[Path, list[Tensor], VideoOptions, Interpolator], object]
 
 
-def as_stream(folder: Path, frames: list[Tensor], options: Options, network: Interpolator) -> None:
+def as_stream(
+    folder: Path, frames: list[Tensor], options: VideoOptions, network: Interpolator
+) -> None:
     list(interpolate(frames, options, rate=25, network=network))
 
 
-def as_file(folder: Path, frames: list[Tensor], options: Options, network: Interpolator) -> None:
+def as_file(
+    folder: Path, frames: list[Tensor], options: VideoOptions, network: Interpolator
+) -> None:
     clip = write_clip(folder / "in.mkv", [x[None] for x in frames], codec="ffv1", pix_fmt="yuv444p")
     interpolate_file(clip, folder / "out.mkv", options, network=network)
 
@@ -194,7 +198,7 @@ def test_no_more_frames_are_held_than_five() -> None:
             assert sum(ref() is not None for ref in alive) <= 5
 
     network = Looking([torch.zeros(3, 16, 16)])
-    for _ in interpolate(frames(), Options(cuts=False), rate=25, network=network):
+    for _ in interpolate(frames(), VideoOptions(cuts=False), rate=25, network=network):
         pass
 
 

@@ -17,7 +17,7 @@ from sgm_vfi.video.overlays import OverlayTracker
 from sgm_vfi.video.pipeline import wanted
 from sgm_vfi.video.segments import segments
 from sgm_vfi.video.timeline import Target, Timeline
-from sgm_vfi.video.writer import upright_map
+from sgm_vfi.video.writer import rotate_flow
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, samples, write_clip
 
@@ -148,15 +148,15 @@ def test_flows_turn_with_their_pictures() -> None:
     """A vector to the right points up after a quarter to the left, and to the left in a mirror."""
     flow = torch.zeros(1, 4, 2, 3)
     flow[:, 0], flow[:, 3] = 5, 7  # to the right; down
-    turned = upright_map(flow, Orientation(False, 90))
+    turned = rotate_flow(flow, Orientation(False, 90))
     assert turned.shape == (1, 4, 3, 2)
     assert turned[0, :, 0, 0].tolist() == [0, -5, 7, 0]
-    assert upright_map(flow, Orientation(True, 0))[0, :, 0, 0].tolist() == [-5, 0, 0, 7]
-    assert upright_map(flow, Orientation(True, 90))[0, :, 0, 0].tolist() == [0, 5, 7, 0]
+    assert rotate_flow(flow, Orientation(True, 0))[0, :, 0, 0].tolist() == [-5, 0, 0, 7]
+    assert rotate_flow(flow, Orientation(True, 90))[0, :, 0, 0].tolist() == [0, 5, 7, 0]
     noise = torch.randn(1, 4, 2, 3)
     for orientation, inverse in (((False, 90), (False, 270)), ((True, 90), (True, 90))):
-        there = upright_map(noise, Orientation(*orientation))
-        assert torch.equal(upright_map(there, Orientation(*inverse)), noise)
+        there = rotate_flow(noise, Orientation(*orientation))
+        assert torch.equal(rotate_flow(there, Orientation(*inverse)), noise)
 
 
 def test_a_piece_needs_no_more_than_the_frames_before_it() -> None:
@@ -224,7 +224,7 @@ def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.Monkey
     def read(*_: object) -> None:
         raise AssertionError("read")
 
-    monkeypatch.setattr("sgm_vfi.video.command.make_plan", read)
+    monkeypatch.setattr("sgm_vfi.video.command.plan_video", read)
     monkeypatch.setattr("sgm_vfi.video.from_images.check_frames", read)
     write_clip(Path("clip.mp4"), moving(2))
     Path("frames").mkdir()

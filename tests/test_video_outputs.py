@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from sgm_vfi.video.segments import Workplace
+from sgm_vfi.video.segments import WorkFolder
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, write_clip
 
@@ -62,13 +62,13 @@ def test_what_cannot_be_written_is_said_first(
 def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
     source = write_clip(Path("in.mp4"), moving(6))
     command = (source, "--output", "out.mp4", "--segment_frames", 4, *FAST)
-    begun = Workplace.begun
+    begun = WorkFolder.begun
 
-    def full(work: Workplace, number: int, reel: str = "") -> Path:
-        return Path("/dev/full") if number == 1 else begun(work, number, reel)
+    def full(work: WorkFolder, number: int, view: str = "") -> Path:
+        return Path("/dev/full") if number == 1 else begun(work, number, view)
 
     message = r"^demo_2x.py: The disk is full\..*kept in out\.mp4\.parts: make room.* goes on\.$"
-    with patch.object(Workplace, "begun", full), pytest.raises(SystemExit, match=message):
+    with patch.object(WorkFolder, "begun", full), pytest.raises(SystemExit, match=message):
         run(*command)
     run(*command)
     assert receipt("out.mp4")["frames made in this run"] == 8

@@ -9,7 +9,16 @@ import torch
 
 from sgm_vfi.model import Interpolator, load_interpolator
 from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.video import Effort, Options, Target, Timed, Wish, interpolate, interpolate_file, job
+from sgm_vfi.video import (
+    Effort,
+    Target,
+    TimedFrame,
+    VideoOptions,
+    Wish,
+    interpolate,
+    interpolate_file,
+    job,
+)
 from tests.conftest import TINY, lively
 from tests.small_videos import moving, samples, write_clip
 
@@ -23,7 +32,7 @@ def frames(count: int = 6) -> list[torch.Tensor]:
 @pytest.mark.parametrize("target", [Target(multi=3), Target(fps=Fraction(40)), Target(slow=2)])
 def test_frames_are_those_of_the_file(tmp_path: Path, target: Target) -> None:
     """The same frames at the same times, whether they come from a file or from anywhere."""
-    options = Options(target=target, wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
+    options = VideoOptions(target=target, wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
     source = write_clip(tmp_path / "in.mkv", moving(6), codec="ffv1", pix_fmt="yuv444p")
     receipt = interpolate_file(source, tmp_path / "out.mkv", options, network=BLEND)
     stream = list(interpolate(frames(), options, rate=25, network=BLEND))
@@ -74,7 +83,7 @@ def interrupted(*_: object) -> None:
 
 def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mp4", moving(4), audio=0.1)
-    options = Options(target=Target(slow=3), dry_run=True)
+    options = VideoOptions(target=Target(slow=3), dry_run=True)
     said = interpolate_file(source, tmp_path / "out.mp4", options)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
     assert said["lost"]
@@ -94,19 +103,19 @@ def test_frames_are_given_as_soon_as_they_can_be() -> None:
             read.append(number)
             yield frame
 
-    stream = interpolate(source(), Options(cuts=False), rate=25, network=BLEND)
+    stream = interpolate(source(), VideoOptions(cuts=False), rate=25, network=BLEND)
     assert read == []
     first, second, third = next(stream), next(stream), next(stream)
     assert read == [0, 1, 2]
     assert torch.equal(first.frame, frames()[0])
     assert torch.equal(third.frame, frames()[1])
     torch.testing.assert_close(second.frame, (first.frame + third.frame) / 2)
-    assert isinstance(first, Timed)
+    assert isinstance(first, TimedFrame)
 
 
 def test_times_may_be_uneven() -> None:
     stamped = [(Fraction(when), frame) for when, frame in zip((1, 2, 5), frames(), strict=False)]
-    stream = interpolate(stamped, Options(target=Target(fps=Fraction(1))), network=BLEND)
+    stream = interpolate(stamped, VideoOptions(target=Target(fps=Fraction(1))), network=BLEND)
     shown = {int(timed.seconds): timed.frame for timed in stream}
     assert list(shown) == [1, 2, 3, 4, 5, 6, 7]
     third = torch.lerp(stamped[1][1], stamped[2][1], 1 / 3)
@@ -118,7 +127,7 @@ def test_cuts_and_repeats_in_a_stream() -> None:
     pan = frames(4)
     twos = [frame for frame in pan for _ in range(2)]
     other = [1 - frame.flip(-2) for frame in frames(8)]
-    options = Options(dedup=True)
+    options = VideoOptions(dedup=True)
     stream = [timed.frame for timed in interpolate(twos + other, options, rate=24, network=BLEND)]
     assert len(stream) == 32
     assert torch.equal(stream[4], pan[1])
@@ -146,7 +155,7 @@ def test_what_are_no_frames(given: list[object], message: str) -> None:
 def test_times_that_do_not_increase() -> None:
     stamped = [(Fraction(1), frames()[0]), (Fraction(1), frames()[1])]
     with pytest.raises(ValueError, match="frame 1 comes at 1 after 1 s"):
-        list(interpolate(stamped, Options(cuts=False), network=BLEND))
+        list(interpolate(stamped, VideoOptions(cuts=False), network=BLEND))
 
 
 def test_no_frames_give_none() -> None:

@@ -11,10 +11,14 @@ from torch import Tensor
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.interpolator import Interpolation
 from sgm_vfi.video import estimate as rehearsal
-from sgm_vfi.video.estimate import explained_names, new_moments, seconds_each
+from sgm_vfi.video.estimate import (
+    estimate_seconds_per_frame,
+    find_explanation_names,
+    interpolated_frames,
+)
 from sgm_vfi.video.memory_fallback import Effort, Synthesis
-from sgm_vfi.video.options import Options
-from sgm_vfi.video.plan import Plan, make_plan
+from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.timeline import Target
 from tests.small_videos import moving, write_clip
 
@@ -52,11 +56,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     return network
 
 
-def planned(folder: Path, count: int = 5, **options: object) -> Plan:
+def planned(folder: Path, count: int = 5, **options: object) -> VideoPlan:
     frames = moving(count)
     frames[-1] = 1 - frames[-1].flip(-2)  # another scene
     source = write_clip(folder / "in.mkv", frames, codec="ffv1", pix_fmt="yuv444p")
-    return make_plan(source, folder / "out.mkv", Options(**options))
+    return plan_video(source, folder / "out.mkv", VideoOptions(**options))
 
 
 @pytest.mark.parametrize(("options", "each"), [
@@ -69,30 +73,32 @@ def test_the_time_of_new_frames_is_foretold(
 ) -> None:
     """Warmed up, on the frames of the video, and what is done once for a pair counts once."""
     plan = planned(tmp_path, **options)
-    assert seconds_each(plan, Synthesis(slow, Effort()), CPU) == pytest.approx(each)
+    assert estimate_seconds_per_frame(plan, Synthesis(slow, Effort()), CPU) == pytest.approx(each)
     given = [frame for pair in pairwise(moving(5)[:4]) for frame in pair]
     for seen, frame in zip(slow.seen, given, strict=True):
         assert (seen - frame).abs().max() < 0.02
-    assert len([*new_moments(plan)]) == 3 * (plan.options.target.multi - 1)  # none across the cut
+    assert len([*interpolated_frames(plan)]) == 3 * (plan.options.target.multi - 1)
 
 
 def test_one_delay_is_not_taken_for_the_rule(tmp_path: Path, slow: Slow) -> None:
     slow.delays = {5: 7.0}
-    seconds = seconds_each(planned(tmp_path, 8), Synthesis(slow, Effort()), CPU)
+    seconds = estimate_seconds_per_frame(planned(tmp_path, 8), Synthesis(slow, Effort()), CPU)
     assert seconds == pytest.approx(PAIR + FRAME)
     assert slow.asked == 5  # no more, as that one took so long
 
 
 def test_one_gap_or_none_is_enough(tmp_path: Path, slow: Slow) -> None:
     synthesis = Synthesis(slow, Effort())
-    assert seconds_each(planned(tmp_path, 3), synthesis, CPU) == pytest.approx(PAIR + FRAME)
-    assert seconds_each(planned(tmp_path, 2), synthesis, CPU) == 0
+    assert estimate_seconds_per_frame(planned(tmp_path, 3), synthesis, CPU) == pytest.approx(
+        PAIR + FRAME
+    )
+    assert estimate_seconds_per_frame(planned(tmp_path, 2), synthesis, CPU) == 0
     assert slow.asked == 2
 
 
 def test_explanations_are_known_before_work(tmp_path: Path) -> None:
     synthesis, plan = Synthesis(Blend(), Effort()), planned(tmp_path, explain=True)
-    assert explained_names(plan, synthesis, CPU) == ("blend", "flow")
+    assert find_explanation_names(plan, synthesis, CPU) == ("blend", "flow")
     assert synthesis.pair is None
     assert isinstance(synthesis.interpolate((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
                       Interpolation)  # fmt: skip

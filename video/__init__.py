@@ -1,16 +1,24 @@
 """Footage in, smoother or slower footage out. This is all that a user imports.
 
-from sgm_vfi.video import Options, Target, interpolate, interpolate_file
+from sgm_vfi.video import VideoOptions, Target, interpolate, interpolate_file
 
-interpolate_file("in.mp4", "out.mp4", Options(target=Target(fps=60)))
+interpolate_file("in.mp4", "out.mp4", VideoOptions(target=Target(fps=60)))
 for seconds, frame in interpolate(frames, rate=25): ...
 """
 
 from sgm_vfi.video.command import interpolate_file
 from sgm_vfi.video.encoding import Wish
 from sgm_vfi.video.memory_fallback import Effort
-from sgm_vfi.video.options import Options
-from sgm_vfi.video.stream import Timed, interpolate
+from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.stream import TimedFrame, interpolate
 from sgm_vfi.video.timeline import Target
 
-__all__ = ["Effort", "Options", "Target", "Timed", "Wish", "interpolate", "interpolate_file"]
+__all__ = [
+    "Effort",
+    "Target",
+    "TimedFrame",
+    "VideoOptions",
+    "Wish",
+    "interpolate",
+    "interpolate_file",
+]

@@ -10,20 +10,20 @@ import torch
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.model.cli_options import describe_weights, load_bare_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
-from sgm_vfi.video.estimate import new_moments, seconds_each
-from sgm_vfi.video.job import perform, workplace
+from sgm_vfi.video.estimate import estimate_seconds_per_frame, interpolated_frames
+from sgm_vfi.video.job import run_job, work_folder
 from sgm_vfi.video.memory_fallback import Effort, Synthesis, distinct_times
 from sgm_vfi.video.memory_need import affordable, free_memory
-from sgm_vfi.video.options import Options, options_from
-from sgm_vfi.video.plan import Plan, described, make_plan, shown_bytes
-from sgm_vfi.video.segment_ranks import share_from
+from sgm_vfi.video.options import VideoOptions, read_video_options
+from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
+from sgm_vfi.video.segment_ranks import read_segment_rank
 from sgm_vfi.video.verify import receipt
 
 
 def interpolate_file(
     path: str | Path,
     output: str | Path | None = None,
-    options: Options | None = None,
+    options: VideoOptions | None = None,
     *,
     network: Interpolator | None = None,
     effort: Effort | None = None,
@@ -43,32 +43,32 @@ def interpolate_file(
     Raises:
         ValueError: the video cannot be read, or what is asked for cannot be done.
     """
-    options = options or Options()
-    plan = make_plan(Path(path), None if output is None else Path(output), options)
+    options = options or VideoOptions()
+    plan = plan_video(Path(path), None if output is None else Path(output), options)
     if options.dry_run:
         return receipt(plan, plan.settings(), {})
     if network is None:
         network = load_interpolator(DEFAULT)
     weight = next(network.parameters(), torch.zeros(0))
-    about = network_settings(network, effort or Effort(), weight.device)
+    about = describe_network(network, effort or Effort(), weight.device)
     effort = effort or affordable(
         network, Effort(), plan.source.height, plan.source.width, free_memory(weight.device)
     )
     synthesis = Synthesis(network, effort, distinct_times(m.time for m in plan.moments()))
-    return perform(plan, synthesis, weight.device, about)
+    return run_job(plan, synthesis, weight.device, about)
 
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
     """Do what demo_2x.py was asked to."""
     describe_weights(args.model)  # a wrong name is found before a long video is read
-    fulfil(make_plan(path, args.output, options_from(args)), args)
+    run_plan(plan_video(path, args.output, read_video_options(args)), args)
 
 
-def fulfil(plan: Plan, args: argparse.Namespace) -> None:
+def run_plan(plan: VideoPlan, args: argparse.Namespace) -> None:
     """Say what is planned, work, check, and say what came out."""
-    share = share_from(os.environ)
+    share = read_segment_rank(os.environ)
     if share.rank == 0:
-        print(described(plan))
+        print(describe_plan(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     network = load_bare_network(args)
@@ -83,16 +83,16 @@ def fulfil(plan: Plan, args: argparse.Namespace) -> None:
     if share.rank == 0:
         print(f"model   {describe_weights(args.model)} on {args.device}")
         if effort != wanted:
-            print(f"memory  {shown_bytes(free)} free: {effort} instead of {wanted}")
+            print(f"memory  {format_bytes(free)} free: {effort} instead of {wanted}")
         if synthesis.precision:
             print(f"times   {synthesis.precision}")
-        print(f"time    {expected_time(plan, synthesis, args.device)}")
+        print(f"time    {describe_duration(plan, synthesis, args.device)}")
     if plan.options.dry_run:
         return
-    if share.rank == 0 and workplace(plan).is_open() and not plan.options.restart:
-        print(f"resume  where {workplace(plan).folder} left off")
-    about = network_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
-    done = perform(
+    if share.rank == 0 and work_folder(plan).is_open() and not plan.options.restart:
+        print(f"resume  where {work_folder(plan).folder} left off")
+    about = describe_network(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    done = run_job(
         plan, synthesis, args.device, about | {"model": describe_weights(args.model)}, share
     )
     if done is not None:
@@ -101,15 +101,15 @@ def fulfil(plan: Plan, args: argparse.Namespace) -> None:
             refused = done["refused as unreliable"]
             worst = [f"{x['seconds']:.2f} s ({x['score']:.2f})" for x in done["least reliable"]]
             print(f"judged  {refused} frames blended instead; least reliable: {', '.join(worst)}")
-        for reel in plan.reels.values():
-            print(f"file    {reel}, checked against the plan")
+        for view in plan.outputs.values():
+            print(f"file    {view}, checked against the plan")
         print(f"receipt {plan.output}.json")
 
 
-def expected_time(plan: Plan, synthesis: Synthesis, device: torch.device) -> str:
+def describe_duration(plan: VideoPlan, synthesis: Synthesis, device: torch.device) -> str:
     """How long new frames will take, by the first ones."""
-    count = sum(1 for _ in new_moments(plan))
-    seconds = seconds_each(plan, synthesis, device)
+    count = sum(1 for _ in interpolated_frames(plan))
+    seconds = estimate_seconds_per_frame(plan, synthesis, device)
     minutes, rest = divmod(round(count * seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
@@ -118,7 +118,7 @@ def expected_time(plan: Plan, synthesis: Synthesis, device: torch.device) -> str
     )
 
 
-def network_settings(
+def describe_network(
     network: Interpolator, wanted: Effort, device: torch.device, *, flip_ensemble: bool = False
 ) -> dict[str, Any]:
     """All that decides about new frames but the frames, to tell one run from another.

@@ -17,7 +17,7 @@ from sgm_vfi.media.visualise import (
     longest_explained,
 )
 
-Layout = Literal["side", "split"]
+CompareLayout = Literal["side", "split"]
 LINE = 2  # pixels between the halves of a split picture
 COLUMNS = 4  # of the grid
 FADES = 0.95  # what is left after a frame of the scale that flows are coloured by
@@ -28,7 +28,7 @@ def compare(
     repeated: Tensor,
     frame: Tensor,
     labels: tuple[str, str] = ("frames repeated", "interpolated"),
-    layout: Layout = "side",
+    layout: CompareLayout = "side",
 ) -> Tensor:
     """Set the result against what the source shows at that time.
 
@@ -39,8 +39,10 @@ def compare(
 
     Shapes: (1, 3, H, W), twice -> (1, 3, h, w), h and w even, on the CPU.
     """
-    if layout not in get_args(Layout):
-        raise ValueError(f"The layout is one of {', '.join(get_args(Layout))}, got {layout!r}.")
+    if layout not in get_args(CompareLayout):
+        raise ValueError(
+            f"The layout is one of {', '.join(get_args(CompareLayout))}, got {layout!r}."
+        )
     before, after = repeated[0].float().cpu(), frame[0].float().cpu()
     if layout == "side":
         parts = [labelled(before, labels[0]), labelled(after, labels[1])]

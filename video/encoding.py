@@ -18,7 +18,7 @@ PIECE_RATE = 25  # frames per second at which a piece plays that is looked at by
 
 
 class EncodingError(ValueError):
-    """A wish that an encoder cannot fulfil: the message says what it can."""
+    """A wish that an encoder cannot run_plan: the message says what it can."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import torch
 from sgm_vfi.video.frame_producer import Maker, Shot
 from sgm_vfi.video.memory_fallback import Synthesis
 from sgm_vfi.video.pipeline import Frames, decoded, wanted
-from sgm_vfi.video.plan import Plan
+from sgm_vfi.video.plan import VideoPlan
 from sgm_vfi.video.segments import Segment
 from sgm_vfi.video.timeline import Moment
 
@@ -37,10 +37,10 @@ class Rehearsal(NamedTuple):
 
 @contextmanager
 def rehearsal(
-    plan: Plan, synthesis: Synthesis, device: torch.device, num_gaps: int
+    plan: VideoPlan, synthesis: Synthesis, device: torch.device, num_gaps: int
 ) -> Iterator[Rehearsal]:
     """The first gaps that a network is asked to fill, as many as there are; forgotten after."""
-    new = new_moments(plan, uses_context_frames=synthesis.uses_context_frames)
+    new = interpolated_frames(plan, uses_context_frames=synthesis.uses_context_frames)
     grouped = groupby(new, lambda moment: (moment.left, moment.right))
     gaps = [list(gap) for _, gap in islice(grouped, num_gaps)]
     maker = Maker(synthesis, plan.judgement)
@@ -50,7 +50,7 @@ def rehearsal(
         maker.take_tally()
 
 
-def new_moments(plan: Plan, *, uses_context_frames: bool = False) -> Iterator[Moment]:
+def interpolated_frames(plan: VideoPlan, *, uses_context_frames: bool = False) -> Iterator[Moment]:
     """The output frames that the network makes."""
     crosses = plan.judgement.crosses_cut
     for moment in plan.moments(uses_context_frames=uses_context_frames):
@@ -58,7 +58,9 @@ def new_moments(plan: Plan, *, uses_context_frames: bool = False) -> Iterator[Mo
             yield moment
 
 
-def seconds_each(plan: Plan, synthesis: Synthesis, device: torch.device) -> float:
+def estimate_seconds_per_frame(
+    plan: VideoPlan, synthesis: Synthesis, device: torch.device
+) -> float:
     """How long a new frame takes, by those of the first gaps but the very first.
 
     There, kernels are loaded, threads started, and nothing is known of the frame before. What
@@ -88,7 +90,9 @@ def seconds_for(parts: Rehearsal, gap: int) -> float:
     return perf_counter() - start
 
 
-def explained_names(plan: Plan, synthesis: Synthesis, device: torch.device) -> tuple[str, ...]:
+def find_explanation_names(
+    plan: VideoPlan, synthesis: Synthesis, device: torch.device
+) -> tuple[str, ...]:
     """What the network explains, where it is asked to."""
     with rehearsal(plan, synthesis, device, 1) as parts:
         notes = parts.play(0).notes if parts.gaps else None

@@ -18,12 +18,12 @@ from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import FrameFormat, check_frames, find_sequence
 from sgm_vfi.model.cli_options import describe_weights
 from sgm_vfi.video.colour import LAYOUTS, Colours
-from sgm_vfi.video.command import fill_video, fulfil
+from sgm_vfi.video.command import fill_video, run_plan
 from sgm_vfi.video.frame_format import to_picture
-from sgm_vfi.video.options import Options, options_from
+from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.output_paths import free_space, require_outputs
-from sgm_vfi.video.plan import Plan, settle, shown_bytes
-from sgm_vfi.video.segment_ranks import share_from
+from sgm_vfi.video.plan import VideoPlan, complete_plan, format_bytes
+from sgm_vfi.video.segment_ranks import read_segment_rank
 from sgm_vfi.video.source import Source, survey
 
 SAMPLE = 2  # frames that are tried first, for all
@@ -70,9 +70,9 @@ def film_folder(args: argparse.Namespace) -> None:
             f"{args.output} is a video: say how many frames of {args.inputs[0]} it shows a second, "
             f"as in --rate 24; or name a folder."
         )
-    if share_from(os.environ).world > 1:
+    if read_segment_rank(os.environ).world > 1:
         raise ValueError("A folder becomes a video in one process. Start one, without torchrun.")
-    options = options_from(args)
+    options = read_video_options(args)
     describe_weights(args.model)  # a wrong name is found before frames are gathered
     paths = find_sequence(args.inputs)
     film = Film(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)))
@@ -80,14 +80,14 @@ def film_folder(args: argparse.Namespace) -> None:
     plan = foreseen(film, file, args.output, options)
     if args.dry_run:
         images = Images(**vars(plan.source) | {"path": args.inputs[0]}, files=paths)
-        fulfil(replace(plan, source=images), args)
+        run_plan(replace(plan, source=images), args)
         return
     require_room(plan, file)
     with filmed(film, file):
         fill_video(file, args)
 
 
-def foreseen(film: Film, file: Path, output: Path, options: Options) -> Plan:
+def foreseen(film: Film, file: Path, output: Path, options: VideoOptions) -> VideoPlan:
     """What will be done with a film that is not there yet, as some of its frames tell.
 
     Cuts and repeats are not looked for.
@@ -102,17 +102,17 @@ def foreseen(film: Film, file: Path, output: Path, options: Options) -> Plan:
         count = len(film.paths)
         stamps = tuple(number / film.rate for number in range(count))
         source = replace(survey(sample), stamps=stamps, end=count / film.rate)
-        plan = settle(source, output, replace(options, cuts=False, dedup=False))
+        plan = complete_plan(source, output, replace(options, cuts=False, dedup=False))
         return replace(plan, gathered=sample.stat().st_size * count // SAMPLE)
 
 
-def require_room(plan: Plan, file: Path) -> None:
+def require_room(plan: VideoPlan, file: Path) -> None:
     """Refuse to gather more than the disk can hold."""
     free = free_space(file)
     if plan.gathered > free:
         raise OSError(
             f"{len(plan.source.stamps)} frames are gathered in {file}, which takes about "
-            f"{shown_bytes(plan.gathered)}, and {shown_bytes(free)} are free."
+            f"{format_bytes(plan.gathered)}, and {format_bytes(free)} are free."
         )
 
 

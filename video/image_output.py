@@ -10,7 +10,7 @@ from sgm_vfi.media.images import list_frames, write_frame
 from sgm_vfi.video.encoding import Encoding, EncodingError, Wish
 from sgm_vfi.video.frame_format import upright
 from sgm_vfi.video.frame_producer import Shot
-from sgm_vfi.video.mux import Kept
+from sgm_vfi.video.mux import CopiedStreams
 from sgm_vfi.video.source import Source
 
 TIMES = "timestamps.txt"  # in the format that mkvmerge and others read, version 2
@@ -27,7 +27,7 @@ def require_empty(output: Path) -> None:
         raise ValueError(f"{output} is there already. Name another folder, or empty it.")
 
 
-def png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
+def choose_png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
     """PNG holds RGB of 8 or 16 bits, and there is nothing to choose."""
     if wish != Wish():
         raise EncodingError(
@@ -46,12 +46,12 @@ def png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
     )
 
 
-def kept_in_folder(source: Source) -> Kept:
+def find_folder_losses(source: Source) -> CopiedStreams:
     """Pictures alone; they are shown as the source asks."""
     lost = [f"{other}: a folder holds frames only" for other in source.header.others]
     if source.header.aspect not in (None, 1):
         lost.append(f"the shape of its pixels, {source.header.aspect}")
-    return Kept(lost=tuple(lost))
+    return CopiedStreams(lost=tuple(lost))
 
 
 class FolderWriter:
@@ -72,7 +72,7 @@ class FolderWriter:
 
     def close(self) -> dict[str, Any]:
         """Give what is to be known of the segment."""
-        return {"frames": self.count, "reels": {"": {"frames": self.count}}}
+        return {"frames": self.count, "outputs": {"": {"frames": self.count}}}
 
 
 def gather(whole: Path, folders: Sequence[Path], times: Iterable[Fraction]) -> int:

@@ -10,28 +10,34 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.media.paths import going_on_when_full
-from sgm_vfi.video.estimate import explained_names
+from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import Maker, Shot
 from sgm_vfi.video.image_output import FolderWriter, gather, is_folder
 from sgm_vfi.video.memory_fallback import Synthesis
-from sgm_vfi.video.mux import Piece, assemble
+from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.output_paths import parts_path, receipt_path
 from sgm_vfi.video.pipeline import Writing, run
-from sgm_vfi.video.plan import Plan
-from sgm_vfi.video.segment_ranks import ALONE, Share, enter, wait_for_all
-from sgm_vfi.video.segments import Segment, Workplace
-from sgm_vfi.video.verify import BrokenPromiseError, check, check_times, receipt, write_receipt
+from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.segment_ranks import SINGLE_PROCESS, SegmentRank, enter, wait_for_segments
+from sgm_vfi.video.segments import Segment, WorkFolder
+from sgm_vfi.video.verify import (
+    OutputMismatchError,
+    check,
+    find_time_mismatches,
+    receipt,
+    write_receipt,
+)
 from sgm_vfi.video.writer import MAIN, SegmentWriter
 
 LISTED = 10  # least reliable frames in the receipt
 
 
-def perform(
-    plan: Plan,
+def run_job(
+    plan: VideoPlan,
     synthesis: Synthesis,
     device: torch.device,
     network: dict[str, Any],
-    share: Share = ALONE,
+    share: SegmentRank = SINGLE_PROCESS,
 ) -> dict[str, Any] | None:
     """Make the output of a plan, or what is missing of it, and check it.
 
@@ -41,7 +47,7 @@ def perform(
     Returns: the receipt; None in all processes but the first.
     """
     settings = plan.settings() | network
-    work = workplace(plan)
+    work = work_folder(plan)
     options = plan.options
     numbers = [segment.number for segment in plan.segments()]
     if not any(map(share.has, numbers)) or not enter(
@@ -58,7 +64,7 @@ def perform(
         made = make_segments(plan, synthesis, work, device, share)
         if share.rank > 0:
             return None
-        wait_for_all(work, numbers)
+        wait_for_segments(work, numbers)
         seconds = time.perf_counter() - begun
         records = finished(plan, work)
         put_together(plan, work, records)
@@ -67,7 +73,7 @@ def perform(
         "seconds": round(seconds, 3),
         "reduced": synthesis.reductions,
         "effort": str(synthesis.effort),
-        **judged(plan, records),
+        **summarise_reliability(plan, records),
     }
     content = receipt(plan, settings, facts)
     write_receipt(receipt_path(plan.output), content)
@@ -75,13 +81,17 @@ def perform(
     return content
 
 
-def workplace(plan: Plan) -> Workplace:
+def work_folder(plan: VideoPlan) -> WorkFolder:
     """Where the finished segments of a plan wait."""
-    return Workplace(parts_path(plan.output), "" if is_folder(plan.output) else ".mkv")
+    return WorkFolder(parts_path(plan.output), "" if is_folder(plan.output) else ".mkv")
 
 
 def make_segments(
-    plan: Plan, synthesis: Synthesis, work: Workplace, device: torch.device, share: Share
+    plan: VideoPlan,
+    synthesis: Synthesis,
+    work: WorkFolder,
+    device: torch.device,
+    share: SegmentRank,
 ) -> int:
     """Make this process's share of the segments that are not finished.
 
@@ -94,7 +104,7 @@ def make_segments(
     mine = {s.number: len(s.moments) for s in plan.segments() if is_mine(s)}
     if not mine:
         return 0
-    explained = explained_names(plan, synthesis, device) if plan.options.explain else ()
+    explained = find_explanation_names(plan, synthesis, device) if plan.options.explain else ()
 
     def todo() -> Iterable[Segment]:
         pieces = plan.segments(uses_context_frames=synthesis.uses_context_frames)
@@ -104,7 +114,7 @@ def make_segments(
         if is_folder(plan.output):
             return FolderWriter(work.begun(number), plan.encoding, plan.source.orientation)
         return SegmentWriter(
-            {name: work.begun(number, name) for name in plan.reels},
+            {name: work.begun(number, name) for name in plan.outputs},
             plan.encoding,
             layout=plan.options.compare or "side",
             orientation=plan.source.orientation,
@@ -119,7 +129,7 @@ def make_segments(
     return total
 
 
-def finished(plan: Plan, work: Workplace) -> list[dict[str, Any]]:
+def finished(plan: VideoPlan, work: WorkFolder) -> list[dict[str, Any]]:
     """What is known about every segment."""
     records = []
     for segment in plan.segments():
@@ -129,40 +139,40 @@ def finished(plan: Plan, work: Workplace) -> list[dict[str, Any]]:
     return records
 
 
-def put_together(plan: Plan, work: Workplace, records: Sequence[dict[str, Any]]) -> None:
+def put_together(plan: VideoPlan, work: WorkFolder, records: Sequence[dict[str, Any]]) -> None:
     """Make the output of finished segments."""
     if is_folder(plan.output):
-        gather_frames(plan, work, len(records))
+        move_frames(plan, work, len(records))
         return
-    for name, output in plan.reels.items():
+    for name, output in plan.outputs.items():
         join(plan, work, name, records, output)
 
 
 def join(
-    plan: Plan, work: Workplace, name: str, records: Sequence[dict[str, Any]], output: Path
+    plan: VideoPlan, work: WorkFolder, name: str, records: Sequence[dict[str, Any]], output: Path
 ) -> None:
-    """Put the finished segments of a reel together, check the whole, and give it its name."""
+    """Put the finished segments of a view together, check the whole, and give it its name."""
     pieces = [
-        Piece(work.piece(number, name), record["reels"][name]["reorder"])
+        EncodedSegment(work.piece(number, name), record["outputs"][name]["reorder"])
         for number, record in enumerate(records)
     ]
     whole = work.folder / f"whole{name}{output.suffix}"
     assemble(whole, plan.source, pieces, plan.clock(), plan.kept, turned=name == MAIN)
-    broken = check(whole, plan) if name == MAIN else check_times(whole, plan)
+    broken = check(whole, plan) if name == MAIN else find_time_mismatches(whole, plan)
     if broken:
-        raise BrokenPromiseError(
+        raise OutputMismatchError(
             f"{whole} is not as planned: {'; '.join(broken)}. It stays there to be looked at."
         )
     whole.replace(output)
 
 
-def gather_frames(plan: Plan, work: Workplace, num_segments: int) -> None:
+def move_frames(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
     """Put the frames of all segments into one folder, and give it its name."""
     whole = work.folder / "whole"
     times = (moment.shown for moment in plan.moments())
     count = gather(whole, [work.piece(number) for number in range(num_segments)], times)
     if count != plan.timeline.num_frames:
-        raise BrokenPromiseError(
+        raise OutputMismatchError(
             f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."
         )
     plan.output.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +181,7 @@ def gather_frames(plan: Plan, work: Workplace, num_segments: int) -> None:
     whole.replace(plan.output)
 
 
-def judged(plan: Plan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise_reliability(plan: VideoPlan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How far the new frames were trusted, over all segments."""
     facts: dict[str, Any] = {"frames made by the network": sum(r["made"] for r in records)}
     if plan.options.min_reliability is not None:

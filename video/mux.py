@@ -27,14 +27,14 @@ OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encode
 COUNTED = ("bps", "number_of_frames", "number_of_bytes", "_statistics_")  # begin mkvmerge's tags
 
 
-class Piece(NamedTuple):
+class EncodedSegment(NamedTuple):
     """A finished segment."""
 
     path: Path
     reorder: int  # how many places before its turn a packet may come, at most
 
 
-class Clock(NamedTuple):
+class FrameClock(NamedTuple):
     """When frames are shown, in whole ticks."""
 
     tick: Fraction  # seconds
@@ -43,7 +43,7 @@ class Clock(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class CopiedStreams:
     """What of the source goes into the file beside its pictures."""
 
     streams: tuple[int, ...] = ()  # by their index in the source
@@ -52,7 +52,9 @@ class Kept:
     lost: tuple[str, ...] = ()  # in words: what does not go into it, and why
 
 
-def choose_kept(source: Source, encoding: Encoding, suffix: str, stretch: int = 1) -> Kept:
+def choose_copied_streams(
+    source: Source, encoding: Encoding, suffix: str, stretch: int = 1
+) -> CopiedStreams:
     """Find out by trial what a container can hold, before any work is done.
 
     Args:
@@ -70,7 +72,7 @@ def choose_kept(source: Source, encoding: Encoding, suffix: str, stretch: int = 
         trial = Path(folder, f"trial{suffix}")
         clock = (Fraction(1, PIECE_RATE), iter((0,)), 1)
         try:
-            assemble(trial, source, [Piece(piece, 0)], Clock(*clock), Kept())
+            assemble(trial, source, [EncodedSegment(piece, 0)], FrameClock(*clock), CopiedStreams())
         except (ValueError, av.error.FFmpegError) as error:
             raise ValueError(
                 f"{suffix} cannot hold {encoding.encoder} ({error}). Name another --output, such "
@@ -84,7 +86,7 @@ def choose_kept(source: Source, encoding: Encoding, suffix: str, stretch: int = 
                 streams.append(other.index)
             else:
                 lost.append(f"{other}: {suffix} cannot hold it")
-    return Kept(
+    return CopiedStreams(
         streams=tuple(streams),
         chapters=source.header.num_chapters > 0,
         stretch=stretch,
@@ -132,9 +134,9 @@ def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
 def assemble(
     output: Path,
     source: Source,
-    pieces: Sequence[Piece],
-    clock: Clock,
-    kept: Kept,
+    pieces: Sequence[EncodedSegment],
+    clock: FrameClock,
+    kept: CopiedStreams,
     *,
     turned: bool = True,
 ) -> None:
@@ -154,7 +156,9 @@ def assemble(
     ):
         video = container.add_stream_from_template(first.streams[0], opaque=True)
         video.time_base = clock.tick
-        video.metadata.update(uncounted(tagless(original.streams.video[0].metadata)))
+        video.metadata.update(
+            without_packet_tags(without_container_tags(original.streams.video[0].metadata))
+        )
         if is_mp4 and first.streams[0].codec_context.name == "hevc":
             video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
         if turned and source.display_matrix is not None:
@@ -163,19 +167,23 @@ def assemble(
         for index in kept.streams:
             template = original.streams[index]
             copies[index] = container.add_stream_from_template(template, opaque=True)
-            copies[index].metadata.update(tagless(template.metadata))
+            copies[index].metadata.update(without_container_tags(template.metadata))
             copies[index].disposition = template.disposition
-        container.metadata.update(tagless(original.metadata))
+        container.metadata.update(without_container_tags(original.metadata))
         if kept.chapters:
-            container.set_chapters(slowed(original.chapters(), source.stamps[0], kept.stretch))
-        streams = [video_packets(pieces, clock, video)]
+            container.set_chapters(
+                stretch_chapters(original.chapters(), source.stamps[0], kept.stretch)
+            )
+        streams = [read_video_packets(pieces, clock, video)]
         if copies:
-            streams.append(copied_packets(original, copies))
+            streams.append(read_copied_packets(original, copies))
         for _, packet in merge(*streams, key=lambda timed: timed[0]):
             container.mux_one(packet)
 
 
-def slowed(chapters: list[dict[str, Any]], start: Fraction, stretch: int) -> list[dict[str, Any]]:
+def stretch_chapters(
+    chapters: list[dict[str, Any]], start: Fraction, stretch: int
+) -> list[dict[str, Any]]:
     """Chapters of a video that lasts so many times as long from its start on."""
 
     def moved(count: int, tick: Fraction) -> int:
@@ -186,19 +194,19 @@ def slowed(chapters: list[dict[str, Any]], start: Fraction, stretch: int) -> lis
     ]
 
 
-def tagless(metadata: dict[str, str]) -> dict[str, str]:
+def without_container_tags(metadata: dict[str, str]) -> dict[str, str]:
     """What was said about a file or a stream, without what its container says of itself."""
     return {key: text for key, text in metadata.items() if key not in OF_THE_CONTAINER}
 
 
-def uncounted(metadata: dict[str, str]) -> dict[str, str]:
+def without_packet_tags(metadata: dict[str, str]) -> dict[str, str]:
     """What was said about a stream, without what holds of its old packets only."""
     of_packets = (*OF_THE_CONTAINER, *COUNTED)  # Matroska has them in capitals
     return {k: text for k, text in metadata.items() if not k.lower().startswith(of_packets)}
 
 
-def video_packets(
-    pieces: Sequence[Piece], clock: Clock, stream: av.VideoStream
+def read_video_packets(
+    pieces: Sequence[EncodedSegment], clock: FrameClock, stream: av.VideoStream
 ) -> Iterator[tuple[Fraction, av.Packet]]:
     """The packets of all pieces in the order of decoding, and when each is decoded, in seconds.
 
@@ -206,7 +214,7 @@ def video_packets(
     late and times of decoding increase as times of showing do.
     """
     delay = max(piece.reorder for piece in pieces)
-    shown = Shown(clock)
+    shown = FrameTimes(clock)
     place = start = 0  # among all packets, and where the piece begins
     for piece in pieces:
         with av.open(piece.path) as container:
@@ -224,10 +232,10 @@ def video_packets(
         start = place
 
 
-class Shown:
+class FrameTimes:
     """Times of a clock by number, which are read as they are needed, and forgotten after."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FrameClock) -> None:
         self.upcoming = chain(clock.times, (clock.end,))
         self.known: dict[int, int] = {}
         self.count = 0
@@ -246,7 +254,7 @@ class Shown:
         self.known.pop(number, None)
 
 
-def copied_packets(
+def read_copied_packets(
     original: av.container.InputContainer, copies: dict[int, av.stream.Stream]
 ) -> Iterator[tuple[Fraction, av.Packet]]:
     """The packets of other streams as they are, and when each is decoded, in seconds."""

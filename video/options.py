@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import get_args
 
 from sgm_vfi.model.cli_options import argument_type, parse_multiple
-from sgm_vfi.video.comparison import Layout
+from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding import SAME, Wish
@@ -16,7 +16,7 @@ from sgm_vfi.video.timeline import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class VideoOptions:
     """Everything that decides what becomes of a video, but the network."""
 
     target: Target = field(default_factory=lambda: Target(multi=2))
@@ -28,7 +28,7 @@ class Options:
     dedup_threshold: float = DEDUP_THRESHOLD
     protect_static: bool = False  # overlays stay as they are
     min_reliability: float | None = None  # of new frames, else blended; None: not looked at
-    compare: Layout | None = None  # a second video beside frames repeated
+    compare: CompareLayout | None = None  # a second video beside frames repeated
     explain: bool = False  # a video of the network's steps
     segment_frames: int = LENGTH
     dry_run: bool = False
@@ -45,7 +45,7 @@ class Options:
 
 
 def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsContainer) -> None:
-    """Add what `options_from` reads.
+    """Add what `read_video_options` reads.
 
     Args:
         times: a group of options that exclude each other, where `--multi` is already.
@@ -73,7 +73,7 @@ def add_video_options(parser: argparse.ArgumentParser, times: argparse._ActionsC
     add_judgement(group)
     group.add_argument(
         "--compare",
-        choices=get_args(Layout),
+        choices=get_args(CompareLayout),
         help="also write OUTPUT_compare: the result and repeated frames, side by side or split",
     )
     group.add_argument(
@@ -149,14 +149,14 @@ def add_judgement(group: argparse._ActionsContainer) -> None:
     )
 
 
-def options_from(args: argparse.Namespace) -> Options:
+def read_video_options(args: argparse.Namespace) -> VideoOptions:
     """Read what `add_video_options` added, and `--multi`; refuse `--time`."""
     if args.time:
         raise ValueError("--time is for images; of a video say --multi, --fps or --slow.")
     if args.resume and args.restart:
         raise ValueError("Either --resume or --restart, not both.")
     multi = args.multi or (None if args.fps or args.slow else 2)
-    return Options(
+    return VideoOptions(
         target=Target(multi=multi, fps=args.fps, slow=args.slow),
         wish=Wish(
             codec=args.codec,
@@ -181,7 +181,7 @@ def options_from(args: argparse.Namespace) -> Options:
     )
 
 
-def video_options_in(args: argparse.Namespace) -> list[str]:
+def given_video_options(args: argparse.Namespace) -> list[str]:
     """Those of `add_video_options` that differ from their defaults, as they are written."""
     parser = argparse.ArgumentParser()
     add_video_options(parser, parser)

@@ -8,13 +8,13 @@ from sgm_vfi.media.paths import existing_around, require_place
 from sgm_vfi.media.sequences import require_apart
 from sgm_vfi.video.image_output import is_folder
 from sgm_vfi.video.mux import CONTAINERS
-from sgm_vfi.video.options import Options
+from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.writer import COMPARE, EXPLAIN, MAIN
 
 FIRST = "000001.png"  # or any other name of a file in a folder
 
 
-def reel_paths(output: Path, options: Options) -> dict[str, Path]:
+def output_paths(output: Path, options: VideoOptions) -> dict[str, Path]:
     """What is written, by name, and where to."""
     names = [MAIN]
     names += [COMPARE] if options.compare else []
@@ -32,14 +32,14 @@ def parts_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def require_outputs(path: Path, output: Path, options: Options) -> None:
+def require_outputs(path: Path, output: Path, options: VideoOptions) -> None:
     """Refuse names under which nothing can be written, or something would be lost.
 
     Args:
         path: the video that is read.
     """
     require_container(output)
-    files = [*reel_paths(output, options).values(), receipt_path(output)]
+    files = [*output_paths(output, options).values(), receipt_path(output)]
     require_apart(files, [path])
     if parts_path(output).resolve() in path.resolve().parents:
         raise FrameError(
@@ -61,7 +61,7 @@ def require_container(output: Path) -> None:
         )
 
 
-def default_output(path: Path, options: Options) -> Path:
+def default_output(path: Path, options: VideoOptions) -> Path:
     """A name that says what was done: NAME_2x.mp4, NAME_60fps.mp4, NAME_slow4x.mp4."""
     target = options.target
     if target.fps is not None:

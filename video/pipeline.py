@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sgm_vfi.video.segments import Segment, Workplace
+from sgm_vfi.video.segments import Segment, WorkFolder
 from sgm_vfi.video.source import Source
 from sgm_vfi.video.threads import Sink, ahead
 from sgm_vfi.video.timeline import Moment
@@ -91,7 +91,7 @@ def run(
     todo: Callable[[], Iterable[Segment]],
     maker: Making[Made],
     open_piece: Callable[[int], Writing[Made]],
-    work: Workplace,
+    work: WorkFolder,
     device: torch.device,
     *,
     lead: int = 1,

@@ -16,10 +16,15 @@ from sgm_vfi.video.duplicates import is_duplicate, without_repeats
 from sgm_vfi.video.encoding import Encoding, choose_encoding
 from sgm_vfi.video.frame_format import colours_of, to_planes
 from sgm_vfi.video.frame_producer import Judgement
-from sgm_vfi.video.image_output import is_folder, kept_in_folder, png_encoding, require_empty
-from sgm_vfi.video.mux import Clock, Kept, choose_kept
-from sgm_vfi.video.options import Options
-from sgm_vfi.video.output_paths import default_output, free_space, reel_paths, require_outputs
+from sgm_vfi.video.image_output import (
+    choose_png_encoding,
+    find_folder_losses,
+    is_folder,
+    require_empty,
+)
+from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams
+from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_paths import default_output, free_space, output_paths, require_outputs
 from sgm_vfi.video.segments import Segment, segments
 from sgm_vfi.video.source import Seen, Source, survey
 from sgm_vfi.video.timeline import Moment, Timeline, ticks
@@ -35,16 +40,16 @@ NAMED_CUTS = 12  # that are listed; the receipt has all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class VideoPlan:
     """What becomes of a video."""
 
     source: Source
     output: Path
-    options: Options
+    options: VideoOptions
     timeline: Timeline
     cuts: frozenset[int]  # source frames that begin a scene
     encoding: Encoding
-    kept: Kept
+    kept: CopiedStreams
     gathered: int = 0  # bytes of frames that are yet to be put into a video
 
     @property
@@ -60,9 +65,9 @@ class Plan:
         )
 
     @property
-    def reels(self) -> dict[str, Path]:
+    def outputs(self) -> dict[str, Path]:
         """What is written, by name, and where to."""
-        return reel_paths(self.output, self.options)
+        return output_paths(self.output, self.options)
 
     def moments(self, *, uses_context_frames: bool = False) -> Iterator[Moment]:
         """Every output frame; with the frames around, for a network that looks there."""
@@ -74,11 +79,11 @@ class Plan:
         moments = self.moments(uses_context_frames=uses_context_frames)
         return segments(moments, self.cuts, self.options.segment_frames)
 
-    def clock(self) -> Clock:
+    def clock(self) -> FrameClock:
         """When output frames are shown."""
         tick = self.timeline.out_tick
         times = (ticks(moment.shown, tick) for moment in self.moments())
-        return Clock(tick, times, ticks(self.timeline.out_end, tick))
+        return FrameClock(tick, times, ticks(self.timeline.out_end, tick))
 
     @property
     def duration(self) -> Fraction:
@@ -123,8 +128,8 @@ class Plan:
         }
 
 
-def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
-    """Look at a video from end to end, and settle what will be done with it.
+def plan_video(path: Path, output: Path | None, options: VideoOptions) -> VideoPlan:
+    """Look at a video from end to end, and plan what will be done with it.
 
     Raises:
         ValueError: the video cannot be read, or what is asked for cannot be done.
@@ -136,24 +141,24 @@ def make_plan(path: Path, output: Path | None, options: Options) -> Plan:
 
     def watch(passing: Iterator[Seen]) -> Iterable[Seen]:
         if options.cuts:
-            passing = noting_cuts(passing, options.cut_threshold, cuts)
+            passing = record_cuts(passing, options.cut_threshold, cuts)
         if options.dedup:
-            passing = noting_repeats(path, passing, options.dedup_threshold, distinct)
+            passing = record_distinct(path, passing, options.dedup_threshold, distinct)
         return passing
 
     source = survey(path, watch)
     if len(source.stamps) < 2:
         raise ValueError(f"{path} holds one frame; something lies between two or more.")
-    return settle(source, output, options, cuts, distinct if options.dedup else None)
+    return complete_plan(source, output, options, cuts, distinct if options.dedup else None)
 
 
-def settle(
+def complete_plan(
     source: Source,
     output: Path,
-    options: Options,
+    options: VideoOptions,
     cuts: Iterable[int] = (),
     distinct: Sequence[int] | None = None,
-) -> Plan:
+) -> VideoPlan:
     """Settle what will be done with a video that was looked at.
 
     Args:
@@ -178,12 +183,12 @@ def settle(
         require_empty(output)
         if options.compare or options.explain:
             raise ValueError("--compare and --explain are videos: name one with --output.")
-        encoding = png_encoding(options.wish, source, rate)
-        kept = kept_in_folder(source)
+        encoding = choose_png_encoding(options.wish, source, rate)
+        kept = find_folder_losses(source)
     else:
         encoding = choose_encoding(options.wish, source, rate, suffix)
-        kept = choose_kept(source, encoding, suffix, options.target.stretch)
-    return Plan(
+        kept = choose_copied_streams(source, encoding, suffix, options.target.stretch)
+    return VideoPlan(
         source=source,
         output=output,
         options=options,
@@ -194,7 +199,7 @@ def settle(
     )
 
 
-def noting_cuts(passing: Iterator[Seen], threshold: float, cuts: set[int]) -> Iterator[Seen]:
+def record_cuts(passing: Iterator[Seen], threshold: float, cuts: set[int]) -> Iterator[Seen]:
     """Pass pictures on, and note those that begin a scene."""
     for seen, begins in CutDetector(threshold).scan(passing, thumbnail):
         if begins:
@@ -209,7 +214,7 @@ def thumbnail(seen: Seen) -> Tensor:
     return as_frame(small.to_ndarray())[None]
 
 
-def noting_repeats(
+def record_distinct(
     path: Path, passing: Iterator[Seen], threshold: float, distinct: list[int]
 ) -> Iterator[Seen]:
     """Pass on pictures that differ from the one before, and note which they are."""
@@ -226,7 +231,7 @@ def noting_repeats(
         yield seen
 
 
-def described(plan: Plan) -> str:
+def describe_plan(plan: VideoPlan) -> str:
     """A plan in words, for the terminal."""
     source, timeline = plan.source, plan.timeline
     encoding, kept = plan.encoding, plan.kept
@@ -234,17 +239,17 @@ def described(plan: Plan) -> str:
     lines = [
         (
             "input",
-            f"{source.path}: {len(source.stamps)} frames, {shown_rate(source.rate)}, "
+            f"{source.path}: {len(source.stamps)} frames, {format_rate(source.rate)}, "
             f"{float(source.duration):.3f} s, {source.width}x{source.height} "
             f"{source.colours.pix_fmt}, {source.header.codec}",
         ),
         (
             "output",
-            f"{plan.output}: {timeline.num_frames} frames, {shown_rate(out_rate)}, "
+            f"{plan.output}: {timeline.num_frames} frames, {format_rate(out_rate)}, "
             f"{float(plan.duration):.3f} s, {encoding.colours.layout.pix_fmt}, {encoding}",
         ),
-        *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.reels.items() if name),
-        ("cuts", shown_cuts(plan)),
+        *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.outputs.items() if name),
+        ("cuts", describe_cuts(plan)),
     ]
     if timeline.distinct is not None:
         repeats = len(source.stamps) - len(timeline.distinct)
@@ -256,12 +261,12 @@ def described(plan: Plan) -> str:
     lines += [("lost", text) for text in kept.lost]
     lines += [("note", text) for text in (*source.notes, *encoding.notes)]
     free = free_space(plan.output)
-    disk = f"about {shown_bytes(plan.bytes_needed)} while at work, {shown_bytes(free)} free"
+    disk = f"about {format_bytes(plan.bytes_needed)} while at work, {format_bytes(free)} free"
     lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))
     return "\n".join(f"{name:8}{text}" for name, text in lines)
 
 
-def shown_cuts(plan: Plan) -> str:
+def describe_cuts(plan: VideoPlan) -> str:
     """How many cuts there are, and where the first are."""
     if not plan.options.cuts:
         return "not looked for"
@@ -274,11 +279,11 @@ def shown_cuts(plan: Plan) -> str:
     return f"{len(cuts)}, at {named}{more} s; there {what}"
 
 
-def shown_rate(rate: Fraction) -> str:
+def format_rate(rate: Fraction) -> str:
     """Frames per second, in the digits that matter."""
     return f"{float(rate):.5g} fps"
 
 
-def shown_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A size on disk."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgm_vfi.video.segments import UnfinishedError, Workplace
+from sgm_vfi.video.segments import UnfinishedWorkError, WorkFolder
 
 PATIENCE = 0.2  # seconds between looks at what others have done
 
 
-class Share(NamedTuple):
+class SegmentRank(NamedTuple):
     """Which of several processes this is."""
 
     rank: int = 0
@@ -25,18 +25,18 @@ class Share(NamedTuple):
         return number % self.world == self.rank
 
 
-ALONE = Share()
+SINGLE_PROCESS = SegmentRank()
 
 
-def share_from(environment: Mapping[str, str]) -> Share:
+def read_segment_rank(environment: Mapping[str, str]) -> SegmentRank:
     """As torchrun says; one process is a world of one."""
-    return Share(int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1)))
+    return SegmentRank(int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1)))
 
 
 def enter(
-    work: Workplace,
+    work: WorkFolder,
     settings: dict[str, Any],
-    share: Share,
+    share: SegmentRank,
     output: Path,
     *,
     must_exist: bool = False,
@@ -47,10 +47,10 @@ def enter(
     Returns: whether there is work; the first may have found all of it done.
 
     Raises:
-        UnfinishedError: as `Workplace.open`; or several processes were told to start again.
+        UnfinishedWorkError: as `WorkFolder.open`; or several processes were told to start again.
     """
     if restart and share.world > 1:
-        raise UnfinishedError(
+        raise UnfinishedWorkError(
             f"--restart is for one process: another might be at work already. "
             f"Delete {work.folder} first."
         )
@@ -63,7 +63,7 @@ def enter(
     return True
 
 
-def wait_for_all(work: Workplace, numbers: list[int]) -> None:
+def wait_for_segments(work: WorkFolder, numbers: list[int]) -> None:
     """Wait until every segment is finished. Where a process fails, torchrun ends the others."""
     for number in numbers:
         while work.record(number) is None:

@@ -16,7 +16,7 @@ SETTINGS = "plan.json"
 UNFINISHED = "unfinished.json"
 
 
-class UnfinishedError(ValueError):
+class UnfinishedWorkError(ValueError):
     """A folder holds work that does not fit: the message says what differs and what to do."""
 
 
@@ -49,7 +49,9 @@ def segments(
     yield Segment(number, tuple(held))
 
 
-def require_same(folder: Path, old: dict[str, Any], new: dict[str, Any], instead: str) -> None:
+def require_same_settings(
+    folder: Path, old: dict[str, Any], new: dict[str, Any], instead: str
+) -> None:
     """Refuse to go on with work that was begun with other settings, and name them.
 
     Args:
@@ -61,13 +63,13 @@ def require_same(folder: Path, old: dict[str, Any], new: dict[str, Any], instead
         if old.get(name) != new.get(name)
     ]
     if changed:
-        raise UnfinishedError(
+        raise UnfinishedWorkError(
             f"{folder} holds unfinished work with other settings: {'; '.join(changed)}. "
             f"Finish it with its own, or {instead}."
         )
 
 
-class Progress:
+class FolderProgress:
     """How many of a folder's files are done, which are written in order, past any interruption.
 
     It is counted in a file of the folder, with the settings, as long as some are missing: that a
@@ -83,13 +85,15 @@ class Progress:
         """How many files an interrupted run with the same settings has left.
 
         Raises:
-            UnfinishedError: one with other settings was interrupted.
+            UnfinishedWorkError: one with other settings was interrupted.
         """
         if not self.journal.is_file():
             return 0
         old = json.loads(self.journal.read_text(encoding="utf-8"))
         folder = self.journal.parent
-        require_same(folder, old["settings"], self.settings, f"empty {folder}, or name another")
+        require_same_settings(
+            folder, old["settings"], self.settings, f"empty {folder}, or name another"
+        )
         missing = (n for n, file in enumerate(self.files[: old["done"]]) if not file.is_file())
         return next(missing, old["done"])
 
@@ -104,7 +108,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkFolder:
     """A folder beside the output with the finished segments and what they were made from.
 
     `plan.json` holds the settings; a segment NNNNN is finished when its record NNNNN.json is there,
@@ -126,36 +130,38 @@ class Workplace:
         Returns: whether there was one.
 
         Raises:
-            UnfinishedError: the folder holds work with other settings; or none, and `must_exist`.
+            UnfinishedWorkError: work with other settings, or none and `must_exist`.
         """
         if restart:
             self.remove()
         file = self.folder / SETTINGS
         if not self.is_open():
             if must_exist:
-                raise UnfinishedError(
+                raise UnfinishedWorkError(
                     f"There is nothing to resume: {self.folder} holds no unfinished work."
                 )
             if any(not file.name.startswith(".") for file in self.folder.glob("*")):
-                raise UnfinishedError(f"{self.folder} holds files of something else; move them.")
+                raise UnfinishedWorkError(
+                    f"{self.folder} holds files of something else; move them."
+                )
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(file, json.dumps(settings, indent=1).encode())
             return False
         old = json.loads(file.read_text(encoding="utf-8"))
-        require_same(self.folder, old, settings, "give it up with --restart")
+        require_same_settings(self.folder, old, settings, "give it up with --restart")
         return True
 
-    def piece(self, number: int, reel: str = "") -> Path:
+    def piece(self, number: int, view: str = "") -> Path:
         """Where the pictures of a segment are once it is finished.
 
         Args:
-            reel: name of a view that is written beside the video itself.
+            view: name of a view that is written beside the video itself.
         """
-        return self.folder / f"{number:05d}{reel}{self.suffix}"
+        return self.folder / f"{number:05d}{view}{self.suffix}"
 
-    def begun(self, number: int, reel: str = "") -> Path:
+    def begun(self, number: int, view: str = "") -> Path:
         """Where they are before that; another process has another place."""
-        return self.folder / f".{number:05d}{reel}.{os.getpid()}{self.suffix}"
+        return self.folder / f".{number:05d}{view}.{os.getpid()}{self.suffix}"
 
     def record(self, number: int) -> dict[str, Any] | None:
         """What is known about a finished segment; None: it is not finished."""
@@ -166,11 +172,11 @@ class Workplace:
 
     def finish(self, number: int, record: dict[str, Any]) -> None:
         """Keep a segment whose pictures are complete."""
-        for reel in record["reels"]:
-            piece = self.piece(number, reel)
+        for view in record["outputs"]:
+            piece = self.piece(number, view)
             if piece.is_dir():  # left by a crash before the record was written
                 shutil.rmtree(piece)
-            self.begun(number, reel).replace(piece)
+            self.begun(number, view).replace(piece)
         write_whole(self.folder / f"{number:05d}.json", json.dumps(record).encode())
 
     def discard(self, number: int) -> None:

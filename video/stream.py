@@ -14,18 +14,18 @@ from sgm_vfi.video.cuts import CutDetector
 from sgm_vfi.video.duplicates import is_duplicate, without_repeats
 from sgm_vfi.video.frame_producer import Judgement, Maker
 from sgm_vfi.video.memory_fallback import MANY_TIMES, Effort, Synthesis
-from sgm_vfi.video.options import Options
+from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.timeline import Moment, Target, is_even, locate, shown_in
 
 
-class Timed(NamedTuple):
+class TimedFrame(NamedTuple):
     """A frame and when it is shown."""
 
     seconds: Fraction
     frame: Tensor  # (3, H, W), RGB in [0, 1]
 
 
-class Came(NamedTuple):
+class SourceFrame(NamedTuple):
     """A frame as it came in."""
 
     index: int
@@ -36,10 +36,10 @@ class Came(NamedTuple):
 class Pair(NamedTuple):
     """Two neighbours, for a maker, and the frames around them where those are of use."""
 
-    left: Came
-    right: Came
-    before: Came | None = None
-    after: Came | None = None
+    left: SourceFrame
+    right: SourceFrame
+    before: SourceFrame | None = None
+    after: SourceFrame | None = None
 
     def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
         """Both, whatever the moment. Shapes: (1, 3, H, W) each."""
@@ -66,12 +66,12 @@ class Pair(NamedTuple):
 
 def interpolate(
     frames: Iterable[Tensor] | Iterable[tuple[Fraction, Tensor]],
-    options: Options | None = None,
+    options: VideoOptions | None = None,
     *,
     rate: Fraction | int | None = None,
     network: Interpolator | None = None,
     effort: Effort | None = None,
-) -> Iterator[Timed]:
+) -> Iterator[TimedFrame]:
     """Give the frames of a video with a higher, a lower or a slowed-down rate, as they are needed.
 
     What comes in and falls on an output time goes out as it is. Some frames are held at once: two,
@@ -90,11 +90,11 @@ def interpolate(
 
     Shapes: (3, H, W) -> the same.
     """
-    options = options or Options()
+    options = options or VideoOptions()
     synthesis = Synthesis(
         load_interpolator(DEFAULT) if network is None else network,
         effort or Effort(),
-        likely_times(options.target),
+        expected_times(options.target),
     )
     cuts: set[int] = set()
     judgement = Judgement(
@@ -103,12 +103,12 @@ def interpolate(
         min_reliability=options.min_reliability,
         protect_static=options.protect_static,
     )
-    return _interpolated(came_in(frames, rate), options, cuts, Maker(synthesis, judgement))
+    return _interpolated(number_frames(frames, rate), options, cuts, Maker(synthesis, judgement))
 
 
 def _interpolated(
-    stream: Iterator[Came], options: Options, cuts: set[int], maker: Maker
-) -> Iterator[Timed]:
+    stream: Iterator[SourceFrame], options: VideoOptions, cuts: set[int], maker: Maker
+) -> Iterator[TimedFrame]:
     stamps: deque[Fraction] = deque()  # of all frames from the left one on
     stream = noted(stream, stamps)
     if options.cuts:
@@ -134,7 +134,9 @@ def _interpolated(
     yield from held(last, stamps[0], stamps[0] + gap, start, options.target, is_last=True)
 
 
-def pairs(first: Came, stream: Iterator[Came], *, uses_context_frames: bool) -> Iterator[Pair]:
+def pairs(
+    first: SourceFrame, stream: Iterator[SourceFrame], *, uses_context_frames: bool
+) -> Iterator[Pair]:
     """Each two neighbours. For the frames around them one more is read ahead, and one kept."""
     before, left, right = None, first, next(stream, None)
     while right is not None:
@@ -146,7 +148,7 @@ def pairs(first: Came, stream: Iterator[Came], *, uses_context_frames: bool) -> 
 
 def between(
     pair: Pair, start: Fraction, stamps: deque[Fraction], target: Target, maker: Maker
-) -> Iterator[Timed]:
+) -> Iterator[TimedFrame]:
     """The output frames from one frame on until the next one, and forget the stamps in between."""
     left, right = pair.left, pair.right
     inner = [stamp for stamp in stamps if stamp <= right.stamp]
@@ -161,20 +163,26 @@ def between(
             moment = Moment(shown, left.index, time, right.index if time else left.index, *around)
             with torch.inference_mode():
                 shot = maker.shoot(moment, pair)
-            yield Timed(shown, shot.frame[0])
+            yield TimedFrame(shown, shot.frame[0])
 
 
 def held(
-    last: Came, begin: Fraction, end: Fraction, start: Fraction, target: Target, *, is_last: bool
-) -> Iterator[Timed]:
+    last: SourceFrame,
+    begin: Fraction,
+    end: Fraction,
+    start: Fraction,
+    target: Target,
+    *,
+    is_last: bool,
+) -> Iterator[TimedFrame]:
     """The output frames of a time in which nothing follows."""
     for shown, _ in shown_in(begin, end, start, target, is_last=is_last):
-        yield Timed(shown, last.frame[0])
+        yield TimedFrame(shown, last.frame[0])
 
 
-def came_in(
+def number_frames(
     frames: Iterable[Tensor] | Iterable[tuple[Fraction, Tensor]], rate: Fraction | int | None
-) -> Iterator[Came]:
+) -> Iterator[SourceFrame]:
     """Number the frames, and see that they are some."""
     before = size = None
     for index, item in enumerate(frames):
@@ -188,21 +196,23 @@ def came_in(
                 f"Frames are of one size; number {index} is {tuple(frame.shape)} after "
                 f"{tuple(size)}. Resize them, or give the parts one by one."
             )
-        came = Came(index, Fraction(stamp), frame[None])
+        came = SourceFrame(index, Fraction(stamp), frame[None])
         if before is not None and came.stamp <= before:
             raise ValueError(f"Times increase; frame {index} comes at {stamp} after {before} s.")
         before = came.stamp
         yield came
 
 
-def noted(stream: Iterator[Came], stamps: deque[Fraction]) -> Iterator[Came]:
+def noted(stream: Iterator[SourceFrame], stamps: deque[Fraction]) -> Iterator[SourceFrame]:
     """Pass frames on, and note when they come."""
     for came in stream:
         stamps.append(came.stamp)
         yield came
 
 
-def with_cuts(stream: Iterator[Came], threshold: float, cuts: set[int]) -> Iterator[Came]:
+def with_cuts(
+    stream: Iterator[SourceFrame], threshold: float, cuts: set[int]
+) -> Iterator[SourceFrame]:
     """Pass frames on, and note those that begin a scene."""
     for came, begins in CutDetector(threshold).scan(stream, lambda came: came.frame):
         if begins:
@@ -210,7 +220,7 @@ def with_cuts(stream: Iterator[Came], threshold: float, cuts: set[int]) -> Itera
         yield came
 
 
-def likely_times(target: Target) -> list[Fraction]:
+def expected_times(target: Target) -> list[Fraction]:
     """Times between two frames that will be asked for: of a rate, any."""
     shares = MANY_TIMES if target.fps is not None else target.shares
     return [Fraction(share, shares) for share in range(1, shares)]

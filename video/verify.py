@@ -11,14 +11,14 @@ import torch
 from sgm_vfi.media.images import write_whole
 from sgm_vfi.media.videos import Video
 from sgm_vfi.video.mux import changes
-from sgm_vfi.video.plan import Plan
+from sgm_vfi.video.plan import VideoPlan
 
 
-class BrokenPromiseError(ValueError):
+class OutputMismatchError(ValueError):
     """The finished file is not what was planned; the message says in what."""
 
 
-def check(file: Path, plan: Plan) -> list[str]:
+def check(file: Path, plan: VideoPlan) -> list[str]:
     """Decode the finished file, and list in what it differs from the plan.
 
     Times are compared from the first frame on, as some containers let the earliest stream begin at
@@ -35,10 +35,10 @@ def check(file: Path, plan: Plan) -> list[str]:
         found.append(f"streams beside the video: {kinds} for {wanted}")
     if plan.kept.chapters and chapters < plan.source.header.num_chapters:
         found.append(f"{chapters} chapters for {plan.source.header.num_chapters}")
-    return found + check_times(file, plan)
+    return found + find_time_mismatches(file, plan)
 
 
-def check_times(file: Path, plan: Plan) -> list[str]:
+def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     """Compare when each frame is shown with the plan."""
     with av.open(file) as container:
         tick = container.streams.video[0].time_base
@@ -61,7 +61,7 @@ def check_times(file: Path, plan: Plan) -> list[str]:
     return found
 
 
-def receipt(plan: Plan, settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+def receipt(plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """What was made from what, how, and what is to be known about it."""
     source, timeline = plan.source, plan.timeline
     return {

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.video.colour import LAYOUTS, Colours
-from sgm_vfi.video.comparison import ExplainView, Layout, compare
+from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
 from sgm_vfi.video.encoding import Encoding, PieceWriter
 from sgm_vfi.video.frame_format import UNSTATED, Tags, upright, usual_matrix
 from sgm_vfi.video.frame_producer import Shot
 
-MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of reels
+MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of outputs
 UPRIGHT = Orientation()
 VIEW_OPTIONS = (("crf", "18"), ("preset", "veryfast"))
 
@@ -24,7 +24,7 @@ class SegmentWriter:
     """Writes one segment of the video and of each view that is wanted.
 
     Args:
-        paths: where each reel goes, by name.
+        paths: where each view goes, by name.
         layout: of the comparison.
         orientation: that the source asks for; views are upright.
         explained: names in the network's explanations.
@@ -35,7 +35,7 @@ class SegmentWriter:
         paths: dict[str, Path],
         encoding: Encoding,
         *,
-        layout: Layout = "side",
+        layout: CompareLayout = "side",
         orientation: Orientation = UPRIGHT,
         explained: Sequence[str] = (),
     ) -> None:
@@ -59,7 +59,7 @@ class SegmentWriter:
         if EXPLAIN in self.paths:
             notes = made.notes
             if notes is not None:
-                notes = {name: upright_map(note, self.orientation) for name, note in notes.items()}
+                notes = {name: rotate_flow(note, self.orientation) for name, note in notes.items()}
             time = f"t = {float(made.moment.time):.3g}" if made.moment.time else "source frame"
             panel = self.view.panel(frame0, frame1, frame, time, notes)
             self._write_view(EXPLAIN, panel)
@@ -71,12 +71,12 @@ class SegmentWriter:
         self.writers[name].write(picture)
 
     def close(self) -> dict[str, Any]:
-        """Finish all reels."""
+        """Finish all outputs."""
         facts = {name: writer.close() for name, writer in self.writers.items()}
-        return {"frames": facts[MAIN]["frames"], "reels": facts}
+        return {"frames": facts[MAIN]["frames"], "outputs": facts}
 
 
-def upright_map(note: Tensor, orientation: Orientation) -> Tensor:
+def rotate_flow(note: Tensor, orientation: Orientation) -> Tensor:
     """Mirror and turn an explanation; of flows, which have four channels, the vectors too.
 
     Shapes: (1, C, H, W) -> the same, or (1, C, W, H).
