@@ -50,7 +50,7 @@ def interpolate_file(
     if network is None:
         network = load_interpolator(DEFAULT)
     weight = next(network.parameters(), torch.zeros(0))
-    about = describe_network(network, effort or Effort(), weight.device)
+    about = describe_inference(network, effort or Effort(), weight.device)
     effort = effort or affordable(
         network, Effort(), plan.source.height, plan.source.width, free_memory(weight.device)
     )
@@ -91,7 +91,7 @@ def run_plan(plan: VideoPlan, args: argparse.Namespace) -> None:
         return
     if share.rank == 0 and work_folder(plan).is_open() and not plan.options.restart:
         print(f"resume  where {work_folder(plan).folder} left off")
-    about = describe_network(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    about = describe_inference(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
     done = run_job(
         plan, synthesis, args.device, about | {"model": describe_weights(args.model)}, share
     )
@@ -118,7 +118,7 @@ def describe_duration(plan: VideoPlan, synthesis: Synthesis, device: torch.devic
     )
 
 
-def describe_network(
+def describe_inference(
     network: Interpolator, wanted: Effort, device: torch.device, *, flip_ensemble: bool = False
 ) -> dict[str, Any]:
     """All that decides about new frames but the frames, to tell one run from another.
