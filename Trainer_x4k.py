@@ -21,7 +21,7 @@ class X4KTrainer(Trainer):
     def trainable(self) -> Iterable[nn.Parameter]:
         """Matching, and, as published, the context network; or all but the features."""
         network = self.model
-        kept = network.parts_below_matching() if self.config.keep_local else (network.gmflow,)
+        kept = network.frozen_modules() if self.config.keep_local else (network.gmflow,)
         for part in kept:
             part.requires_grad_(False)
         return (weight for weight in network.parameters() if weight.requires_grad)

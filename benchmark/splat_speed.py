@@ -15,7 +15,7 @@ from sgm_vfi.benchmark.speed import size
 from sgm_vfi.benchmark.timing import bandwidth, timed
 from sgm_vfi.model.cli_options import argument_type, parse_device
 from sgm_vfi.model.ops.resize import resize_to
-from sgm_vfi.model.ops.splat import bilinear, plain_sum, runs_in_triton, splat_sum
+from sgm_vfi.model.ops.splat import bilinear, runs_in_triton, splat_sum, splat_sum_pytorch
 
 CALLS = 20  # in a row, so that the host's work overlaps with the device's
 MOTION = 8.0  # pixels: standard deviation of the flow
@@ -104,7 +104,7 @@ def inputs(call: Call, width: int, height: int, where: torch.device) -> tuple[Te
 
 def measured(source: Tensor, flow: Tensor, runs: int) -> dict[str, float]:
     """Seconds of a splat, by the way it is made."""
-    ways = {"plain": partial(plain_sum, source, flow, kernel=bilinear, deterministic=False)}
+    ways = {"plain": partial(splat_sum_pytorch, source, flow, kernel=bilinear, deterministic=False)}
     if runs_in_triton(source, bilinear):
         ways["kernel"] = partial(splat_sum, source, flow)
         ways["kernel, deterministic"] = partial(splat_sum, source, flow, deterministic=True)

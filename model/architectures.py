@@ -15,7 +15,7 @@ from sgm_vfi.model.checkpoint import (
     load_weights,
     report_config_errors,
 )
-from sgm_vfi.model.flow.gmflow_features import NOT_FEATURES
+from sgm_vfi.model.flow.gmflow_features import FLOW_HEAD_PREFIXES
 from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 
@@ -98,7 +98,7 @@ def _find_architecture(weights: Weights) -> tuple[Architecture, bool]:
     for architecture in ARCHITECTURES:
         if architecture.is_published(weights):
             return architecture, True
-    if any(key.startswith(NOT_FEATURES) for key in weights.state):
+    if any(key.startswith(FLOW_HEAD_PREFIXES) for key in weights.state):
         raise CheckpointError(
             f"{weights.source} is a GMFlow checkpoint: features for matching, no interpolator. "
             "It starts the second stage of training (train_x4k.py)."

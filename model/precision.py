@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.model.interpolator import Interpolator
-from sgm_vfi.model.ops.product import onednn_computes_in
+from sgm_vfi.model.ops.onednn_linear import onednn_supports
 
 logger = logging.getLogger(__name__)
 MOST_VERSIONS = 256  # parts x sizes x modes
@@ -70,7 +70,7 @@ def set_inference_precision(network: Interpolator, precision: str) -> None:
     kind = next(compute_modules[0].parameters()).device.type
     if precision == "tf32" and kind != "cuda":
         raise ValueError(f"tf32 is a mode of NVIDIA GPUs, the network is on {kind}; take bf16.")
-    if kind == "cpu" and not onednn_computes_in(precision):
+    if kind == "cpu" and not onednn_supports(precision):
         logger.warning(
             "This processor has no arithmetic for %s: expect many times the time of fp32.",
             precision,

@@ -25,7 +25,7 @@ from sgm_vfi.model.baselines.rife.practical_rife import ARCHITECTURE as PRACTICA
 from sgm_vfi.model.baselines.rife.practical_rife import V4_6, V4_25
 from sgm_vfi.model.checkpoint import INDEX_SUFFIX, Architecture, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
-from sgm_vfi.model.flow.sift_dis import MatchedFlow
+from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
 from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
@@ -89,7 +89,7 @@ ZOO: dict[str, ZooEntry] = {
     "repeat": ZooEntry(Repeat),
     "blend": ZooEntry(Blend),
     "classical": ZooEntry(lambda: FlowBlend(DISFlow())),
-    "matched": ZooEntry(lambda: FlowBlend(MatchedFlow())),
+    "matched": ZooEntry(lambda: FlowBlend(SIFTDISFlow())),
     "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
     "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points", "ours-small"),

@@ -11,8 +11,8 @@ from sgm_vfi.benchmark.operation_count import work_of
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.layers.synthesis_unet import DOUBLE_MARGIN, UP_MARGIN, UNet, double_conv, up_conv
-from sgm_vfi.model.ops.bands import by_sample, in_bands
-from sgm_vfi.model.ops.normalise import normalise, normalise_relu
+from sgm_vfi.model.ops.banded_convolution import apply_in_bands, apply_per_sample
+from sgm_vfi.model.ops.instance_norm import instance_norm, instance_norm_relu
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 
 LAYERS = {
@@ -39,7 +39,7 @@ def test_bands_equal_the_whole(kind: str, rows: int) -> None:
     layers.register_forward_pre_hook(lambda _, inputs: called.append(inputs[0].shape[2]))
     with torch.no_grad():
         whole = layers(torch.cat(sources, dim=1))
-        cut = in_bands(layers, sources, margin, elements=2 * 5 * 12 * rows)
+        cut = apply_in_bands(layers, sources, margin, elements=2 * 5 * 12 * rows)
     assert whole.shape[2] == 28 * ratio
     assert len(called) == 1 + -(-28 // rows)
     assert max(called[1:]) <= rows + 2 * margin
@@ -50,15 +50,15 @@ def test_what_teaches_is_whole() -> None:
     layers, called = double_conv(3, 4), []
     layers.register_forward_pre_hook(lambda _, inputs: called.append(inputs[0].shape))
     source = torch.randn(2, 3, 8, 8)
-    in_bands(layers, (source,), DOUBLE_MARGIN, elements=1)
-    by_sample(layers, source, channels=3, elements=1)
+    apply_in_bands(layers, (source,), DOUBLE_MARGIN, elements=1)
+    apply_per_sample(layers, source, channels=3, elements=1)
     assert called == [(2, 3, 8, 8)] * 2
 
 
 def test_samples_equal_the_batch() -> None:
     layers, source = double_conv(3, 4).double(), torch.randn(3, 3, 8, 6, dtype=torch.double)
     with torch.no_grad():
-        apart = by_sample(layers, source, channels=3, elements=1)
+        apart = apply_per_sample(layers, source, channels=3, elements=1)
         torch.testing.assert_close(apart, layers(source), atol=1e-12, rtol=0)
 
 
@@ -83,7 +83,7 @@ def test_normalisation_is_about_as_exact_as_that_of_pytorch(layout: torch.memory
     x = scattered(layout)
     exact = F.instance_norm(x.double())
     usual = (F.instance_norm(x) - exact).abs()
-    error = (normalise(x.clone()) - exact).abs()
+    error = (instance_norm(x.clone()) - exact).abs()
     assert error.mean() < 2 * usual.mean()
     assert error.max() < 3e-6
 
@@ -92,9 +92,9 @@ def test_normalisation_is_about_as_exact_as_that_of_pytorch(layout: torch.memory
 def test_rectified_normalisation_against_its_definition(layout: torch.memory_format) -> None:
     x, skip = scattered(layout), scattered(layout).flip(0)
     rectified = F.instance_norm(x).relu()
-    torch.testing.assert_close(normalise_relu(x.clone()), rectified, atol=2e-6, rtol=0)
+    torch.testing.assert_close(instance_norm_relu(x.clone()), rectified, atol=2e-6, rtol=0)
     torch.testing.assert_close(
-        normalise_relu(x.clone(), skip), (skip + rectified).relu(), atol=2e-6, rtol=0
+        instance_norm_relu(x.clone(), skip), (skip + rectified).relu(), atol=2e-6, rtol=0
     )
 
 
@@ -102,15 +102,15 @@ def test_rectified_normalisation_against_its_definition(layout: torch.memory_for
 def test_normalisation_adds_up_in_float32(dtype: torch.dtype) -> None:
     x = (scattered(torch.channels_last) + 30).to(dtype)
     exact = F.instance_norm(x.float())
-    assert normalise(x.clone()).dtype == dtype
-    torch.testing.assert_close(normalise(x.clone()), exact.to(dtype))
-    torch.testing.assert_close(normalise_relu(x.clone()), exact.relu().to(dtype))
+    assert instance_norm(x.clone()).dtype == dtype
+    torch.testing.assert_close(instance_norm(x.clone()), exact.to(dtype))
+    torch.testing.assert_close(instance_norm_relu(x.clone()), exact.relu().to(dtype))
 
 
 def test_normalisation_teaches_what_pytorchs_does() -> None:
     x = scattered(torch.channels_last, torch.double).requires_grad_()
     kept = x.detach().clone()
-    for function, usual in ((normalise, lambda y: y), (normalise_relu, torch.relu)):
+    for function, usual in ((instance_norm, lambda y: y), (instance_norm_relu, torch.relu)):
         (ours,) = torch.autograd.grad(function(x).square().sum(dim=1).sin().sum(), x)
         theirs = usual(F.instance_norm(x)).square().sum(dim=1).sin().sum()
         torch.testing.assert_close(ours, torch.autograd.grad(theirs, x)[0])
@@ -138,5 +138,5 @@ def test_features_take_the_memory_of_one_frame() -> None:
     features, frames = GMFlowFeatures(num_layers=0).eval(), torch.rand(2, 3, height, width)
     features.to(memory_format=torch.channels_last)
     whole_map = 64 * 4 / 4  # bytes per pixel of a frame
-    peak = peak_per_pixel(lambda: features.look(frames), height * width)
+    peak = peak_per_pixel(lambda: features.encode(frames), height * width)
     assert peak < 3 * whole_map + 2 * 128 * 4 / 64 + 24

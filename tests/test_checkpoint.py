@@ -22,7 +22,7 @@ from sgm_vfi.model.checkpoint import (
     translate_name,
 )
 from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
-from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
 from sgm_vfi.model.sgm.checkpoint_names import SCOPES, to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from tests.conftest import TINY, lively
@@ -280,14 +280,14 @@ def test_gmflow_file_gives_features_and_is_no_interpolator(tmp_path: Path) -> No
     path = tmp_path / "gmflow_sintel-0c07dcb3.pth"
     torch.save({"model": state}, path)
     other = GMFlowFeatures()
-    load_gmflow(other, read_weights(path))
+    load_gmflow_features(other, read_weights(path))
     assert_same(features, other)
     with pytest.raises(CheckpointError, match="GMFlow checkpoint"):
         load_interpolator(path)
     state.pop("backbone.conv1.weight")
     torch.save({"model": state}, path)
     with pytest.raises(CheckpointError, match=r"backbone.conv1.weight"):
-        load_gmflow(other, read_weights(path))
+        load_gmflow_features(other, read_weights(path))
 
 
 @pytest.mark.parametrize("config", [SGM_SMALL, SGM_BASE, replace(SGM_SMALL, keypoint_ratio=None)])

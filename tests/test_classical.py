@@ -11,7 +11,7 @@ from sgm_vfi.model.baselines.repeat_and_blend import Blend, Repeat
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.ops.fill import fill_holes
+from sgm_vfi.model.ops.hole_filling import fill_holes
 from sgm_vfi.model.ops.warp import backward_warp
 
 TINY_SIZES = [(1, 1), (1, 40), (40, 1), (3, 5), (17, 33), (13, 200)]  # 13 x 200 crashed OpenCV
@@ -43,7 +43,7 @@ class KnownFlow(FlowEstimator):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         raise AssertionError("Both directions are asked for at once.")
 
-    def each_way(self, seen0: Tensor, seen1: Tensor) -> tuple[Tensor, Tensor]:
+    def estimate_both(self, seen0: Tensor, seen1: Tensor) -> tuple[Tensor, Tensor]:
         return self.flows
 
 
@@ -70,7 +70,7 @@ def test_flow_is_in_pixels_of_odd_sizes_too() -> None:
 def test_flow_of_both_directions_is_each_alone() -> None:
     frame0, frame1 = texture(0, 0), texture(2, 1)
     estimator = DISFlow()
-    forth, back = estimator.both(frame0, frame1)
+    forth, back = estimator.bidirectional(frame0, frame1)
     assert torch.equal(forth, estimator(frame0, frame1))
     assert torch.equal(back, estimator(frame1, frame0))
 

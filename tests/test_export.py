@@ -15,7 +15,7 @@ from sgm_vfi.model.baselines.repeat_and_blend import Frames, Repeat
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.export import formats
-from sgm_vfi.model.export.__main__ import dimensions, main
+from sgm_vfi.model.export.__main__ import main, parse_size
 from sgm_vfi.model.export.formats import FORMATS, ExportError
 from sgm_vfi.model.export.graph import LARGEST_MEAN, export
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
@@ -188,10 +188,10 @@ def test_missing_packages_are_named(
 
 
 def test_sizes_are_height_by_width() -> None:
-    assert dimensions("720x1280") == (720, 1280)
+    assert parse_size("720x1280") == (720, 1280)
     for text in ("720", "0x3", "720*1280", "-1x3"):
         with pytest.raises(ValueError, match="HEIGHTxWIDTH"):
-            dimensions(text)
+            parse_size(text)
 
 
 # ---- ONNX, where it is installed -----------------------------------------------------------------

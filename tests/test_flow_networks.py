@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sgm_vfi.model.checkpoint import CheckpointError
 from sgm_vfi.model.flow.dis import DISFlow
-from sgm_vfi.model.flow.flow_zoo import build_flow, load_flow
+from sgm_vfi.model.flow.flow_zoo import build_flow_estimator, load_flow_estimator
 from sgm_vfi.model.flow.gma import AggregatingUpdate
 from sgm_vfi.model.flow.gmflow import FlowPropagation, GMFlow
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
@@ -64,7 +64,7 @@ def test_windows_see_only_themselves() -> None:
     changed = tokens.clone()
     changed[1, 4, 6] += 1
     with torch.inference_mode():
-        difference = (features.relate(tokens) - features.relate(changed)).abs().amax(dim=(0, 3))
+        difference = (features.attend(tokens) - features.attend(changed)).abs().amax(dim=(0, 3))
     assert (difference[3:, 4:] > 1e-4).all()
     assert difference[:3].max() == 0
     assert difference[:, :4].max() == 0
@@ -95,7 +95,7 @@ def test_one_split_looks_over_the_whole_frame() -> None:
     changed = tokens.clone()
     changed[1, 3, 5] += 1
     with torch.inference_mode():
-        difference = (features.relate(tokens) - features.relate(changed)).abs().amax(dim=(0, 3))
+        difference = (features.attend(tokens) - features.attend(changed)).abs().amax(dim=(0, 3))
     assert (difference > 1e-5).all()
 
 
@@ -113,7 +113,7 @@ def test_propagation_is_a_mean_of_flows() -> None:
 def test_both_ways_at_once_is_each_way_alone(gmflow: GMFlow) -> None:
     pair = frames(48, 64)
     with torch.inference_mode():
-        forward, backward = gmflow.both(*pair)
+        forward, backward = gmflow.bidirectional(*pair)
         torch.testing.assert_close(forward, gmflow(*pair), rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(backward, gmflow(*pair.flip(0)), rtol=1e-3, atol=1e-3)
 
@@ -137,12 +137,12 @@ def test_published_files_load_by_name_or_by_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    estimator = build_flow(name)
+    estimator = build_flow_estimator(name)
     state = published_state(name, estimator)
     place = tmp_path / "pretrained" / FILES[name]
     place.parent.mkdir()
     torch.save({"model": state} if name == "gmflow" else state, place)
-    for loaded in (load_flow(name), load_flow(name, place)):
+    for loaded in (load_flow_estimator(name), load_flow_estimator(name, place)):
         assert not loaded.training
         ours, theirs = estimator.state_dict(), loaded.state_dict()
         assert ours.keys() == theirs.keys()
@@ -150,11 +150,11 @@ def test_published_files_load_by_name_or_by_path(
     state.pop(next(iter(state)))
     torch.save(state, place)
     with pytest.raises(CheckpointError, match="1 tensors missing"):
-        load_flow(name)
+        load_flow_estimator(name)
 
 
 def test_what_has_no_weights_needs_no_file() -> None:
-    assert isinstance(load_flow("dis"), DISFlow)
+    assert isinstance(load_flow_estimator("dis"), DISFlow)
 
 
 def test_unknown_names_and_missing_files_say_what_to_do(
@@ -163,6 +163,6 @@ def test_unknown_names_and_missing_files_say_what_to_do(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sgm_vfi.model.flow.flow_zoo.ROOT", tmp_path)
     with pytest.raises(ValueError, match="Known names: raft, gma, gmflow"):
-        build_flow("pwcnet")
+        build_flow_estimator("pwcnet")
     with pytest.raises(FileNotFoundError, match=r"pretrained/gma-sintel\.pth"):
-        load_flow("gma")
+        load_flow_estimator("gma")

@@ -17,7 +17,7 @@ from torch import Tensor
 from sgm_vfi.model.baselines.flow_blend import FlowBlend
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.flow import sift_dis as sparse
-from sgm_vfi.model.flow.sift_dis import MatchedFlow
+from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.ensemble import FlipEnsemble, rotate_180
 from sgm_vfi.model.inference.padding import Padded
@@ -394,7 +394,7 @@ def test_a_sequence_searches_each_frame_for_key_points_once(
     find = sparse.find_keypoints
     monkeypatch.setattr(sparse, "find_keypoints", lambda grey: (counted.append(1), find(grey))[1])
     frames = F.interpolate(torch.rand(4, 3, 12, 16), scale_factor=8, mode="bicubic").clamp(0, 1)
-    frames, net = list(frames[:, None]), FlowBlend(MatchedFlow()).eval()
+    frames, net = list(frames[:, None]), FlowBlend(SIFTDISFlow()).eval()
     for scale in (1.0, 0.5):
         counted.clear()
         dense = list(interpolate_sequence(Padded(net), frames, [0.5], flow_scale=scale))

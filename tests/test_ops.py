@@ -7,12 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgm_vfi.model.ops import matching, product, warp
-from sgm_vfi.model.ops.padding import margins
-from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops import global_matching, onednn_linear, warp
+from sgm_vfi.model.ops.resize import resize, resize_flow, symmetric_padding
 from sgm_vfi.model.ops.splat import splat, splat_sum
 from sgm_vfi.model.ops.warp import backward_warp
-from sgm_vfi.model.ops.windows import BLOCKED, from_windows, pad_to_windows, to_windows, window_mask
+from sgm_vfi.model.ops.window_partition import (
+    MASKED_LOGIT,
+    attention_window_mask,
+    merge_windows,
+    pad_to_windows,
+    partition_windows,
+)
 
 SIZES = st.integers(1, 12)
 
@@ -88,8 +93,8 @@ def test_rows_shared_among_threads_are_the_same_to_the_bit(
         monkeypatch.setattr(warp, "WORTH_SHARING", 1)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
         grid_of = torch.empty(batch, height, 56, 2)
-        assert warp.must_share_rows(source, grid_of)
-        assert not warp.must_share_rows(source.clone().requires_grad_(), grid_of)
+        assert warp.should_split_rows(source, grid_of)
+        assert not warp.should_split_rows(source.clone().requires_grad_(), grid_of)
         shared = backward_warp(source, flow, padding, mode=mode)
         monkeypatch.undo()
         assert torch.equal(shared, backward_warp(source, flow, padding, mode=mode))
@@ -178,7 +183,7 @@ def test_resized_flow_still_points_at_the_same_place() -> None:
 
 @given(size=st.integers(1, 300), multiple=st.integers(1, 80))
 def test_margins_are_centred_and_smallest(size: int, multiple: int) -> None:
-    before, after = margins(size, multiple)
+    before, after = symmetric_padding(size, multiple)
     assert (size + before + after) % multiple == 0
     assert 0 <= after - before <= 1
     assert before + after < multiple
@@ -187,16 +192,16 @@ def test_margins_are_centred_and_smallest(size: int, multiple: int) -> None:
 @pytest.mark.parametrize(("height", "width"), [(14, 21), (9, 12), (5, 30)])
 def test_windows_come_back_whole(height: int, width: int) -> None:
     grid = pad_to_windows(torch.rand(2, height, width, 3), 7)
-    windows = to_windows(grid, 7)
+    windows = partition_windows(grid, 7)
     assert torch.equal(windows[0, 1, 8], grid[0, 1, 8])  # second window, second row and column
-    assert torch.equal(from_windows(windows, 7, grid.shape[2] // 7), grid)
+    assert torch.equal(merge_windows(windows, 7, grid.shape[2] // 7), grid)
 
 
 @pytest.mark.parametrize("shift", [0, 3])
 @pytest.mark.parametrize(("height", "width"), [(14, 21), (9, 12), (16, 10)])
 def test_window_mask_against_its_definition(height: int, width: int, shift: int) -> None:
     """Pair by pair: blocked where the bands of padding, or of the shift, differ."""
-    (top, bottom), (left, right) = margins(height, 7), margins(width, 7)
+    (top, bottom), (left, right) = symmetric_padding(height, 7), symmetric_padding(width, 7)
     rows, columns = height + top + bottom, width + left + right
 
     def bands(y: int, x: int) -> tuple[int, ...]:
@@ -206,21 +211,21 @@ def test_window_mask_against_its_definition(height: int, width: int, shift: int)
         ends = (int(y >= rows - 7) + int(y >= rows - shift), int(x >= columns - 7))
         return (*padding, ends[0], ends[1] + int(x >= columns - shift))
 
-    mask = window_mask(height, width, 7, shift, torch.device("cpu"))
+    mask = attention_window_mask(height, width, 7, shift, torch.device("cpu"))
     if mask is None:
         mask = torch.zeros(rows * columns // 49, 49, 49)
     for window in range(len(mask)):
         y0, x0 = window // (columns // 7) * 7, window % (columns // 7) * 7
         names = [bands(y0 + i // 7, x0 + i % 7) for i in range(49)]
-        expected = torch.tensor([[BLOCKED if a != b else 0.0 for b in names] for a in names])
+        expected = torch.tensor([[MASKED_LOGIT if a != b else 0.0 for b in names] for a in names])
         assert torch.equal(mask[window], expected)
 
 
 def test_attention_in_blocks_equals_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(2, 30, 8), torch.randn(2, 50, 8), torch.randn(50, 3)
-    monkeypatch.setitem(matching.BLOCK_ELEMENTS, "cpu", 7 * 50)  # seven rows at a time
-    blocked = matching.attend_in_blocks(queries, keys, values)
+    monkeypatch.setitem(global_matching.BLOCK_ELEMENTS, "cpu", 7 * 50)  # seven rows at a time
+    blocked = global_matching.blockwise_attention(queries, keys, values)
     whole = F.scaled_dot_product_attention(queries, keys, values.expand(2, -1, -1))
     torch.testing.assert_close(blocked, whole)
 
@@ -232,8 +237,8 @@ def test_products_are_those_of_pytorch(shape: tuple[int, ...]) -> None:
     turned = torch.randn(*shape[:-2], shape[-1], shape[-2]).transpose(-1, -2)
     for given_x, given_bias in ((x, bias), (x, None), (turned, bias)):
         expected = F.linear(given_x, weight, given_bias)
-        torch.testing.assert_close(product.linear(given_x, weight, given_bias), expected)
-        got = product.linear_gelu(given_x, weight, given_bias)
+        torch.testing.assert_close(onednn_linear.linear(given_x, weight, given_bias), expected)
+        got = onednn_linear.linear_gelu(given_x, weight, given_bias)
         torch.testing.assert_close(got, F.gelu(expected))
 
 
@@ -252,17 +257,17 @@ def test_products_have_the_gradients_of_pytorch(
         plain = F.linear(*inputs)
         plain = F.gelu(plain) if then_gelu else plain
         expected = torch.autograd.grad(plain, wanted, upstream)
-        ours = (product.linear_gelu if then_gelu else product.linear)(*inputs)
+        ours = (onednn_linear.linear_gelu if then_gelu else onednn_linear.linear)(*inputs)
         torch.testing.assert_close(torch.autograd.grad(ours, wanted, upstream), expected)
 
 
 def test_products_are_of_any_type() -> None:
     x, weight = torch.randn(4, 5, requires_grad=True), torch.randn(3, 5, requires_grad=True)
     with torch.no_grad():
-        exact = product.linear(x.double(), weight.double())
+        exact = onednn_linear.linear(x.double(), weight.double())
         assert exact.dtype == torch.float64
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert product.linear(x, weight).dtype == torch.bfloat16
+            assert onednn_linear.linear(x, weight).dtype == torch.bfloat16
 
 
 def test_attention_in_bfloat16_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,9 +275,9 @@ def test_attention_in_bfloat16_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> No
     queries, keys, values = torch.randn(3, 2, 4, 300, 32)
     exact = F.scaled_dot_product_attention(queries, keys, values)
     fused = F.scaled_dot_product_attention(*(x.bfloat16() for x in (queries, keys, values)))
-    monkeypatch.setitem(matching.BLOCK_ELEMENTS, "cpu", 70 * 300)
+    monkeypatch.setitem(global_matching.BLOCK_ELEMENTS, "cpu", 70 * 300)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        ours = matching.attend(queries, keys, values)
+        ours = global_matching.attention(queries, keys, values)
     assert ours.dtype == torch.bfloat16
     assert (ours.float() - exact).square().mean() < 4 * (fused.float() - exact).square().mean()
 
@@ -283,7 +288,7 @@ def test_a_product_with_gelu_in_bfloat16_on_the_cpu() -> None:
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         for given in (bias, None):
             expected = F.gelu(F.linear(x, weight, given))
-            got = product.linear_gelu(x, weight, given)
+            got = onednn_linear.linear_gelu(x, weight, given)
             assert got.dtype == torch.bfloat16
             torch.testing.assert_close(got, expected, rtol=2e-2, atol=2e-2)
 
@@ -291,10 +296,11 @@ def test_a_product_with_gelu_in_bfloat16_on_the_cpu() -> None:
 def test_attention_with_and_without_a_mask() -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(3, 2, 4, 30, 8)
-    plain = matching.attend(queries, keys, values)
+    plain = global_matching.attention(queries, keys, values)
     torch.testing.assert_close(plain, F.scaled_dot_product_attention(queries, keys, values))
     nothing_hidden = torch.zeros(4, 30, 30)
-    torch.testing.assert_close(matching.attend(queries, keys, values, nothing_hidden), plain)
+    masked = global_matching.attention(queries, keys, values, nothing_hidden)
+    torch.testing.assert_close(masked, plain)
 
 
 def test_matching_finds_where_features_went() -> None:
@@ -302,8 +308,8 @@ def test_matching_finds_where_features_went() -> None:
     height, width = 5, 8
     tokens = 60 * torch.eye(height * width)
     moved = tokens.view(height, width, -1).roll((-1, 3), dims=(0, 1)).flatten(0, 1)
-    found = matching.match_positions(tokens[None], moved[None], height, width)[0]
-    cells = matching.cell_positions(height, width, like=tokens)
+    found = global_matching.match_positions(tokens[None], moved[None], height, width)[0]
+    cells = global_matching.cell_positions(height, width, like=tokens)
     expected = torch.stack(((cells[:, 0] + 3) % width, (cells[:, 1] - 1) % height), dim=1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
@@ -336,5 +342,5 @@ def test_no_score_matrix_is_ever_stored() -> None:
     with torch.no_grad():
         assert largest_tensor(lambda: features(torch.rand(2, 3, 512, 512))) < 2 * cells**2 / 2
         tokens = torch.randn(2, cells, 128)
-        matched = largest_tensor(lambda: matching.match_positions(tokens, tokens, 64, 64))
-    assert matched <= max(matching.BLOCK_ELEMENTS["cpu"], tokens.numel()) < cells**2
+        matched = largest_tensor(lambda: global_matching.match_positions(tokens, tokens, 64, 64))
+    assert matched <= max(global_matching.BLOCK_ELEMENTS["cpu"], tokens.numel()) < cells**2

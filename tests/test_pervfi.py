@@ -19,7 +19,7 @@ from sgm_vfi.model.baselines.pervfi.normalizing_flow import ActNorm, Conditional
 from sgm_vfi.model.checkpoint import CheckpointError, save_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.flow.flow_zoo import build_flow
+from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.precision import set_inference_precision
 from sgm_vfi.model.zoo import build_interpolator, find_weights, load_interpolator
@@ -427,7 +427,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(3)
     (tmp_path / "pretrained").mkdir()
-    state = {"model": published_state("gmflow", build_flow("gmflow"))}
+    state = {"model": published_state("gmflow", build_flow_estimator("gmflow"))}
     torch.save(state, tmp_path / "pretrained" / "gmflow_sintel-0c07dcb3.pth")
     return tmp_path
 
@@ -456,7 +456,7 @@ def test_published_files_load_with_the_flow_network_beside(
     ours = loaded.state_dict()
     assert all(torch.equal(ours[key], tensor) for key, tensor in net.state_dict().items())
     torch.manual_seed(3)
-    flow = build_flow("gmflow").state_dict()
+    flow = build_flow_estimator("gmflow").state_dict()
     assert all(torch.equal(ours[ESTIMATOR + key], tensor) for key, tensor in flow.items())
 
 

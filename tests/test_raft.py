@@ -112,7 +112,7 @@ def test_both_flows_take_one_look_at_each_frame(estimator: RAFT) -> None:
     looks = []
     watch = estimator.network.feature_encoder.register_forward_hook(lambda *_: looks.append(1))
     with torch.inference_mode():
-        forward, backward = estimator.both(source, target)
+        forward, backward = estimator.bidirectional(source, target)
         assert len(looks) == 2
         torch.testing.assert_close(forward, estimator(source, target))
         torch.testing.assert_close(backward, estimator(target, source))

@@ -16,7 +16,7 @@ from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.time_budget import Clock
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
-from sgm_vfi.model.ops.windows import window_mask
+from sgm_vfi.model.ops.window_partition import attention_window_mask
 from sgm_vfi.model.sgm.encoder import CrossFrameBlock
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
@@ -145,10 +145,13 @@ def test_a_search_counts_what_it_could_have_found() -> None:
         flow, visible = moved(2.0)
         assert search_error(block, windows, None, flow, 0 * visible) == 0
         assert search_error(block, windows, None, *moved(50.0)) == 0
-        mask = window_mask(7, 14, 7, shift, torch.device("cpu"))
+        mask = attention_window_mask(7, 14, 7, shift, torch.device("cpu"))
         if mask is not None:  # fewer cells may be looked at
             assert search_error(block, windows, mask, flow, visible) < even - 0.1
-    padded, mask = torch.zeros(2, 4, 49, 32), window_mask(12, 12, 7, 3, torch.device("cpu"))
+    padded, mask = (
+        torch.zeros(2, 4, 49, 32),
+        attention_window_mask(12, 12, 7, 3, torch.device("cpu")),
+    )
     some_blocked = search_error(CrossFrameBlock(32, 7, 3), padded, mask, *moved(1.0, 12, 12))
     assert 1 < some_blocked < math.log(49)
 

@@ -15,8 +15,8 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.layers.synthesis_unet import blend
 from sgm_vfi.model.ops.resize import resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
-from sgm_vfi.model.sgm.local_flow import expand_motion
-from sgm_vfi.model.sgm.merge import FlowMatching, refine_input
+from sgm_vfi.model.sgm.flow_head import expand_motion
+from sgm_vfi.model.sgm.flow_merge import FlowMatching, refine_input
 from sgm_vfi.model.sgm.network import SGM, SGM_SEARCHED, SGM_SMALL, SGMConfig
 from sgm_vfi.model.sgm.searched_flow import FlowSearch, likeliest
 from sgm_vfi.Trainer_base import Trainer

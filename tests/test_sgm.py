@@ -11,14 +11,14 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.resize import resize
 from sgm_vfi.model.ops.splat import splat
 from sgm_vfi.model.ops.warp import backward_warp
-from sgm_vfi.model.sgm.compensation import (
-    fill_holes,
+from sgm_vfi.model.sgm.difference_map import difference_map
+from sgm_vfi.model.sgm.flow_compensation import (
     match_globally,
+    replace_unmatched,
     select_keypoints,
     shift_to_time,
 )
-from sgm_vfi.model.sgm.difference import difference_map
-from sgm_vfi.model.sgm.merge import FlowMerge
+from sgm_vfi.model.sgm.flow_merge import FlowMerge
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.training.losses import interpolation_loss, laplacian_loss, laplacian_pyramid
 from tests.conftest import TINY, lively
@@ -270,7 +270,7 @@ def test_counting_more_cells_than_were_hit_changes_nothing() -> None:
 
 def test_exact_zero_means_no_match_component_by_component() -> None:
     local = torch.full((1, 4, 6, 8), 7.0)
-    filled = fill_holes(shift_to_time(matched_at((0, 1, 1, 0, 2)), HALF), local)
+    filled = replace_unmatched(shift_to_time(matched_at((0, 1, 1, 0, 2)), HALF), local)
     assert filled[0, 2:, 2, 1].tolist() == pytest.approx([7, 1], abs=1e-5)
 
 

@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.model.flow import sift_dis as sparse
-from sgm_vfi.model.flow.dis import DISFlow, grey_bytes
+from sgm_vfi.model.flow.dis import DISFlow, to_grey_uint8
 from sgm_vfi.model.flow.sift_dis import (
     KeyPoints,
-    MatchedFlow,
     Matches,
-    agreeing,
+    SIFTDISFlow,
+    densify_matches,
+    filter_matches,
     match_keypoints,
-    spread,
 )
 
 FAR = 90  # pixels, of an object 28 pixels wide: on small frames it is lost
@@ -46,10 +46,10 @@ def on_object(flow: Tensor) -> Tensor:
 
 def test_a_small_thing_that_moves_far_is_found(pair: tuple[Tensor, Tensor]) -> None:
     true = torch.tensor([[float(FAR)], [0.0]])
-    missed, found = (on_object(f(*pair)) - true for f in (DISFlow(), MatchedFlow()))
+    missed, found = (on_object(f(*pair)) - true for f in (DISFlow(), SIFTDISFlow()))
     assert missed.norm(dim=0).median() > 20
     assert found.norm(dim=0).median() < 0.5
-    rest = MatchedFlow()(*pair)[0, :, :40].norm(dim=0)
+    rest = SIFTDISFlow()(*pair)[0, :, :40].norm(dim=0)
     assert rest.median() < 0.1
 
 
@@ -117,16 +117,16 @@ def test_a_match_that_goes_its_own_way_is_dropped_unless_it_is_clear() -> None:
     ways = torch.tensor((30.0, 5.0)) + torch.rand(25, 2, generator=torch.Generator().manual_seed(0))
     ways[12] = torch.tensor((-40.0, 20.0))
     clear = torch.zeros(25, dtype=torch.bool)
-    kept = agreeing(Matches(places, places + ways, clear))
+    kept = filter_matches(Matches(places, places + ways, clear))
     others = torch.arange(25) != 12
     assert torch.equal(kept.places0, places[others])
     assert torch.equal(kept.places1, (places + ways)[others])
     few = Matches(places[:3], ways[:3], clear[:3])
-    assert not len(agreeing(few).places0)  # too few to witness anything
+    assert not len(filter_matches(few).places0)  # too few to witness anything
     clear[12] = True
-    assert torch.equal(agreeing(Matches(places, places + ways, clear)).places0, places)
+    assert torch.equal(filter_matches(Matches(places, places + ways, clear)).places0, places)
     clear[0] = True
-    assert torch.equal(agreeing(few).places0, places[:1])
+    assert torch.equal(filter_matches(few).places0, places[:1])
 
 
 def test_every_pixel_begins_at_its_nearest_match() -> None:
@@ -136,23 +136,23 @@ def test_every_pixel_begins_at_its_nearest_match() -> None:
     )
     places, ways = places.T.round(), torch.randn(9, 2, generator=random)
     clear = torch.zeros(9, dtype=torch.bool)
-    flow = spread(Matches(places, places + ways, clear), (31, 41))
+    flow = densify_matches(Matches(places, places + ways, clear), (31, 41))
     y, x = torch.meshgrid(torch.arange(31.0), torch.arange(41.0), indexing="ij")
     distance = torch.cdist(torch.stack((x, y), dim=-1).flatten(0, 1), places)
     taken = (flow.flatten(1).T[:, None] - ways).norm(dim=-1).argmin(dim=1)
     slack = distance.gather(1, taken[:, None])[:, 0] - distance.amin(dim=1)
     assert slack.max() < 1  # OpenCV's distances are within a few per cent
-    assert not spread(Matches(places[:0], ways[:0], clear[:0]), (4, 5)).any()
+    assert not densify_matches(Matches(places[:0], ways[:0], clear[:0]), (4, 5)).any()
 
 
 def test_points_lie_where_the_picture_says() -> None:
     """A picture moved by whole pixels has the same points, moved by as much."""
     frame = noise((96, 128), seed=3)
     moved = frame.roll((6, -9), dims=(2, 3))
-    found = [sparse.find_keypoints(*grey_bytes(x, (0, 0, 0, 0))) for x in (frame, moved)]
+    found = [sparse.find_keypoints(*to_grey_uint8(x, (0, 0, 0, 0))) for x in (frame, moved)]
     for both in zip(*found, strict=True):
         assert len(match_keypoints(*both).places0) > 10
-    places0, places1, _ = sparse.matches(*found)
+    places0, places1, _ = sparse.match_frames(*found)
     ways = places1 - places0
     assert len(ways) > 50
     torch.testing.assert_close(
@@ -162,7 +162,7 @@ def test_points_lie_where_the_picture_says() -> None:
 
 def test_points_of_large_frames_are_those_of_halved_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four pixels alike are one of half the size; their places are those of the large frame."""
-    [small] = grey_bytes(noise((96, 128), seed=3), (0, 0, 0, 0))
+    [small] = to_grey_uint8(noise((96, 128), seed=3), (0, 0, 0, 0))
     large = small.repeat(2, axis=0).repeat(2, axis=1)
     expected = sparse.find_keypoints(small)
     monkeypatch.setattr(sparse, "LARGEST", small.size)
@@ -176,9 +176,9 @@ def test_points_of_large_frames_are_those_of_halved_ones(monkeypatch: pytest.Mon
 def test_flow_is_the_same_in_a_batch_and_in_threads() -> None:
     frames = torch.cat([noise((64, 80), seed) for seed in (4, 4, 5)])
     frames[1] = frames[1].roll(5, dims=-1)
-    estimator = MatchedFlow()
+    estimator = SIFTDISFlow()
     source, target = frames, frames.roll(1, dims=0)
-    together = estimator.both(source, target)
+    together = estimator.bidirectional(source, target)
     with ThreadPoolExecutor(3) as pool:
         alone = list(pool.map(estimator.both, source.split(1), target.split(1)))
     for direction in (0, 1):
@@ -189,9 +189,9 @@ def test_flow_is_the_same_in_a_batch_and_in_threads() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (15, 15), (16, 90), (33, 17)])
 def test_frames_of_any_size(size: tuple[int, int]) -> None:
     frames = torch.rand(2, 1, 3, *size, generator=torch.Generator().manual_seed(0))
-    flow = MatchedFlow()(*frames)
+    flow = SIFTDISFlow()(*frames)
     assert flow.shape == (1, 2, *size)
     assert flow.isfinite().all()
     plain = torch.full_like(frames[0], 0.5)
-    assert not MatchedFlow()(plain, plain).any()
-    assert not MatchedFlow()(frames[0], frames[0]).any()
+    assert not SIFTDISFlow()(plain, plain).any()
+    assert not SIFTDISFlow()(frames[0], frames[0]).any()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.model.ops import splat as splatting
-from sgm_vfi.model.ops.splat import Kernel, bilinear, gaussian, plain_sum, splat_sum
+from sgm_vfi.model.ops.splat import Kernel, bilinear, gaussian, splat_sum, splat_sum_pytorch
 from tests.test_ops import (  # noqa: F401 - the kernel is held to the same tests
     test_deterministic_splat_does_not_depend_on_the_order_of_addition,
     test_deterministic_splat_says_that_it_has_no_gradient,
@@ -55,7 +55,7 @@ def drawn(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
 
 
 def plain(source: Tensor, flow: Tensor, kernel: Kernel = bilinear) -> Tensor:
-    return plain_sum(source, flow, kernel=kernel, deterministic=False).to(source.dtype)
+    return splat_sum_pytorch(source, flow, kernel=kernel, deterministic=False).to(source.dtype)
 
 
 def with_gradients(sum_: Tensor, probe: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -83,7 +83,7 @@ def test_deterministic_sum_has_the_bits_of_the_plain_one_on_the_cpu() -> None:
     source[:, 2:] *= 1e5
     got = splat_sum(source, flow, deterministic=True)
     with torch.device("cpu"):
-        steps = plain_sum(source.cpu(), flow.cpu(), kernel=bilinear, deterministic=True)
+        steps = splat_sum_pytorch(source.cpu(), flow.cpu(), kernel=bilinear, deterministic=True)
     assert torch.equal(got.cpu(), (steps.double() / splatting.FIXED_POINT).float())
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
-from sgm_vfi.model.sgm.compensation import match_globally
+from sgm_vfi.model.sgm.flow_compensation import match_globally
 from sgm_vfi.model.sgm.network import CELL
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.training.panels import flow_panel

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.ops.matching import cell_positions
+from sgm_vfi.model.ops.global_matching import cell_positions
 from sgm_vfi.model.sgm.encoder import CrossFrameAttention, CrossFrameBlock
 from sgm_vfi.training.losses import motion_error
 

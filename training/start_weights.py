@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sgm_vfi.model.checkpoint import CheckpointError, Weights, load_weights, read_weights
-from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
 from sgm_vfi.model.sgm.checkpoint_names import from_published, is_published, published_config
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.model.zoo import ROOT, find_weights
@@ -54,7 +54,7 @@ def load_features(features: GMFlowFeatures, name_or_path: str | None = None) -> 
     if weights.metadata.get("network") == FEATURES_NETWORK:
         load_weights(features, weights)
     else:
-        load_gmflow(features, weights)
+        load_gmflow_features(features, weights)
     logger.info("Features for matching from %s", weights.source)
 
 

@@ -11,7 +11,7 @@ from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.architectures import ARCHITECTURES
 from sgm_vfi.model.checkpoint import Architecture, CheckpointError
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.flow.flow_zoo import load_flow
+from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 from sgm_vfi.model.zoo import load_interpolator
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.training.ifrnet_loss import ifrnet_loss
@@ -82,7 +82,7 @@ def ifrnet_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
     """Labels are true motion where the data knows it, else what the recipe's flow network says."""
     estimator = None
     if recipe.labels is not None and not recipe.data.truth:
-        estimator = load_flow(recipe.labels).to(device)
+        estimator = load_flow_estimator(recipe.labels).to(device)
     return lambda lesson, batch: ifrnet_loss(lesson, label(batch, estimator), recipe.distillation)
 
 

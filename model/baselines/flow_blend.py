@@ -63,7 +63,7 @@ class FlowBlend(Interpolator):
         return self._relate(frame1, frame2, state.seen1, flow_scale)
 
     def _look(self, frame: Tensor, flow_scale: float) -> Any:
-        return self.flow.look(resize(frame, float(flow_scale_fraction(flow_scale))))
+        return self.flow.encode(resize(frame, float(flow_scale_fraction(flow_scale))))
 
     def _relate(self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float) -> Related:
         seen1 = self._look(frame1, flow_scale)
@@ -71,7 +71,7 @@ class FlowBlend(Interpolator):
         shrink = (
             SHRINK // 2 if is_small else SHRINK
         )  # finer costs more, and shows less on large ones
-        flows = prepare_hypotheses(frame0, frame1, *self.flow.each_way(seen0, seen1), shrink)
+        flows = prepare_hypotheses(frame0, frame1, *self.flow.estimate_both(seen0, seen1), shrink)
         return Related(frame0, frame1, flows, seen1, flow_scale)
 
     def interpolate(self, state: Related, time: Tensor, *, explain: bool = False) -> Interpolation:

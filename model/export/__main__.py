@@ -23,7 +23,7 @@ from sgm_vfi.model.interpolator import flow_scale_fraction
 from sgm_vfi.model.zoo import load_interpolator
 
 
-def dimensions(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """256x448 as (256, 448)."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
     if match is None:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument(
         "--size",
-        type=argument_type(dimensions),
+        type=argument_type(parse_size),
         default=(256, 448),
         metavar="HxW",
         help="height x width of the frames (default: 256x448)",

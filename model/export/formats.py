@@ -22,7 +22,7 @@ class ExportError(ValueError):
     """A network that cannot be exported, and why."""
 
 
-class Format(NamedTuple):
+class ExportFormat(NamedTuple):
     """How files of one kind are written, and run."""
 
     ending: str
@@ -118,7 +118,7 @@ def open_onnx(path: Path) -> tuple[Run, str]:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", write_onnx, open_onnx, FOR_ONNX),
-    "torchscript": Format(".pt", write_torchscript, open_torchscript),
-    "pt2": Format(".pt2", write_pt2, open_pt2),
+    "onnx": ExportFormat(".onnx", write_onnx, open_onnx, FOR_ONNX),
+    "torchscript": ExportFormat(".pt", write_torchscript, open_torchscript),
+    "pt2": ExportFormat(".pt2", write_pt2, open_pt2),
 }

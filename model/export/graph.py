@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow
 from sgm_vfi.model.checkpoint import write_atomically
-from sgm_vfi.model.export.formats import FORMATS, ExportError, Format, first_line
+from sgm_vfi.model.export.formats import FORMATS, ExportError, ExportFormat, first_line
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
@@ -25,7 +25,7 @@ OBSTACLES = {
 }
 
 
-class OfOneSize(nn.Module):
+class FixedSizeNetwork(nn.Module):
     """A network as it is exported: only tensors in, one out."""
 
     def __init__(self, network: Interpolator, scale: float) -> None:
@@ -40,7 +40,7 @@ class OfOneSize(nn.Module):
         return self.network(frame0, frame1, time.to(frame0), self.scale).frame
 
 
-class Agreement(NamedTuple):
+class ExportComparison(NamedTuple):
     """How far a file is off from its network, of frames in [0, 1]."""
 
     largest: float
@@ -57,7 +57,7 @@ def export(
     *,
     scale: float = 1.0,
     about: dict[str, str] | None = None,
-) -> Agreement:
+) -> ExportComparison:
     """Write a network to `path` as a file of a kind, one of `FORMATS`, and compare them.
 
     Args:
@@ -75,14 +75,14 @@ def export(
     form.require_packages()
     if path.is_dir():
         raise ExportError(f"{path} is a folder: name the file to write in it.")
-    fixed = OfOneSize(network, scale).eval()
+    fixed = FixedSizeNetwork(network, scale).eval()
     where = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     with torch.no_grad(), warnings.catch_warnings(), write_atomically(path) as file:
         warnings.simplefilter("ignore")  # of what would matter for other sizes
-        inputs = next(samples(fixed, size, where))
-        program = captured(fixed, inputs)
+        inputs = next(build_test_inputs(fixed, size, where))
+        program = capture_graph(fixed, inputs)
         form.write(program, inputs, file, about or {})
-        agreement = compared(fixed, form, file, size, where)
+        agreement = compare_with_network(fixed, form, file, size, where)
         if not agreement.mean <= LARGEST_MEAN:
             raise ExportError(
                 f"What it would compute as {kind} differs from the network by {agreement.mean:.2g} "
@@ -92,7 +92,7 @@ def export(
     return agreement
 
 
-def captured(fixed: OfOneSize, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+def capture_graph(fixed: FixedSizeNetwork, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """All that is computed for inputs of these sizes, as one graph."""
     try:
         return torch.export.export(fixed, inputs)
@@ -100,8 +100,8 @@ def captured(fixed: OfOneSize, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         raise ExportError(f"It cannot be exported: {first_line(error)}") from error
 
 
-def samples(
-    fixed: OfOneSize, size: tuple[int, int], where: torch.device
+def build_test_inputs(
+    fixed: FixedSizeNetwork, size: tuple[int, int], where: torch.device
 ) -> Iterator[tuple[Tensor, ...]]:
     """Inputs for each of the times that are tried: pictures of nothing, and moved."""
     generator = torch.Generator().manual_seed(0)
@@ -112,11 +112,17 @@ def samples(
         yield (frame0, frame1, *([time_like(frame0, time)] if fixed.times == TRIED else []))
 
 
-def compared(
-    fixed: OfOneSize, form: Format, file: Path, size: tuple[int, int], where: torch.device
-) -> Agreement:
+def compare_with_network(
+    fixed: FixedSizeNetwork,
+    form: ExportFormat,
+    file: Path,
+    size: tuple[int, int],
+    where: torch.device,
+) -> ExportComparison:
     """Run the file beside the network."""
     run, runner = form.open(file)
-    errors = [(run(*given) - fixed(*given)).abs() for given in samples(fixed, size, where)]
+    errors = [
+        (run(*given) - fixed(*given)).abs() for given in build_test_inputs(fixed, size, where)
+    ]
     largest, mean = (max(f(error).item() for error in errors) for f in (torch.max, torch.mean))
-    return Agreement(largest, mean, runner, fixed.times)
+    return ExportComparison(largest, mean, runner, fixed.times)

@@ -62,9 +62,11 @@ class DISFlow(FlowEstimator):
         """As every estimator; patches begin at `start`, (B, 2, H, W), where that fits better."""
         height, width = source.shape[-2:]
         pad = (0, self.padding(width), 0, self.padding(height))
-        starts = repeat(None) if start is None else vectors(start, pad)
-        greys = grey_bytes(source, pad), grey_bytes(target, pad)
-        flow = np.stack(in_threads(lambda *given: self.searcher().calc(*given), *greys, starts))
+        starts = repeat(None) if start is None else to_opencv_flow(start, pad)
+        greys = to_grey_uint8(source, pad), to_grey_uint8(target, pad)
+        flow = np.stack(
+            map_in_threads(lambda *given: self.create_search().calc(*given), *greys, starts)
+        )
         return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
 
     def padding(self, side: int) -> int:
@@ -75,7 +77,7 @@ class DISFlow(FlowEstimator):
         smallest = 4 * self.patch_size << self.finest_scale
         return max(smallest - side, -side % (1 << self.finest_scale))
 
-    def searcher(self) -> cv2.DISOpticalFlow:
+    def create_search(self) -> cv2.DISOpticalFlow:
         """A fresh one each time: it keeps buffers, so two threads cannot share it."""
         searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         searcher.setFinestScale(self.finest_scale)
@@ -86,19 +88,19 @@ class DISFlow(FlowEstimator):
         return searcher
 
 
-def in_threads(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
+def map_in_threads(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
     """`map`, sample by sample, on all cores: OpenCV lets other threads compute meanwhile."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(function, *columns))
 
 
-def vectors(flow: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
+def to_opencv_flow(flow: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
     """Shapes: (B, 2, H, W) -> as OpenCV lays flows out, (B, H + pad, W + pad, 2), a copy."""
     padded = F.pad(flow.detach().cpu().float(), pad, mode="replicate")
     return padded.movedim(1, -1).contiguous().numpy()
 
 
-def grey_bytes(frame: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
+def to_grey_uint8(frame: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
     """Shapes: RGB in [0, 1], (B, 3, H, W) -> 8-bit grey, (B, H + pad, W + pad)."""
     frame = F.pad(frame.detach().cpu().float(), pad, mode="replicate")
     grey = torch.einsum("bchw,c->bhw", frame, torch.tensor(LUMA))

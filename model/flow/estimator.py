@@ -20,21 +20,21 @@ class FlowEstimator(nn.Module, ABC):
         Shapes: frames (B, 3, H, W) -> flow (B, 2, H, W), in the frames' device and dtype.
         """
 
-    def look(self, frame: Tensor) -> Any:
-        """Do once what serves every flow from a frame and to it; the result is for `between`."""
+    def encode(self, frame: Tensor) -> Any:
+        """Do once what serves every flow from a frame and to it; the result is for `estimate`."""
         return frame
 
-    def between(self, source: Any, target: Any) -> Tensor:
-        """Give the flow between two frames, from what `look` returned of them."""
+    def estimate(self, source: Any, target: Any) -> Tensor:
+        """Give the flow between two frames, from what `encode` returned of them."""
         return self(source, target)
 
-    def each_way(self, seen0: Any, seen1: Any) -> tuple[Tensor, Tensor]:
-        """Give flow_01 and flow_10, from what `look` returned of frames 0 and 1."""
-        return self.between(seen0, seen1), self.between(seen1, seen0)
+    def estimate_both(self, seen0: Any, seen1: Any) -> tuple[Tensor, Tensor]:
+        """Give flow_01 and flow_10, from what `encode` returned of frames 0 and 1."""
+        return self.estimate(seen0, seen1), self.estimate(seen1, seen0)
 
-    def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+    def bidirectional(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Give flow_01 and flow_10, looking at each frame once.
 
         Shapes: frames (B, 3, H, W) -> two flows (B, 2, H, W).
         """
-        return self.each_way(self.look(frame0), self.look(frame1))
+        return self.estimate_both(self.encode(frame0), self.encode(frame1))

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from sgm_vfi.model.checkpoint import Weights, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.flow.gmflow import GMFlow, fill_gmflow
-from sgm_vfi.model.flow.liteflownet import LiteFlowNet, fill_liteflownet
-from sgm_vfi.model.flow.raft import RAFT, fill_raft, find_raft
+from sgm_vfi.model.flow.gmflow import GMFlow, load_gmflow_weights
+from sgm_vfi.model.flow.liteflownet import LiteFlowNet, load_liteflownet_weights
+from sgm_vfi.model.flow.raft import RAFT, find_raft, load_raft_weights
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-class FlowNetwork(NamedTuple):
+class FlowZooEntry(NamedTuple):
     """One row of `FLOW_NETWORKS`."""
 
     build: Callable[[], FlowEstimator]  # with fresh weights
@@ -42,27 +42,27 @@ def _gma() -> FlowEstimator:
 
 
 def _fill_gma(estimator: FlowEstimator, weights: Weights) -> None:
-    from sgm_vfi.model.flow.gma import fill_gma
+    from sgm_vfi.model.flow.gma import load_gma_weights
 
-    fill_gma(estimator, weights)
+    load_gma_weights(estimator, weights)
 
 
 FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
-    "raft": FlowNetwork(partial(RAFT, 12), fill_raft, find_raft),
-    "gma": FlowNetwork(_gma, _fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")),
-    "gmflow": FlowNetwork(
-        GMFlow, fill_gmflow, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
+    "raft": FlowZooEntry(partial(RAFT, 12), load_raft_weights, find_raft),
+    "gma": FlowZooEntry(_gma, _fill_gma, partial(_find, "gma-sintel.pth", "zacjiang/GMA")),
+    "gmflow": FlowZooEntry(
+        GMFlow, load_gmflow_weights, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
     ),
-    "dis": FlowNetwork(DISFlow),
-    "liteflownet": FlowNetwork(  # only for labels, as published IFRNets were taught
+    "dis": FlowZooEntry(DISFlow),
+    "liteflownet": FlowZooEntry(  # only for labels, as published IFRNets were taught
         LiteFlowNet,
-        fill_liteflownet,
+        load_liteflownet_weights,
         partial(_find, "network-default.pytorch", "sniklaus/pytorch-liteflownet"),
     ),
 }
 
 
-def build_flow(name: str) -> FlowEstimator:
+def build_flow_estimator(name: str) -> FlowEstimator:
     """A flow network with fresh weights.
 
     Raises:
@@ -71,7 +71,7 @@ def build_flow(name: str) -> FlowEstimator:
     return _row(name).build()
 
 
-def load_flow(name: str, path: Path | None = None) -> FlowEstimator:
+def load_flow_estimator(name: str, path: Path | None = None) -> FlowEstimator:
     """A flow network with its published weights, in evaluation mode.
 
     Args:
@@ -90,7 +90,7 @@ def load_flow(name: str, path: Path | None = None) -> FlowEstimator:
     return estimator.eval()
 
 
-def _row(name: str) -> FlowNetwork:
+def _row(name: str) -> FlowZooEntry:
     if name not in FLOW_NETWORKS:
         known = ", ".join(FLOW_NETWORKS)
         raise ValueError(f"No flow network is called {name!r}. Known names: {known}.")

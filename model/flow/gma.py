@@ -72,7 +72,7 @@ def tokens(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)[:, None]
 
 
-def fill_gma(estimator: GMA, weights: Weights) -> None:
+def load_gma_weights(estimator: GMA, weights: Weights) -> None:
     """Load published weights, all that the network reads or none."""
     state = {n: t for n, t in weights.state.items() if not n.startswith(UNUSED)}
     weights = from_published(weights._replace(state=state), PUBLISHED_NAMES)

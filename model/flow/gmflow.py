@@ -10,13 +10,13 @@ from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow_features import (
     CHANNELS,
-    NOT_FEATURES,
+    FLOW_HEAD_PREFIXES,
     PADDED_TO,
     PUBLISHED_NAMES,
     GMFlowFeatures,
 )
-from sgm_vfi.model.ops.matching import attend_in_blocks, cell_positions, match_positions
-from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.global_matching import blockwise_attention, cell_positions, match_positions
+from sgm_vfi.model.ops.resize import symmetric_padding
 
 HEAD_NAMES = (
     NameScope("feature_flow_attn.q_proj.", "propagation.query."),
@@ -46,7 +46,7 @@ class GMFlow(FlowEstimator):
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         return self.flow(*self.describe(source, target), like=source)
 
-    def both(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+    def bidirectional(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         tokens0, tokens1 = self.describe(frame0, frame1)
         return self.flow(tokens0, tokens1, like=frame0), self.flow(tokens1, tokens0, like=frame0)
 
@@ -56,7 +56,7 @@ class GMFlow(FlowEstimator):
         mean, spread = (
             frames.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
         )
-        tokens = self.features.relate(self.features.look((frames - mean) / spread))
+        tokens = self.features.attend(self.features.encode((frames - mean) / spread))
         first, second = tokens.chunk(2)
         return first, second
 
@@ -74,7 +74,7 @@ class GMFlow(FlowEstimator):
         flow = flow.transpose(1, 2).unflatten(2, (rows, columns))
         mask = self.upsampler(torch.cat((flow, source.permute(0, 3, 1, 2)), dim=1))
         height, width = like.shape[-2:]
-        top, left = margins(height, PADDED_TO)[0], margins(width, PADDED_TO)[0]
+        top, left = symmetric_padding(height, PADDED_TO)[0], symmetric_padding(width, PADDED_TO)[0]
         flow = upsample_flow(flow, mask)
         return flow[..., top : top + height, left : left + width].contiguous()
 
@@ -91,14 +91,14 @@ class FlowPropagation(nn.Module):
         """Shapes: tokens (B, L, 128), flow (B, L, 2) -> (B, L, 2)."""
         queries = self.query(tokens)
         keys = self.key(queries)  # not of the tokens: so the published weights were trained
-        return attend_in_blocks(queries, keys, flow)
+        return blockwise_attention(queries, keys, flow)
 
 
-def fill_gmflow(estimator: GMFlow, weights: Weights) -> None:
+def load_gmflow_weights(estimator: GMFlow, weights: Weights) -> None:
     """Load published weights, all or none."""
     state = {
         translate_name(name, HEAD_NAMES)
-        if name.startswith(NOT_FEATURES)
+        if name.startswith(FLOW_HEAD_PREFIXES)
         else "features." + translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
     }

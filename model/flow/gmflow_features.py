@@ -6,13 +6,19 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.layers.linear import Linear
-from sgm_vfi.model.layers.position import sine_embedding
-from sgm_vfi.model.ops.bands import by_sample
-from sgm_vfi.model.ops.matching import attend
-from sgm_vfi.model.ops.normalise import normalise, normalise_relu
-from sgm_vfi.model.ops.padding import margins
-from sgm_vfi.model.ops.product import linear_gelu
-from sgm_vfi.model.ops.windows import BLOCKED, from_windows, region_mask, shift_bands, to_windows
+from sgm_vfi.model.layers.position_encoding import sine_position_encoding
+from sgm_vfi.model.ops.banded_convolution import apply_per_sample
+from sgm_vfi.model.ops.global_matching import attention
+from sgm_vfi.model.ops.instance_norm import instance_norm, instance_norm_relu
+from sgm_vfi.model.ops.onednn_linear import linear_gelu
+from sgm_vfi.model.ops.resize import symmetric_padding
+from sgm_vfi.model.ops.window_partition import (
+    MASKED_LOGIT,
+    merge_windows,
+    partition_windows,
+    region_mask,
+    shifted_region_ids,
+)
 
 CHANNELS = 128
 PUBLISHED_NAMES = (
@@ -33,7 +39,7 @@ PUBLISHED_NAMES = (
         ),
     ),
 )
-NOT_FEATURES = ("feature_flow_attn.", "upsampler.")  # of a GMFlow checkpoint: its flow head
+FLOW_HEAD_PREFIXES = ("feature_flow_attn.", "upsampler.")  # of a GMFlow checkpoint: its flow head
 PADDED_TO = 16  # pixels: the published code ran every frame at such a size
 
 
@@ -58,36 +64,38 @@ class GMFlowFeatures(nn.Module):
         half a cell off, as in the published code (specification 1.4, step 5).
         """
         height, width = (size // 8 for size in frames.shape[-2:])
-        return as_map(self.relate(self.look(frames)), height, width)
+        return tokens_to_map(self.attend(self.encode(frames)), height, width)
 
-    def look(self, frames: Tensor) -> Tensor:
+    def encode(self, frames: Tensor) -> Tensor:
         """What depends on one frame only. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
         height, width = frames.shape[-2:]
-        pad = (*margins(width, PADDED_TO), *margins(height, PADDED_TO))
+        pad = (*symmetric_padding(width, PADDED_TO), *symmetric_padding(height, PADDED_TO))
         if any(pad):
             frames = F.pad(frames, pad, mode="replicate")
-        features = by_sample(self.backbone, frames, channels=self.backbone.channels_per_pixel)
+        features = apply_per_sample(
+            self.backbone, frames, channels=self.backbone.channels_per_pixel
+        )
         tokens = features.permute(0, 2, 3, 1)
         height, width = (side // self.splits for side in tokens.shape[1:3])
-        embedding = sine_embedding(height, width, CHANNELS, frames.device)
+        embedding = sine_position_encoding(height, width, CHANNELS, frames.device)
         return tokens + embedding.repeat(self.splits, self.splits, 1)
 
-    def relate(self, tokens: Tensor) -> Tensor:
+    def attend(self, tokens: Tensor) -> Tensor:
         """What depends on both. Shapes: (2B, h', w', 128), twice."""
         return self.transformer(tokens)
 
 
-def as_map(tokens: Tensor, height: int, width: int) -> Tensor:
+def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """Shapes: (B, h', w', C) -> (B, C, height, width), without what was padded."""
     return tokens.permute(0, 3, 1, 2)[..., :height, :width]
 
 
-def load_gmflow(features: GMFlowFeatures, weights: Weights) -> None:
+def load_gmflow_features(features: GMFlowFeatures, weights: Weights) -> None:
     """Take the features out of a published GMFlow checkpoint (the one-scale model)."""
     state = {
         translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
-        if not name.startswith(NOT_FEATURES)
+        if not name.startswith(FLOW_HEAD_PREFIXES)
     }
     load_weights(features, weights._replace(state=state))
 
@@ -111,7 +119,7 @@ class Backbone(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = normalise_relu(self.conv1(frames))
+        x = instance_norm_relu(self.conv1(frames))
         for unit in (*self.layer1, *self.layer2, *self.layer3):
             x = unit(x)  # one by one: a sequence would hold on to its first input
         return self.conv2(x)
@@ -129,10 +137,10 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(normalise_relu(self.conv1(x)))
+        y = self.conv2(instance_norm_relu(self.conv1(x)))
         if self.shortcut is not None:
-            x = normalise(self.shortcut(x))
-        return normalise_relu(y, skip=x)
+            x = instance_norm(self.shortcut(x))
+        return instance_norm_relu(y, skip=x)
 
 
 class FeatureTransformer(nn.Module):
@@ -155,7 +163,7 @@ class FeatureTransformer(nn.Module):
         window = (height // self.splits, width // self.splits)
         shift = (window[0] // 2, window[1] // 2) if self.splits > 1 else (0, 0)
         mask = self.mask(tokens, window, shift)
-        windows = to_windows(tokens, window)
+        windows = partition_windows(tokens, window)
         for i, layer in enumerate(self.layers):
             shifted = i % 2 and mask is not None
             if shifted:
@@ -164,12 +172,12 @@ class FeatureTransformer(nn.Module):
             windows = layer(windows, others, mask if shifted else None)
             if shifted:
                 windows = self.shift(windows, window, shift)
-        return from_windows(windows, window, self.splits)
+        return merge_windows(windows, window, self.splits)
 
     def shift(self, windows: Tensor, window: tuple[int, int], by: tuple[int, int]) -> Tensor:
         """Move the windows over the map, cyclically. Shapes: (2B, windows, L, 128) -> the same."""
-        tokens = from_windows(windows, window, self.splits)
-        return to_windows(tokens.roll(by, dims=(1, 2)), window)
+        tokens = merge_windows(windows, window, self.splits)
+        return partition_windows(tokens.roll(by, dims=(1, 2)), window)
 
     def mask(
         self, tokens: Tensor, window: tuple[int, int], shift: tuple[int, int]
@@ -177,8 +185,8 @@ class FeatureTransformer(nn.Module):
         """What to add to the logits where a shift has brought edges together; None without one."""
         if shift == (0, 0):
             return None
-        bands = shift_bands(*tokens.shape[1:3], window, shift, tokens.device)
-        return (region_mask(bands, window) * BLOCKED).to(tokens.dtype)
+        bands = shifted_region_ids(*tokens.shape[1:3], window, shift, tokens.device)
+        return (region_mask(bands, window) * MASKED_LOGIT).to(tokens.dtype)
 
 
 class TransformerBlock(nn.Module):
@@ -224,4 +232,4 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
         """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
         queries, keys, values = self.query(tokens), self.key(others), self.value(others)
-        return self.norm(self.project(attend(queries, keys, values, mask)))
+        return self.norm(self.project(attention(queries, keys, values, mask)))

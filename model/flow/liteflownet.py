@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.ops.correlation import local_correlation
-from sgm_vfi.model.ops.padding import margins
-from sgm_vfi.model.ops.resize import resize_to
+from sgm_vfi.model.ops.resize import resize_to, symmetric_padding
 
 SLOPE = 0.1  # of the leaky rectifiers
 FLOW_UNIT = 20  # pixels of the frame: what one stands for inside the network
@@ -55,7 +54,7 @@ PUBLISHED_NAMES = (
 )
 
 
-class Level(NamedTuple):
+class PyramidLevel(NamedTuple):
     """Both frames at one size: what the units of a level read."""
 
     image0: Tensor  # (B, 3, h, w)
@@ -83,7 +82,7 @@ class LiteFlowNet(FlowEstimator):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         height, width = source.shape[-2:]
-        size = [side + sum(margins(side, MULTIPLE)) for side in (height, width)]
+        size = [side + sum(symmetric_padding(side, MULTIPLE)) for side in (height, width)]
         image0, image1 = (
             resize_to(frame, size) - frame.new_tensor(mean).view(1, 3, 1, 1)
             for frame, mean in zip((source, target), MEANS, strict=True)
@@ -97,7 +96,7 @@ class LiteFlowNet(FlowEstimator):
         ratio = flow.new_tensor((width / size[1], height / size[0])).view(1, 2, 1, 1)
         return resize_to(flow, [height, width]) * ratio * FLOW_UNIT
 
-    def levels(self, image0: Tensor, image1: Tensor) -> list[Level]:
+    def levels(self, image0: Tensor, image1: Tensor) -> list[PyramidLevel]:
         """All but full size, from 1/2 to 1/32."""
         levels = []
         feature0, feature1 = image0, image1
@@ -105,7 +104,7 @@ class LiteFlowNet(FlowEstimator):
             feature0, feature1 = block(feature0), block(feature1)
             size = list(feature0.shape[-2:])
             image0, image1 = resize_to(image0, size), resize_to(image1, size)
-            levels.append(Level(image0, image1, feature0, feature1))
+            levels.append(PyramidLevel(image0, image1, feature0, feature1))
         return levels[1:]
 
 
@@ -118,12 +117,12 @@ class Matching(nn.Module):
     def __init__(self, level: int) -> None:
         super().__init__()
         self.to_pixels = FLOW_UNIT / 2 ** (level + 1)
-        self.lift = lifting(level)
-        self.enlarge_flow = enlarging(2) if level < 4 else None
-        self.enlarge_costs = enlarging((2 * RADIUS + 1) ** 2) if level < 2 else None
-        self.head = flow_head((2 * RADIUS + 1) ** 2, KERNELS[level])
+        self.lift = build_channel_lift(level)
+        self.enlarge_flow = build_upsampling(2) if level < 4 else None
+        self.enlarge_costs = build_upsampling((2 * RADIUS + 1) ** 2) if level < 2 else None
+        self.head = build_flow_head((2 * RADIUS + 1) ** 2, KERNELS[level])
 
-    def forward(self, level: Level, flow: Tensor | None) -> Tensor:
+    def forward(self, level: PyramidLevel, flow: Tensor | None) -> Tensor:
         feature0, feature1 = self.lift(level.feature0), self.lift(level.feature1)
         if flow is not None:
             assert self.enlarge_flow is not None
@@ -143,11 +142,11 @@ class Subpixel(nn.Module):
     def __init__(self, level: int) -> None:
         super().__init__()
         self.to_pixels = FLOW_UNIT / 2 ** (level + 1)
-        self.lift = lifting(level)
+        self.lift = build_channel_lift(level)
         channels = LIFTED if level == 0 else FEATURES[level + 1][0]
-        self.head = flow_head(2 * channels + 2, KERNELS[level])
+        self.head = build_flow_head(2 * channels + 2, KERNELS[level])
 
-    def forward(self, level: Level, flow: Tensor) -> Tensor:
+    def forward(self, level: PyramidLevel, flow: Tensor) -> Tensor:
         feature0, feature1 = self.lift(level.feature0), self.lift(level.feature1)
         warped = warp(feature1, flow * self.to_pixels)
         return flow + self.head(torch.cat((feature0, warped, flow), dim=1))
@@ -164,10 +163,12 @@ class Regularisation(nn.Module):
         self.to_pixels = FLOW_UNIT / 2 ** (level + 1)
         self.kernel = kernel = KERNELS[level]
         channels = FEATURES[level + 1][0]
-        self.lift = leaky(channels, 128, 1) if level < 3 else nn.Identity()
+        self.lift = conv_leaky_relu(channels, 128, 1) if level < 3 else nn.Identity()
         widths = (3 + (128 if level < 3 else channels), 128, 128, 64, 64, 32, 32)
         pairs = itertools.pairwise(widths)
-        self.trunk = nn.Sequential(*(layer for pair in pairs for layer in leaky(*pair, 3)))
+        self.trunk = nn.Sequential(
+            *(layer for pair in pairs for layer in conv_leaky_relu(*pair, 3))
+        )
         taps, half = kernel**2, kernel // 2
         self.distance = nn.Sequential(
             *(
@@ -181,7 +182,7 @@ class Regularisation(nn.Module):
         )
         self.mean_x, self.mean_y = nn.Conv2d(taps, 1, 1), nn.Conv2d(taps, 1, 1)
 
-    def forward(self, level: Level, flow: Tensor) -> Tensor:
+    def forward(self, level: PyramidLevel, flow: Tensor) -> Tensor:
         missed = level.image0 - warp(level.image1, flow * self.to_pixels)
         missed = missed.norm(dim=1, keepdim=True).detach()
         relative = flow - flow.mean(dim=(2, 3), keepdim=True)
@@ -209,7 +210,9 @@ def warp(source: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(source, grid, padding_mode="zeros", align_corners=False)
 
 
-def leaky(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def conv_leaky_relu(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1
+) -> nn.Sequential:
     """A convolution and a leaky rectifier."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2),
@@ -219,29 +222,33 @@ def leaky(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> 
 
 def feature_level(in_channels: int, channels: int, count: int, *, is_first: bool) -> nn.Sequential:
     """Convolutions of which the first halves the size; at the first level it looks wider."""
-    first = leaky(in_channels, channels, 7) if is_first else leaky(in_channels, channels, 3, 2)
-    more = [layer for _ in range(count - 1) for layer in leaky(channels, channels, 3)]
+    first = (
+        conv_leaky_relu(in_channels, channels, 7)
+        if is_first
+        else conv_leaky_relu(in_channels, channels, 3, 2)
+    )
+    more = [layer for _ in range(count - 1) for layer in conv_leaky_relu(channels, channels, 3)]
     return nn.Sequential(*first, *more)
 
 
-def lifting(level: int) -> nn.Module:
+def build_channel_lift(level: int) -> nn.Module:
     """More channels for the finest features, which are compared."""
-    return leaky(FEATURES[1][0], LIFTED, 1) if level == 0 else nn.Identity()
+    return conv_leaky_relu(FEATURES[1][0], LIFTED, 1) if level == 0 else nn.Identity()
 
 
-def enlarging(channels: int) -> nn.ConvTranspose2d:
+def build_upsampling(channels: int) -> nn.ConvTranspose2d:
     """Doubles the size of each channel on its own."""
     return nn.ConvTranspose2d(
         channels, channels, 4, stride=2, padding=1, bias=False, groups=channels
     )
 
 
-def flow_head(in_channels: int, kernel: int) -> nn.Sequential:
+def build_flow_head(in_channels: int, kernel: int) -> nn.Sequential:
     """Shapes: (B, in_channels, h, w) -> (B, 2, h, w)."""
     return nn.Sequential(
-        *leaky(in_channels, 128, 3),
-        *leaky(128, 64, 3),
-        *leaky(64, 32, 3),
+        *conv_leaky_relu(in_channels, 128, 3),
+        *conv_leaky_relu(128, 64, 3),
+        *conv_leaky_relu(64, 32, 3),
         nn.Conv2d(32, 2, kernel, padding=kernel // 2),
     )
 
@@ -255,6 +262,6 @@ def from_published(weights: Weights) -> Weights:
     return weights._replace(state=state)
 
 
-def fill_liteflownet(estimator: LiteFlowNet, weights: Weights) -> None:
+def load_liteflownet_weights(estimator: LiteFlowNet, weights: Weights) -> None:
     """Load all tensors of a published file (network-default.pytorch), or none."""
     load_weights(estimator, from_published(weights))

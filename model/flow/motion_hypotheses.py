@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.ops.fill import fill_holes
-from sgm_vfi.model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.hole_filling import fill_holes
+from sgm_vfi.model.ops.pixel_grid import pixel_grid
 from sgm_vfi.model.ops.resize import resize_to
 from sgm_vfi.model.ops.splat import splat, splat_sum
 from sgm_vfi.model.ops.warp import backward_warp

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, read_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import symmetric_padding
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNITS = ((".conv1.", ".convnormrelu1.0."), (".conv2.", ".convnormrelu2.0."))
@@ -53,7 +53,7 @@ PADDED_TO = 8  # pixels: features are at 1/8
 SMALLEST = 128  # pixels: below it the coarsest of the four correlation maps has no extent
 
 
-class Seen(NamedTuple):
+class RAFTFeatures(NamedTuple):
     """What serves every flow from a frame and to it."""
 
     features: Tensor  # to compare, (B, 256, h, w)
@@ -85,19 +85,19 @@ class RAFT(FlowEstimator):
         self.network = raft_large(weights=None)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        return self.between(self.look(source), self.look(target))
+        return self.estimate(self.encode(source), self.encode(target))
 
-    def look(self, frame: Tensor) -> Seen:
+    def encode(self, frame: Tensor) -> RAFTFeatures:
         (left, right), (top, bottom) = (
-            margins(size, PADDED_TO if size >= SMALLEST else SMALLEST)
+            symmetric_padding(size, PADDED_TO if size >= SMALLEST else SMALLEST)
             for size in reversed(frame.shape[-2:])
         )
         padding = (left, right, top, bottom)
         frame = F.pad(2 * frame - 1, padding, mode="replicate")
         network = self.network
-        return Seen(network.feature_encoder(frame), network.context_encoder(frame), padding)
+        return RAFTFeatures(network.feature_encoder(frame), network.context_encoder(frame), padding)
 
-    def between(self, source: Seen, target: Seen) -> Tensor:
+    def estimate(self, source: RAFTFeatures, target: RAFTFeatures) -> Tensor:
         """Give the flow; of torchvision's forward, what the last update needs."""
         from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
@@ -129,11 +129,11 @@ def load_raft(path: Path | None = None, iterations: int = 20) -> tuple[RAFT, Pat
     """
     estimator = RAFT(iterations)
     weights = read_weights(find_raft() if path is None else path)
-    fill_raft(estimator, weights)
+    load_raft_weights(estimator, weights)
     return estimator.eval(), weights.source
 
 
-def fill_raft(estimator: RAFT, weights: Weights) -> None:
+def load_raft_weights(estimator: RAFT, weights: Weights) -> None:
     """Load torchvision's weights or the published ones, all or none."""
     load_weights(estimator.network, from_published(weights))
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.flow.dis import DISFlow, grey_bytes, in_threads
+from sgm_vfi.model.flow.dis import DISFlow, map_in_threads, to_grey_uint8
 from sgm_vfi.model.flow.estimator import FlowEstimator
 
 MOST_POINTS = 8000  # of a frame, the clearest ones
@@ -41,7 +41,7 @@ class KeyPoints(NamedTuple):
     descriptors: Tensor
 
 
-class Seen(NamedTuple):
+class SIFTFeatures(NamedTuple):
     """What of a batch of frames serves every flow from and to them."""
 
     frame: Tensor
@@ -58,16 +58,16 @@ class Matches(NamedTuple):
     places1: Tensor
     clear: Tensor
 
-    def turned(self) -> "Matches":
+    def reversed(self) -> "Matches":
         """From frame 1 to frame 0."""
         return Matches(self.places1, self.places0, self.clear)
 
-    def chosen(self, which: Tensor | slice) -> "Matches":
+    def select(self, which: Tensor | slice) -> "Matches":
         """Those at an index, or where a mask is true."""
         return Matches(*(part[which] for part in self))
 
 
-class MatchedFlow(FlowEstimator):
+class SIFTDISFlow(FlowEstimator):
     """DIS flow that is also tried from sparse matches; on the CPU, deterministic."""
 
     def __init__(self, dense: DISFlow | None = None) -> None:
@@ -75,31 +75,35 @@ class MatchedFlow(FlowEstimator):
         self.dense = dense or DISFlow()
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        return self.between(self.look(source), self.look(target))
+        return self.estimate(self.encode(source), self.encode(target))
 
-    def look(self, frame: Tensor) -> Seen:
-        return Seen(frame, in_threads(find_keypoints, grey_bytes(frame, (0, 0, 0, 0))))
+    def encode(self, frame: Tensor) -> SIFTFeatures:
+        return SIFTFeatures(
+            frame, map_in_threads(find_keypoints, to_grey_uint8(frame, (0, 0, 0, 0)))
+        )
 
-    def between(self, source: Seen, target: Seen) -> Tensor:
-        return self.search(source, target, in_threads(matches, source.points, target.points))
+    def estimate(self, source: SIFTFeatures, target: SIFTFeatures) -> Tensor:
+        return self.search(
+            source, target, map_in_threads(match_frames, source.points, target.points)
+        )
 
-    def each_way(self, seen0: Seen, seen1: Seen) -> tuple[Tensor, Tensor]:
+    def estimate_both(self, seen0: SIFTFeatures, seen1: SIFTFeatures) -> tuple[Tensor, Tensor]:
         """Match once, search twice."""
-        found = in_threads(matches, seen0.points, seen1.points)
-        turned = [pairs.turned() for pairs in found]
+        found = map_in_threads(match_frames, seen0.points, seen1.points)
+        turned = [pairs.reversed() for pairs in found]
         return self.search(seen0, seen1, found), self.search(seen1, seen0, turned)
 
-    def search(self, source: Seen, target: Seen, found: list[Matches]) -> Tensor:
+    def search(self, source: SIFTFeatures, target: SIFTFeatures, found: list[Matches]) -> Tensor:
         """The dense flow that begins at matches, `places0` of which lie in the source."""
-        starts = in_threads(spread, found, repeat(source.frame.shape[-2:]))
+        starts = map_in_threads(densify_matches, found, repeat(source.frame.shape[-2:]))
         return self.dense(source.frame, target.frame, torch.stack(starts))
 
 
 @torch.no_grad()
-def matches(points0: Sequence[KeyPoints], points1: Sequence[KeyPoints]) -> Matches:
+def match_frames(points0: Sequence[KeyPoints], points1: Sequence[KeyPoints]) -> Matches:
     """Where two frames show the same, at any size; turned round, the same matches."""
     found = [match_keypoints(*both) for both in zip(points0, points1, strict=True)]
-    return agreeing(Matches(*(torch.cat(places) for places in zip(*found, strict=True))))
+    return filter_matches(Matches(*(torch.cat(places) for places in zip(*found, strict=True))))
 
 
 def find_keypoints(grey: np.ndarray) -> tuple[KeyPoints, ...]:
@@ -108,10 +112,10 @@ def find_keypoints(grey: np.ndarray) -> tuple[KeyPoints, ...]:
     Shapes: 8-bit grey, (H, W) -> by size, the largest first; places are those in the whole frame.
     """
     halvings = max(math.ceil(math.log(grey.size / LARGEST, 4)), 0)
-    return tuple(halved_keypoints(grey, halvings + more) for more in range(SIZES))
+    return tuple(detect_keypoints(grey, halvings + more) for more in range(SIZES))
 
 
-def halved_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
+def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
     """Those of a frame halved so many times. Shapes: 8-bit grey, (H, W)."""
     if halvings:
         size = [max(side >> halvings, 1) for side in grey.shape[::-1]]
@@ -145,7 +149,7 @@ def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
         mutual & is_clear(best0, ratio) & is_clear(best1.T, ratio)[found]
         for ratio in (RATIO, CLEAR)
     )
-    return ordered(Matches(points0.places, points1.places[found], clear).chosen(kept))
+    return sort_matches(Matches(points0.places, points1.places[found], clear).select(kept))
 
 
 def is_clear(best: Tensor, ratio: float) -> Tensor:
@@ -154,17 +158,17 @@ def is_clear(best: Tensor, ratio: float) -> Tensor:
     return first < ratio**2 * second
 
 
-def ordered(found: Matches) -> Matches:
+def sort_matches(found: Matches) -> Matches:
     """Sorted by what does not depend on which frame comes first."""
     middle, ways = found.places0 + found.places1, (found.places1 - found.places0).abs()
     keys = torch.cat((ways, middle), dim=1).T.numpy()
-    return found.chosen(torch.from_numpy(np.lexsort(keys)))
+    return found.select(torch.from_numpy(np.lexsort(keys)))
 
 
-def agreeing(found: Matches) -> Matches:
+def filter_matches(found: Matches) -> Matches:
     """Drop matches that go a way of their own, unless they are clear."""
     if len(found.places0) <= AROUND:
-        return found.chosen(found.clear)
+        return found.select(found.clear)
     middle, ways = (found.places0 + found.places1) / 2, found.places1 - found.places0
     near = torch.cat(
         [torch.cdist(p, middle).topk(AROUND + 1, largest=False)[1] for p in middle.split(ROWS)]
@@ -172,10 +176,10 @@ def agreeing(found: Matches) -> Matches:
     apart = (ways[near] - ways[:, None]).norm(dim=-1)
     pixels, share = TOLERANCE
     alike = apart < pixels + share * ways.norm(dim=-1, keepdim=True)
-    return found.chosen(found.clear | (alike.sum(dim=1) > WITNESSES))  # itself is one of them
+    return found.select(found.clear | (alike.sum(dim=1) > WITNESSES))  # itself is one of them
 
 
-def spread(found: Matches, size: tuple[int, int]) -> Tensor:
+def densify_matches(found: Matches, size: tuple[int, int]) -> Tensor:
     """The way of the nearest match; no motion where there is none at all.
 
     Shapes: -> (2, *size), of the frame that `places0` lie in.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sgm_vfi.model.inference.wrapper import Wrapper, map_frames, map_tensors
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, Window, require_frames
-from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import symmetric_padding
 
 
 class PaddedState(NamedTuple):
@@ -69,7 +69,10 @@ class Padded(Wrapper):
         """How frames of this size are padded, and where the picture then lies."""
         height, width = frame.shape[-2:]
         multiple = self.pad_to or self.inner.size_multiple(flow_scale)
-        (top, bottom), (left, right) = margins(height, multiple), margins(width, multiple)
+        (top, bottom), (left, right) = (
+            symmetric_padding(height, multiple),
+            symmetric_padding(width, multiple),
+        )
         pad = partial(F.pad, pad=(left, right, top, bottom), mode="replicate")
         return pad, Window(top, top + height, left, left + width)
 

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from sgm_vfi.model.ops.product import linear
+from sgm_vfi.model.ops.onednn_linear import linear
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, with the product of `sgm_vfi.model.ops.product`."""
+    """`nn.Linear`, with the product of `sgm_vfi.model.ops.onednn_linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sgm_vfi.model.checkpoint import NameScope
 from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.prelu import PReLU
-from sgm_vfi.model.ops.bands import in_bands
+from sgm_vfi.model.ops.banded_convolution import apply_in_bands
 from sgm_vfi.model.ops.resize import resize_flow
 from sgm_vfi.model.ops.warp import backward_warp
 
@@ -52,7 +52,7 @@ class ContextNet(nn.Module):
         features = []
         for level in self.levels:
             channels = max(frame.shape[1], level[0][0].out_channels // level[0][0].stride[0] ** 2)
-            frame = in_bands(level, (frame,), DOUBLE_MARGIN, channels=channels)
+            frame = apply_in_bands(level, (frame,), DOUBLE_MARGIN, channels=channels)
             features.append(frame)
         return features
 
@@ -64,7 +64,7 @@ class UNet(nn.Module):
 
     Shapes: pictures (B, C_i, H, W), 17 channels together; context of frame 0 and frame 1, warped,
     as `ContextNet` lays them out -> (B, 3, H, W) in [-1, 1]; with a draft among the pictures 4
-    channels, the last of which is for `Synthesis` to read.
+    channels, the last of which is for `SynthesisNetwork` to read.
     """
 
     def __init__(self, channels: int, *, doubled: bool = False, drafted: bool = False) -> None:
@@ -83,18 +83,18 @@ class UNet(nn.Module):
     ) -> Tensor:
         skips = []
         for down in self.down:
-            skips.append(in_bands(down, pictures, DOUBLE_MARGIN))
+            skips.append(apply_in_bands(down, pictures, DOUBLE_MARGIN))
             pictures[:] = (skips[-1], context0.pop(0), context1.pop(0))
         skips.pop()
         *ups, last = self.up
         for up in ups:
-            pictures[:] = (in_bands(up, pictures, UP_MARGIN), skips.pop())
-        out = in_bands(lambda x: self.output(last(x)), pictures, UP_MARGIN)
+            pictures[:] = (apply_in_bands(up, pictures, UP_MARGIN), skips.pop())
+        out = apply_in_bands(lambda x: self.output(last(x)), pictures, UP_MARGIN)
         wide = torch.promote_types(out.dtype, torch.float32)  # around 1/2 half is too coarse
         return 2 * out.to(wide).sigmoid() - 1
 
 
-class Synthesis(nn.Module):
+class SynthesisNetwork(nn.Module):
     """Warp both frames, blend them, add what is missing.
 
     If `drafted`, another picture of the frame is given: then the U-Net says as well how much of it

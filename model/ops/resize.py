@@ -1,4 +1,4 @@
-"""Resizing of frames and of flows."""
+"""Resizing of frames and flows, and padding to a multiple."""
 
 import math
 from collections.abc import Sequence
@@ -31,3 +31,9 @@ def resize_flow(flow: Tensor, scale: float) -> Tensor:
     Shapes: (B, 2 or 4, H, W) -> (B, 2 or 4, scale * H, scale * W), rounded down.
     """
     return flow if scale == 1 else resize(flow, scale) * scale
+
+
+def symmetric_padding(size: int, multiple: int) -> tuple[int, int]:
+    """Return the pixels before and after a side that pad it to a multiple; odd ones go after."""
+    extra = -size % multiple
+    return extra // 2, extra - extra // 2

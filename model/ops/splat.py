@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.pixel_grid import pixel_grid
 
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # (dx, dy) of the four pixels around a landing point
 FIXED_POINT = 2.0**32  # of the deterministic sum: steps of 2.3e-10, sums up to 2.1e9
@@ -51,7 +51,7 @@ def splat_sum(
 
         out = scatter(source, flow, kernel is gaussian, FIXED_POINT if deterministic else 0.0)
     else:
-        out = plain_sum(source, flow, kernel=kernel, deterministic=deterministic)
+        out = splat_sum_pytorch(source, flow, kernel=kernel, deterministic=deterministic)
     if deterministic:
         out = out.double() / FIXED_POINT
     return out.to(source.dtype)
@@ -92,7 +92,9 @@ def _find_triton() -> bool:
     return True
 
 
-def plain_sum(source: Tensor, flow: Tensor, *, kernel: Kernel, deterministic: bool) -> Tensor:
+def splat_sum_pytorch(
+    source: Tensor, flow: Tensor, *, kernel: Kernel, deterministic: bool
+) -> Tensor:
     """`splat_sum` from PyTorch's operations, on any device, before it is rounded to its type.
 
     Shapes: as `splat_sum`; in float32 or float64, or int64 steps of 1 / FIXED_POINT.

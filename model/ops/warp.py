@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.pixel_grid import pixel_grid
 
 WORTH_SHARING = 2**14  # pixels: less is done sooner by one thread than shared
 
@@ -44,14 +44,14 @@ def backward_warp(
         dim=-1,
     )  # (B, h, w, 2), in [-1, 1] inside the frame
     grid = grid.nan_to_num_(nan=-2, posinf=2, neginf=-2)
-    if must_share_rows(source, grid):
+    if should_split_rows(source, grid):
         pairs = zip(source.split(1), grid.split(1), strict=True)
-        sampled = [sample_in_bands(*pair, mode, padding) for pair in pairs]
+        sampled = [grid_sample_in_bands(*pair, mode, padding) for pair in pairs]
         return sampled[0] if len(sampled) == 1 else torch.cat(sampled)
     return F.grid_sample(source, grid, mode, padding, align_corners=True)
 
 
-def must_share_rows(source: Tensor, grid: Tensor) -> bool:
+def should_split_rows(source: Tensor, grid: Tensor) -> bool:
     """Whether most cores would idle: on a CPU, PyTorch gives each sample to one thread.
 
     A gradient would be summed over bands, and a trace would keep the number of cores.
@@ -63,7 +63,7 @@ def must_share_rows(source: Tensor, grid: Tensor) -> bool:
     return few and not learns and grid[0, ..., 0].numel() >= WORTH_SHARING
 
 
-def sample_in_bands(source: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
+def grid_sample_in_bands(source: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
     """`grid_sample` of one picture, with rows shared among threads; the same to the bit.
 
     Shapes: source (1, C, H, W), grid (1, h, w, 2) -> (1, C, h, w).

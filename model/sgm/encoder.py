@@ -8,11 +8,15 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.linear import Linear
-from sgm_vfi.model.layers.position import sine_embedding
-from sgm_vfi.model.ops.bands import in_bands
-from sgm_vfi.model.ops.padding import margins
-from sgm_vfi.model.ops.resize import resize
-from sgm_vfi.model.ops.windows import from_windows, pad_to_windows, to_windows, window_mask
+from sgm_vfi.model.layers.position_encoding import sine_position_encoding
+from sgm_vfi.model.ops.banded_convolution import apply_in_bands
+from sgm_vfi.model.ops.resize import resize, symmetric_padding
+from sgm_vfi.model.ops.window_partition import (
+    attention_window_mask,
+    merge_windows,
+    pad_to_windows,
+    partition_windows,
+)
 
 HEAD_CHANNELS = 32  # of one attention head
 
@@ -27,7 +31,7 @@ class LocalEncoder(nn.Module):
     def __init__(self, channels: int, depths: tuple[int, ...], window: int) -> None:
         super().__init__()
         relates = depths[3] > 0
-        self.look = FrameEncoder(channels, depths[:3], embeds=relates)
+        self.look = SGMFrameEncoder(channels, depths[:3], embeds=relates)
         self.relate = CrossFrameEncoder(8 * channels, depths[3], window) if relates else None
         self.coarse_channels = (8 if relates else 4) * channels
         self.apply(_initialise)
@@ -42,7 +46,7 @@ class LocalEncoder(nn.Module):
         return resize(fine, 1 / 2) if self.relate is None else self.relate(tokens)
 
 
-class FrameEncoder(nn.Module):
+class SGMFrameEncoder(nn.Module):
     """What depends on one frame only.
 
     Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F), if it `embeds`.
@@ -87,8 +91,10 @@ class CrossFrameEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         height, width = tokens.shape[1:3]
         shifts = {block.shift for block in self.blocks}
-        masks = {s: window_mask(height, width, self.window, s, tokens.device) for s in shifts}
-        position = sine_embedding(self.window, self.window, tokens.shape[-1], tokens.device)
+        masks = {
+            s: attention_window_mask(height, width, self.window, s, tokens.device) for s in shifts
+        }
+        position = sine_position_encoding(self.window, self.window, tokens.shape[-1], tokens.device)
         for block in self.blocks:
             tokens = block(tokens, position.flatten(0, 1), masks[block.shift])
         return self.norm(tokens).permute(0, 3, 1, 2)
@@ -114,10 +120,10 @@ class CrossFrameBlock(nn.Module):
         height, width = tokens.shape[1:3]
         windows = self.norm1(self.cut(tokens)) + position
         windows = windows + self.attention(windows, mask)
-        grid = from_windows(windows, self.window, math.ceil(width / self.window))
+        grid = merge_windows(windows, self.window, math.ceil(width / self.window))
         if self.shift:
             grid = grid.roll((self.shift, self.shift), dims=(1, 2))
-        top, left = (margins(size, self.window)[0] for size in (height, width))
+        top, left = (symmetric_padding(size, self.window)[0] for size in (height, width))
         tokens = grid[:, top : top + height, left : left + width]
         return tokens + self.mlp(self.norm2(tokens))
 
@@ -126,7 +132,7 @@ class CrossFrameBlock(nn.Module):
         grid = pad_to_windows(tokens, self.window)
         if self.shift:
             grid = grid.roll((-self.shift, -self.shift), dims=(1, 2))
-        return to_windows(grid, self.window)
+        return partition_windows(grid, self.window)
 
 
 class CrossFrameAttention(nn.Module):
@@ -190,7 +196,7 @@ def _halved(block: nn.Sequential, down: nn.Sequential, x: Tensor) -> Tensor:
     """Shapes: (B, C, H, W) -> (B, C', H / 2, W / 2)."""
     convs = [layer for layer in block if isinstance(layer, nn.Conv2d)]
     margin = 2 * math.ceil((len(convs) + 1) / 2)  # a row for each convolution, in whole pairs
-    return in_bands(lambda x: down(block(x)), (x,), margin, channels=convs[-1].out_channels)
+    return apply_in_bands(lambda x: down(block(x)), (x,), margin, channels=convs[-1].out_channels)
 
 
 def _initialise(module: nn.Module) -> None:

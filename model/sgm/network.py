@@ -9,25 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
-from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, as_map
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
 from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
 from sgm_vfi.model.layers.synthesis_unet import blend
-from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
+from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
-from sgm_vfi.model.sgm.compensation import (
-    fill_holes,
+from sgm_vfi.model.sgm.difference_map import difference_map
+from sgm_vfi.model.sgm.encoder import LocalEncoder
+from sgm_vfi.model.sgm.flow_compensation import (
     match_globally,
+    replace_unmatched,
     select_keypoints,
     shift_to_time,
 )
-from sgm_vfi.model.sgm.difference import difference_map
-from sgm_vfi.model.sgm.encoder import LocalEncoder
-from sgm_vfi.model.sgm.local_flow import FlowHead, coarse_input, expand_motion, fine_input
-from sgm_vfi.model.sgm.merge import FlowMatching, refine_input
+from sgm_vfi.model.sgm.flow_head import FlowHead, coarse_input, expand_motion, fine_input
+from sgm_vfi.model.sgm.flow_merge import FlowMatching, refine_input
 from sgm_vfi.model.sgm.searched_flow import FlowSearch
-from sgm_vfi.model.sgm.state import Look, Motion, Pair
-from sgm_vfi.model.sgm.synthesis import make_synthesis
+from sgm_vfi.model.sgm.state import SGMFrames, SGMMotion, SGMState
+from sgm_vfi.model.sgm.synthesis import build_synthesis
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps
 
@@ -56,7 +56,7 @@ class SGMConfig:
                 f"keypoint_ratio is a share in [0, 1] (1 matches every cell), or None for the "
                 f"local branch alone, got {self.keypoint_ratio}."
             )
-        require_order(self.colour_order)
+        require_colour_order(self.colour_order)
 
 
 SGM_SMALL = SGMConfig()
@@ -80,7 +80,7 @@ class SGM(TileableInterpolator):
         self.search = FlowSearch() if is_searched else None
         coarse = () if is_searched else (FlowHead(7 + 16 * channels),)  # at 1/8
         self.local_flow = nn.ModuleList((*coarse, FlowHead(18 + 8 * channels)))  # at 1/4
-        self.synthesis = make_synthesis(2 * channels, drafted=is_searched)
+        self.synthesis = build_synthesis(2 * channels, drafted=is_searched)
         has_matching = config.keypoint_ratio is not None
         self.gmflow = GMFlowFeatures() if has_matching else None
         feature_channels = 2 * (GLOBAL_CHANNELS + self.encoder.coarse_channels)
@@ -89,38 +89,40 @@ class SGM(TileableInterpolator):
             self.matching.take_matches()
         self.to(memory_format=torch.channels_last)  # features follow; convolutions need no copies
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> SGMState:
         require_frames(frame0, frame1, self)
         self._require_scale(*frame0.shape[-2:], flow_scale)
-        return self._relate(self._look(torch.cat((frame0, frame1)), flow_scale), flow_scale)
+        return self._build_state(self._encode(torch.cat((frame0, frame1)), flow_scale), flow_scale)
 
-    def advance(self, state: Pair, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0) -> Pair:
+    def advance(
+        self, state: SGMState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> SGMState:
         if state.flow_scale != flow_scale or len(state.frames) != 2 * len(frame2):
             return self.prepare(frame1, frame2, flow_scale)
         require_frames(frame1, frame2, self)
-        known, new = state.look, self._look(frame2, flow_scale)
-        return self._relate(known.followed_by(new), flow_scale)
+        known, new = state.encoded, self._encode(frame2, flow_scale)
+        return self._build_state(known.advance(new), flow_scale)
 
-    def _look(self, frames: Tensor, flow_scale: float) -> Look:
-        frames = self._recolour(frames)
+    def _encode(self, frames: Tensor, flow_scale: float) -> SGMFrames:
+        frames = self._reorder_colours(frames)
         small = resize(frames, flow_scale)
         matchable = None
         if self.gmflow is not None:
             with torch.no_grad():  # nothing in this branch trains its features
-                matchable = self.gmflow.look(small)
+                matchable = self.gmflow.encode(small)
         fine, tokens = self.encoder.look(small)
-        return Look(frames, small, fine, tokens, matchable, self.synthesis.context(frames))
+        return SGMFrames(frames, small, fine, tokens, matchable, self.synthesis.context(frames))
 
-    def _relate(self, look: Look, flow_scale: float) -> Pair:
-        coarse, matchable = self.encoder.coarse(look.fine, look.tokens), None
+    def _build_state(self, encoded: SGMFrames, flow_scale: float) -> SGMState:
+        coarse, matchable = self.encoder.coarse(encoded.fine, encoded.tokens), None
         if self.gmflow is not None:
             with torch.no_grad():
                 height, width = coarse.shape[-2:]
-                matchable = as_map(self.gmflow.relate(look.matchable), height, width)
-        searched = None if self.search is None else self.search.prepare(look.small)
-        return Pair(look, coarse, matchable, searched, flow_scale)
+                matchable = tokens_to_map(self.gmflow.attend(encoded.matchable), height, width)
+        searched = None if self.search is None else self.search.prepare(encoded.small)
+        return SGMState(encoded, coarse, matchable, searched, flow_scale)
 
-    def estimate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Motion:
+    def estimate(self, state: SGMState, time: Tensor, *, explain: bool = False) -> SGMMotion:
         if self.training and state.flow_scale != 1:
             raise ValueError(
                 f"In training mode motion is estimated at full size: flow_scale is 1, "
@@ -140,24 +142,24 @@ class SGM(TileableInterpolator):
             warped = warp_pair(state.small, flow)
             merged += [blend(warped, logits)] if self.training else []
         raw = self.local_flow[-1](
-            fine_input(state.small, warped, flow, logits, time, state.look.fine)
+            fine_input(state.small, warped, flow, logits, time, state.encoded.fine)
         )
         flow, logits = _add(flow, logits, expand_motion(raw, CELL // 2))
         enlarged = 1 / state.flow_scale
         flow, logits = resize_flow(flow, enlarged), resize(logits, enlarged)
         if notes is not None:
             notes = _at_full_size(notes, state) | {"flow": flow, "blend": logits.sigmoid()}
-        return Motion(flow, logits, draft, tuple(merged), notes)
+        return SGMMotion(flow, logits, draft, tuple(merged), notes)
 
     def synthesise(
-        self, state: Pair, motion: Motion, window: Window | None = None
+        self, state: SGMState, motion: SGMMotion, window: Window | None = None
     ) -> Interpolation:
         height, width = state.frames.shape[-2:]
         window = window or Window(0, height, 0, width)
         outer = window.expanded(self.halo, state.frames)
         frame, merged = self.synthesis(
             state.frames,
-            state.look.context,
+            state.encoded.context,
             outer.crop(motion.flow),
             outer.crop(motion.blend_logits),
             origin=(outer.top, outer.left),
@@ -169,8 +171,8 @@ class SGM(TileableInterpolator):
         if explanation is not None:
             explanation = {name: window.crop(picture) for name, picture in explanation.items()}
         return Interpolation(
-            self._recolour(inner.crop(frame)),
-            tuple(self._recolour(window.crop(stage)) for stage in stages),
+            self._reorder_colours(inner.crop(frame)),
+            tuple(self._reorder_colours(window.crop(stage)) for stage in stages),
             explanation,
         )
 
@@ -190,13 +192,13 @@ class SGM(TileableInterpolator):
         for head in heads:
             yield from (head.head, head.residual)
 
-    def parts_below_matching(self) -> Iterator[nn.Module]:
+    def frozen_modules(self) -> Iterator[nn.Module]:
         """What the second training stage keeps as it is; the context network is not among it."""
         yield from (self.encoder, self.local_flow, self.synthesis.unet)
         if self.gmflow is not None:
             yield self.gmflow
 
-    def _first_estimate(self, state: Pair, time: Tensor) -> tuple[Tensor, int, Tensor | None]:
+    def _first_estimate(self, state: SGMState, time: Tensor) -> tuple[Tensor, int, Tensor | None]:
         """Raw motion, (B, 5, h, w), how many times smaller than `small` it is, and any draft."""
         if self.search is None:
             return self.local_flow[0](coarse_input(state.small, time, state.coarse)), CELL, None
@@ -205,7 +207,7 @@ class SGM(TileableInterpolator):
 
     def _compensate(
         self,
-        state: Pair,
+        state: SGMState,
         time: Tensor,
         local: Tensor,
         estimate: tuple[Tensor, Tensor, Tensor],
@@ -227,14 +229,14 @@ class SGM(TileableInterpolator):
             if self.search is not None:
                 shifted = self.search.confirm(state.searched, time, shifted, local)
         features = (*state.matchable.chunk(2), *state.coarse.detach().chunk(2))
-        compensated = fill_holes(shifted, local)
+        compensated = replace_unmatched(shifted, local)
         merged = self.matching.merge(local, compensated, torch.cat(features, dim=1))
         if notes is not None:
             notes |= {"compensation": shifted, "merged_flow": merged}
         return self.matching.refine(refine_input(state.small, warped, flow, logits, merged))
 
     def _keypoints(
-        self, state: Pair, flow: Tensor, warped: Tensor, notes: dict[str, Tensor] | None
+        self, state: SGMState, flow: Tensor, warped: Tensor, notes: dict[str, Tensor] | None
     ) -> Tensor | None:
         """Cells to match, (2B, K), or None where all of them are."""
         height, width = state.coarse.shape[-2:]
@@ -255,9 +257,9 @@ class SGM(TileableInterpolator):
             notes["keypoints"] = torch.cat(marked.chunk(2), dim=1)
         return chosen
 
-    def _recolour(self, frames: Tensor) -> Tensor:
+    def _reorder_colours(self, frames: Tensor) -> Tensor:
         """Between RGB outside and the order of the weights inside."""
-        return in_order(frames, self.config.colour_order)
+        return reorder_colours(frames, self.config.colour_order)
 
     def _require_scale(self, height: int, width: int, flow_scale: float) -> None:
         """Refuse a scale at which cells would not fit the frame."""
@@ -274,7 +276,7 @@ def _add(flow: Tensor, logits: Tensor, correction: tuple[Tensor, Tensor]) -> tup
     return flow + correction[0], logits + correction[1]
 
 
-def _at_full_size(notes: dict[str, Tensor], state: Pair) -> dict[str, Tensor]:
+def _at_full_size(notes: dict[str, Tensor], state: SGMState) -> dict[str, Tensor]:
     """Explanations as the contract lays them out: of the frames' size, flows in their pixels."""
     height, width = state.frames.shape[-2:]
     full = {}

@@ -13,9 +13,9 @@ from sgm_vfi.model.flow.motion_hypotheses import (
     prepare_hypotheses,
     render,
 )
-from sgm_vfi.model.flow.sift_dis import MatchedFlow
+from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
 from sgm_vfi.model.ops.resize import resize_flow
-from sgm_vfi.model.sgm.compensation import fill_holes
+from sgm_vfi.model.sgm.flow_compensation import replace_unmatched
 
 BETTER = 1.2  # times as likely as what was searched is what a match has to be
 LEAST = 1e-3  # share of a frame in the blend: logits stay such that a network can change them
@@ -32,7 +32,7 @@ class FlowSearch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.flow = MatchedFlow()
+        self.flow = SIFTDISFlow()
 
     @torch.no_grad()
     def prepare(self, frames: Tensor) -> BidirectionalMotion:
@@ -41,7 +41,7 @@ class FlowSearch(nn.Module):
         Flows and weights are at 1/4, in pixels of that size.
         """
         frame0, frame1 = frames.chunk(2)
-        return prepare_hypotheses(frame0, frame1, *self.flow.both(frame0, frame1))
+        return prepare_hypotheses(frame0, frame1, *self.flow.bidirectional(frame0, frame1))
 
     @torch.no_grad()
     def forward(
@@ -67,7 +67,7 @@ class FlowSearch(nn.Module):
         Shapes: shifted matches and local flow (B, 4, h, w), in cells -> (B, 4, h, w), the matches,
         zero where dropped.
         """
-        matched = agreement(flows, time, fill_holes(shifted, local))
+        matched = agreement(flows, time, replace_unmatched(shifted, local))
         is_better = matched > BETTER * agreement(flows, time, local)
         return torch.where(is_better.repeat_interleave(2, dim=1), shifted, 0)
 

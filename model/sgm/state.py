@@ -8,7 +8,7 @@ from torch import Tensor
 from sgm_vfi.model.flow.motion_hypotheses import BidirectionalMotion
 
 
-class Look(NamedTuple):
+class SGMFrames(NamedTuple):
     """What depends on one frame only; of a pair, both are stacked on the batch axis."""
 
     frames: Tensor  # (2B, 3, H, W), in the network's colour order
@@ -18,15 +18,15 @@ class Look(NamedTuple):
     matchable: Tensor | None  # (2B, h', w', 128), features for global matching
     context: list[Tensor]  # features for synthesis, at full size
 
-    def followed_by(self, new: "Look") -> "Look":
+    def advance(self, new: "SGMFrames") -> "SGMFrames":
         """What is known of the second of two frames, and of the one behind it."""
-        return Look(*(_second_and(*both) for both in zip(self, new, strict=True)))
+        return SGMFrames(*(_second_and(*both) for both in zip(self, new, strict=True)))
 
 
-class Pair(NamedTuple):
+class SGMState(NamedTuple):
     """What serves every time between two frames; both are stacked on the batch axis."""
 
-    look: Look
+    encoded: SGMFrames
     coarse: Tensor  # (2B, 8F, h, w), features that have seen both frames, as the next
     matchable: Tensor | None  # (2B, 128, h, w), features for global matching
     searched: (
@@ -36,14 +36,14 @@ class Pair(NamedTuple):
 
     @property
     def frames(self) -> Tensor:
-        return self.look.frames
+        return self.encoded.frames
 
     @property
     def small(self) -> Tensor:
-        return self.look.small
+        return self.encoded.small
 
 
-class Motion(NamedTuple):
+class SGMMotion(NamedTuple):
     """The motion at a time, at full size."""
 
     flow: Tensor  # (B, 4, H, W)

@@ -4,12 +4,12 @@ import math
 
 from torch import nn
 
-from sgm_vfi.model.layers.synthesis_unet import Synthesis
+from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork
 
 
-def make_synthesis(channels: int, *, drafted: bool = False) -> Synthesis:
+def build_synthesis(channels: int, *, drafted: bool = False) -> SynthesisNetwork:
     """Synthesis with fresh weights, its U-Net's as published; silent where there is a draft."""
-    synthesis = Synthesis(channels, drafted=drafted)
+    synthesis = SynthesisNetwork(channels, drafted=drafted)
     synthesis.unet.apply(_initialise)
     if drafted:
         nn.init.zeros_(synthesis.unet.output.weight)

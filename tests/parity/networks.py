@@ -18,7 +18,7 @@ from sgm_vfi.model.architectures import keypoint_ratio
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.sgm import compensation, network
+from sgm_vfi.model.sgm import flow_compensation, network
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from tests.parity import compare, recipe
@@ -63,7 +63,7 @@ class Spy:
         functions = ("expand_motion", "fine_input", "difference_map", "select_keypoints")
         for name in (*functions, "match_globally", "shift_to_time"):
             self._watch_function(network, name)
-        self._watch_function(compensation, "landing_mass")
+        self._watch_function(flow_compensation, "landing_mass")
         modules = {
             "relate": self.net.encoder.relate,
             "synthesis": self.net.synthesis,

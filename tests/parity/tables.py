@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sgm_vfi.engine.schedule import warmup_cosine
-from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import symmetric_padding
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from tests.parity import recipe
@@ -25,7 +25,10 @@ def padder(folder: Path) -> Iterator[Finding]:
     """
     worst = 0
     for case in json.loads((folder / "padder.json").read_text())["cases"]:
-        ours = (*margins(case["w"], case["divisor"]), *margins(case["h"], case["divisor"]))
+        ours = (
+            *symmetric_padding(case["w"], case["divisor"]),
+            *symmetric_padding(case["h"], case["divisor"]),
+        )
         worst = max(worst, *(abs(a - b) for a, b in zip(ours, case["pad"], strict=True)))
     yield Finding("padder", "pad", worst, 0, "its options that no caller uses: not covered")
 

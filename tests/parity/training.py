@@ -30,7 +30,7 @@ def findings(
     net = build(config_of(case), device).train()
     stage = case["variant"].split("_")[0]
     if stage == "sgm":
-        for part in net.parts_below_matching():
+        for part in net.frozen_modules():
             part.requires_grad_(False)
     rate = warmup_cosine(case["step"], EPOCHS[stage] * STEPS_PER_EPOCH, WARMUP_STEPS[stage])
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)

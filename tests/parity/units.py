@@ -8,21 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.layers.position import sine_embedding
+from sgm_vfi.model.layers.position_encoding import sine_position_encoding
 from sgm_vfi.model.layers.synthesis_unet import warp_levels
-from sgm_vfi.model.ops.matching import attend_in_blocks
+from sgm_vfi.model.ops.global_matching import blockwise_attention
 from sgm_vfi.model.ops.resize import resize
 from sgm_vfi.model.ops.splat import splat, splat_sum
 from sgm_vfi.model.ops.warp import backward_warp
-from sgm_vfi.model.ops.windows import BLOCKED, window_mask
-from sgm_vfi.model.sgm.compensation import (
+from sgm_vfi.model.ops.window_partition import MASKED_LOGIT, attention_window_mask
+from sgm_vfi.model.sgm.difference_map import EPSILON, difference_map
+from sgm_vfi.model.sgm.flow_compensation import (
     landing_mass,
     match_globally,
     select_keypoints,
     shift_to_time,
 )
-from sgm_vfi.model.sgm.difference import EPSILON, difference_map
-from sgm_vfi.model.sgm.local_flow import expand_motion
+from sgm_vfi.model.sgm.flow_head import expand_motion
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
 from sgm_vfi.training.losses import laplacian_loss, laplacian_pyramid
 from tests.parity import recipe
@@ -116,8 +116,8 @@ def unit_matching(device: torch.device, golden: Any) -> Arrays:
         "key_feature": chosen,
         "flow_sparse": sparse,
         "flow_dense": dense,
-        "prob_sparse": attend_in_blocks(chosen, tokens.flip(0), everywhere),
-        "prob_dense": attend_in_blocks(tokens, tokens.flip(0), everywhere),
+        "prob_sparse": blockwise_attention(chosen, tokens.flip(0), everywhere),
+        "prob_dense": blockwise_attention(tokens, tokens.flip(0), everywhere),
         "flow_half": half,
         "shift_half_topk_t0.5": _shift(half, 0.5, count),
         "warp_map_half_t0": landing_mass(
@@ -215,7 +215,7 @@ def unit_small(device: torch.device, golden: Any) -> Arrays:
     patch = draw(device, "small.patch", (2, 64, 20, 24), -1, 1) * 1e-3
     tokens = draw(device, "small.tokens", (2, 120, 128), -1, 1) * 1e-3
     grid = tokens.unflatten(1, (10, 12))
-    position = sine_embedding(7, 7, 128, device).flatten(0, 1)
+    position = sine_position_encoding(7, 7, 128, device).flatten(0, 1)
     image = 0.5 + draw(device, "small.img", (2, 3, 48, 64), -1, 1) * 1e-3
     arrays = {
         "patch_embed4": look.embed_norm(look.embed(patch).permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
@@ -225,7 +225,7 @@ def unit_small(device: torch.device, golden: Any) -> Arrays:
     }
     for j in (0, 1):
         block = relate.blocks[j]
-        mask = window_mask(10, 12, 7, block.shift, device)
+        mask = attention_window_mask(10, 12, 7, block.shift, device)
         arrays[f"block4.{j}"] = block(grid, position, mask).flatten(1, 2)
     return arrays
 
@@ -235,7 +235,7 @@ def unit_position(device: torch.device, golden: Any) -> Arrays:
     for name in _stored(golden):
         half, size = name.removeprefix("sine_").split("_")
         height, width = map(int, size.split("x"))
-        embedding = sine_embedding(height, width, 2 * int(half), device)
+        embedding = sine_position_encoding(height, width, 2 * int(half), device)
         arrays[name] = embedding.permute(2, 0, 1)[None]
     return arrays
 
@@ -245,15 +245,15 @@ def unit_masks(device: torch.device, golden: Any) -> Arrays:
     for name in (name for name in _stored(golden) if name.startswith("shape_")):
         size = name.removeprefix("shape_")
         height, width = map(int, size.split("x"))
-        shifted = window_mask(height, width, 7, 3, device)
+        shifted = attention_window_mask(height, width, 7, 3, device)
         arrays[name] = torch.tensor(shifted.shape)
         arrays[f"shift_{size}"] = _packed(shifted)
-        arrays[f"pad_{size}"] = _packed(window_mask(height, width, 7, 0, device))
+        arrays[f"pad_{size}"] = _packed(attention_window_mask(height, width, 7, 0, device))
     return arrays
 
 
 def _packed(mask: Tensor | None) -> Tensor:
-    bits = [] if mask is None else (mask == BLOCKED).cpu().numpy().ravel()
+    bits = [] if mask is None else (mask == MASKED_LOGIT).cpu().numpy().ravel()
     return torch.from_numpy(np.packbits(np.asarray(bits, dtype=bool)))
 
 

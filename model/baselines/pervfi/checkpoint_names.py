@@ -13,7 +13,7 @@ from sgm_vfi.model.checkpoint import (
     published_name,
     translate_name,
 )
-from sgm_vfi.model.flow.flow_zoo import load_flow
+from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 
 Parts = tuple[tuple[str, str], ...]
 MAIN: Parts = tuple((f".netMain.{i}.", f".{i}.") for i in range(4))
@@ -132,7 +132,7 @@ def published_config(weights: Weights) -> PerVFIConfig:
 
 def flow_weights(config: PerVFIConfig) -> dict[str, Tensor]:
     """The tensors of the flow network, from its own file."""
-    state = load_flow(config.estimator).state_dict()
+    state = load_flow_estimator(config.estimator).state_dict()
     return {ESTIMATOR + name: tensor for name, tensor in state.items()}
 
 

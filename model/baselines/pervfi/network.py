@@ -19,7 +19,7 @@ from sgm_vfi.model.baselines.pervfi.motion import Moved, flow_back, move
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow, noise_shapes
 from sgm_vfi.model.baselines.pervfi.pyramid import Encoder, SplatMetric
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.flow.flow_zoo import build_flow
+from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
 from sgm_vfi.model.flow.motion_hypotheses import flow_to_size
 from sgm_vfi.model.interpolator import (
     Interpolation,
@@ -91,7 +91,7 @@ class PerVFI(Interpolator):
     ) -> None:
         super().__init__()
         self.config = config
-        self.estimator = build_flow(config.estimator) if estimator is None else estimator
+        self.estimator = build_flow_estimator(config.estimator) if estimator is None else estimator
         self.estimator.requires_grad_(False)
         self.encoder = Encoder()
         self.metric = SplatMetric()
@@ -104,7 +104,7 @@ class PerVFI(Interpolator):
         require_frames(frame0, frame1, self)
         scale = float(flow_scale_fraction(flow_scale))
         with torch.no_grad():
-            flows = self.estimator.both(resize(frame0, scale), resize(frame1, scale))
+            flows = self.estimator.bidirectional(resize(frame0, scale), resize(frame1, scale))
         flow_01, flow_10 = (flow_to_size(flow, frame0.shape[-2:]) for flow in flows)
         return self.prepare_along(frame0, frame1, flow_01, flow_10)
 

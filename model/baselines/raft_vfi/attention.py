@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model.ops.resize import resize
-from sgm_vfi.model.ops.windows import BLOCKED, from_windows, shift_bands, to_windows, window_mask
+from sgm_vfi.model.ops.window_partition import (
+    MASKED_LOGIT,
+    attention_window_mask,
+    merge_windows,
+    partition_windows,
+    shifted_region_ids,
+)
 
 WINDOW = 4  # pixels of the map, each way
 SHIFT = WINDOW // 2
@@ -31,7 +37,7 @@ class WindowAttention(nn.Module):
 
     def _split(self, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, scaled, keys and values, (B, n, HEADS, T, C / HEADS) each."""
-        tokens = self.query_key_value(to_windows(grid, WINDOW))
+        tokens = self.query_key_value(partition_windows(grid, WINDOW))
         queries, keys, values = map(heads, tokens.chunk(3, dim=-1))
         return queries * queries.shape[-1] ** -0.5, keys, values
 
@@ -39,11 +45,13 @@ class WindowAttention(nn.Module):
         self, queries: Tensor, keys: Tensor, values: Tensor, grid: Tensor, shifted: bool
     ) -> Tensor:
         """Shapes: -> (B, n, T, C)."""
-        mask = window_mask(*grid.shape[1:3], WINDOW, SHIFT, grid.device) if shifted else None
+        mask = (
+            attention_window_mask(*grid.shape[1:3], WINDOW, SHIFT, grid.device) if shifted else None
+        )
         return attend(queries, keys, values, self.offset_bias, mask)
 
     def _joined(self, windows: Tensor, grid: Tensor) -> Tensor:
-        return from_windows(self.project(windows), WINDOW, grid.shape[2] // WINDOW)
+        return merge_windows(self.project(windows), WINDOW, grid.shape[2] // WINDOW)
 
 
 class CrossScaleAttention(WindowAttention):
@@ -164,11 +172,11 @@ def coarse_windows(features: Tensor) -> Tensor:
 
 
 def coarse_mask(height: int, width: int, like: Tensor) -> Tensor:
-    """`window_mask` between the pixels of shifted windows and those of their coarse ones.
+    """`attention_window_mask` between the pixels of shifted windows and those of their coarse ones.
 
-    Shapes: -> (n, T, T), 0 or `BLOCKED`.
+    Shapes: -> (n, T, T), 0 or `MASKED_LOGIT`.
     """
-    bands = shift_bands(height, width, WINDOW, SHIFT, like.device).to(like.dtype)
-    fine = to_windows(bands[None, :, :, None], WINDOW)[0, :, :, 0]
+    bands = shifted_region_ids(height, width, WINDOW, SHIFT, like.device).to(like.dtype)
+    fine = partition_windows(bands[None, :, :, None], WINDOW)[0, :, :, 0]
     coarse = coarse_windows(bands[None, None])[0, :, :, 0]
-    return (fine[:, :, None] != coarse[:, None, :]) * BLOCKED
+    return (fine[:, :, None] != coarse[:, None, :]) * MASKED_LOGIT

@@ -17,7 +17,7 @@ from sgm_vfi.model.interpolator import (
     flow_scale_fraction,
     require_frames,
 )
-from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
+from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 
 MEAN = (0.429, 0.431, 0.397)  # taken off the channels, in the order that the weights expect
@@ -31,7 +31,7 @@ class RAFTVFIConfig:
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
 
     def __post_init__(self) -> None:
-        require_order(self.colour_order)
+        require_colour_order(self.colour_order)
 
 
 class View(NamedTuple):
@@ -101,7 +101,7 @@ class RAFTVFI(Interpolator):
         raw = self.flows(view0, view1)
         back = None
         if before is not None and after is not None:
-            back = self.flow.between(view0.seen, self.view(before, flow_scale).seen)
+            back = self.flow.estimate(view0.seen, self.view(before, flow_scale).seen)
         return self.gap(view0, view1, raw, back, after)
 
     def advance(
@@ -129,7 +129,7 @@ class RAFTVFI(Interpolator):
             raw = self.flows(view1, view2)
         else:
             view2 = state.after
-            raw = state.outwards.chunk(2, dim=1)[1], self.flow.between(view2.seen, view1.seen)
+            raw = state.outwards.chunk(2, dim=1)[1], self.flow.estimate(view2.seen, view1.seen)
         return self.gap(view1, view2, raw, None if before is None else state.raw[1], after)
 
     def gap(
@@ -150,7 +150,7 @@ class RAFTVFI(Interpolator):
         if back is None or after is None:
             return Gap(view0, view1, raw, flow, None)
         view2 = self.view(after, view1.flow_scale)
-        outwards = torch.cat((back, self.flow.between(view1.seen, view2.seen)), dim=1)
+        outwards = torch.cat((back, self.flow.estimate(view1.seen, view2.seen)), dim=1)
         return Gap(view0, view1, raw, flow, outwards, view2)
 
     def interpolate(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
@@ -177,13 +177,13 @@ class RAFTVFI(Interpolator):
     def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
         """What depends on one frame only."""
         flow_scale = float(flow_scale_fraction(flow_scale))
-        frame = in_order(frame, self.config.colour_order)
+        frame = reorder_colours(frame, self.config.colour_order)
         small = resize(frame, flow_scale)
-        return View(frame, small, self.flow.look(small), flow_scale)
+        return View(frame, small, self.flow.encode(small), flow_scale)
 
     def flows(self, view0: View, view1: View) -> tuple[Tensor, Tensor]:
         """flow_01 and flow_10 before they are refined, (B, 2, h, w)."""
-        return self.flow.each_way(view0.seen, view1.seen)
+        return self.flow.estimate_both(view0.seen, view1.seen)
 
     def refine(self, view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
         """Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""
@@ -212,7 +212,7 @@ class RAFTVFI(Interpolator):
     def compose(self, state: Gap, layers: Layers, time: Tensor) -> Tensor:
         """The frame, RGB; rounding may bring it out of [0, 1]."""
         frame = compose(state.view0.frame, state.view1.frame, layers, time)
-        return in_order(frame, self.config.colour_order)
+        return reorder_colours(frame, self.config.colour_order)
 
     @staticmethod
     def centred(frame: Tensor) -> Tensor:

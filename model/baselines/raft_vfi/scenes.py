@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.ops.grid import pixel_grid
+from sgm_vfi.model.ops.pixel_grid import pixel_grid
 
 LUMA = (0.299, 0.587, 0.114)  # of the channels in the order that the weights expect, BGR too
 BINS = 64

@@ -18,8 +18,8 @@ from sgm_vfi.model.interpolator import (
     require_time,
 )
 from sgm_vfi.model.layers.conv import conv_prelu
-from sgm_vfi.model.layers.synthesis_unet import Synthesis, blend
-from sgm_vfi.model.ops.colour import ColourOrder, in_order, require_order
+from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
+from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 
@@ -39,7 +39,7 @@ class RIFEConfig:
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
 
     def __post_init__(self) -> None:
-        require_order(self.colour_order)
+        require_colour_order(self.colour_order)
 
 
 RIFE_BASE = RIFEConfig()
@@ -100,11 +100,11 @@ class RIFE(TileableInterpolator):
         self.teacher = None
         if config.teacher:
             self.teacher = IFBlock(widths[-1] + 3, config.channels[-1], doubled=config.doubled)
-        self.synthesis = Synthesis(config.context_channels, doubled=config.doubled)
+        self.synthesis = SynthesisNetwork(config.context_channels, doubled=config.doubled)
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
         require_frames(frame0, frame1, self, flow_scale)
-        frames = in_order(torch.cat((frame0, frame1)), self.config.colour_order)
+        frames = reorder_colours(torch.cat((frame0, frame1)), self.config.colour_order)
         return Pair(frames, self.synthesis.context(frames), flow_scale)
 
     def estimate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Estimate:
@@ -140,8 +140,8 @@ class RIFE(TileableInterpolator):
             notes = {"initial_flow": first, "flow": last.flow, "blend": last.blend_logits.sigmoid()}
             notes = {name: window.crop(picture) for name, picture in notes.items()}
         order = self.config.colour_order
-        frame = in_order(window.relative_to(outer).crop(frame), order)
-        return Interpolation(frame, tuple(in_order(stage, order) for stage in stages), notes)
+        frame = reorder_colours(window.relative_to(outer).crop(frame), order)
+        return Interpolation(frame, tuple(reorder_colours(stage, order) for stage in stages), notes)
 
     def training_forward(
         self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
@@ -154,7 +154,7 @@ class RIFE(TileableInterpolator):
             raise ValueError("This RIFE has no teacher to learn from: set model.teacher=true.")
         state = self.prepare(frame0, frame1)
         motions = self.estimate(state, time).motions
-        target = in_order(target, self.config.colour_order)
+        target = reorder_colours(target, self.config.colour_order)
         taught = self._step(self.teacher, state, time, motions[-1], 1, target)
         frame, merged = self.synthesis(state.frames, state.context, *motions[-1])
         coarse = (merge(state.frames, motion) for motion in motions[:-1])

@@ -64,7 +64,9 @@ def flow_nets(golden: Golden, device: torch.device) -> Iterator[Finding]:
     ours = {"inputs_crc": zoo.fingerprint(dict(zip("ab", bytes_like, strict=True)))}
     for name in TOLERANCE:
         estimator, ours[f"{name}_weights_crc"] = golden_flow(name, device)
-        forward, backward = estimator.both(*(torch.from_numpy(x).to(device) for x in frames))
+        forward, backward = estimator.bidirectional(
+            *(torch.from_numpy(x).to(device) for x in frames)
+        )
         ours[f"{name}_fwd"] = forward[..., ::2, ::2]
         ours[f"{name}_fwd_mean"] = forward.mean(dim=(2, 3))
         ours[f"{name}_bwd_mean"] = backward.mean(dim=(2, 3))

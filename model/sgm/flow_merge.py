@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import backward_warp
-from sgm_vfi.model.sgm.local_flow import FlowHead
+from sgm_vfi.model.sgm.flow_head import FlowHead
 
 FLOW, MERGED_FLOW = 13, 23  # where flows begin among the channels that `refine_input` gives
 TAKEN = 6.0  # logit of a match that is to be taken; of other candidates it is about 0

@@ -8,32 +8,32 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-5
-HALVES = (torch.bfloat16, torch.float16)
+HALF_DTYPES = (torch.bfloat16, torch.float16)
 SUMMED = 2**14  # elements of the rows that are added up in float32
 CACHED = 2**17  # elements of the rows that are changed at a time: they stay in the cores' caches
 
 
-def normalise_relu(x: Tensor, skip: Tensor | None = None) -> Tensor:
+def instance_norm_relu(x: Tensor, skip: Tensor | None = None) -> Tensor:
     """relu(normalise(x)); with a skip relu(skip + relu(normalise(x))). May overwrite x.
 
     Shapes: x, skip (B, C, H, W) -> (B, C, H, W).
     """
-    if x.dtype in HALVES:
+    if x.dtype in HALF_DTYPES:
         skip = None if skip is None else skip.float()
-        return normalise_relu(x.float(), skip).to(x.dtype)
+        return instance_norm_relu(x.float(), skip).to(x.dtype)
     if _in_place(x):
         return _by_rows(x, skip, rectified=True)
-    y = normalise(x).relu_()
+    y = instance_norm(x).relu_()
     return y if skip is None else (skip + y).relu_()
 
 
-def normalise(x: Tensor) -> Tensor:
+def instance_norm(x: Tensor) -> Tensor:
     """Subtract the mean, divide by the standard deviation. May overwrite x.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     """
-    if x.dtype in HALVES:
-        return normalise(x.float()).to(x.dtype)
+    if x.dtype in HALF_DTYPES:
+        return instance_norm(x.float()).to(x.dtype)
     if _in_place(x):
         return _by_rows(x, None, rectified=False)
     centred = x - x.mean(2, keepdim=True).mean(3, keepdim=True)

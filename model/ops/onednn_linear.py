@@ -56,12 +56,12 @@ def runs_in_bfloat16(*tensors: Tensor) -> bool:
         return False
     if torch.get_autocast_dtype("cpu") != torch.bfloat16:
         return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not onednn_computes_in("bf16"):
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or not onednn_supports("bf16"):
         return False
     return all(tensor.device.type == "cpu" for tensor in tensors)
 
 
-def onednn_computes_in(half: str) -> bool:
+def onednn_supports(half: str) -> bool:
     """Whether this processor has arithmetic for "bf16" or "fp16", and oneDNN is there to use it."""
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False

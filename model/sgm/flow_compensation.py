@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.ops.matching import cell_positions, match_positions
+from sgm_vfi.model.ops.global_matching import cell_positions, match_positions
 from sgm_vfi.model.ops.splat import splat, splat_sum
 
 UNMATCHED_WEIGHT = math.exp(-20)  # of a cell without a match, when matches are moved
@@ -75,6 +75,6 @@ def landing_mass(validity: Tensor, path: Tensor) -> Tensor:
     return splat_sum(validity, path)
 
 
-def fill_holes(shifted: Tensor, flow: Tensor) -> Tensor:
+def replace_unmatched(shifted: Tensor, flow: Tensor) -> Tensor:
     """The shifted matches, and the local flow where there is none. Shapes: (B, 4, h, w), twice."""
     return torch.where(shifted == 0, flow, shifted)

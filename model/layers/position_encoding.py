@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def sine_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+def sine_position_encoding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Sines and cosines of the row in the first half of the channels, of the column in the second.
 
     Positions are scaled to (0, 2 pi], so the embedding depends on the size of the grid.

@@ -4,9 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.ops.padding import margins
+from sgm_vfi.model.ops.resize import symmetric_padding
 
-BLOCKED = -100.0  # added to the logit of a pair that must not see each other; weights expect it
+MASKED_LOGIT = (
+    -100.0
+)  # added to the logit of a pair that must not see each other; weights expect it
 
 
 Window = int | tuple[int, int]  # side of a square, or height and width, in tokens
@@ -15,24 +17,24 @@ Window = int | tuple[int, int]  # side of a square, or height and width, in toke
 def pad_to_windows(tokens: Tensor, window: int) -> Tensor:
     """Shapes: (B, h, w, C) -> (B, h', w', C), both sides multiples of `window`, centred."""
     height, width = tokens.shape[1:3]
-    pad = (0, 0, *margins(width, window), *margins(height, window))
+    pad = (0, 0, *symmetric_padding(width, window), *symmetric_padding(height, window))
     return F.pad(tokens, pad) if any(pad) else tokens
 
 
-def to_windows(tokens: Tensor, window: Window) -> Tensor:
+def partition_windows(tokens: Tensor, window: Window) -> Tensor:
     """Shapes: (B, h', w', C) -> (B, windows row by row, tokens of a window, C)."""
     height, width = _sides(window)
     tiles = tokens.unflatten(1, (-1, height)).unflatten(3, (-1, width))  # (B, r, y, c, x, C)
     return tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def from_windows(windows: Tensor, window: Window, columns: int) -> Tensor:
-    """Undo `to_windows`. Shapes: (B, windows, tokens of a window, C) -> (B, h', w', C)."""
+def merge_windows(windows: Tensor, window: Window, columns: int) -> Tensor:
+    """Undo `partition_windows`. Shapes: (B, windows, tokens of a window, C) -> (B, h', w', C)."""
     tiles = windows.unflatten(1, (-1, columns)).unflatten(3, _sides(window))
     return tiles.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def window_mask(
+def attention_window_mask(
     height: int, width: int, window: int, shift: int, device: torch.device
 ) -> Tensor | None:
     """What to add to the logits of attention inside windows; None where everything may be seen.
@@ -42,14 +44,14 @@ def window_mask(
     network (specification 1.1, quirk 2): in shifted windows it is masked in the wrong place,
     which trained weights have learnt to live with.
 
-    Shapes: -> (windows, window ** 2, window ** 2), 0 or `BLOCKED`.
+    Shapes: -> (windows, window ** 2, window ** 2), 0 or `MASKED_LOGIT`.
     """
     bands = [_padding_bands(height, width, window, device)]
     if shift:
-        bands.append(shift_bands(height, width, window, shift, device))
+        bands.append(shifted_region_ids(height, width, window, shift, device))
     elif not height % window and not width % window:
         return None
-    return torch.stack([region_mask(band, window) for band in bands]).any(dim=0) * BLOCKED
+    return torch.stack([region_mask(band, window) for band in bands]).any(dim=0) * MASKED_LOGIT
 
 
 def region_mask(regions: Tensor, window: Window) -> Tensor:
@@ -57,17 +59,20 @@ def region_mask(regions: Tensor, window: Window) -> Tensor:
 
     Shapes: numbers of regions (h', w') -> (windows, tokens of a window, tokens of a window).
     """
-    number = to_windows(regions[None, :, :, None], window)[0, :, :, 0]
+    number = partition_windows(regions[None, :, :, None], window)[0, :, :, 0]
     return number[:, :, None] != number[:, None, :]
 
 
 def _padding_bands(height: int, width: int, window: int, device: torch.device) -> Tensor:
     """Number the nine regions that centred padding makes: corners, edges and the picture."""
-    (top, bottom), (left, right) = margins(height, window), margins(width, window)
+    (top, bottom), (left, right) = (
+        symmetric_padding(height, window),
+        symmetric_padding(width, window),
+    )
     return _bands((top, height, bottom), (left, width, right), device)
 
 
-def shift_bands(
+def shifted_region_ids(
     height: int, width: int, window: Window, shift: Window, device: torch.device
 ) -> Tensor:
     """Number the nine regions that a cyclic shift makes, of a grid padded to whole windows."""

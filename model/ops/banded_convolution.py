@@ -9,7 +9,7 @@ from torch import Tensor
 BAND_ELEMENTS = {"cpu": 2**23, "cuda": 2**25}
 
 
-def in_bands(
+def apply_in_bands(
     layers: Callable[[Tensor], Tensor],
     sources: Sequence[Tensor],
     margin: int,
@@ -56,14 +56,14 @@ def in_bands(
     return whole
 
 
-def by_sample(
+def apply_per_sample(
     layers: Callable[[Tensor], Tensor],
     source: Tensor,
     *,
     channels: int,
     elements: int | None = None,
 ) -> Tensor:
-    """What `layers` make of each sample, as `in_bands` where they look over the whole map.
+    """What `layers` make of each sample, as `apply_in_bands` where they look over the whole map.
 
     Shapes: source (B, C, H, W) -> (B, ...).
     """

@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.ops.grid import pixel_grid
-from sgm_vfi.model.ops.product import linear, runs_in_bfloat16, runs_on_onednn, wants_gradient
+from sgm_vfi.model.ops.onednn_linear import linear, runs_in_bfloat16, runs_on_onednn, wants_gradient
+from sgm_vfi.model.ops.pixel_grid import pixel_grid
 
 # Scores held at a time: 16 MiB, the size of a processor's cache; a GPU is slow to start on each.
 BLOCK_ELEMENTS = {"cpu": 2**22, "cuda": 2**25}
 
 
-def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def blockwise_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """softmax(queries keys^T / sqrt(C)) values, a few query rows at a time.
 
     The score matrix is never whole in memory, yet each row of it is, so that the softmax is the
@@ -33,7 +33,7 @@ def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return out
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(queries keys^T / sqrt(C) + mask) values, without ever storing the score matrix.
 
     Shapes: queries, keys, values (..., L, C), mask (..., L, L) -> (..., L, C).
@@ -44,7 +44,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
     in_products = runs_on_onednn(*every) or runs_in_bfloat16(*every)
     if mask is None and in_products and not wants_gradient(*every):
         flat = (tensor.flatten(0, -3) for tensor in every)
-        return attend_in_blocks(*flat).view_as(values)
+        return blockwise_attention(*flat).view_as(values)
     return F.scaled_dot_product_attention(*every, mask)
 
 
@@ -53,7 +53,7 @@ def match_positions(queries: Tensor, keys: Tensor, height: int, width: int) -> T
 
     Shapes: queries (B, K, C), keys (B, height * width, C) -> (B, K, 2), (x, y) in cells.
     """
-    return attend_in_blocks(queries, keys, cell_positions(height, width, like=keys))
+    return blockwise_attention(queries, keys, cell_positions(height, width, like=keys))
 
 
 def cell_positions(height: int, width: int, like: Tensor) -> Tensor:
