@@ -58,7 +58,7 @@ class Architecture(NamedTuple):
     # do not tell taken from the variant that was asked for by name
     complete_config: Callable[[Any, Any, bool], Any] = lambda found, wanted, published: found
     # config -> under our names, what the published file leaves to a file of another network
-    write_atomically: Callable[[Any], dict[str, Tensor]] = lambda config: {}
+    extra_tensors: Callable[[Any], dict[str, Tensor]] = lambda config: {}
 
 
 class NameScope(NamedTuple):
