@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sgm_vfi.benchmark.document import as_table, document
 from sgm_vfi.benchmark.paired_statistics import Comparison, compare
-from sgm_vfi.benchmark.plot import Point, legend, scatter
+from sgm_vfi.benchmark.plot import ScatterPoint, legend, scatter
 from sgm_vfi.benchmark.result_rows import ReportError, as_json, differences, digits
-from sgm_vfi.benchmark.results import LESS_IS_BETTER, Result, markdown_table, read_results
+from sgm_vfi.benchmark.results import LESS_IS_BETTER, ProtocolResult, markdown_table, read_results
 from sgm_vfi.media.images import write_whole
 
 NOT_RULES = ("command", "date", "device", "commit", "versions", "means", "models", "not_measured")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         write_whole(path, text.encode())
 
 
-def rules_apart(a: Sequence[Result], b: Sequence[Result]) -> list[str]:
+def rules_apart(a: Sequence[ProtocolResult], b: Sequence[ProtocolResult]) -> list[str]:
     """A warning for every protocol that was not measured alike."""
     others = {result.name: result for result in b}
     warnings = []
@@ -114,7 +114,9 @@ def page_of(
     parts += [as_table(["models", *head], rows), '<div class="plots">']
     for one in comparisons:
         points = [
-            Point(pair.motion, pair.difference, f"{pair.label}, {pair.a:.6g} to {pair.b:.6g}")
+            ScatterPoint(
+                pair.motion, pair.difference, f"{pair.label}, {pair.a:.6g} to {pair.b:.6g}"
+            )
             for pair in one.pairs
             if pair.motion is not None
         ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sgm_vfi.media.images import as_frame
 
-View = Callable[[np.ndarray], Tensor]
+FrameTransform = Callable[[np.ndarray], Tensor]
 
 VALIDATION_CROP = 512  # pixels
 

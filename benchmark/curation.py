@@ -22,7 +22,7 @@ from tqdm import tqdm
 from sgm_vfi.benchmark.distribution import draw_distributions
 from sgm_vfi.benchmark.footage import positive
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
-from sgm_vfi.benchmark.result_rows import Journal, ReportError, Row, as_json, now, provenance
+from sgm_vfi.benchmark.result_rows import ReportError, Row, RowJournal, as_json, now, provenance
 from sgm_vfi.dataset import snu_film, xiph
 from sgm_vfi.dataset.list_files import read_lines, read_triplets
 from sgm_vfi.dataset.triplet import TripletPaths
@@ -47,7 +47,7 @@ RULES = (
 )
 
 
-class Listed(NamedTuple):
+class ListedTriplet(NamedTuple):
     """A triplet, and the line that names it in a list file."""
 
     line: str
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace, command: str) -> None:
         **provenance(args.device),
     }
     output.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(output.with_suffix(".part.jsonl"), header, key=("triplet",))
+    journal = RowJournal(output.with_suffix(".part.jsonl"), header, key=("triplet",))
     fill(journal, triplets, estimator.to(args.device), args)
     rows = in_order(journal.rows, triplets)
     chosen = larger_half([row["sufficiency"] for row in rows])
@@ -134,24 +134,26 @@ def run(args: argparse.Namespace, command: str) -> None:
     journal.path.unlink()
 
 
-def listed_triplets(path: Path, root: Path) -> list[Listed]:
+def listed_triplets(path: Path, root: Path) -> list[ListedTriplet]:
     """The triplets of a list file, with its lines."""
     found = read_triplets(path, root, ANCHORS)
     places = (
         TripletPaths(*(xiph.frame_of(root, frame) for frame in triplet[:3])) for triplet in found
     )
-    return [Listed(*both) for both in zip(read_lines(path), places, strict=True)]
+    return [ListedTriplet(*both) for both in zip(read_lines(path), places, strict=True)]
 
 
-def xiph_triplets(args: argparse.Namespace) -> list[Listed]:
+def xiph_triplets(args: argparse.Namespace) -> list[ListedTriplet]:
     """Every second frame of Xiph's sequences; lines name frames from the root on."""
     return [
-        Listed(" ".join(path.relative_to(args.path).as_posix() for path in triplet[:3]), triplet)
+        ListedTriplet(
+            " ".join(path.relative_to(args.path).as_posix() for path in triplet[:3]), triplet
+        )
         for triplet in xiph.triplets(args.path, args.xiph_gap)
     ]
 
 
-def require_frames(triplets: Sequence[Listed]) -> None:
+def require_frames(triplets: Sequence[ListedTriplet]) -> None:
     """Refuse a set of which frames are missing, or a triplet is there twice, before any work."""
     missing = [path for one in triplets for path in one.paths[:3] if not path.is_file()]
     if missing:
@@ -191,8 +193,8 @@ def estimator_of(args: argparse.Namespace) -> tuple[FlowEstimator, dict[str, Any
 
 
 def fill(
-    journal: Journal,
-    triplets: Sequence[Listed],
+    journal: RowJournal,
+    triplets: Sequence[ListedTriplet],
     estimator: FlowEstimator,
     args: argparse.Namespace,
 ) -> None:
@@ -219,7 +221,7 @@ def measured(
     return estimate_motion(estimator, *pair, max_side)._asdict()
 
 
-def in_order(rows: Sequence[Row], triplets: Sequence[Listed]) -> list[Row]:
+def in_order(rows: Sequence[Row], triplets: Sequence[ListedTriplet]) -> list[Row]:
     """Rows in the order of the list."""
     by_line = {row["triplet"]: row for row in rows}
     return [by_line[triplet.line] for triplet in triplets]

@@ -54,7 +54,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); 
 """
 
 
-class Exhibit(NamedTuple):
+class SampleFigure(NamedTuple):
     """One sample to look at."""
 
     heading: str

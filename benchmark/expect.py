@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from sgm_vfi.benchmark.results import Result, averages
+from sgm_vfi.benchmark.results import ProtocolResult, averages
 
 FORM = '{"snu-film-hard": {"blend": {"psnr": [24.1, 0.01]}}}'
 
@@ -45,7 +45,7 @@ def read_expected(
     return wanted
 
 
-def missed(expected: Iterable[Expected], results: Iterable[Result]) -> list[str]:
+def missed(expected: Iterable[Expected], results: Iterable[ProtocolResult]) -> list[str]:
     """Say which of the expected means were not met."""
     found = {(result.name, row["model"]): row for result in results for row in averages(result)}
     problems = []

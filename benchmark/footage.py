@@ -11,15 +11,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.contact_sheet import contact_sheet, strip
-from sgm_vfi.benchmark.document import Exhibit
-from sgm_vfi.benchmark.footage_samples import Plan, plan_of, survey_all
+from sgm_vfi.benchmark.document import SampleFigure
+from sgm_vfi.benchmark.footage_samples import ClipSamples, select_targets, survey_clips
 from sgm_vfi.benchmark.metrics import METRICS, Metric, MetricError, load_lpips
 from sgm_vfi.benchmark.motion_statistics import QUICK_SIDE, estimate_motion
 from sgm_vfi.benchmark.report_page import page
 from sgm_vfi.benchmark.result_rows import (
-    Journal,
     ReportError,
     Row,
+    RowJournal,
     markdown,
     means,
     now,
@@ -27,7 +27,7 @@ from sgm_vfi.benchmark.result_rows import (
     report_text,
 )
 from sgm_vfi.benchmark.results import MOTION, read_results
-from sgm_vfi.benchmark.worst_samples import Sample, exhibit, median, worst
+from sgm_vfi.benchmark.worst_samples import RowsByModel, exhibit, median, worst
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import quantise, write_frame, write_whole
 from sgm_vfi.media.videos import ClipError, clips_in
@@ -66,7 +66,7 @@ RULES = (
 
 
 @dataclass(frozen=True)
-class Setup:
+class FootageEvaluator:
     """What measures, and what is measured with; all of it on one device."""
 
     models: Mapping[str, Interpolator]
@@ -90,7 +90,7 @@ class Setup:
         return result._replace(frame=quantise(result.frame, bits))
 
     @torch.inference_mode()
-    def measure(self, plan: Plan, journal: Journal) -> Iterator[Row]:
+    def measure(self, plan: ClipSamples, journal: RowJournal) -> Iterator[Row]:
         """One row per triplet and model, except for those that the journal holds."""
         for gap, frame, triplet in plan.triplets():
             keys = [
@@ -110,7 +110,7 @@ class Setup:
                 yield key | numbers | {MOTION: round(moved.sufficiency, 3)}
 
     @torch.inference_mode()
-    def show(self, plans: Mapping[str, Plan], sample: Sample) -> Tensor:
+    def show(self, plans: Mapping[str, ClipSamples], sample: RowsByModel) -> Tensor:
         """One triplet as every model predicts it. Shapes: -> (3, h, w)."""
         row, triplet, bits = self.look_up(plans, sample)
         predictions = {
@@ -120,7 +120,7 @@ class Setup:
         return strip(heading_of(row), triplet, predictions)
 
     @torch.inference_mode()
-    def exhibit(self, kind: str, plans: Mapping[str, Plan], sample: Sample) -> Exhibit:
+    def exhibit(self, kind: str, plans: Mapping[str, ClipSamples], sample: RowsByModel) -> SampleFigure:
         """The same with all that the models explain, for the page."""
         row, triplet, bits = self.look_up(plans, sample)
         predictions = {name: self.interpolate(name, triplet, bits, explain=True) for name in sample}
@@ -128,7 +128,7 @@ class Setup:
         note = f"PSNR: {values}. Motion: {row[MOTION]:.1f} px."
         return exhibit(f"{kind}: {heading_of(row)}", note, triplet, predictions)
 
-    def look_up(self, plans: Mapping[str, Plan], sample: Sample) -> tuple[Row, Triplet, int]:
+    def look_up(self, plans: Mapping[str, ClipSamples], sample: RowsByModel) -> tuple[Row, Triplet, int]:
         """A row of a sample, and its frames with their bits per sample."""
         row = next(iter(sample.values()))
         plan = plans[row["clip"]]
@@ -206,10 +206,10 @@ def run(args: argparse.Namespace) -> None:
     for model in models.values():
         accelerate(model, args.precision, args.compile)
     models = {name: Padded(model) for name, model in models.items()}
-    setup = Setup(models, metrics, args.device, args.flow_scale)
+    setup = FootageEvaluator(models, metrics, args.device, args.flow_scale)
     clips = clips_in(args.path)
-    surveys = survey_all(clips)
-    every = [plan_of(*one, gaps, args.limit) for one in zip(clips, surveys, strict=True)]
+    surveys = survey_clips(clips)
+    every = [select_targets(*one, gaps, args.limit) for one in zip(clips, surveys, strict=True)]
     plans = {plan.clip.name: plan for plan in every if plan.num_triplets}
     if not plans:
         raise ClipError(
@@ -220,7 +220,7 @@ def run(args: argparse.Namespace) -> None:
     header["random_weights"] = args.random_weights
     header |= {"precision": args.precision, "compiled": args.compile}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(args.output.with_suffix(".jsonl"), header)
+    journal = RowJournal(args.output.with_suffix(".jsonl"), header)
     fill(journal, setup, plans)
     finish(args, header, journal, setup, plans)
 
@@ -239,7 +239,7 @@ def load_metrics(
 
 
 def describe(
-    setup: Setup, plans: Sequence[Plan], gaps: Sequence[int], limit: int | None
+    setup: FootageEvaluator, plans: Sequence[ClipSamples], gaps: Sequence[int], limit: int | None
 ) -> dict[str, Any]:
     """What is measured, by what and how: two measurements are one where this is the same."""
     return {
@@ -268,7 +268,7 @@ def describe(
     }
 
 
-def fill(journal: Journal, setup: Setup, plans: Mapping[str, Plan]) -> None:
+def fill(journal: RowJournal, setup: FootageEvaluator, plans: Mapping[str, ClipSamples]) -> None:
     """Measure every row that the journal does not hold yet."""
     total = sum(plan.num_triplets for plan in plans.values()) * len(setup.models)
     if journal.rows:
@@ -284,9 +284,9 @@ def fill(journal: Journal, setup: Setup, plans: Mapping[str, Plan]) -> None:
 def finish(
     args: argparse.Namespace,
     header: dict[str, Any],
-    journal: Journal,
-    setup: Setup,
-    plans: Mapping[str, Plan],
+    journal: RowJournal,
+    setup: FootageEvaluator,
+    plans: Mapping[str, ClipSamples],
 ) -> None:
     """Write the contact sheet and the report, print the table, and let the journal go."""
     averages = means(journal.rows, list(setup.metrics))

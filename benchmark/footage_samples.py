@@ -12,7 +12,7 @@ from sgm_vfi.model.interpolator import time_like
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClipSamples:
     """What is measured in one clip: every target at every gap."""
 
     clip: Clip
@@ -49,7 +49,9 @@ class Plan:
             window = {key: frame for key, frame in window.items() if key > target - reach}
 
 
-def plan_of(clip: Clip, survey: Survey, gaps: Iterable[int], limit: int | None) -> Plan:
+def select_targets(
+    clip: Clip, survey: Survey, gaps: Iterable[int], limit: int | None
+) -> ClipSamples:
     """Choose the frames to predict: those with neighbours enough for the largest gap that fits.
 
     A clip that is too short for every gap gets none.
@@ -57,7 +59,7 @@ def plan_of(clip: Clip, survey: Survey, gaps: Iterable[int], limit: int | None) 
     fitting = tuple(gap for gap in gaps if 2 * gap < survey.num_frames)
     reach = max(fitting, default=survey.num_frames)
     targets = spread(range(reach, survey.num_frames - reach), limit)
-    return Plan(clip, survey, fitting, tuple(targets))
+    return ClipSamples(clip, survey, fitting, tuple(targets))
 
 
 def spread(items: Sequence[int], limit: int | None) -> list[int]:
@@ -67,7 +69,7 @@ def spread(items: Sequence[int], limit: int | None) -> list[int]:
     return [items[(2 * part + 1) * len(items) // (2 * limit)] for part in range(limit)]
 
 
-def survey_all(clips: Sequence[Clip]) -> list[Survey]:
+def survey_clips(clips: Sequence[Clip]) -> list[Survey]:
     """Look at every clip, and name all that are damaged at once, before any work is done."""
     surveys, problems = [], []
     for clip in tqdm(clips, desc="reading clips", unit="clip", leave=False):

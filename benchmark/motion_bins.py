@@ -4,13 +4,13 @@ import numpy as np
 
 from sgm_vfi.benchmark.paired_statistics import Comparison, compare
 from sgm_vfi.benchmark.result_rows import digits
-from sgm_vfi.benchmark.results import MOTION, Result, markdown_table, mean, named
+from sgm_vfi.benchmark.results import MOTION, ProtocolResult, markdown_table, mean, named
 from sgm_vfi.media.charts import LEFT, RIGHT, WIDTH, Axis, Curve, draw_chart
 
 BIN = "bin"
 
 
-def against_motion(result: Result, reference: str) -> str:
+def against_motion(result: ProtocolResult, reference: str) -> str:
     """Markdown: a table per bin, a line per model, its PSNR also as a difference.
 
     Differences are means over the same scenes, with the 95 % interval of a bootstrap over scenes.
@@ -32,7 +32,7 @@ def against_motion(result: Result, reference: str) -> str:
     return "\n\n".join(tables)
 
 
-def differences(result: Result, reference: str) -> dict[tuple[str, str], Comparison]:
+def differences(result: ProtocolResult, reference: str) -> dict[tuple[str, str], Comparison]:
     """The PSNR of each other model less the reference's, by model and bin."""
     found = {}
     for model in result.models:
@@ -54,12 +54,12 @@ def in_words(difference: Comparison | None) -> str:
     return f"{after - before:+.2f} ({interval or 'one scene'})"
 
 
-def bin_names(result: Result) -> list[str]:
+def bin_names(result: ProtocolResult) -> list[str]:
     """In the order of the rows, which is that of the motion."""
     return list(dict.fromkeys(row[BIN] for row in result.rows))
 
 
-def draw_against_motion(result: Result, reference: str) -> np.ndarray:
+def draw_against_motion(result: ProtocolResult, reference: str) -> np.ndarray:
     """Mean PSNR of each bin, and below it the difference from one model with its interval.
 
     A bin is drawn at the geometric mean of its motions. Shapes: -> (H, W, 3), uint8, RGB.

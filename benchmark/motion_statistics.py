@@ -12,14 +12,14 @@ LARGEST_SHARE = 20  # motion sufficiency looks at one in so many vectors, the lo
 QUICK_SIDE = 512  # pixels: the longer side of the frames that a plot's motion is estimated on
 
 
-class Motion(NamedTuple):
+class MotionStatistics(NamedTuple):
     """Two statistics of a flow, in pixels of the frames."""
 
     mean: float  # length
     sufficiency: float  # the least of the longest 5 % of the lengths
 
 
-def motion_of(flow: Tensor) -> Motion:
+def motion_of(flow: Tensor) -> MotionStatistics:
     """Mean length, and the least of the max(1, floor(N / 20)) longest of the N vectors.
 
     Shapes: flow (2, H, W), finite.
@@ -28,14 +28,14 @@ def motion_of(flow: Tensor) -> Motion:
     if not lengths.isfinite().all():
         raise ValueError("A flow holds vectors that are no numbers. Are its weights trained?")
     longest = lengths.topk(max(1, len(lengths) // LARGEST_SHARE)).values
-    return Motion(lengths.mean().item(), longest[-1].item())
+    return MotionStatistics(lengths.mean().item(), longest[-1].item())
 
 
 @torch.inference_mode()
 def estimate_motion(
     estimator: FlowEstimator, frame0: Tensor, frame1: Tensor, max_side: int
-) -> Motion:
-    """Motion from one frame to another, in their own pixels.
+) -> MotionStatistics:
+    """MotionStatistics from one frame to another, in their own pixels.
 
     The flow is estimated on frames whose longer side is at most `max_side` (bilinear, antialiased;
     never enlarged). Shapes: (1, 3, H, W) twice.

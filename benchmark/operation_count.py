@@ -20,16 +20,16 @@ class Operation(NamedTuple):
     label: str  # the recorder's when it was done
 
 
-class Work(NamedTuple):
+class OperationCount(NamedTuple):
     """All that a call did which no rewriting saves; what lies between is taken to be fused."""
 
     operations: tuple[Operation, ...]
     peaks: dict[str, int]  # by label: most bytes of tensors held at a time, made since the start
 
-    def part(self, label: str) -> "Work":
+    def part(self, label: str) -> "OperationCount":
         """What was done under a label."""
         operations = tuple(op for op in self.operations if op.label == label)
-        return Work(operations, {label: self.peaks.get(label, 0)})
+        return OperationCount(operations, {label: self.peaks.get(label, 0)})
 
     @property
     def peak(self) -> int:
@@ -51,7 +51,7 @@ class Work(NamedTuple):
         return sum(max(op.flop / gflop_s, op.bytes / gbyte_s) for op in self.operations) / 1e9
 
 
-class Recorder(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):
     """Records the work of the calls made while it is open, through all that they call.
 
     `label` may be set at any time: it says what the following work is for.
@@ -66,8 +66,8 @@ class Recorder(TorchDispatchMode):
         self.known: set[int] = set()
 
     @property
-    def work(self) -> Work:
-        return Work(tuple(self.operations), self.peaks)
+    def work(self) -> OperationCount:
+        return OperationCount(tuple(self.operations), self.peaks)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -105,9 +105,9 @@ class Recorder(TorchDispatchMode):
         self.held -= size
 
 
-def work_of(call: Callable[[], Any]) -> Work:
+def count_operations(call: Callable[[], Any]) -> OperationCount:
     """Make a call, and say what it took."""
-    with Recorder() as recorder:
+    with OperationCounter() as recorder:
         call()
     return recorder.work
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sgm_vfi.benchmark.result_rows import ReportError, Row, counted
-from sgm_vfi.benchmark.results import APART, MOTION, Result
+from sgm_vfi.benchmark.results import APART, MOTION, ProtocolResult
 
 RESAMPLES = 10_000
 CHUNK = 2**22  # resampled indices held at a time
 
 
-class Pair(NamedTuple):
+class PairedSample(NamedTuple):
     """One sample in both files."""
 
     label: str
@@ -33,7 +33,7 @@ class Comparison(NamedTuple):
     name: str
     models: tuple[str, str]
     metric: str
-    pairs: list[Pair]
+    pairs: list[PairedSample]
     interval: tuple[float, float] | None  # of the mean difference; None of a single draw
     unpaired: tuple[int, int]  # samples that only A, only B has
 
@@ -44,8 +44,8 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    a: Sequence[Result],
-    b: Sequence[Result],
+    a: Sequence[ProtocolResult],
+    b: Sequence[ProtocolResult],
     models: Sequence[str] | None = None,
     by: str | None = None,
     confidence: float = 0.95,
@@ -71,12 +71,14 @@ def compare(
     return found
 
 
-def contents(results: Iterable[Result]) -> str:
+def contents(results: Iterable[ProtocolResult]) -> str:
     """Protocols and models in words."""
     return "; ".join(f"{one.name} by {', '.join(one.models)}" for one in results)
 
 
-def models_of(a: Result, b: Result, named: Sequence[str] | None) -> list[tuple[str, str]]:
+def models_of(
+    a: ProtocolResult, b: ProtocolResult, named: Sequence[str] | None
+) -> list[tuple[str, str]]:
     """Which model of A is compared with which of B."""
     if named is not None:
         for result, name in zip((a, b), named, strict=True):
@@ -89,8 +91,8 @@ def models_of(a: Result, b: Result, named: Sequence[str] | None) -> list[tuple[s
 
 
 def compared(
-    a: Result,
-    b: Result,
+    a: ProtocolResult,
+    b: ProtocolResult,
     models: tuple[str, str],
     by: str | None,
     confidence: float,
@@ -131,7 +133,9 @@ def compared(
     return found
 
 
-def by_sample(result: Result, model: str, keys: Sequence[str]) -> dict[tuple[Any, ...], Row]:
+def by_sample(
+    result: ProtocolResult, model: str, keys: Sequence[str]
+) -> dict[tuple[Any, ...], Row]:
     """The rows of one model by what tells its samples apart."""
     rows: dict[tuple[Any, ...], Row] = {}
     for row in result.rows:
@@ -143,14 +147,16 @@ def by_sample(result: Result, model: str, keys: Sequence[str]) -> dict[tuple[Any
     return rows
 
 
-def pair_of(result: Result, a: Row, b: Row, metric: str, by: str | None) -> Pair:
+def pair_of(result: ProtocolResult, a: Row, b: Row, metric: str, by: str | None) -> PairedSample:
     """Two rows of one sample; infinite PSNR counts as it does in a mean."""
     cluster = result.sample(a) if by is None else a.get(by)
     values = (counted(metric, row[metric]) for row in (a, b))
-    return Pair(result.label(a), cluster, *values, a.get(MOTION, b.get(MOTION)))
+    return PairedSample(result.label(a), cluster, *values, a.get(MOTION, b.get(MOTION)))
 
 
-def bootstrap(pairs: Sequence[Pair], confidence: float, seed: int) -> tuple[float, float] | None:
+def bootstrap(
+    pairs: Sequence[PairedSample], confidence: float, seed: int
+) -> tuple[float, float] | None:
     """The percentile interval of the mean difference, samples (or clusters) drawn anew.
 
     A single one says nothing of how others would be: None.

@@ -20,7 +20,7 @@ DECADE = 10  # a span of more than this ratio is shown on a logarithmic axis
 LEAST = 0.1  # on a logarithmic axis everything below is drawn here
 
 
-class Point(NamedTuple):
+class ScatterPoint(NamedTuple):
     """Of a scatter plot; y may be infinite: it is then drawn at the upper edge."""
 
     x: float
@@ -42,7 +42,7 @@ def legend(names: Sequence[str]) -> str:
     return f'<p class="legend">{"".join(entries)}</p>'
 
 
-def scatter(series: Mapping[str, Sequence[Point]], x_name: str, y_name: str) -> str:
+def scatter(series: Mapping[str, Sequence[ScatterPoint]], x_name: str, y_name: str) -> str:
     """Points of each series, and its median over an eighth of them at a time."""
     every = [point for points in series.values() for point in points]
     x, y = x_axis([point.x for point in every]), y_axis([point.y for point in every])
@@ -95,7 +95,7 @@ def grid_lines(x: Axis, y: Axis, x_name: str, y_name: str) -> list[str]:
     return [*parts, "</g>"]
 
 
-def dot(point: Point, name: str, x: Axis, y: Axis, radius: float) -> str:
+def dot(point: ScatterPoint, name: str, x: Axis, y: Axis, radius: float) -> str:
     """One point, with its title for the pointer."""
     row = TOP if math.isinf(point.y) else float(y.place(point.y))
     title = escape(f"{name}: {point.title}")
@@ -105,7 +105,7 @@ def dot(point: Point, name: str, x: Axis, y: Axis, radius: float) -> str:
     )
 
 
-def trend(points: Sequence[Point], x: Axis, y: Axis, stroke: str) -> str:
+def trend(points: Sequence[ScatterPoint], x: Axis, y: Axis, stroke: str) -> str:
     """The median of each eighth of the points along x, joined; of few points nothing."""
     finite = sorted(point[:2] for point in points if math.isfinite(point.y))
     if len(finite) < TREND_FROM:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.benchmark.metrics import METRICS, Metric, MetricError, interpolation_error, load_lpips
-from sgm_vfi.benchmark.protocol_samples import Group, Sample
+from sgm_vfi.benchmark.protocol_samples import FrameGroup, ProtocolSample
 from sgm_vfi.benchmark.protocols import Protocol
 from sgm_vfi.benchmark.result_rows import Row
 from sgm_vfi.media.images import write_frame
@@ -31,7 +31,7 @@ MEASURES: Mapping[str, Metric] = METRICS | {"ie": interpolation_error}
 
 
 @dataclass(frozen=True)
-class Setup:
+class ProtocolEvaluator:
     """What measures, and what is measured with; all of it on one device."""
 
     models: Mapping[str, Interpolator]
@@ -46,7 +46,7 @@ class Setup:
         return known | ({"lpips": self.lpips} if self.lpips else {})
 
 
-def own_device(wanted: torch.device) -> torch.device:
+def select_device(wanted: torch.device) -> torch.device:
     """The device of this process: its own GPU where several processes share a machine."""
     wanted = torch.device(wanted)
     if wanted.type == "cuda":
@@ -56,27 +56,29 @@ def own_device(wanted: torch.device) -> torch.device:
     return wanted
 
 
-def plain_arithmetic() -> AbstractContextManager[None]:
+def deterministic_float32() -> AbstractContextManager[None]:
     """Inside, convolutions on a GPU are in full float32, by the same algorithms every time."""
     return torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
 
 
-def set_up(names: Sequence[str], num_key_points: float | None, where: torch.device) -> Setup:
+def set_up(
+    names: Sequence[str], num_key_points: float | None, where: torch.device
+) -> ProtocolEvaluator:
     """Load the models, and LPIPS where it can be had."""
     models = {
         name: load_interpolator(name, num_key_points=num_key_points).to(where) for name in names
     }
-    origins = {name: origin_of(name, model) for name, model in models.items()}
+    origins = {name: describe_weights(name, model) for name, model in models.items()}
     try:
         lpips, not_measured = load_lpips(where), {}
     except MetricError as error:
         lpips, not_measured = None, {"lpips": str(error)}
-    return Setup(models, origins, lpips, not_measured, where)
+    return ProtocolEvaluator(models, origins, lpips, not_measured, where)
 
 
-def origin_of(name: str, model: Interpolator) -> dict[str, Any]:
+def describe_weights(name: str, model: Interpolator) -> dict[str, Any]:
     """The file of a model's weights, and what tells them from others."""
     entry = ZOO.get(name)
     known = {"fingerprint": fingerprint(model)}
@@ -88,9 +90,9 @@ def origin_of(name: str, model: Interpolator) -> dict[str, Any]:
 
 @torch.inference_mode()
 def measure(
-    group: Group,
+    group: FrameGroup,
     protocol: Protocol,
-    setup: Setup,
+    setup: ProtocolEvaluator,
     is_known: Callable[[Row], bool],
     predictions: Path | None = None,
 ) -> Iterator[Row]:
@@ -101,7 +103,7 @@ def measure(
     """
     frame0, frame1 = (frame.to(setup.device) for frame in (group.frame0, group.frame1))
     for model, network in setup.models.items():
-        keys = [key_of_sample(model, protocol, sample) for sample in group.samples]
+        keys = [sample_key(model, protocol, sample) for sample in group.samples]
         wanted = [index for index, key in enumerate(keys) if not is_known(key)]
         times = [group.samples[index].paths.time for index in wanted]
         frames = predict(network, protocol, frame0, frame1, times)
@@ -119,7 +121,7 @@ def measure(
             yield keys[index] | numbers
 
 
-def key_of_sample(model: str, protocol: Protocol, sample: Sample) -> Row:
+def sample_key(model: str, protocol: Protocol, sample: ProtocolSample) -> Row:
     """A row without its numbers."""
     return {
         "model": model,
@@ -161,14 +163,14 @@ def interpolate(
     multiple = math.lcm(protocol.pad_to, network.size_multiple(protocol.flow_scale))
     depth = len(protocol.times).bit_length()
     fitted = Padded(support_times(network, protocol.times, depth), multiple)
-    frame0, frame1 = (on_canvas(frame, protocol.canvas) for frame in (frame0, frame1))
+    frame0, frame1 = (pad_to_canvas(frame, protocol.canvas) for frame in (frame0, frame1))
     state = fitted.prepare(frame0, frame1, protocol.flow_scale)
     for time in times:
         result = fitted.interpolate(state, time_like(frame0, time), explain=explain)
         yield map_tensors(Window(0, height, 0, width).crop, result)
 
 
-def on_canvas(frame: Tensor, canvas: tuple[int, int] | None) -> Tensor:
+def pad_to_canvas(frame: Tensor, canvas: tuple[int, int] | None) -> Tensor:
     """Put a frame into the upper left corner of a black canvas (height, width).
 
     Shapes: (1, 3, H, W) -> (1, 3, *canvas); the same where there is none.

@@ -17,31 +17,31 @@ from sgm_vfi.dataset.triplet import TripletPaths
 READ_AHEAD = 3  # frames; at 4K each takes 100 MiB
 
 
-class Sample(NamedTuple):
+class ProtocolSample(NamedTuple):
     """One frame to predict; the name is unique in its protocol."""
 
     name: str
     paths: TripletPaths
 
 
-class Job(NamedTuple):
+class ProtocolSamples(NamedTuple):
     """A protocol and what it is measured on."""
 
     protocol: Protocol
     root: Path
-    samples: list[Sample]
+    samples: list[ProtocolSample]
 
 
-class Group(NamedTuple):
+class FrameGroup(NamedTuple):
     """Two frames and all that is predicted between them. Shapes: frames (1, 3, H, W)."""
 
-    samples: Sequence[Sample]
+    samples: Sequence[ProtocolSample]
     frame0: Tensor
     frame1: Tensor
     targets: Sequence[Tensor]
 
 
-def job_of(protocol: Protocol, root: Path, limit: int | None = None) -> Job:
+def find_samples(protocol: Protocol, root: Path, limit: int | None = None) -> ProtocolSamples:
     """Look up the samples, and refuse to start where a file is missing or cut off.
 
     Args:
@@ -53,10 +53,10 @@ def job_of(protocol: Protocol, root: Path, limit: int | None = None) -> Job:
     samples = spread(samples, limit)
     files = [FileStack(name, Path(), tuple(map(str, paths[:3]))) for name, paths in samples]
     require_intact(files, protocol.data_set, root)
-    return Job(protocol, root, samples)
+    return ProtocolSamples(protocol, root, samples)
 
 
-def named(triplets: Iterable[TripletPaths], root: Path) -> list[Sample]:
+def named(triplets: Iterable[TripletPaths], root: Path) -> list[ProtocolSample]:
     """Name each triplet by the folder of its target and its three files: "scene/000_016_032".
 
     Where a list names a triplet again, "#2" tells it from the first.
@@ -68,17 +68,19 @@ def named(triplets: Iterable[TripletPaths], root: Path) -> list[Sample]:
         files = "_".join(path.stem for path in paths[:3])
         name = "/".join((*(part for part in folder.parts if part != ".."), files))
         seen[name] += 1
-        samples.append(Sample(name if seen[name] == 1 else f"{name}#{seen[name]}", paths))
+        samples.append(ProtocolSample(name if seen[name] == 1 else f"{name}#{seen[name]}", paths))
     return samples
 
 
-def pairs(samples: Iterable[Sample]) -> list[list[Sample]]:
+def pairs(samples: Iterable[ProtocolSample]) -> list[list[ProtocolSample]]:
     """Bring together the samples that follow each other and lie between the same two frames."""
     keyed = groupby(samples, key=lambda sample: (sample.paths.frame0, sample.paths.frame1))
     return [list(group) for _, group in keyed]
 
 
-def read_groups(protocol: Protocol, pairs: Sequence[Sequence[Sample]]) -> Iterator[Group]:
+def read_frame_groups(
+    protocol: Protocol, pairs: Sequence[Sequence[ProtocolSample]]
+) -> Iterator[FrameGroup]:
     """Read every frame once, as the protocol looks at it, a few of them ahead."""
 
     def read(path: Path) -> Tensor:
@@ -99,7 +101,7 @@ def read_groups(protocol: Protocol, pairs: Sequence[Sequence[Sample]]) -> Iterat
         targets = [next(frames) for _ in samples]
         for sample, target in zip(samples, targets, strict=True):
             require_one_size(sample.paths, (frame0, target, frame1))
-        yield Group(samples, frame0, frame1, targets)
+        yield FrameGroup(samples, frame0, frame1, targets)
 
 
 def ahead(read: Callable[[Path], Tensor], paths: Iterable[Path]) -> Iterator[Tensor]:

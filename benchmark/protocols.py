@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from sgm_vfi.benchmark.crops import (
-    View,
+    FrameTransform,
     half_as_bytes,
     half_as_floats,
     middle_half,
@@ -32,7 +32,7 @@ from sgm_vfi.benchmark.published import (
     VIMEO90K_EXACT,
     VIMEO90K_ROUNDED,
     VIMEO90K_TRUNCATED,
-    Published,
+    PublishedValues,
 )
 from sgm_vfi.dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
 from sgm_vfi.dataset.triplet import TripletPaths
@@ -54,14 +54,14 @@ class Protocol:
     size: tuple[int, int]  # (height, width) of the published frames
     samples: int | None = None  # of the published data set
     times: tuple[float, ...] = (0.5,)
-    view: View = whole  # what is done to all three frames first
+    view: FrameTransform = whole  # what is done to all three frames first
     pad_to: int = 1  # edges are continued, evenly on both sides, to multiples of this
     canvas: tuple[int, int] | None = None  # (height, width): zeros to the right and below up to it
     flow_scale: float = 1.0
     eight_bit: bool = False  # round the prediction to whole numbers of 255 before measuring
     truncates: bool = False  # where it does: rounds down, as conversion to bytes does
     metrics: tuple[str, ...] = ("psnr", "ssim")
-    published: Mapping[str, Published] = field(default_factory=dict)  # by model
+    published: Mapping[str, PublishedValues] = field(default_factory=dict)  # by model
     guessed: tuple[str, ...] = ()  # what the sources leave open
 
     def rules(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Protocol:
         raise FileNotFoundError(f"{path} has no folder {' or '.join(self.folders)}.")
 
 
-def first_line(function: View) -> str:
+def first_line(function: FrameTransform) -> str:
     """The sentence that says what a view does."""
     return (function.__doc__ or "").partition("\n")[0].partition(" Shapes")[0].rstrip(".")
 

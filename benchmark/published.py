@@ -14,16 +14,16 @@ PERVFI_LISTED = "PerVFI's paper, as later listings quote it"
 RIFE_BY_IFRNET = "measured by IFRNet's authors: IFRNet, CVPR 2022, table of results"
 
 
-class Published(NamedTuple):
+class PublishedValues(NamedTuple):
     """What was published for one model under one protocol."""
 
     where: str
     values: Mapping[str, float]  # by metric
 
 
-def scored(where: str, psnr: float, ssim: float, **others: float) -> Published:
+def scored(where: str, psnr: float, ssim: float, **others: float) -> PublishedValues:
     """A pair of PSNR and SSIM, and more."""
-    return Published(where, {"psnr": psnr, "ssim": ssim, **others})
+    return PublishedValues(where, {"psnr": psnr, "ssim": ssim, **others})
 
 
 VIMEO90K_EXACT = {
@@ -40,19 +40,19 @@ UCF101_EXACT = {
 }
 VIMEO90K_ROUNDED = {
     "RIFE": scored(RIFE_PAGE, 35.615, 0.9779),
-    "RIFE-Large": Published(RIFE_PAPER, {"psnr": 36.19}),
+    "RIFE-Large": PublishedValues(RIFE_PAPER, {"psnr": 36.19}),
 }
-VIMEO90K_TRUNCATED = {"PerVFI": Published(PERVFI_LISTED, {"psnr": 33.89})}
+VIMEO90K_TRUNCATED = {"PerVFI": PublishedValues(PERVFI_LISTED, {"psnr": 33.89})}
 UCF101_ROUNDED = {
     "RIFE": scored(RIFE_PAGE, 35.282, 0.9688),
-    "RIFE-Large": Published(RIFE_PAPER, {"psnr": 35.41}),
+    "RIFE-Large": PublishedValues(RIFE_PAPER, {"psnr": 35.41}),
 }
 MIDDLEBURY = {
     "IFRNet": scored(IFRNET_TABLE, 37.50, 0.9861, ie=1.946),
     "IFRNet-S": scored(IFRNET_TABLE, 37.24, 0.9851, ie=1.995),
     "IFRNet-L": scored(IFRNET_TABLE, 38.18, 0.9875, ie=1.846),
-    "RIFE": Published(RIFE_PAGE, {"ie": 1.956}),
-    "RIFE-Large": Published(RIFE_PAPER, {"ie": 1.94}),
+    "RIFE": PublishedValues(RIFE_PAGE, {"ie": 1.956}),
+    "RIFE-Large": PublishedValues(RIFE_PAPER, {"ie": 1.94}),
     "RAFT-VFI practical": scored(RAFT_VFI_PAGE, 34.44, 0.971),
     "RAFT-VFI original": scored(RAFT_VFI_PAGE, 35.34, 0.975),
 }

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.benchmark.document import Exhibit, as_table, document, figure
-from sgm_vfi.benchmark.plot import TREND_FROM, Point, legend, scatter
+from sgm_vfi.benchmark.document import SampleFigure, as_table, document, figure
+from sgm_vfi.benchmark.plot import TREND_FROM, ScatterPoint, legend, scatter
 from sgm_vfi.benchmark.result_rows import ReportError, Row, digits
 from sgm_vfi.benchmark.results import (
     LESS_IS_BETTER,
     MOTION,
-    Result,
+    ProtocolResult,
     markdown_report,
     named,
     read_results,
@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> None:
     print(f"{markdown_report(results)}\n\n{args.output}: tables and plots, for a browser.")
 
 
-def page(title: str, results: Sequence[Result], exhibits: Sequence[Exhibit] = ()) -> str:
+def page(
+    title: str, results: Sequence[ProtocolResult], exhibits: Sequence[SampleFigure] = ()
+) -> str:
     """The page. Everything is inside: no file, font or script from elsewhere."""
     sides = PICTURE_SIDES
     if sum(len(row) for exhibit in exhibits for row in exhibit.rows.values()) > MANY_PICTURES:
@@ -86,7 +88,7 @@ def origin(about: Mapping[str, Any]) -> str:
     return f'<p class="soft">{"<br>".join(items)}</p>' if known else ""
 
 
-def table_of(result: Result) -> str:
+def table_of(result: ProtocolResult) -> str:
     """The means, the best of each column and group in colour."""
     head, lines = summary(result)
     best = best_cells(head, lines)
@@ -102,7 +104,7 @@ def table_of(result: Result) -> str:
     return as_table(head, rows)
 
 
-def published(result: Result) -> str:
+def published(result: ProtocolResult) -> str:
     """Every published value under the protocol, with where it was published."""
     sources = result.about.get("published_in", {})
     lines = [
@@ -136,7 +138,7 @@ def best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple
     return best
 
 
-def plots(result: Result) -> str:
+def plots(result: ProtocolResult) -> str:
     """Each metric against motion, a colour per model; nothing where no motion is known."""
     rows = [row for row in result.rows if row.get(MOTION) is not None]
     if not rows:
@@ -145,7 +147,7 @@ def plots(result: Result) -> str:
     for metric in result.metrics:
         series = {
             model: [
-                Point(float(row[MOTION]), float(row[metric]), caption(result, row, metric))
+                ScatterPoint(float(row[MOTION]), float(row[metric]), caption(result, row, metric))
                 for row in rows
                 if row["model"] == model and row.get(metric) is not None
             ]
@@ -159,14 +161,14 @@ def plots(result: Result) -> str:
     return "".join(parts)
 
 
-def caption(result: Result, row: Row, metric: str) -> str:
+def caption(result: ProtocolResult, row: Row, metric: str) -> str:
     """A sample, its motion and how well it was predicted."""
     value = float(row[metric])
     moved = f", motion {float(row[MOTION]):.1f} px" if row.get(MOTION) is not None else ""
     return f"{result.label(row)}: {metric} {value:.{digits(metric)}f}{moved}"
 
 
-def hardest(result: Result) -> str:
+def hardest(result: ProtocolResult) -> str:
     """The samples that are worst by the first metric, each with all models' values."""
     metric = result.metrics[0]
     samples: dict[tuple[Any, ...], dict[str, Row]] = {}
@@ -205,7 +207,7 @@ def small_print(about: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def shown(exhibit: Exhibit, sides: tuple[int, int]) -> str:
+def shown(exhibit: SampleFigure, sides: tuple[int, int]) -> str:
     """One sample: pictures with captions."""
     parts = [f"<section><h3>{escape(exhibit.heading)}</h3>"]
     if exhibit.note:

@@ -30,7 +30,7 @@ class ReportError(ValueError):
     """A report that cannot be written or gone on with: the message says what to do."""
 
 
-class Journal:
+class RowJournal:
     """Rows on disk as they come, so that a run that was interrupted can go on from there.
 
     The first line says what is measured; a journal of another measurement is refused. A last line
@@ -71,7 +71,7 @@ class Journal:
         self.known.add(key_of(row, self.key))
         self.rows.append(row)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RowJournal":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,7 @@ UNITS = {"psnr": "dB", "psnr_visible": "dB", "psnr_occluded": "dB"} | dict.fromk
 )
 
 
-class Result(NamedTuple):
+class ProtocolResult(NamedTuple):
     """What was measured under one protocol: rows of one set of columns."""
 
     name: str  # of the protocol
@@ -43,7 +43,7 @@ class Result(NamedTuple):
         return ", ".join(str(v) if isinstance(v, str) else f"{key} {v}" for key, v in values)
 
 
-def read_results(paths: Iterable[Path]) -> list[Result]:
+def read_results(paths: Iterable[Path]) -> list[ProtocolResult]:
     """The results in files (JSON with `rows`, or JSON lines) and folders of such files.
 
     Files of one protocol become one result; a model that several of them measured is then told
@@ -96,7 +96,9 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
     return about, rows
 
 
-def together(name: str, parts: Sequence[tuple[Path, Mapping[str, Any], list[Row]]]) -> Result:
+def together(
+    name: str, parts: Sequence[tuple[Path, Mapping[str, Any], list[Row]]]
+) -> ProtocolResult:
     """One result of the parts that several files hold of it."""
     about = dict(parts[0][1])
     if len(parts) > 1:
@@ -120,10 +122,10 @@ def together(name: str, parts: Sequence[tuple[Path, Mapping[str, Any], list[Row]
     ]
     if not metrics:
         raise ReportError(f"The rows of {parts[0][0]} hold no metric: {', '.join(columns)}.")
-    return Result(name, about, every, metrics, keys)
+    return ProtocolResult(name, about, every, metrics, keys)
 
 
-def averages(result: Result) -> list[Row]:
+def averages(result: ProtocolResult) -> list[Row]:
     """One row per model, and per value of the columns that are never averaged over.
 
     The means that the file itself gives (clips may count equally there), or else those over the
@@ -156,7 +158,7 @@ def mean(rows: Sequence[Row], metric: str) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def published_value(result: Result, row: Row, metric: str) -> float | None:
+def published_value(result: ProtocolResult, row: Row, metric: str) -> float | None:
     """What was published for a model under a protocol, if the file says so."""
     table = result.about.get("published") or {}
     for name in (row["model"], Path(row["model"]).stem):
@@ -166,7 +168,7 @@ def published_value(result: Result, row: Row, metric: str) -> float | None:
     return None
 
 
-def summary(result: Result) -> tuple[list[str], list[list[str]]]:
+def summary(result: ProtocolResult) -> tuple[list[str], list[list[str]]]:
     """The head and the lines of a table: a line per model, published values and differences."""
     rows = averages(result)
     apart = [key for key in (*APART,) if any(key in row for row in rows) and key != "protocol"]
@@ -206,6 +208,6 @@ def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     )
 
 
-def markdown_report(results: Iterable[Result]) -> str:
+def markdown_report(results: Iterable[ProtocolResult]) -> str:
     """One table per protocol."""
     return "\n\n".join(f"{r.name}\n\n{markdown_table(*summary(r))}" for r in results)

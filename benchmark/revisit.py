@@ -6,15 +6,20 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.benchmark.document import Exhibit
+from sgm_vfi.benchmark.document import SampleFigure
 from sgm_vfi.benchmark.motion_statistics import QUICK_SIDE, estimate_motion
 from sgm_vfi.benchmark.protocol_evaluation import interpolate
-from sgm_vfi.benchmark.protocol_samples import Group, Sample, job_of, pairs, read_groups
+from sgm_vfi.benchmark.protocol_samples import (
+    FrameGroup,
+    ProtocolSample,
+    find_samples,
+    pairs,
+    read_frame_groups,
+)
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.benchmark.result_rows import ReportError
-from sgm_vfi.benchmark.results import MOTION, Result
-from sgm_vfi.benchmark.worst_samples import Sample as Rows
-from sgm_vfi.benchmark.worst_samples import exhibit, median, worst
+from sgm_vfi.benchmark.results import MOTION, ProtocolResult
+from sgm_vfi.benchmark.worst_samples import RowsByModel, exhibit, median, worst
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model import Interpolator, load_interpolator, time_like
 from sgm_vfi.model.fingerprint import fingerprint
@@ -23,7 +28,9 @@ from sgm_vfi.model.flow.dis import DISFlow
 NUM_WORST = 4  # samples on the page
 
 
-def revisited(result: Result, device: torch.device) -> tuple[Result, list[Exhibit]]:
+def revisited(
+    result: ProtocolResult, device: torch.device
+) -> tuple[ProtocolResult, list[SampleFigure]]:
     """The rows with the motion of their samples, and the worst and the median one as pictures.
 
     Motion is the 95th percentile of a quick classical flow between the two inputs.
@@ -39,7 +46,7 @@ def revisited(result: Result, device: torch.device) -> tuple[Result, list[Exhibi
         )
     models = load_models(result, device)
     measured = {row["sample"] for row in result.rows}
-    every = job_of(protocol, Path(result.about["path"]), result.about.get("limit")).samples
+    every = find_samples(protocol, Path(result.about["path"]), result.about.get("limit")).samples
     samples = {sample.name: sample for sample in every if sample.name in measured}
     moved = motions(protocol, samples)
     rows = [row | {MOTION: moved[row["sample"]]} for row in result.rows if row["sample"] in moved]
@@ -50,7 +57,7 @@ def revisited(result: Result, device: torch.device) -> tuple[Result, list[Exhibi
     return result, shown
 
 
-def load_models(result: Result, device: torch.device) -> dict[str, Interpolator]:
+def load_models(result: ProtocolResult, device: torch.device) -> dict[str, Interpolator]:
     """The models that were measured, with the same weights."""
     models = {}
     for name in result.models:
@@ -69,11 +76,11 @@ def load_models(result: Result, device: torch.device) -> dict[str, Interpolator]
     return models
 
 
-def motions(protocol: Protocol, samples: Mapping[str, Sample]) -> dict[str, float]:
+def motions(protocol: Protocol, samples: Mapping[str, ProtocolSample]) -> dict[str, float]:
     """How much moves between the two inputs of every sample, in pixels of the protocol's view."""
     groups = pairs(samples.values())
     found = {}
-    reading = read_groups(protocol, groups)
+    reading = read_frame_groups(protocol, groups)
     for group in tqdm(reading, total=len(groups), desc=f"{protocol.name}: motion", leave=False):
         motion = estimate_motion(DISFlow(), group.frame0, group.frame1, QUICK_SIDE)
         found |= {sample.name: round(motion.sufficiency, 3) for sample in group.samples}
@@ -83,15 +90,15 @@ def motions(protocol: Protocol, samples: Mapping[str, Sample]) -> dict[str, floa
 @torch.inference_mode()
 def show(
     kind: str,
-    rows: Rows,
+    rows: RowsByModel,
     protocol: Protocol,
-    samples: Mapping[str, Sample],
+    samples: Mapping[str, ProtocolSample],
     models: Mapping[str, Interpolator],
     device: torch.device,
-) -> Exhibit:
+) -> SampleFigure:
     """One sample as every model predicts it under the protocol."""
     row = next(iter(rows.values()))
-    [group] = read_groups(protocol, [[samples[row["sample"]]]])
+    [group] = read_frame_groups(protocol, [[samples[row["sample"]]]])
     time = group.samples[0].paths.time
     frames = (group.frame0.to(device), group.frame1.to(device))
     predictions = {}
@@ -107,7 +114,7 @@ def show(
     )
 
 
-def triplet_of(group: Group) -> Triplet:
+def triplet_of(group: FrameGroup) -> Triplet:
     """The frames of a group of one sample."""
     time = time_like(group.frame0, group.samples[0].paths.time)
     return Triplet(group.frame0, group.targets[0], group.frame1, time)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.result_rows import (
-    Journal,
     ReportError,
     Row,
+    RowJournal,
     as_json,
     differences,
     key_of,
@@ -53,21 +53,21 @@ def write_result(path: Path, about: dict[str, Any], rows: Sequence[Row]) -> None
     write_whole(path, "".join(f"{as_json(line)}\n" for line in (about, *rows)).encode())
 
 
-class Parts:
+class RankRows:
     """This process's journal among those of the others."""
 
     def __init__(self, path: Path, measurement: dict[str, Any], world: World) -> None:
         """Open the journal, take over those that more processes left, and learn what is known."""
         self.world = world
-        self.own = Journal(part_of(path, world.rank), measurement, KEY)
+        self.own = RowJournal(part_of(path, world.rank), measurement, KEY)
         if world.is_main:
             for other in path.parent.glob(part_of(path, "*").name):
                 if int(other.suffix.removeprefix(".part")) >= world.size:
-                    self.take_over(Journal(other, measurement, KEY))
+                    self.take_over(RowJournal(other, measurement, KEY))
         keys = world.gather([key_of(row, KEY) for row in self.own.rows])
         self.known = {tuple(key) for some in keys for key in some}
 
-    def take_over(self, other: Journal) -> None:
+    def take_over(self, other: RowJournal) -> None:
         """Move the rows of another journal here."""
         with other:
             for row in other.rows:
@@ -100,11 +100,11 @@ class Work(NamedTuple):
     samples: Sequence[str]
 
 
-def measure_together(
+def measure_in_parallel(
     work: Work,
     command: str,
     world: World,
-    own_rows: Callable[[Parts], tuple[int, Iterator[Row]]],
+    own_rows: Callable[[RankRows], tuple[int, Iterator[Row]]],
 ) -> Path:
     """Measure what is missing, this process its share of it; the main one writes the file.
 
@@ -114,7 +114,7 @@ def measure_together(
     path, measurement = work.path, world.share(work.measurement)
     if world.share(is_finished(path, measurement)):
         return path
-    parts = Parts(path, measurement, world)
+    parts = RankRows(path, measurement, world)
     if world.is_main and parts.known:
         total = len(work.samples) * len(work.models)
         print(f"{path.stem}: {len(parts.known)} of {total} rows were measured before.")

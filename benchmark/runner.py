@@ -11,18 +11,24 @@ import torch
 from sgm_vfi.benchmark.expect import missed, read_expected
 from sgm_vfi.benchmark.footage import positive
 from sgm_vfi.benchmark.protocol_evaluation import (
-    Setup,
-    key_of_sample,
+    ProtocolEvaluator,
+    deterministic_float32,
     measure,
-    own_device,
-    plain_arithmetic,
+    sample_key,
+    select_device,
     set_up,
 )
-from sgm_vfi.benchmark.protocol_samples import Job, Sample, job_of, pairs, read_groups
+from sgm_vfi.benchmark.protocol_samples import (
+    ProtocolSample,
+    ProtocolSamples,
+    find_samples,
+    pairs,
+    read_frame_groups,
+)
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.result_rows import Row, provenance
-from sgm_vfi.benchmark.results import Result, markdown_report, read_results
-from sgm_vfi.benchmark.row_files import Parts, Work, measure_together
+from sgm_vfi.benchmark.results import ProtocolResult, markdown_report, read_results
+from sgm_vfi.benchmark.row_files import RankRows, Work, measure_in_parallel
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.images import read_samples
 from sgm_vfi.model.cli_options import (
@@ -70,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(args.model))
     expected = read_expected(args.expect, args.protocols, names) if args.expect else []
     jobs, absent = find_jobs(args)
-    with process_group(torch.device("cpu"), PATIENCE) as world, plain_arithmetic():
-        setup = set_up(names, args.num_key_points, own_device(args.device))
+    with process_group(torch.device("cpu"), PATIENCE) as world, deterministic_float32():
+        setup = set_up(names, args.num_key_points, select_device(args.device))
         for model in setup.models.values():
             accelerate(model, args.precision, args.compile)
         args.output.mkdir(parents=True, exist_ok=True)
@@ -89,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
-def find_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
+def find_jobs(args: argparse.Namespace) -> tuple[list[ProtocolSamples], list[str]]:
     """What can be measured, and which protocols have no data, with the reason.
 
     One protocol has to have its data; of all, those that have.
@@ -100,7 +106,7 @@ def find_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     for protocol in (PROTOCOLS[name] for name in args.protocols):
         try:
             root = (protocol.root_below if args.below else protocol.root)(args.path)
-            jobs.append(job_of(protocol, root, args.limit))
+            jobs.append(find_samples(protocol, root, args.limit))
         except FileNotFoundError as error:
             if not args.below:
                 raise
@@ -110,15 +116,17 @@ def find_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
     return jobs, absent
 
 
-def measure_job(job: Job, setup: Setup, world: World, args: argparse.Namespace) -> Path:
+def measure_job(
+    job: ProtocolSamples, setup: ProtocolEvaluator, world: World, args: argparse.Namespace
+) -> Path:
     """Measure what is missing, this process its share of it; the main one writes the file."""
     predictions = args.output / "predictions" if args.keep_predictions else None
 
-    def own_rows(parts: Parts) -> tuple[int, Iterator[Row]]:
+    def own_rows(parts: RankRows) -> tuple[int, Iterator[Row]]:
         own = still_to_measure(job, setup, parts)[world.rank :: world.size]
         rows = (
             row
-            for group in read_groups(job.protocol, own)
+            for group in read_frame_groups(job.protocol, own)
             for row in measure(group, job.protocol, setup, parts.holds, predictions)
         )
         return len(setup.models) * sum(map(len, own)), rows
@@ -129,22 +137,24 @@ def measure_job(job: Job, setup: Setup, world: World, args: argparse.Namespace) 
         list(setup.models),
         [sample.name for sample in job.samples],
     )
-    return measure_together(work, args.command, world, own_rows)
+    return measure_in_parallel(work, args.command, world, own_rows)
 
 
-def still_to_measure(job: Job, setup: Setup, parts: Parts) -> list[list[Sample]]:
+def still_to_measure(
+    job: ProtocolSamples, setup: ProtocolEvaluator, parts: RankRows
+) -> list[list[ProtocolSample]]:
     """The samples that some model was not measured on, by the frames they lie between."""
     missing = [
         sample
         for sample in job.samples
-        if not all(
-            parts.holds(key_of_sample(model, job.protocol, sample)) for model in setup.models
-        )
+        if not all(parts.holds(sample_key(model, job.protocol, sample)) for model in setup.models)
     ]
     return pairs(missing)
 
 
-def describe(job: Job, setup: Setup, args: argparse.Namespace) -> dict[str, Any]:
+def describe(
+    job: ProtocolSamples, setup: ProtocolEvaluator, args: argparse.Namespace
+) -> dict[str, Any]:
     """What is measured, by what and how: two measurements are one where this is the same."""
     protocol = job.protocol
     height, width = read_samples(job.samples[0].paths.target).shape[:2]
@@ -168,7 +178,7 @@ def describe(job: Job, setup: Setup, args: argparse.Namespace) -> dict[str, Any]
     }
 
 
-def report(results: Sequence[Result]) -> None:
+def report(results: Sequence[ProtocolResult]) -> None:
     """Print the tables, and below each what to know before comparing it with published ones."""
     for result in results:
         about = result.about

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.result_rows import provenance
-from sgm_vfi.benchmark.timing import GIB, Cost, Job, measure_apart
+from sgm_vfi.benchmark.timing import GIB, FrameCost, SpeedRun, measure_in_subprocess
 from sgm_vfi.media.images import write_whole
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     earlier = read_figures(args.against) if args.against else []
     names = list(ZOO) if "all" in args.model else args.model
     jobs = [
-        Job(
+        SpeedRun(
             name,
             *dimensions,
             args.flow_scale,
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
     facts = provenance(torch.device(args.device))
     figures: list[dict[str, Any]] = []
     for job in tqdm(jobs, unit="row", disable=None):
-        figures.append(figures_of(job, measure_apart(job)))
+        figures.append(figures_of(job, measure_in_subprocess(job)))
         if args.output is not None:  # after every row: it may take long
             kept = {"command": args.command, "provenance": facts, "rows": figures}
             args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"threads {torch.get_num_threads()}, command: {args.command}")
 
 
-def figures_of(job: Job, cost: Cost | str) -> dict[str, Any]:
+def figures_of(job: SpeedRun, cost: FrameCost | str) -> dict[str, Any]:
     """One row as plain values."""
     row: dict[str, Any] = {name: getattr(job, name) for name in SAME}
     if isinstance(cost, str):

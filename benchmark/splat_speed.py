@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.benchmark.protocol_evaluation import own_device
+from sgm_vfi.benchmark.protocol_evaluation import select_device
 from sgm_vfi.benchmark.result_rows import provenance
 from sgm_vfi.benchmark.speed import size
-from sgm_vfi.benchmark.timing import bandwidth, timed
+from sgm_vfi.benchmark.timing import measure_bandwidth, time_call
 from sgm_vfi.model.cli_options import argument_type, parse_device
 from sgm_vfi.model.ops.resize import resize_to
 from sgm_vfi.model.ops.splat import bilinear, runs_in_triton, splat_sum, splat_sum_pytorch
@@ -25,7 +25,7 @@ floor: source and flow read once, the sum written once, at the bandwidth of a co
 same run. replayed: as a CUDA graph, without the host's work. Milliseconds, the best of the runs."""
 
 
-class Call(NamedTuple):
+class SplatCall(NamedTuple):
     """A splat that a network makes of frames of some size."""
 
     name: str
@@ -36,10 +36,10 @@ class Call(NamedTuple):
 
 # Of SGM-VFI at one time between two frames, then of PerVFI's finest features.
 CALLS_OF_NETWORKS = (
-    Call("difference: colours and mass", 2, 4),
-    Call("difference: error carried back", 2, 1),
-    Call("matches and mass", 2, 3, 8),
-    Call("features", 1, 33),
+    SplatCall("difference: colours and mass", 2, 4),
+    SplatCall("difference: error carried back", 2, 1),
+    SplatCall("matches and mass", 2, 3, 8),
+    SplatCall("features", 1, 33),
 )
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the table."""
     if args.runs < 1:
         raise ValueError(f"--runs is 1 or more, got {args.runs}.")
-    where = own_device(args.device)
+    where = select_device(args.device)
     with torch.inference_mode():
         print("\n".join(table(args.size, where, args.runs)))
     facts = provenance(where)
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
 
 def table(sizes: list[tuple[int, int]], where: torch.device, runs: int) -> Iterator[str]:
     """Markdown, a row for each call and size."""
-    gbyte_s = bandwidth(where)
+    gbyte_s = measure_bandwidth(where)
     head = False
     for (width, height), call in product(sizes, CALLS_OF_NETWORKS):
         source, flow = inputs(call, width, height, where)
@@ -92,7 +92,7 @@ def table(sizes: list[tuple[int, int]], where: torch.device, runs: int) -> Itera
     yield f"\nA copy: {gbyte_s:.1f} GB/s."
 
 
-def inputs(call: Call, width: int, height: int, where: torch.device) -> tuple[Tensor, Tensor]:
+def inputs(call: SplatCall, width: int, height: int, where: torch.device) -> tuple[Tensor, Tensor]:
     """Random numbers, and smooth random motion. Shapes: -> (B, C, h, w), (B, 2, h, w)."""
     shape = (max(1, height // call.smaller), max(1, width // call.smaller))
     generator = torch.Generator().manual_seed(0)
@@ -124,7 +124,7 @@ def best(call: Callable[[], Any], where: torch.device, runs: int) -> float:
         for _ in range(calls):
             call()
 
-    return min(timed(many, where) for _ in range(runs)) / calls
+    return min(time_call(many, where) for _ in range(runs)) / calls
 
 
 def captured(call: Callable[[], Any]) -> Callable[[], None]:

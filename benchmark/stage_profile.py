@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.benchmark.operation_count import Recorder, Work
+from sgm_vfi.benchmark.operation_count import OperationCount, OperationCounter
 from sgm_vfi.model import Interpolator
 
 REST = "rest"  # of the network's own code, between its stages
 DEPTH = 2  # parts, and parts of parts
 
 
-class Clock:
+class StageTimer:
     """Seconds of each stage, without those of the stages inside it."""
 
     def __init__(self, device: torch.device) -> None:
@@ -42,16 +42,16 @@ def seconds_by_stage(
     network: Interpolator, call: Callable[[], Any], device: torch.device
 ) -> dict[str, float]:
     """Seconds of a call by stage, in the order in which stages are first left."""
-    clock = Clock(device)
+    clock = StageTimer(device)
     with watched(network, clock) as leave:
         call()
         leave()
     return dict(clock.seconds)
 
 
-def work_by_stage(network: Interpolator, call: Callable[[], Any]) -> Work:
+def work_by_stage(network: Interpolator, call: Callable[[], Any]) -> OperationCount:
     """The work of a call, labelled by stage."""
-    recorder = Recorder(REST)
+    recorder = OperationCounter(REST)
 
     def relabel(_: str, entered: str) -> None:
         recorder.label = entered

@@ -15,12 +15,16 @@ from sgm_vfi.benchmark.footage import positive
 from sgm_vfi.benchmark.ground_truth import FEWEST_PIXELS, METRICS, TRUTH, scores, true_motion
 from sgm_vfi.benchmark.motion_bins import against_motion, draw_against_motion
 from sgm_vfi.benchmark.motion_statistics import motion_of
-from sgm_vfi.benchmark.protocol_evaluation import origin_of, own_device, plain_arithmetic
+from sgm_vfi.benchmark.protocol_evaluation import (
+    describe_weights,
+    deterministic_float32,
+    select_device,
+)
 from sgm_vfi.benchmark.result_rows import ReportError, Row, provenance
 from sgm_vfi.benchmark.results import MOTION, read_results
-from sgm_vfi.benchmark.row_files import Parts, Work, measure_together
+from sgm_vfi.benchmark.row_files import RankRows, Work, measure_in_parallel
 from sgm_vfi.benchmark.runner import PATIENCE
-from sgm_vfi.benchmark.timing import Job, measure_apart
+from sgm_vfi.benchmark.timing import SpeedRun, measure_in_subprocess
 from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
@@ -61,7 +65,7 @@ RULES = (
 )
 
 
-class Scene(NamedTuple):
+class TestScene(NamedTuple):
     """A scene that was chosen."""
 
     parse_number: int
@@ -70,7 +74,7 @@ class Scene(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Setup:
+class SyntheticEvaluator:
     """What is measured, and on what."""
 
     models: Mapping[str, Callable[[Triplet], Interpolation]]
@@ -80,7 +84,7 @@ class Setup:
     parse_device: torch.device
 
     @torch.inference_mode()
-    def measure(self, scenes: Sequence[Scene], parts: Parts) -> Iterator[Row]:
+    def measure(self, scenes: Sequence[TestScene], parts: RankRows) -> Iterator[Row]:
         """One row per scene and model that no process has yet."""
         for scene in scenes:
             missing = [k for k in keys_of(scene, self.models) if not parts.holds(k)]
@@ -130,13 +134,13 @@ def run(args: argparse.Namespace) -> None:
     if reference not in names:
         raise ReportError(f"--reference is one of the models, got {reference}.")
     bins = bins_of(args.bins)
-    where = own_device(args.device)
-    with process_group(torch.device("cpu"), PATIENCE) as world, plain_arithmetic():
+    where = select_device(args.device)
+    with process_group(torch.device("cpu"), PATIENCE) as world, deterministic_float32():
         setup = set_up(names, args, where)
         scenes = world.share(choose(setup.maker, bins, args, world))
         args.output.mkdir(parents=True, exist_ok=True)
 
-        def own_rows(parts: Parts) -> tuple[int, Iterator[Row]]:
+        def own_rows(parts: RankRows) -> tuple[int, Iterator[Row]]:
             own = scenes[world.rank :: world.size]
             known = sum(parts.holds(key) for scene in own for key in keys_of(scene, names))
             return len(own) * len(names) - known, setup.measure(own, parts)
@@ -144,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
         path = args.output / f"{PROTOCOL}.jsonl"
         samples = [name_of(scene) for scene in scenes]
         work = Work(path, describe(setup, scenes, args), names, samples)
-        measure_together(work, args.command, world, own_rows)
+        measure_in_parallel(work, args.command, world, own_rows)
     if world.is_main:
         report(path, reference, costs(names, args), args)
 
@@ -158,12 +162,16 @@ def bins_of(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
     return first | inner | {f"{edges[-1]:g} px and more": last}
 
 
-def set_up(names: Sequence[str], args: argparse.Namespace, where: torch.device) -> Setup:
+def set_up(
+    names: Sequence[str], args: argparse.Namespace, where: torch.device
+) -> SyntheticEvaluator:
     """Load the models, and make textures and shapes."""
     load = build_interpolator if args.random_weights else load_interpolator
     models = {name: load(name).to(where).eval() for name in names if name != TRUTH}
     origins = {
-        name: {"fingerprint": fingerprint(model)} if args.random_weights else origin_of(name, model)
+        name: {"fingerprint": fingerprint(model)}
+        if args.random_weights
+        else describe_weights(name, model)
         for name, model in models.items()
     }
     for model in models.values():
@@ -171,7 +179,9 @@ def set_up(names: Sequence[str], args: argparse.Namespace, where: torch.device) 
     maker = SceneMaker(SyntheticConfig(size=(args.size, args.size)))
     ways = {name: partial(interpolate, Padded(model)) for name, model in models.items()}
     ways[TRUTH] = true_motion
-    return Setup({name: ways[name] for name in names}, origins, maker, args.seed, where)
+    return SyntheticEvaluator(
+        {name: ways[name] for name in names}, origins, maker, args.seed, where
+    )
 
 
 def interpolate(model: Interpolator, triplet: Triplet) -> Interpolation:
@@ -184,12 +194,12 @@ def choose(
     bins: Mapping[str, tuple[float, float]],
     args: argparse.Namespace,
     world: World,
-) -> list[Scene]:
+) -> list[TestScene]:
     """The first scenes of each bin; looked for by the main process alone."""
     if not world.is_main:
         return []
     small = maker.at_size((SURVEY_SIDE, SURVEY_SIDE))
-    chosen: dict[str, list[Scene]] = {name: [] for name in bins}
+    chosen: dict[str, list[TestScene]] = {name: [] for name in bins}
     wanted = args.scenes * len(bins)
     with tqdm(total=wanted, unit="scene", desc="choosing", leave=False) as progress:
         for start in range(0, MOST_DRAWN * wanted, SURVEY_BATCH):
@@ -199,7 +209,7 @@ def choose(
                 moved = round(motion_of(flow).sufficiency * NORM_SIDE / SURVEY_SIDE, 3)
                 name = next(n for n, (low, high) in bins.items() if low <= moved < high)
                 if len(chosen[name]) < args.scenes:
-                    chosen[name].append(Scene(number, moved, name))
+                    chosen[name].append(TestScene(number, moved, name))
                     progress.update()
             if all(len(found) == args.scenes for found in chosen.values()):
                 break
@@ -211,17 +221,19 @@ def seeds_of(seed: int, number: int) -> tuple[int, int, int, int]:
     return TEST_SCENES, seed, 0, number
 
 
-def name_of(scene: Scene) -> str:
+def name_of(scene: TestScene) -> str:
     return f"scene {scene.number}"
 
 
-def keys_of(scene: Scene, models: Mapping[str, Any] | Sequence[str]) -> list[Row]:
+def keys_of(scene: TestScene, models: Mapping[str, Any] | Sequence[str]) -> list[Row]:
     """The rows of a scene without their numbers."""
     told = {"sample": name_of(scene), "bin": scene.bin, MOTION: scene.motion}
     return [{"model": model, "protocol": PROTOCOL, **told} for model in models]
 
 
-def describe(setup: Setup, scenes: Sequence[Scene], args: argparse.Namespace) -> dict[str, Any]:
+def describe(
+    setup: SyntheticEvaluator, scenes: Sequence[TestScene], args: argparse.Namespace
+) -> dict[str, Any]:
     """What is measured, by what and how: two measurements are one where this is the same."""
     return {
         "protocol": PROTOCOL,
@@ -243,8 +255,10 @@ def costs(names: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
     told = {}
     for name in tqdm(names if args.runs else (), "timing", leave=False):
         if name in ZOO:
-            job = Job(name, args.size, args.size, 1.0, str(args.device), args.runs)
-            cost = measure_apart(job._replace(precision=args.precision, compiled=args.compile))
+            job = SpeedRun(name, args.size, args.size, 1.0, str(args.device), args.runs)
+            cost = measure_in_subprocess(
+                job._replace(precision=args.precision, compiled=args.compile)
+            )
             told[name] = (
                 cost if isinstance(cost, str) else f"{min(cost.seconds):.3g} s, {cost.gib:.2f} GiB"
             )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.benchmark.operation_count import Work, work_of
+from sgm_vfi.benchmark.operation_count import OperationCount, count_operations
 from sgm_vfi.benchmark.stage_profile import seconds_by_stage, work_by_stage
 from sgm_vfi.model import ZOO, time_like
 from sgm_vfi.model.cli_options import accelerate
@@ -26,7 +26,7 @@ PROBE_RUNS = 10
 PROBE_BYTES = 2**28  # of a copy: far beyond a processor's cache
 
 
-class Job(NamedTuple):
+class SpeedRun(NamedTuple):
     """One row of the table."""
 
     model: str
@@ -40,24 +40,24 @@ class Job(NamedTuple):
     stages: bool = False
 
 
-class Stage(NamedTuple):
+class StageCost(NamedTuple):
     """What a part of the network took."""
 
     name: str
     seconds: float
-    work: Work
+    work: OperationCount
 
 
-class Cost(NamedTuple):
+class FrameCost(NamedTuple):
     """What a job took; memory is what the frame needed beyond the network's weights."""
 
     parameters: int
-    work: Work
+    work: OperationCount
     seconds: list[float]
     gib: float
     gflop_s: float  # of a 3 x 3 convolution in the job's precision, in the same process
     gbyte_s: float  # of a copy, read and written, in the same process
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageCost, ...] = ()
 
     @property
     def floor(self) -> float:
@@ -65,7 +65,7 @@ class Cost(NamedTuple):
         return self.work.floor(self.gflop_s, self.gbyte_s)
 
 
-def measure_apart(job: Job) -> Cost | str:
+def measure_in_subprocess(job: SpeedRun) -> FrameCost | str:
     """Measure in a fresh process, whose peak of memory is this job's; or say why it cannot be."""
     context = multiprocessing.get_context("spawn")
     try:
@@ -81,7 +81,7 @@ def measure_apart(job: Job) -> Cost | str:
         return OUT_OF_MEMORY
 
 
-def measure(job: Job) -> Cost:
+def measure(job: SpeedRun) -> FrameCost:
     """Time one frame between two, with fresh weights: speed does not depend on their values.
 
     Raises:
@@ -99,26 +99,29 @@ def measure(job: Job) -> Cost:
         return padded(frame0, frame1, time, job.flow_scale).frame
 
     with torch.inference_mode():
-        before = reset_peak(where)
+        before = reset_peak_memory(where)
         once()
         gib = (peak(where) - before) / GIB
-        gflop_s, gbyte_s = convolution_throughput(where, job.precision), bandwidth(where)
-        seconds = [timed(once, where) for _ in range(job.runs)]
-        stages: tuple[Stage, ...] = ()
+        gflop_s, gbyte_s = (
+            measure_convolution_throughput(where, job.precision),
+            measure_bandwidth(where),
+        )
+        seconds = [time_call(once, where) for _ in range(job.runs)]
+        stages: tuple[StageCost, ...] = ()
         if job.compiled:  # what the compiler made cannot be looked into: the plain network's work
             network = ZOO[job.model].build().eval().to(where)
             padded = Padded(network)
         if job.stages:
             split = seconds_by_stage(network, once, where)
             work = work_by_stage(network, once)
-            stages = tuple(Stage(name, split[name], work.part(name)) for name in split)
+            stages = tuple(StageCost(name, split[name], work.part(name)) for name in split)
         else:
-            work = work_of(once)
+            work = count_operations(once)
     parameters = sum(weight.numel() for weight in network.parameters())
-    return Cost(parameters, work, seconds, gib, gflop_s, gbyte_s, stages)
+    return FrameCost(parameters, work, seconds, gib, gflop_s, gbyte_s, stages)
 
 
-def timed(call: Callable[[], Any], where: torch.device) -> float:
+def time_call(call: Callable[[], Any], where: torch.device) -> float:
     """Seconds of a call, until its device has done all of it."""
     start = perf_counter()
     call()
@@ -127,7 +130,7 @@ def timed(call: Callable[[], Any], where: torch.device) -> float:
     return perf_counter() - start
 
 
-def convolution_throughput(where: torch.device, precision: str = "fp32") -> float:
+def measure_convolution_throughput(where: torch.device, precision: str = "fp32") -> float:
     """GFLOP/s of a 3 x 3 convolution, channels-last: the best of a few runs."""
     channels, *size = LARGE_PROBE if where.type == "cuda" else PROBE
     layer = nn.Conv2d(channels, channels, kernel_size=3, padding=1, device=where)
@@ -137,19 +140,19 @@ def convolution_throughput(where: torch.device, precision: str = "fp32") -> floa
     layer, image = layer.to(dtype), image.to(dtype)
     switches = torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32")
     with torch.inference_mode(), switches:
-        best = min(timed(lambda: layer(image), where) for _ in range(PROBE_RUNS))
+        best = min(time_call(lambda: layer(image), where) for _ in range(PROBE_RUNS))
     return 2 * 9 * channels**2 * image[0, 0].numel() / best / 1e9
 
 
-def bandwidth(where: torch.device) -> float:
+def measure_bandwidth(where: torch.device) -> float:
     """Gigabytes a second that a copy reads and writes: the best of a few runs."""
     source = torch.zeros(PROBE_BYTES // 4, device=where)
     target = torch.empty_like(source)
-    best = min(timed(lambda: target.copy_(source), where) for _ in range(PROBE_RUNS))
+    best = min(time_call(lambda: target.copy_(source), where) for _ in range(PROBE_RUNS))
     return 2 * PROBE_BYTES / best / 1e9
 
 
-def reset_peak(where: torch.device) -> int:
+def reset_peak_memory(where: torch.device) -> int:
     """Bytes in use before the work."""
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats(where)

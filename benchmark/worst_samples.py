@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.benchmark.contact_sheet import ERROR_RANGE, error_map
-from sgm_vfi.benchmark.document import Exhibit
+from sgm_vfi.benchmark.document import SampleFigure
 from sgm_vfi.benchmark.result_rows import Row
-from sgm_vfi.benchmark.results import LESS_IS_BETTER, Result, averages
+from sgm_vfi.benchmark.results import LESS_IS_BETTER, ProtocolResult, averages
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.visualise import Picture, explained, flow_colours, longest
 from sgm_vfi.model.flow.dis import DISFlow
@@ -19,10 +19,10 @@ from sgm_vfi.model.interpolator import Interpolation
 ZOOM = 96  # pixels: the side of the square that is shown enlarged
 ENLARGED = 3  # times
 SERIES = ("clip", "gap")  # columns within which samples look alike
-Sample = dict[str, Row]  # the rows of one sample, by model
+RowsByModel = dict[str, Row]  # the rows of one sample, by model
 
 
-def ranked(result: Result) -> list[Sample]:
+def ranked(result: ProtocolResult) -> list[RowsByModel]:
     """The samples that all models predicted, from the worst to the best by the first metric.
 
     Each counts by the model whose mean is best: others fail on more than is hard.
@@ -33,16 +33,16 @@ def ranked(result: Result) -> list[Sample]:
     for row in averages(result):
         totals[row["model"]] += sign * row[metric]
     best = max(totals, key=lambda model: totals[model])
-    samples: dict[tuple[Any, ...], Sample] = {}
+    samples: dict[tuple[Any, ...], RowsByModel] = {}
     for row in result.rows:
         samples.setdefault(result.sample(row), {})[row["model"]] = row
     whole = (sample for sample in samples.values() if len(sample) == len(models))
     return sorted(whole, key=lambda sample: sign * float(sample[best][metric]))
 
 
-def worst(result: Result, count: int) -> list[Sample]:
+def worst(result: ProtocolResult, count: int) -> list[RowsByModel]:
     """The worst samples; of one clip and gap only one, or a single cut would fill the page."""
-    chosen: dict[tuple[Any, ...], Sample] = {}
+    chosen: dict[tuple[Any, ...], RowsByModel] = {}
     series = [key for key in SERIES if key in result.keys]
     for sample in ranked(result):
         row = next(iter(sample.values()))
@@ -51,9 +51,9 @@ def worst(result: Result, count: int) -> list[Sample]:
     return list(chosen.values())[:count]
 
 
-def median(result: Result) -> list[Sample]:
+def median(result: ProtocolResult) -> list[RowsByModel]:
     """The sample in the middle, of every gap where there are gaps."""
-    groups: dict[Any, list[Sample]] = {}
+    groups: dict[Any, list[RowsByModel]] = {}
     for sample in ranked(result):
         groups.setdefault(next(iter(sample.values())).get("gap"), []).append(sample)
     return [samples[len(samples) // 2] for samples in groups.values()]
@@ -62,7 +62,7 @@ def median(result: Result) -> list[Sample]:
 @torch.inference_mode()
 def exhibit(
     heading: str, note: str, triplet: Triplet, predictions: Mapping[str, Interpolation]
-) -> Exhibit:
+) -> SampleFigure:
     """Everything worth seeing of one sample.
 
     Inputs and truth, how far the inputs differ and the flow between them; then of each model its
@@ -100,7 +100,7 @@ def exhibit(
             Picture(f"prediction, the same {ZOOM} px", cut(frame, place)),
             *explained(notes, frame0),
         ]
-    return Exhibit(heading, note, rows)
+    return SampleFigure(heading, note, rows)
 
 
 def most(error: Tensor) -> tuple[int, int]:

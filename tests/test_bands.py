@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.benchmark.operation_count import work_of
+from sgm_vfi.benchmark.operation_count import count_operations
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.layers.synthesis_unet import DOUBLE_MARGIN, UP_MARGIN, UNet, double_conv, up_conv
@@ -120,7 +120,7 @@ def test_normalisation_teaches_what_pytorchs_does() -> None:
 def peak_per_pixel(call: Callable[[], object], pixels: int) -> float:
     """Most bytes of tensors held at a time, beyond what there was before."""
     with torch.inference_mode():
-        return work_of(call).peak / pixels
+        return count_operations(call).peak / pixels
 
 
 def test_a_frame_takes_less_than_the_published_synthesis() -> None:

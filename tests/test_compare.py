@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.paired_statistics import Pair, bootstrap, compare
+from sgm_vfi.benchmark.paired_statistics import PairedSample, bootstrap, compare
 from sgm_vfi.benchmark.result_rows import ReportError, Row, as_json
-from sgm_vfi.benchmark.results import Result, read_results
+from sgm_vfi.benchmark.results import ProtocolResult, read_results
 
 
 def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
@@ -29,17 +29,18 @@ def save(path: Path, rows: list[Row], **about: Any) -> Path:
     return path
 
 
-def results(tmp_path: Path, *files: list[Row]) -> list[list[Result]]:
+def results(tmp_path: Path, *files: list[Row]) -> list[list[ProtocolResult]]:
     return [
         read_results([save(tmp_path / f"{number}.jsonl", rows)])
         for number, rows in enumerate(files)
     ]
 
 
-def pairs(differences: list[float], clusters: list[Any] | None = None) -> list[Pair]:
+def pairs(differences: list[float], clusters: list[Any] | None = None) -> list[PairedSample]:
     names = clusters or list(range(len(differences)))
     return [
-        Pair("", name, 0.0, value, None) for name, value in zip(names, differences, strict=True)
+        PairedSample("", name, 0.0, value, None)
+        for name, value in zip(names, differences, strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ from sgm_vfi.benchmark import curation
 from sgm_vfi.benchmark.curation import larger_half, main
 from sgm_vfi.benchmark.distribution import bins, draw_distributions
 from sgm_vfi.benchmark.motion_statistics import estimate_motion, motion_of
-from sgm_vfi.benchmark.result_rows import Journal
+from sgm_vfi.benchmark.result_rows import RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.flow.dis import DISFlow
@@ -178,9 +178,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
     for path in root.glob("top-half*"):
         path.unlink()
 
-    append, measured, seen = Journal.append, curation.measured, []
+    append, measured, seen = RowJournal.append, curation.measured, []
 
-    def interrupted(self: Journal, row: dict[str, Any]) -> None:
+    def interrupted(self: RowJournal, row: dict[str, Any]) -> None:
         if len(self.rows) == 4:
             raise KeyboardInterrupt
         append(self, row)
@@ -189,13 +189,13 @@ def test_an_interrupted_run_goes_on_where_it_was(
         seen.append(what)
         return measured(estimator, *what)
 
-    monkeypatch.setattr(Journal, "append", interrupted)
+    monkeypatch.setattr(RowJournal, "append", interrupted)
     with pytest.raises(SystemExit) as caught:
         run(root, "--flow", "classical")
     assert caught.value.code == 130
     assert [path.suffix for path in root.glob("top-half*")] == [".jsonl"]
 
-    monkeypatch.setattr(Journal, "append", append)
+    monkeypatch.setattr(RowJournal, "append", append)
     with pytest.raises(SystemExit) as caught:
         run(root, "--flow", "classical", "--max_side", 64)
     assert caught.value.code == 2  # another measurement

@@ -13,9 +13,9 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.footage import Setup
+from sgm_vfi.benchmark.footage import FootageEvaluator
 from sgm_vfi.benchmark.metrics import METRICS
-from sgm_vfi.benchmark.result_rows import Journal
+from sgm_vfi.benchmark.result_rows import RowJournal
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame, quantise, read_samples, write_frame
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, time_like
@@ -140,8 +140,8 @@ class Constant(Interpolator):
         return Interpolation(torch.full_like(state, self.value.item()))
 
 
-def setup_of(**models: Interpolator) -> Setup:
-    return Setup(models, METRICS, torch.device("cpu"), 1.0)
+def setup_of(**models: Interpolator) -> FootageEvaluator:
+    return FootageEvaluator(models, METRICS, torch.device("cpu"), 1.0)
 
 
 def flat_triplet(value: float, size: int = 16) -> Triplet:
@@ -188,18 +188,18 @@ def test_an_interrupted_run_goes_on_where_it_was(
     whole = report_of(tmp_path / "whole.json")
     output = tmp_path / "report.json"
 
-    append, predict, predicted = Journal.append, Setup.predict, []
+    append, predict, predicted = RowJournal.append, FootageEvaluator.predict, []
 
-    def interrupted(self: Journal, row: dict[str, Any]) -> None:
+    def interrupted(self: RowJournal, row: dict[str, Any]) -> None:
         if len(self.rows) == 5:
             raise KeyboardInterrupt
         append(self, row)
 
-    def counted(self: Setup, *what: Any) -> Tensor:
+    def counted(self: FootageEvaluator, *what: Any) -> Tensor:
         predicted.append(what)
         return predict(self, *what)
 
-    monkeypatch.setattr(Journal, "append", interrupted)
+    monkeypatch.setattr(RowJournal, "append", interrupted)
     with pytest.raises(SystemExit) as caught:
         run(*arguments, "--output", output)
     assert caught.value.code == 130
@@ -210,8 +210,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
     with journal.open("a") as file:
         file.write('{"model": "repe')  # as a crash in the middle of a line leaves it
-    monkeypatch.setattr(Journal, "append", append)
-    monkeypatch.setattr(Setup, "predict", counted)
+    monkeypatch.setattr(RowJournal, "append", append)
+    monkeypatch.setattr(FootageEvaluator, "predict", counted)
     run(*arguments, "--output", output)
     assert not journal.exists()
     report = report_of(output)
@@ -226,7 +226,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 def test_rows_of_another_measurement_are_not_mixed_in(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Journal(tmp_path / "report.jsonl", {"gaps": [7]}) as journal:
+    with RowJournal(tmp_path / "report.jsonl", {"gaps": [7]}) as journal:
         journal.append({"model": "a", "clip": "b", "gap": 7, "frame": 8, "psnr": 1.0})
     before = journal.path.read_bytes()
     save_clip(tmp_path / "clip", [0, 1, 2])
@@ -243,11 +243,11 @@ def test_a_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
         {"model": "a", "clip": "b", "gap": 1, "frame": frame, "psnr": value}
         for frame, value in enumerate((30.123456789012345, math.inf))
     ]
-    with Journal(tmp_path / "j.jsonl", {"x": 1}) as journal:
+    with RowJournal(tmp_path / "j.jsonl", {"x": 1}) as journal:
         assert not journal.holds(rows[0])
         for row in rows:
             journal.append(row)
-    with Journal(tmp_path / "j.jsonl", {"x": 1}) as journal:
+    with RowJournal(tmp_path / "j.jsonl", {"x": 1}) as journal:
         assert [float(row["psnr"]) for row in journal.rows] == [row["psnr"] for row in rows]
         assert all(journal.holds(row) for row in rows)
         assert not journal.holds(rows[0] | {"gap": 2})

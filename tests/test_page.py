@@ -19,10 +19,16 @@ from skimage.data import astronaut
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.document import data_url
 from sgm_vfi.benchmark.metrics import psnr
-from sgm_vfi.benchmark.plot import HEIGHT, TOP, Point, scatter
+from sgm_vfi.benchmark.plot import HEIGHT, TOP, ScatterPoint, scatter
 from sgm_vfi.benchmark.report_page import best_cells, page
 from sgm_vfi.benchmark.result_rows import ReportError, Row, as_json
-from sgm_vfi.benchmark.results import Result, averages, markdown_report, read_results, summary
+from sgm_vfi.benchmark.results import (
+    ProtocolResult,
+    averages,
+    markdown_report,
+    read_results,
+    summary,
+)
 from sgm_vfi.benchmark.revisit import revisited
 from sgm_vfi.benchmark.worst_samples import ZOOM, cut, exhibit, median, most, ranked, worst
 from sgm_vfi.dataset.stand_in import write_tree
@@ -71,10 +77,10 @@ def save(path: Path, rows: list[Row], **about: Any) -> Path:
     return path
 
 
-def result_of(rows: list[Row], **about: Any) -> Result:
+def result_of(rows: list[Row], **about: Any) -> ProtocolResult:
     keys = [key for key in rows[0] if key not in ("model", "psnr", "ssim", "lpips", "motion")]
     metrics = [key for key in ("psnr", "ssim", "lpips") if key in rows[0]]
-    return Result("xtest", about, rows, metrics, keys)
+    return ProtocolResult("xtest", about, rows, metrics, keys)
 
 
 # results read back
@@ -213,7 +219,7 @@ def test_less_lpips_is_better() -> None:
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(-10, 60)), min_size=1, max_size=40))
 def test_points_lie_where_their_values_say(values: list[tuple[float, float]]) -> None:
     """More motion is not further left, a higher value not further down, whatever the scale."""
-    svg = scatter({"m": [Point(x, y, "") for x, y in values]}, "x", "y")
+    svg = scatter({"m": [ScatterPoint(x, y, "") for x, y in values]}, "x", "y")
     places = np.array(re.findall(r'<circle cx="(.*?)" cy="(.*?)"', svg), dtype=float)
     assert len(places) == len(values)
     (x, y), (column, row) = np.array(values).T, places.T
@@ -224,14 +230,24 @@ def test_points_lie_where_their_values_say(values: list[tuple[float, float]]) ->
 
 
 def test_infinite_values_lie_at_the_upper_edge() -> None:
-    svg = scatter({"m": [Point(1, math.inf, ""), Point(2, 30.0, ""), Point(3, 31.0, "")]}, "x", "y")
+    svg = scatter(
+        {
+            "m": [
+                ScatterPoint(1, math.inf, ""),
+                ScatterPoint(2, 30.0, ""),
+                ScatterPoint(3, 31.0, ""),
+            ]
+        },
+        "x",
+        "y",
+    )
     assert float(re.search('cy="(.*?)"', svg)[1]) == TOP
     assert "nan" not in svg
-    assert "<circle" in scatter({"m": [Point(1, math.inf, "")]}, "x", "y")
+    assert "<circle" in scatter({"m": [ScatterPoint(1, math.inf, "")]}, "x", "y")
 
 
 def test_many_points_stay_a_small_page_and_show_a_trend() -> None:
-    points = [Point(float(n % 97), 40 - n % 97 / 10, "x" * 40) for n in range(20000)]
+    points = [ScatterPoint(float(n % 97), 40 - n % 97 / 10, "x" * 40) for n in range(20000)]
     svg = scatter({"m": points, "n": points[:3]}, "x", "y")
     assert svg.count("<circle") == 1500 + 3
     assert svg.count('class="trend"') == 1

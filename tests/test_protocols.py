@@ -12,8 +12,15 @@ from torch import Tensor
 from sgm_vfi.benchmark.crops import half_as_bytes, half_as_floats, middle_half, middle_square, whole
 from sgm_vfi.benchmark.footage_samples import spread
 from sgm_vfi.benchmark.metrics import interpolation_error
-from sgm_vfi.benchmark.protocol_evaluation import Setup, measure, on_canvas, predict
-from sgm_vfi.benchmark.protocol_samples import Group, Sample, job_of, named, pairs, read_groups
+from sgm_vfi.benchmark.protocol_evaluation import ProtocolEvaluator, measure, pad_to_canvas, predict
+from sgm_vfi.benchmark.protocol_samples import (
+    FrameGroup,
+    ProtocolSample,
+    find_samples,
+    named,
+    pairs,
+    read_frame_groups,
+)
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.dataset import gopro, middlebury, ucf101, x4k1000fps
 from sgm_vfi.dataset.stand_in import write_tree
@@ -47,8 +54,8 @@ class Mean(Interpolator):
         return Interpolation(state)
 
 
-def setup_of(**models: Interpolator) -> Setup:
-    return Setup(models, {}, None, {}, torch.device("cpu"))
+def setup_of(**models: Interpolator) -> ProtocolEvaluator:
+    return ProtocolEvaluator(models, {}, None, {}, torch.device("cpu"))
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -148,8 +155,8 @@ def psnr_of(error: np.ndarray) -> float:
 def measured(name: str, folder: Path, pictures: list[np.ndarray]) -> dict[str, float]:
     """One row of the mean of two pictures against the one between, from files."""
     files = write_pictures(folder, ["0.png", "1.png", "2.png"], pictures)
-    samples = [Sample("it", TripletPaths(*files))]
-    [group] = read_groups(PROTOCOLS[name], [samples])
+    samples = [ProtocolSample("it", TripletPaths(*files))]
+    [group] = read_frame_groups(PROTOCOLS[name], [samples])
     [row] = measure(group, PROTOCOLS[name], setup_of(mean=Mean()), lambda _: False)
     return row
 
@@ -196,11 +203,11 @@ def test_xiph_measures_bytes(tmp_path: Path) -> None:
 
 def test_middlebury_pads_with_black_to_the_right_and_below() -> None:
     frame = torch.rand(1, 3, 3, 4) + 0.1
-    canvas = on_canvas(frame, (5, 7))
+    canvas = pad_to_canvas(frame, (5, 7))
     assert torch.equal(canvas[..., :3, :4], frame)
     assert canvas.sum().item() == pytest.approx(frame.sum().item())
     with pytest.raises(ValueError, match="canvas of 7x5, got 4x6"):
-        on_canvas(torch.rand(1, 3, 6, 4), (5, 7))
+        pad_to_canvas(torch.rand(1, 3, 6, 4), (5, 7))
 
 
 def test_interpolation_error_counts_levels_of_rounded_frames() -> None:
@@ -229,9 +236,9 @@ def test_predictions_that_are_no_numbers_are_refused() -> None:
         ) -> Interpolation:
             return Interpolation(state * torch.nan)
 
-    sample = Sample("it", TripletPaths(Path("a"), Path("b"), Path("c")))
+    sample = ProtocolSample("it", TripletPaths(Path("a"), Path("b"), Path("c")))
     frame = torch.rand(1, 3, 32, 32)
-    group = Group([sample], frame, frame, [frame])
+    group = FrameGroup([sample], frame, frame, [frame])
     rows = measure(group, PROTOCOLS["vimeo90k"], setup_of(bad=Broken()), lambda _: False)
     with pytest.raises(ValueError, match="bad predicts values that are not numbers"):
         next(rows)
@@ -253,11 +260,11 @@ def test_samples_have_names_of_their_own() -> None:
 def test_limited_samples_are_spread_and_pairs_stay_together(tmp_path: Path) -> None:
     write_tree("gopro", tmp_path / "g", scenes=1, size=(16, 16), config=SMALL)
     protocol = PROTOCOLS["gopro-8x"]
-    job = job_of(protocol, tmp_path / "g")
+    job = find_samples(protocol, tmp_path / "g")
     assert [len(group) for group in pairs(job.samples)] == [7, 7]
-    some = job_of(protocol, tmp_path / "g", 4)
+    some = find_samples(protocol, tmp_path / "g", 4)
     assert some.samples == spread(job.samples, 4)
-    groups = list(read_groups(protocol, pairs(some.samples)))
+    groups = list(read_frame_groups(protocol, pairs(some.samples)))
     assert [len(group.targets) for group in groups] == [2, 2]
     for group in groups:
         for sample, target in zip(group.samples, group.targets, strict=True):
@@ -280,7 +287,7 @@ def test_deep_and_grey_frames_count_as_eight_bits_of_colour(tmp_path: Path) -> N
         cv2.imwrite(str(tmp_path / f"{number}.png"), deep if number < 2 else picture[..., 0])
     protocol = PROTOCOLS["vimeo90k"]
     files = TripletPaths(*(tmp_path / f"{number}.png" for number in range(3)))
-    [group] = read_groups(protocol, [[Sample("it", files)]])
+    [group] = read_frame_groups(protocol, [[ProtocolSample("it", files)]])
     [other] = measure(group, protocol, setup_of(mean=Mean()), lambda _: False)
     assert other == row
 
@@ -301,13 +308,13 @@ def test_written_trees_are_whole_and_miss_what_is_taken_away(name: str, tmp_path
     assert not good
     assert f"{missing} is missing" in report
     with pytest.raises(ValueError, match=f"{missing.name} is missing"):
-        job_of(protocol, tmp_path / name)
+        find_samples(protocol, tmp_path / name)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_a_wrong_root_is_named(protocol: Protocol, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
-        job_of(protocol, tmp_path)
+        find_samples(protocol, tmp_path)
 
 
 def test_ucf101_is_read_in_the_order_of_numbers(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.operation_count import Operation, Work, work_of
+from sgm_vfi.benchmark.operation_count import Operation, OperationCount, count_operations
 from sgm_vfi.benchmark.speed import comparison, figures_of, size, table
 from sgm_vfi.benchmark.stage_profile import REST, seconds_by_stage, work_by_stage
 from sgm_vfi.benchmark.timing import (
     OUT_OF_MEMORY,
-    Cost,
-    Job,
-    bandwidth,
-    convolution_throughput,
+    FrameCost,
+    SpeedRun,
     measure,
-    measure_apart,
+    measure_bandwidth,
+    measure_convolution_throughput,
+    measure_in_subprocess,
 )
 from sgm_vfi.model import time_like
 from sgm_vfi.model.sgm.network import SGM
@@ -31,12 +31,12 @@ CPU = torch.device("cpu")
 def test_arithmetic_is_counted_as_by_hand() -> None:
     """Two per multiply-add, in a product, in a convolution and in both products of attention."""
     a = torch.rand(300, 200)
-    assert work_of(lambda: a @ a.T).gflop == pytest.approx(2 * 300 * 300 * 200 / 1e9)
+    assert count_operations(lambda: a @ a.T).gflop == pytest.approx(2 * 300 * 300 * 200 / 1e9)
     tokens = torch.rand(1, 1, 640, 32)
     with torch.inference_mode():
-        attention = work_of(lambda: F.scaled_dot_product_attention(tokens, tokens, tokens))
+        attention = count_operations(lambda: F.scaled_dot_product_attention(tokens, tokens, tokens))
         layer = nn.Conv2d(3, 5, kernel_size=3, padding=1)
-        convolution = work_of(lambda: layer(torch.rand(1, 3, 20, 30)))
+        convolution = count_operations(lambda: layer(torch.rand(1, 3, 20, 30)))
     assert attention.gflop == pytest.approx(4 * 640 * 640 * 32 / 1e9)
     assert convolution.gflop == pytest.approx(2 * 9 * 3 * 5 * 20 * 30 / 1e9)
     read, weights, written = 3 * 20 * 30, 5 * (3 * 9 + 1), 5 * 20 * 30
@@ -51,18 +51,18 @@ def test_gradients_of_convolutions_cost_what_convolutions_do(
 ) -> None:
     layer = kind(8, 12, kernel_size=3, stride=2, groups=groups).requires_grad_(learns)
     x = torch.rand(2, 8, 9, 11, requires_grad=True)
-    once = work_of(lambda: layer(x)).gflop
+    once = count_operations(lambda: layer(x)).gflop
     pixels = 9 * 11 if kind is nn.ConvTranspose2d else 4 * 5
     assert once == pytest.approx(2 * 2 * pixels * layer.weight.numel() / 1e9)
-    step = work_of(lambda: layer(x).sum().backward())
+    step = count_operations(lambda: layer(x).sum().backward())
     assert step.gflop == pytest.approx((3 if learns else 2) * once)
 
 
 def test_floor_is_the_larger_of_arithmetic_and_traffic_in_each_operation() -> None:
     busy, idle = Operation(8 * 10**9, 10**9, "a"), Operation(10**9, 6 * 10**9, "b")
-    work = Work((busy, idle), {"a": 5, "b": 7})
+    work = OperationCount((busy, idle), {"a": 5, "b": 7})
     assert work.floor(gflop_s=4, gbyte_s=3) == pytest.approx(8 / 4 + 6 / 3)
-    assert work.part("b") == Work((idle,), {"b": 7})
+    assert work.part("b") == OperationCount((idle,), {"b": 7})
     assert work.peak == 7
 
 
@@ -75,12 +75,12 @@ def test_tensors_count_while_they_are_held() -> None:
         del a
         assert (b * 2).sum() == 2000
 
-    assert 8000 <= work_of(call).peak < 12000
+    assert 8000 <= count_operations(call).peak < 12000
 
 
 def test_throughput_and_bandwidth_are_positive() -> None:
-    assert 0 < convolution_throughput(CPU) < 1e6
-    assert 0 < bandwidth(CPU) < 1e5
+    assert 0 < measure_convolution_throughput(CPU) < 1e6
+    assert 0 < measure_bandwidth(CPU) < 1e5
 
 
 def test_stages_share_out_all_of_the_work(
@@ -93,7 +93,7 @@ def test_stages_share_out_all_of_the_work(
 
     with torch.inference_mode():
         plain = once()
-        whole, split = work_of(once), work_by_stage(tiny, once)
+        whole, split = count_operations(once), work_by_stage(tiny, once)
         seconds = seconds_by_stage(tiny, once, CPU)
         assert torch.equal(once(), plain)
     assert split.gflop == pytest.approx(whole.gflop)
@@ -107,8 +107,8 @@ def test_stages_share_out_all_of_the_work(
 
 def test_a_job_is_measured_in_a_process_of_its_own() -> None:
     """Its peak of memory is not this process's, and what it found comes back whole."""
-    cost = measure_apart(Job("blend", 64, 32, 1.0, "cpu", 2))
-    assert isinstance(cost, Cost)
+    cost = measure_in_subprocess(SpeedRun("blend", 64, 32, 1.0, "cpu", 2))
+    assert isinstance(cost, FrameCost)
     assert len(cost.seconds) == 2
     assert cost.gflop_s > 0
     assert cost.gbyte_s > 0
@@ -116,12 +116,14 @@ def test_a_job_is_measured_in_a_process_of_its_own() -> None:
 
 def test_out_of_memory_is_a_result() -> None:
     """A frame of 1.2 TB."""
-    assert measure_apart(Job("blend", 400_000, 250_000, 1.0, "cpu", 1)) == OUT_OF_MEMORY
+    assert (
+        measure_in_subprocess(SpeedRun("blend", 400_000, 250_000, 1.0, "cpu", 1)) == OUT_OF_MEMORY
+    )
 
 
 def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
-    job = Job("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
-    problem = measure_apart(job)
+    job = SpeedRun("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
+    problem = measure_in_subprocess(job)
     assert problem == "Blend has no parts that forgive bf16; it computes in fp32."
     assert problem in list(table([figures_of(job, problem)]))[2]
 
@@ -131,7 +133,7 @@ def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
 ) -> None:
     """Measured here: that each job has a process of its own is tested by itself."""
     quick_probes(monkeypatch)
-    monkeypatch.setattr("sgm_vfi.benchmark.speed.measure_apart", measure)
+    monkeypatch.setattr("sgm_vfi.benchmark.speed.measure_in_subprocess", measure)
     kept = str(tmp_path / "kept.json")
     both = ["--model", "blend", "repeat", "--size", "64x32", "33x17"]
     main(["speed", *both, "--runs", "1", "--output", kept])

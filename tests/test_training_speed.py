@@ -20,14 +20,14 @@ def test_a_part_inside_another_counts_for_itself_alone(monkeypatch: pytest.Monke
     clock = iter(range(100)).__next__  # each look at the clock is a second later
     monkeypatch.setattr("sgm_vfi.engine.step_timer.time.perf_counter", clock)
 
-    class Work:
+    class OperationCount:
         def outer(self) -> int:
             return self.inner() + self.inner()
 
         def inner(self) -> int:
             return 1
 
-    work, watch = Work(), Stopwatch(CPU)
+    work, watch = OperationCount(), Stopwatch(CPU)
     watch.watch(work, "outer", "whole")
     watch.watch(work, "inner", "piece")
     assert work.outer() == 2

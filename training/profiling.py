@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import trange
 
-from sgm_vfi.benchmark.operation_count import Work, work_of
-from sgm_vfi.benchmark.timing import GIB, bandwidth, convolution_throughput, peak, reset_peak
+from sgm_vfi.benchmark.operation_count import OperationCount, count_operations
+from sgm_vfi.benchmark.timing import (
+    GIB,
+    measure_bandwidth,
+    measure_convolution_throughput,
+    peak,
+    reset_peak_memory,
+)
 from sgm_vfi.engine.step_timer import Stopwatch
 
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # by their names in recipes
@@ -32,7 +38,7 @@ class StepCost(NamedTuple):
 
     seconds: list[float]  # of each step, undisturbed
     parts: dict[str, float]  # seconds of a step, on average, with nothing overlapping
-    work: Work
+    work: OperationCount
     gib: float
     gflop_s: float  # of a 3 x 3 convolution in the run's precision
     gbyte_s: float  # of a copy, read and written
@@ -58,13 +64,13 @@ def measure_step(
     """
     if steps < 1:
         raise ValueError(f"Something to measure is 1 step or more, got {steps}.")
-    before = reset_peak(where)
+    before = reset_peak_memory(where)
     for _ in trange(WARM_UP, unit="step", desc="warm-up", disable=None, leave=False):
         step()
     seconds = list(_each(step, steps, where))
     gib = (peak(where) - before) / GIB
     with torch.compiler.set_stance("force_eager"):  # what a compiler made cannot be looked into
-        work = work_of(step)
+        work = count_operations(step)
     watch = Stopwatch(where)
     for part in parts:
         watch.watch(*part)
@@ -72,7 +78,10 @@ def measure_step(
     split = {name: 0.0 for _, _, name in parts}
     split |= {name: total / steps for name, total in watch.seconds.items()}
     split["other"] = alone - sum(split.values())
-    throughput, copy = convolution_throughput(where, PRECISIONS[precision]), bandwidth(where)
+    throughput, copy = (
+        measure_convolution_throughput(where, PRECISIONS[precision]),
+        measure_bandwidth(where),
+    )
     return StepCost(seconds, split, work, gib, throughput, copy)
 
 
