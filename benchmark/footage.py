@@ -120,7 +120,9 @@ class FootageEvaluator:
         return strip(heading_of(row), triplet, predictions)
 
     @torch.inference_mode()
-    def exhibit(self, kind: str, plans: Mapping[str, ClipSamples], sample: RowsByModel) -> SampleFigure:
+    def exhibit(
+        self, kind: str, plans: Mapping[str, ClipSamples], sample: RowsByModel
+    ) -> SampleFigure:
         """The same with all that the models explain, for the page."""
         row, triplet, bits = self.look_up(plans, sample)
         predictions = {name: self.interpolate(name, triplet, bits, explain=True) for name in sample}
@@ -128,7 +130,9 @@ class FootageEvaluator:
         note = f"PSNR: {values}. Motion: {row[MOTION]:.1f} px."
         return exhibit(f"{kind}: {heading_of(row)}", note, triplet, predictions)
 
-    def look_up(self, plans: Mapping[str, ClipSamples], sample: RowsByModel) -> tuple[Row, Triplet, int]:
+    def look_up(
+        self, plans: Mapping[str, ClipSamples], sample: RowsByModel
+    ) -> tuple[Row, Triplet, int]:
         """A row of a sample, and its frames with their bits per sample."""
         row = next(iter(sample.values()))
         plan = plans[row["clip"]]
