@@ -8,7 +8,6 @@ from sgm_vfi.config_base import (
     LIKE_FOOTAGE,
     MADE_HERE,
     QUICK,
-    SEARCHED,
     TINY,
     Experiment,
     TrainConfig,
@@ -90,12 +89,6 @@ CPU_HALF = replace(  # after the same of the features and of the first stage
     start_from="cpu-local-small",
     features="cpu-gmflow",
 )
-SEARCHED_HALF = replace(  # after the same of the first stage, and the same features
-    SYNTHETIC_HALF,
-    name="searched-1-2",
-    model=replace(SEARCHED.model, keypoint_ratio=1 / 2),
-    start_from="searched-local",
-)
 SMOKE = replace(
     SMOKE_LOCAL,
     name="smoke-global",
@@ -111,6 +104,5 @@ EXPERIMENTS = {
     },
     "synthetic": SYNTHETIC_HALF,
     "cpu": CPU_HALF,
-    "searched": SEARCHED_HALF,
     "smoke": SMOKE,
 }

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sgm_vfi.dataset.data_config import DataConfig
 from sgm_vfi.dataset.synthetic import SyntheticConfig
-from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
+from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,14 +196,6 @@ CPU_SMALL = replace(  # what two cores can in half an hour: small crops, motion 
     ),
 )
 
-SEARCHED = replace(  # begins at the quality of `matched`: the initial flow need not be learnt
-    SYNTHETIC_SMALL,
-    name="searched-local",
-    model=replace(SGM_SEARCHED, keypoint_ratio=None, any_time=True),
-    data=MADE_HERE,
-    training=replace(QUICK, attention_loss=0.0),
-)
-
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
 FEW_PICTURES = SyntheticConfig(textures=12, texture_size=256, masks=16)  # ready in a second
 SMOKE = Experiment(
@@ -243,7 +235,6 @@ EXPERIMENTS = {
     "ours-local-base": LOCAL_BASE,
     "synthetic": SYNTHETIC_SMALL,
     "cpu": CPU_SMALL,
-    "searched": SEARCHED,
     "smoke": SMOKE,
     "overfit": OVERFIT,
 }

@@ -29,6 +29,7 @@ ARCHITECTURES = (
     PERVFI_ARCHITECTURE,
     RAFT_VFI_ARCHITECTURE,
 )
+OLD_DEFAULTS = (("initial_flow", "learnt"),)  # removed fields of older files, at their default
 
 
 def build_from_weights(
@@ -118,7 +119,8 @@ def _find_architecture(weights: Weights) -> tuple[Architecture, bool]:
 def _own_config(weights: Weights, architecture: Architecture) -> Any:
     """The config in the metadata, where tuples have become lists."""
     with report_config_errors(weights):
-        fields = weights.metadata["config"].items()
+        config = weights.metadata["config"].items()
+        fields = [field for field in config if field not in OLD_DEFAULTS]
         return architecture.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields})
 
 

@@ -28,7 +28,7 @@ from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
 from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
-from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SEARCHED, SGM_SMALL, SGMConfig
+from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,6 @@ def _pervfi(estimator: str, published: str) -> ZooEntry:
     return _row(PERVFI_ARCHITECTURE, config, f"PerVFI/{published}")
 
 
-PARTS = {"1-2": 1 / 2, "1-4": 1 / 4, "1-8": 1 / 8, "dense": 1.0}  # of the cells, matched
 ZOO: dict[str, ZooEntry] = {
     "repeat": ZooEntry(Repeat),
     "blend": ZooEntry(Blend),
@@ -97,8 +96,6 @@ ZOO: dict[str, ZooEntry] = {
     "ours-small-1-8": _sgm(SGM_SMALL, 1 / 8, "ours-1-8-points", "ours-small"),
     "ours-small-dense": _sgm(SGM_SMALL, 1.0, shipped="ours-small"),
     "ours-base-1-2": _sgm(SGM_BASE, 1 / 2),
-    "ours-dis-local": _sgm(SGM_SEARCHED, None, shipped="ours-dis-local"),
-    **{f"ours-dis-{n}": _sgm(SGM_SEARCHED, part, shipped="ours-dis") for n, part in PARTS.items()},
     "rife": _rife(RIFE_BASE),
     "rife_m": _rife(RIFE_M),
     "rife_2r": _rife(RIFE_2R),
@@ -121,7 +118,7 @@ ZOO: dict[str, ZooEntry] = {
 ALIASES = {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
 ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
 DEFAULT = "matched"  # needs no weights
-TRAINED_DEFAULTS = ("ours-small-1-2", "ours-dis-1-2")  # the first whose weights come with it
+TRAINED_DEFAULTS = ("ours-small-1-2",)  # the first whose weights come with it
 
 
 def load_interpolator(

@@ -297,7 +297,7 @@ def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "matching", "minutes"),
-    [("synthetic", "synthetic", 28), ("searched", "synthetic", 28), ("cpu", "cpu", 100)],
+    [("synthetic", "synthetic", 28), ("cpu", "cpu", 100)],
 )
 def test_recipes_of_minutes_build_on_one_another(name: str, matching: str, minutes: float) -> None:
     """In the order of their names on the command line: half an hour on a GPU, or an evening."""

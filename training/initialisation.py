@@ -18,7 +18,6 @@ from sgm_vfi.model.sgm.network import SGM
 PICTURES = (12, 6)  # of the fine head's input channels, and of the coarse one's: frames, warped
 CONTRAST = 3.0  # of what heads see of pictures, beside features of deviation 1
 SMALL = 0.1  # deviation of what heads say at first: pixels at 1/8 and 1/4; and of residuals
-SMALLER = 0.01  # the same where a search has found most of the motion
 BINOMIAL = (1 / 4, 1 / 2, 1 / 4)
 SEARCHING = ("query", "key_value")  # what attention consists of: set by `_search`
 SCORES = 1.0  # deviation of its scores over a window: at 0 it would be even
@@ -35,14 +34,12 @@ def calibrate(network: SGM, frame0: Tensor, frame1: Tensor, time: Tensor) -> Non
     for layer in network.encoder.look.modules():
         if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
             _blur(layer.weight)
-    heads = reversed(network.local_flow)  # there may be no coarse one
-    for head, pictures in zip(heads, PICTURES, strict=False):
+    for head, pictures in zip(reversed(network.local_flow), PICTURES, strict=True):
         seen = head.head[0][0].weight[:, :pictures]
         _see_differences(seen)
         seen *= CONTRAST
-    least = SMALL if network.search is None else SMALLER
     handles = [
-        layer.register_forward_hook(_Scaling(least if ".output" in name else 1.0))
+        layer.register_forward_hook(_Scaling(SMALL if ".output" in name else 1.0))
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
         and not name.startswith(("gmflow.", "matching."))

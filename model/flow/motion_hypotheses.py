@@ -195,14 +195,6 @@ def splat_velocity(
     return filled, (HIDDEN + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
 
 
-def plausibility(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Tensor:
-    """Score a guess by how well both frames agree around each pixel if that is the motion.
-
-    Shapes: velocity (B, 2, h, w) -> (B, 1, h, w), inverse to the squared difference of colours.
-    """
-    return gather_evidence(motion, velocity, time).likely
-
-
 def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Evidence:
     """Hold a guess against both frames; what one of them covers says nothing about it."""
     frames = (

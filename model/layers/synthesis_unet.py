@@ -63,20 +63,19 @@ class UNet(nn.Module):
     Takes its inputs out of the lists that they come in, so that they are let go once used.
 
     Shapes: pictures (B, C_i, H, W), 17 channels together; context of frame 0 and frame 1, warped,
-    as `ContextNet` lays them out -> (B, 3, H, W) in [-1, 1]; with a draft among the pictures 4
-    channels, the last of which is for `SynthesisNetwork` to read.
+    as `ContextNet` lays them out -> (B, 3, H, W) in [-1, 1].
     """
 
-    def __init__(self, channels: int, *, doubled: bool = False, drafted: bool = False) -> None:
+    def __init__(self, channels: int, *, doubled: bool = False) -> None:
         super().__init__()
         c = channels
-        first = double_conv(17 + 3 * drafted, 2 * c, stride=1 if doubled else 2)
+        first = double_conv(17, 2 * c, stride=1 if doubled else 2)
         self.down = nn.ModuleList((first, *(double_conv(s * c, s * c) for s in (4, 8, 16))))
         self.up = nn.ModuleList(
             up_conv(a * c, b * c) for a, b in ((32, 8), (16, 4), (8, 2), (4, 1))
         )
         stride = 2 if doubled else 1
-        self.output = nn.Conv2d(c, 3 + drafted, kernel_size=3, stride=stride, padding=1)
+        self.output = nn.Conv2d(c, 3, kernel_size=3, stride=stride, padding=1)
 
     def forward(
         self, pictures: list[Tensor], context0: list[Tensor], context1: list[Tensor]
@@ -95,17 +94,13 @@ class UNet(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """Warp both frames, blend them, add what is missing.
+    """Warp both frames, blend them, add what is missing."""
 
-    If `drafted`, another picture of the frame is given: then the U-Net says as well how much of it
-    to take instead of the blend, and fresh weights take half of both and add nothing.
-    """
-
-    def __init__(self, channels: int, *, doubled: bool = False, drafted: bool = False) -> None:
+    def __init__(self, channels: int, *, doubled: bool = False) -> None:
         super().__init__()
         self.doubled = doubled
         self.context = ContextNet(channels, doubled=doubled)
-        self.unet = UNet(channels, doubled=doubled, drafted=drafted)
+        self.unet = UNet(channels, doubled=doubled)
 
     def forward(
         self,
@@ -114,7 +109,6 @@ class SynthesisNetwork(nn.Module):
         flow: Tensor,
         blend_logits: Tensor,
         origin: tuple[int, int] = (0, 0),
-        draft: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Compose the frame, or the window of it that `flow` and `blend_logits` cover.
 
@@ -122,8 +116,7 @@ class SynthesisNetwork(nn.Module):
             origin: (y, x) of that window in the frames, multiples of 16.
 
         Shapes: frames (2B, 3, H, W), context levels (2B, ...), flow (B, 4, h, w),
-        blend_logits (B, 1, h, w), draft (B, 3, h, w) -> frame and blend before refinement,
-        (B, 3, h, w) each.
+        blend_logits (B, 1, h, w) -> frame and blend before refinement, (B, 3, h, w) each.
         """
         flows = torch.cat(flow.chunk(2, dim=1))  # (2B, 2, h, w)
         warped = backward_warp(frames, flows, origin=origin)
@@ -133,14 +126,8 @@ class SynthesisNetwork(nn.Module):
         here = [*window.chunk(2), *warped.chunk(2), blend_logits, flow]
         levels = warp_levels(context, flows, origin, first=0 if self.doubled else 1)
         del warped, flows  # from here on the U-Net alone holds them, and lets them go
-        if draft is not None:
-            here.append(draft)
         residual = self.unet(here, *levels)
-        if draft is None:
-            return (merged + residual).clamp(0, 1), merged
-        residual, share = residual.split((3, 1), dim=1)
-        mixed = merged.lerp(draft, (1 + share) / 2)
-        return (mixed + residual).clamp(0, 1), merged
+        return (merged + residual).clamp(0, 1), merged
 
 
 def blend(warped: Tensor, blend_logits: Tensor) -> Tensor:

@@ -98,8 +98,7 @@ def _blocks(state: dict[str, Tensor]) -> int:
 
 def _describe(config: SGMConfig) -> str:
     matching = "the local branch alone" if config.keypoint_ratio is None else "with matching"
-    search = " on a searched initial flow" if config.initial_flow == "searched" else ""
-    return f"{config.channels} channels wide, {config.depths} deep, {matching}{search}"
+    return f"{config.channels} channels wide, {config.depths} deep, {matching}"
 
 
 def _complete_config(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:

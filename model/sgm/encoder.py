@@ -10,7 +10,7 @@ from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.linear import Linear
 from sgm_vfi.model.layers.position_encoding import sine_position_encoding
 from sgm_vfi.model.ops.banded_convolution import apply_in_bands
-from sgm_vfi.model.ops.resize import resize, symmetric_padding
+from sgm_vfi.model.ops.resize import symmetric_padding
 from sgm_vfi.model.ops.window_partition import (
     attention_window_mask,
     merge_windows,
@@ -24,35 +24,28 @@ HEAD_CHANNELS = 32  # of one attention head
 class LocalEncoder(nn.Module):
     """Convolutions down to 1/8, then attention between the two frames inside shifted windows.
 
-    Frames are stacked on the batch axis: all first frames, then all second ones. Of depth 0 at
-    1/8 there is no attention; coarse features are then the fine ones, halved.
+    Frames are stacked on the batch axis: all first frames, then all second ones.
     """
 
     def __init__(self, channels: int, depths: tuple[int, ...], window: int) -> None:
         super().__init__()
-        relates = depths[3] > 0
-        self.look = SGMFrameEncoder(channels, depths[:3], embeds=relates)
-        self.relate = CrossFrameEncoder(8 * channels, depths[3], window) if relates else None
-        self.coarse_channels = (8 if relates else 4) * channels
+        self.look = SGMFrameEncoder(channels, depths[:3])
+        self.relate = CrossFrameEncoder(8 * channels, depths[3], window)
         self.apply(_initialise)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes: (2B, 3, H, W) -> fine (2B, 4F, H/4, W/4) and coarse (2B, 8F or 4F, h, w)."""
+        """Shapes: (2B, 3, H, W) -> fine (2B, 4F, H/4, W/4) and coarse (2B, 8F, h, w)."""
         fine, tokens = self.look(frames)
-        return fine, self.coarse(fine, tokens)
-
-    def coarse(self, fine: Tensor, tokens: Tensor | None) -> Tensor:
-        """Shapes: (2B, 4F, H/4, W/4), tokens (2B, h, w, 8F) -> (2B, 8F or 4F, h, w)."""
-        return resize(fine, 1 / 2) if self.relate is None else self.relate(tokens)
+        return fine, self.relate(tokens)
 
 
 class SGMFrameEncoder(nn.Module):
     """What depends on one frame only.
 
-    Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F), if it `embeds`.
+    Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F).
     """
 
-    def __init__(self, channels: int, depths: tuple[int, ...], *, embeds: bool = True) -> None:
+    def __init__(self, channels: int, depths: tuple[int, ...]) -> None:
         super().__init__()
         first, second, third, fourth = (channels * 2**level for level in range(4))
         self.block1 = _convolutions(3, first, depths[0])
@@ -60,16 +53,12 @@ class SGMFrameEncoder(nn.Module):
         self.block2 = _convolutions(second, second, depths[1])
         self.down3 = conv_prelu(second, third, stride=2)
         self.block3 = _convolutions(third, third, depths[2])
-        if embeds:
-            self.embed = nn.Conv2d(third, fourth, kernel_size=3, stride=2, padding=1)
-            self.embed_norm = nn.LayerNorm(fourth, eps=1e-5)
-        self.embeds = embeds
+        self.embed = nn.Conv2d(third, fourth, kernel_size=3, stride=2, padding=1)
+        self.embed_norm = nn.LayerNorm(fourth, eps=1e-5)
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         fine = _halved(self.block1, self.down2, frames)
         fine = self.block3(_halved(self.block2, self.down3, fine))
-        if not self.embeds:
-            return fine, None
         return fine, self.embed_norm(self.embed(fine).permute(0, 2, 3, 1))
 
 

@@ -11,10 +11,6 @@ from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import backward_warp
 from sgm_vfi.model.sgm.flow_head import FlowHead
 
-FLOW, MERGED_FLOW = 13, 23  # where flows begin among the channels that `refine_input` gives
-TAKEN = 6.0  # logit of a match that is to be taken; of other candidates it is about 0
-BARELY = 0.01  # of what a fresh head would say
-
 
 class FlowMerge(nn.Module):
     """Choose, cell by cell, between the local flow and its global compensation.
@@ -59,27 +55,6 @@ class FlowMatching(nn.Module):
         super().__init__()
         self.merge = FlowMerge(feature_channels)
         self.refine = FlowHead(27, channels=4 * channels, residual_convs=1)
-
-    @torch.no_grad()
-    def take_matches(self) -> None:
-        """Begin by taking every match, and by correcting the flow by all that this changes.
-
-        For where a match comes in only if it is better than the flow that it replaces: then fresh
-        weights repair already, and learn when not to.
-        """
-        middle = self.merge.window**2 // 2
-        self.merge.logits[-1].bias.view(2, 2, -1)[:, 1, middle] = TAKEN
-        (first, second), (conv, slopes) = self.refine.head, self.refine.output
-        for layer, slope in (first, second, *self.refine.residual):
-            layer.weight[:4] = layer.bias[:4] = 0
-            slope.weight[:4] = 1  # negative as well as positive
-        conv.weight *= BARELY
-        conv.weight[:4, :4] = 0
-        for part in range(4):
-            first[0].weight[part, MERGED_FLOW + part, 1, 1] = 1
-            first[0].weight[part, FLOW + part, 1, 1] = -1
-            second[0].weight[part, part, 1, 1] = conv.weight[part, part, 1, 1] = 1
-        slopes.weight[:] = 1
 
 
 def refine_input(

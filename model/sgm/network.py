@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,6 @@ from sgm_vfi.model.sgm.flow_compensation import (
 )
 from sgm_vfi.model.sgm.flow_head import FlowHead, coarse_input, expand_motion, fine_input
 from sgm_vfi.model.sgm.flow_merge import FlowMatching, refine_input
-from sgm_vfi.model.sgm.searched_flow import FlowSearch
 from sgm_vfi.model.sgm.state import SGMFrames, SGMMotion, SGMState
 from sgm_vfi.model.sgm.synthesis import build_synthesis
 
@@ -43,14 +41,8 @@ class SGMConfig:
     dense_up_to: int = 32  # cells: maps no higher than this match every cell, as published
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
     any_time: bool = False  # whether the weights were trained at times other than 1/2
-    initial_flow: Literal["learnt", "searched"] = "learnt"  # as published, or without weights
 
     def __post_init__(self) -> None:
-        if (self.initial_flow == "searched") != (self.depths[3] == 0):
-            raise ValueError(
-                f"Attention is there to learn the initial flow: depths end in 0 where that is "
-                f"searched, and only there, got {self.depths} and {self.initial_flow!r}."
-            )
         if self.keypoint_ratio is not None and not 0 <= self.keypoint_ratio <= 1:
             raise ValueError(
                 f"keypoint_ratio is a share in [0, 1] (1 matches every cell), or None for the "
@@ -61,7 +53,6 @@ class SGMConfig:
 
 SGM_SMALL = SGMConfig()
 SGM_BASE = SGMConfig(channels=32, depths=(2, 2, 2, 6))
-SGM_SEARCHED = SGMConfig(depths=(2, 2, 2, 0), initial_flow="searched")
 
 
 class SGM(TileableInterpolator):
@@ -76,17 +67,13 @@ class SGM(TileableInterpolator):
         self.any_time = config.any_time
         channels = config.channels
         self.encoder = LocalEncoder(channels, config.depths, config.window)
-        is_searched = config.initial_flow == "searched"
-        self.search = FlowSearch() if is_searched else None
-        coarse = () if is_searched else (FlowHead(7 + 16 * channels),)  # at 1/8
-        self.local_flow = nn.ModuleList((*coarse, FlowHead(18 + 8 * channels)))  # at 1/4
-        self.synthesis = build_synthesis(2 * channels, drafted=is_searched)
+        heads = FlowHead(7 + 16 * channels), FlowHead(18 + 8 * channels)  # at 1/8 and at 1/4
+        self.local_flow = nn.ModuleList(heads)
+        self.synthesis = build_synthesis(2 * channels)
         has_matching = config.keypoint_ratio is not None
         self.gmflow = GMFlowFeatures() if has_matching else None
-        feature_channels = 2 * (GLOBAL_CHANNELS + self.encoder.coarse_channels)
+        feature_channels = 2 * (GLOBAL_CHANNELS + 8 * channels)
         self.matching = FlowMatching(channels, feature_channels) if has_matching else None
-        if is_searched and has_matching:
-            self.matching.take_matches()
         self.to(memory_format=torch.channels_last)  # features follow; convolutions need no copies
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> SGMState:
@@ -114,13 +101,12 @@ class SGM(TileableInterpolator):
         return SGMFrames(frames, small, fine, tokens, matchable, self.synthesis.context(frames))
 
     def _build_state(self, encoded: SGMFrames, flow_scale: float) -> SGMState:
-        coarse, matchable = self.encoder.coarse(encoded.fine, encoded.tokens), None
+        coarse, matchable = self.encoder.relate(encoded.tokens), None
         if self.gmflow is not None:
             with torch.no_grad():
                 height, width = coarse.shape[-2:]
                 matchable = tokens_to_map(self.gmflow.attend(encoded.matchable), height, width)
-        searched = None if self.search is None else self.search.prepare(encoded.small)
-        return SGMState(encoded, coarse, matchable, searched, flow_scale)
+        return SGMState(encoded, coarse, matchable, flow_scale)
 
     def estimate(self, state: SGMState, time: Tensor, *, explain: bool = False) -> SGMMotion:
         if self.training and state.flow_scale != 1:
@@ -129,14 +115,14 @@ class SGM(TileableInterpolator):
                 f"got {state.flow_scale:g}. Call eval() to interpolate."
             )
         notes: dict[str, Tensor] | None = {} if explain else None
-        raw, scale, draft = self._first_estimate(state, time)
-        flow, logits = expand_motion(raw, scale)
+        raw = self.local_flow[0](coarse_input(state.small, time, state.coarse))
+        flow, logits = expand_motion(raw, CELL)
         warped = warp_pair(state.small, flow)
-        merged = [blend(warped, logits)] if self.training and self.search is None else []
+        merged = [blend(warped, logits)] if self.training else []
         if notes is not None:
             notes["initial_flow"] = flow
         if self.matching is not None:
-            local = resize_flow(raw[:, :4].detach(), scale / CELL)
+            local = raw[:, :4].detach()
             correction = self._compensate(state, time, local, (flow, logits, warped), notes)
             flow, logits = _add(flow, logits, expand_motion(correction, CELL))
             warped = warp_pair(state.small, flow)
@@ -149,7 +135,7 @@ class SGM(TileableInterpolator):
         flow, logits = resize_flow(flow, enlarged), resize(logits, enlarged)
         if notes is not None:
             notes = _at_full_size(notes, state) | {"flow": flow, "blend": logits.sigmoid()}
-        return SGMMotion(flow, logits, draft, tuple(merged), notes)
+        return SGMMotion(flow, logits, tuple(merged), notes)
 
     def synthesise(
         self, state: SGMState, motion: SGMMotion, window: Window | None = None
@@ -163,7 +149,6 @@ class SGM(TileableInterpolator):
             outer.crop(motion.flow),
             outer.crop(motion.blend_logits),
             origin=(outer.top, outer.left),
-            draft=None if motion.draft is None else outer.crop(motion.draft),
         )
         inner = window.relative_to(outer)
         stages = (*motion.merged, inner.crop(merged)) if self.training else ()
@@ -198,13 +183,6 @@ class SGM(TileableInterpolator):
         if self.gmflow is not None:
             yield self.gmflow
 
-    def _first_estimate(self, state: SGMState, time: Tensor) -> tuple[Tensor, int, Tensor | None]:
-        """Raw motion, (B, 5, h, w), how many times smaller than `small` it is, and any draft."""
-        if self.search is None:
-            return self.local_flow[0](coarse_input(state.small, time, state.coarse)), CELL, None
-        raw, draft = self.search(state.searched, time, state.frames)
-        return raw, self.search.scale, draft
-
     def _compensate(
         self,
         state: SGMState,
@@ -226,8 +204,6 @@ class SGM(TileableInterpolator):
             matched = match_globally(state.matchable, keypoints)
             count = None if keypoints is None else keypoints.shape[1]
             shifted = shift_to_time(matched, time, count)
-            if self.search is not None:
-                shifted = self.search.confirm(state.searched, time, shifted, local)
         features = (*state.matchable.chunk(2), *state.coarse.detach().chunk(2))
         compensated = replace_unmatched(shifted, local)
         merged = self.matching.merge(local, compensated, torch.cat(features, dim=1))

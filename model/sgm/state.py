@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.flow.motion_hypotheses import BidirectionalMotion
-
 
 class SGMFrames(NamedTuple):
     """What depends on one frame only; of a pair, both are stacked on the batch axis."""
@@ -14,7 +12,7 @@ class SGMFrames(NamedTuple):
     frames: Tensor  # (2B, 3, H, W), in the network's colour order
     small: Tensor  # the same at the size that motion is estimated at
     fine: Tensor  # (2B, 4F, ...), features at 1/4 of that size
-    tokens: Tensor | None  # (2B, h, w, 8F), features at 1/8
+    tokens: Tensor  # (2B, h, w, 8F), features at 1/8
     matchable: Tensor | None  # (2B, h', w', 128), features for global matching
     context: list[Tensor]  # features for synthesis, at full size
 
@@ -29,9 +27,6 @@ class SGMState(NamedTuple):
     encoded: SGMFrames
     coarse: Tensor  # (2B, 8F, h, w), features that have seen both frames, as the next
     matchable: Tensor | None  # (2B, 128, h, w), features for global matching
-    searched: (
-        BidirectionalMotion | None
-    )  # what the first estimate is made of, where it is not learnt
     flow_scale: float
 
     @property
@@ -48,7 +43,6 @@ class SGMMotion(NamedTuple):
 
     flow: Tensor  # (B, 4, H, W)
     blend_logits: Tensor  # (B, 1, H, W)
-    draft: Tensor | None  # (B, 3, H, W), the frame as a search alone would make it
     merged: tuple[Tensor, ...]  # blends along the way, in training mode
     explanation: dict[str, Tensor] | None
 

@@ -7,12 +7,10 @@ from torch import nn
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork
 
 
-def build_synthesis(channels: int, *, drafted: bool = False) -> SynthesisNetwork:
-    """Synthesis with fresh weights, its U-Net's as published; silent where there is a draft."""
-    synthesis = SynthesisNetwork(channels, drafted=drafted)
+def build_synthesis(channels: int) -> SynthesisNetwork:
+    """Synthesis with fresh weights, its U-Net's as published."""
+    synthesis = SynthesisNetwork(channels)
     synthesis.unet.apply(_initialise)
-    if drafted:
-        nn.init.zeros_(synthesis.unet.output.weight)
     return synthesis
 
 
