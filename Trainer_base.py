@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.config_base import Experiment
-from sgm_vfi.dataset.data_config import Share, open_loader
+from sgm_vfi.dataset.data_config import LoaderShard, build_loader
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.graceful_stop import Interrupt
 from sgm_vfi.engine.launch import Run
@@ -68,7 +68,7 @@ class Trainer:
         if self.run.goes_on:
             return network  # the checkpoint has all weights
         if self.config.calibrate and not experiment.start_from:
-            calibrate(network, *self.world.share(next(iter(self.loader)).to("cpu")).given())
+            calibrate(network, *self.world.share(next(iter(self.loader)).to("cpu")).inputs())
         complete = experiment.start_from and start_from(network, experiment.start_from)
         if network.gmflow is not None and not complete and not experiment.allow_random_features:
             load_features(network.gmflow, experiment.features)
@@ -88,7 +88,7 @@ class Trainer:
 
     def predict(self, network: nn.Module, batch: Triplet) -> Any:
         """Hook: what the network makes of a batch."""
-        return network(*batch.given(), explain=network.training and batch.truth is not None)
+        return network(*batch.inputs(), explain=network.training and batch.truth is not None)
 
     def loss(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: what is minimised. Shapes: -> ()."""
@@ -96,7 +96,9 @@ class Trainer:
         share = self.config.motion_share(self.step / self.total_steps)
         if not share or prediction.explanation is None:
             return loss
-        return loss + share * self.known(prediction.explanation, batch.motion(), batch.cells(CELL))
+        return loss + share * self.known(
+            prediction.explanation, batch.target_flow(), batch.downsampled_flow(CELL)
+        )
 
     def scores(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Hook: how good a prediction is. Shapes: -> (B, len(SCORES))."""
@@ -106,7 +108,7 @@ class Trainer:
 
     def picture(self, network: nn.Module, batch: Triplet) -> Tensor:
         """Hook: a panel to look at. Shapes: -> (3, h, w)."""
-        frame, _, notes = network(*batch.given(), explain=True)
+        frame, _, notes = network(*batch.inputs(), explain=True)
         return interpolation_panel(batch, frame, notes or {})
 
     def metadata(self) -> dict[str, Any]:
@@ -195,9 +197,9 @@ class Trainer:
 
     def _open_data(self) -> None:
         config, data = self.config, self.experiment.data
-        share = Share(self.device, self.world.rank, self.world.size, config.seed)
-        self.loader = open_loader(data, config.batch_size, share, training=True)
-        self.validation = open_loader(data, config.val_batch_size, share, training=False)
+        share = LoaderShard(self.device, self.world.rank, self.world.size, config.seed)
+        self.loader = build_loader(data, config.batch_size, share, training=True)
+        self.validation = build_loader(data, config.val_batch_size, share, training=False)
         self.samples_per_step = config.samples_per_step(self.world.size)
         self.total_steps = config.total_steps(len(self.loader))
 

@@ -27,26 +27,31 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sgm_vfi.media.colour_profiles import profile_between
+from sgm_vfi.media.colour_profiles import find_common_profile
 from sgm_vfi.media.images import (
-    WRITTEN_SUFFIXES,
+    WRITABLE_SUFFIXES,
     as_frame,
     is_image,
     read_frame,
-    require_writable,
+    require_image_format,
     write_frame,
 )
-from sgm_vfi.media.paths import going_on_when_full, names_image, pair_files, require_place
-from sgm_vfi.media.sequences import (
-    check_frames,
-    find_sequence,
-    is_video,
-    require_apart,
-    require_folder,
-    require_no_others,
-    signature,
+from sgm_vfi.media.output_paths import (
+    explain_full_disk,
+    is_image_output,
+    pair_output_paths,
+    require_writable_path,
 )
-from sgm_vfi.media.visualise import fitted, pair_pictures, write_animation
+from sgm_vfi.media.sequences import (
+    find_sequence,
+    fingerprint_files,
+    is_video,
+    probe_frames,
+    require_no_other_images,
+    require_not_input,
+    require_output_folder,
+)
+from sgm_vfi.media.visualise import fit_to_box, visualise_pair, write_animation
 from sgm_vfi.model import DEFAULT, Interpolation, Interpolator, time_like
 from sgm_vfi.model.cli_options import (
     add_network_options,
@@ -169,16 +174,16 @@ def check_names(args: argparse.Namespace) -> None:
     if args.output is None:
         return
     if len(args.inputs) == 1:
-        require_folder(
+        require_output_folder(
             args.output,
             f"name a folder; or a video, ending in {', '.join(CONTAINERS)}, and say how many "
             f"frames it shows a second, as in --rate 24.",
         )
     elif not is_image(args.output):
-        require_folder(
+        require_output_folder(
             args.output,
-            f"name an image, ending in {', '.join(WRITTEN_SUFFIXES)}, or a folder. For a video put "
-            f"the images into a folder, and add --rate 24.",
+            f"name an image, ending in {', '.join(WRITABLE_SUFFIXES)}, or a folder. For a video "
+            f"put the images into a folder, and add --rate 24.",
         )
 
 
@@ -214,21 +219,23 @@ def fill_folder(args: argparse.Namespace) -> None:
     step = 1 + len(args.times)
     total = step * (len(paths) - 1) + 1
     files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
-    require_apart(files, paths)
-    require_no_others(files)
-    require_place(files[0])
-    *_, bits = check_frames(tqdm(paths, "checking", leave=False))
+    require_not_input(files, paths)
+    require_no_other_images(files)
+    require_writable_path(files[0])
+    *_, bits = probe_frames(tqdm(paths, "checking", leave=False))
     network = network_named(args)
     output.mkdir(parents=True, exist_ok=True)
-    progress = FolderProgress(files, image_settings(network, args) | {"frames": signature(paths)})
+    progress = FolderProgress(
+        files, image_settings(network, args) | {"frames": fingerprint_files(paths)}
+    )
     first = progress.done() // step  # of the given frames: new ones are made from pair to pair
     if first:
         print(f"resume  after {files[first * step - 1]}")
-    profile = profile_between(paths, files[0])
+    profile = find_common_profile(paths, files[0])
     start, done = perf_counter(), first * step
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = interpolate_sequence(network, frames, args.times, args.flow_scale)
-    with going_on_when_full(output):
+    with explain_full_disk(output):
         for frame in tqdm(denser, total=total, initial=done, unit="frame"):
             progress.note(done)
             write_frame(files[done], frame[0], bits, profile)
@@ -250,14 +257,14 @@ def fill_pair(args: argparse.Namespace) -> None:
     """Write the new frames between two, and into a folder pictures of how they came about."""
     output = args.output or Path("output")
     frame0, frame1, bits = read_pair(args.inputs, args.device)
-    files = pair_files(output, args.times)
-    beside = [] if names_image(output) else [output / name for name in PICTURES]
-    require_apart([*files, *beside], args.inputs)
-    require_writable(files[0], bits)
-    require_place(files[0])
+    files = pair_output_paths(output, args.times)
+    beside = [] if is_image_output(output) else [output / name for name in PICTURES]
+    require_not_input([*files, *beside], args.inputs)
+    require_image_format(files[0], bits)
+    require_writable_path(files[0])
     network = network_named(args)
     files[0].parent.mkdir(parents=True, exist_ok=True)
-    profile = profile_between(args.inputs, files[0])
+    profile = find_common_profile(args.inputs, files[0])
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)
     start = perf_counter()
@@ -272,7 +279,7 @@ def fill_pair(args: argparse.Namespace) -> None:
     if beside:
         notes = {name: note[0].cpu() for name, note in (shown.explanation or {}).items()}
         three = (frame[0].cpu() for frame in (frame0, frame1, shown.frame))
-        pictures = pair_pictures(*three, f"new frame, t = {middle:.3g}", notes)
+        pictures = visualise_pair(*three, f"new frame, t = {middle:.3g}", notes)
         for name in ("comparison", "flow", "explain")[: 3 if args.explain else 2]:
             if name in pictures:
                 write_frame(output / f"{name}.jpg", pictures[name])
@@ -284,7 +291,7 @@ def fill_pair(args: argparse.Namespace) -> None:
 def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor, int]:
     """Two frames (1, 3, H, W) and their bits per sample; without inputs the photographs."""
     if inputs:
-        *_, bits = check_frames(find_sequence(inputs))
+        *_, bits = probe_frames(find_sequence(inputs))
         pair = map(read_frame, inputs)
     else:
         bits, pair = 8, map(as_frame, skimage.data.stereo_motorcycle()[:2])
@@ -295,7 +302,7 @@ def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor,
 def animate(file: Path, network: Interpolator, frame0: Tensor, frame1: Tensor) -> None:
     """Show the way there and back, on reduced frames: a web page is no place for larger ones."""
     box = (ANIMATED_SIDE, ANIMATED_SIDE)
-    small0, small1 = (fitted(frame[0], *box, enlarge=False)[None] for frame in (frame0, frame1))
+    small0, small1 = (fit_to_box(frame[0], *box, enlarge=False)[None] for frame in (frame0, frame1))
     times = tqdm(ANIMATED_TIMES, "animating", leave=False)
     cycle = interpolate_loop(support_times(network, ANIMATED_TIMES), small0, small1, times)
     write_animation(file, [frame[0] for frame in cycle], milliseconds=80)

@@ -12,7 +12,7 @@ from sgm_vfi.benchmark.paired_statistics import Comparison, compare
 from sgm_vfi.benchmark.plot import ScatterPoint, legend, scatter
 from sgm_vfi.benchmark.result_rows import ReportError, as_json, differences, digits
 from sgm_vfi.benchmark.results import LESS_IS_BETTER, ProtocolResult, markdown_table, read_results
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 
 NOT_RULES = ("command", "date", "device", "commit", "versions", "means", "models", "not_measured")
 HEAD = (
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
             if path.suffix == ".html"
             else csv_of(comparisons)
         )
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())
 
 
 def rules_apart(a: Sequence[ProtocolResult], b: Sequence[ProtocolResult]) -> list[str]:

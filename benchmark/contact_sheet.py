@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.media.visualise import Picture, captioned, grid, heat, joined
+from sgm_vfi.media.visualise import Picture, add_caption, heat_map, join_images, make_grid
 
 CELL_WIDTH = 320  # pixels
 ERROR_RANGE = 0.25  # of [0, 1]: an error of this size or more is shown brightest
@@ -33,17 +33,17 @@ def strip(heading: str, triplet: Triplet, predictions: Mapping[str, Tensor]) -> 
         frame = prediction[0].cpu()
         above.append(Picture(caption, frame))
         below.append(Picture("its error", error_map(frame, target)))
-    picture = grid([*above, *below], len(above), CELL_WIDTH * len(above))
-    return captioned(picture, heading, picture.shape[-1])
+    picture = make_grid([*above, *below], len(above), CELL_WIDTH * len(above))
+    return add_caption(picture, heading, picture.shape[-1])
 
 
 def error_map(frame: Tensor, other: Tensor) -> Tensor:
     """Where two frames differ. Shapes: (3, H, W) twice -> (3, H, W)."""
-    return heat((frame - other).abs().mean(dim=0), ERROR_RANGE)
+    return heat_map((frame - other).abs().mean(dim=0), ERROR_RANGE)
 
 
 def contact_sheet(strips: Sequence[Tensor]) -> Tensor:
     """Strips of one width below each other, with a line between. Shapes: -> (3, h, w)."""
     line = torch.full((3, 2, strips[0].shape[-1]), 0.5)
     parts = [part for strip in strips for part in (line, strip)]
-    return joined(parts[1:], -2)
+    return join_images(parts[1:], -2)

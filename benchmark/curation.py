@@ -24,9 +24,9 @@ from sgm_vfi.benchmark.footage import positive
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
 from sgm_vfi.benchmark.result_rows import ReportError, Row, RowJournal, as_json, now, provenance
 from sgm_vfi.dataset import snu_film, xiph
-from sgm_vfi.dataset.list_files import read_lines, read_triplets
+from sgm_vfi.dataset.list_files import read_lines, read_triplet_list
 from sgm_vfi.dataset.triplet import TripletPaths
-from sgm_vfi.media.images import as_frame, read_frame, write_frame, write_whole
+from sgm_vfi.media.images import as_frame, read_frame, write_atomically, write_frame
 from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.cli_options import argument_type, parse_device
 from sgm_vfi.model.flow.dis import DISFlow
@@ -136,9 +136,10 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def listed_triplets(path: Path, root: Path) -> list[ListedTriplet]:
     """The triplets of a list file, with its lines."""
-    found = read_triplets(path, root, ANCHORS)
+    found = read_triplet_list(path, root, ANCHORS)
     places = (
-        TripletPaths(*(xiph.frame_of(root, frame) for frame in triplet[:3])) for triplet in found
+        TripletPaths(*(xiph.find_listed_frame(root, frame) for frame in triplet[:3]))
+        for triplet in found
     )
     return [ListedTriplet(*both) for both in zip(read_lines(path), places, strict=True)]
 
@@ -149,7 +150,7 @@ def xiph_triplets(args: argparse.Namespace) -> list[ListedTriplet]:
         ListedTriplet(
             " ".join(path.relative_to(args.path).as_posix() for path in triplet[:3]), triplet
         )
-        for triplet in xiph.triplets(args.path, args.xiph_gap)
+        for triplet in xiph.find_triplets(args.path, args.xiph_gap)
     ]
 
 
@@ -254,11 +255,11 @@ def write_all(
             for c, title in zip(COLUMNS, ("Mean motion", "Motion sufficiency"), strict=True)
         }
     )
-    write_whole(output.with_suffix(".csv"), text.getvalue().encode())
+    write_atomically(output.with_suffix(".csv"), text.getvalue().encode())
     whole = {**about, "counts": counts, "statistics": summary}
-    write_whole(output.with_suffix(".json"), f"{as_json(whole)}\n".encode())
+    write_atomically(output.with_suffix(".json"), f"{as_json(whole)}\n".encode())
     write_frame(output.with_suffix(".png"), as_frame(chart))
-    write_whole(output, "".join(f"{row['triplet']}\n" for row in sets["chosen"]).encode())
+    write_atomically(output, "".join(f"{row['triplet']}\n" for row in sets["chosen"]).encode())
     print(f"Flow: {about['flow']}, frames of {about['max_side']} pixels at most.")
     for name, columns in summary.items():
         means = ", ".join(f"{c} {numbers['mean']:.1f} px" for c, numbers in columns.items())

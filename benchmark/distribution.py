@@ -17,10 +17,10 @@ from sgm_vfi.media.charts import (
     TOP,
     WIDTH,
     Axis,
-    draw_grid,
-    draw_legend,
+    plot_grid,
+    plot_legend,
+    put_text,
     text_width,
-    write,
 )
 
 MOST_BINS = 30
@@ -41,17 +41,17 @@ def draw(title: str, sets: Mapping[str, Sequence[float]]) -> np.ndarray:
     counts = [np.histogram(values, edges)[0] for values in sets.values()]
     x = Axis(0.0, edges[-1], LEFT, WIDTH - RIGHT)
     y = Axis(0.0, 1.08 * counts[0].max(), HEIGHT - BOTTOM, TOP)
-    draw_grid(canvas, x, y)
+    plot_grid(canvas, x, y)
     for colour, heights in zip(COLOURS, counts, strict=False):
         for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
-            corner = (round(float(x.place(left))) + 2, round(float(y.place(float(height)))))
-            opposite = (round(float(x.place(right))) - 2, HEIGHT - BOTTOM - 1)
+            corner = (round(float(x.to_pixels(left))) + 2, round(float(y.to_pixels(float(height)))))
+            opposite = (round(float(x.to_pixels(right))) - 2, HEIGHT - BOTTOM - 1)
             if height:
                 cv2.rectangle(canvas, corner, opposite, colour, cv2.FILLED)
-    write(canvas, title, LEFT, 28, INK, size=0.62)
-    write(canvas, "px", WIDTH - RIGHT - text_width("px"), HEIGHT - 8, GREY)
+    put_text(canvas, title, LEFT, 28, INK, size=0.62)
+    put_text(canvas, "px", WIDTH - RIGHT - text_width("px"), HEIGHT - 8, GREY)
     labels = [f"{name}: {len(values)}" for name, values in sets.items()]
-    draw_legend(canvas, labels, COLOURS[: len(labels)])
+    plot_legend(canvas, labels, COLOURS[: len(labels)])
     return canvas
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sgm_vfi.media.images import as_samples
-from sgm_vfi.media.visualise import Picture, fitted, with_legend
+from sgm_vfi.media.visualise import Picture, add_colour_wheel, fit_to_box
 
 JPEG_QUALITY = 82
 STYLE = """
@@ -94,8 +94,8 @@ def figure(picture: Picture, sides: tuple[int, int]) -> str:
 
 def data_url(picture: Picture, sides: tuple[int, int]) -> str:
     """A picture as JPEG inside the page, brought below a size."""
-    image = fitted(picture.image.cpu(), *sides, enlarge=False)
-    image = image if picture.longest is None else with_legend(image, picture.longest)
+    image = fit_to_box(picture.image.cpu(), *sides, enlarge=False)
+    image = image if picture.flow_range is None else add_colour_wheel(image, picture.flow_range)
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode()}"
 
 

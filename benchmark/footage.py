@@ -29,8 +29,8 @@ from sgm_vfi.benchmark.result_rows import (
 from sgm_vfi.benchmark.results import MOTION, read_results
 from sgm_vfi.benchmark.worst_samples import RowsByModel, exhibit, median, worst
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.media.images import quantise, write_frame, write_whole
-from sgm_vfi.media.videos import ClipError, clips_in
+from sgm_vfi.media.images import quantise, write_atomically, write_frame
+from sgm_vfi.media.videos import VideoError, find_frame_readers
 from sgm_vfi.model import DEFAULT, ZOO, Interpolation, Interpolator, load_interpolator
 from sgm_vfi.model.cli_options import (
     accelerate,
@@ -211,12 +211,12 @@ def run(args: argparse.Namespace) -> None:
         accelerate(model, args.precision, args.compile)
     models = {name: Padded(model) for name, model in models.items()}
     setup = FootageEvaluator(models, metrics, args.device, args.flow_scale)
-    clips = clips_in(args.path)
+    clips = find_frame_readers(args.path)
     surveys = survey_clips(clips)
     every = [select_targets(*one, gaps, args.limit) for one in zip(clips, surveys, strict=True)]
     plans = {plan.clip.name: plan for plan in every if plan.num_triplets}
     if not plans:
-        raise ClipError(
+        raise VideoError(
             f"Gap {gaps[0]} takes clips of {2 * gaps[0] + 1} frames or more; the longest here has "
             f"{max(survey.num_frames for survey in surveys)}."
         )
@@ -296,7 +296,7 @@ def finish(
     averages = means(journal.rows, list(setup.metrics))
     sheet = args.output.with_suffix(".png")
     report = {"command": args.command, "date": now(), **header, "means": averages}
-    write_whole(args.output, report_text(report | {"rows": journal.rows}).encode())
+    write_atomically(args.output, report_text(report | {"rows": journal.rows}).encode())
     [result] = read_results([args.output])
     bad = worst(result, NUM_WORST)
     write_frame(sheet, contact_sheet([setup.show(plans, sample) for sample in bad]))
@@ -306,7 +306,7 @@ def finish(
         for sample in samples[:NUM_SHOWN]
     ]
     title = "Frames left out of footage and predicted"
-    write_whole(args.output.with_suffix(".html"), page(title, [result], exhibits).encode())
+    write_atomically(args.output.with_suffix(".html"), page(title, [result], exhibits).encode())
     journal.path.unlink()
     print(markdown(averages, list(setup.metrics)))
     if args.random_weights:

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import FrameError
-from sgm_vfi.media.videos import Clip, ClipError, Survey
+from sgm_vfi.media.videos import FrameReader, FrameReaderInfo, VideoError
 from sgm_vfi.model.interpolator import time_like
 
 
@@ -15,8 +15,8 @@ from sgm_vfi.model.interpolator import time_like
 class ClipSamples:
     """What is measured in one clip: every target at every gap."""
 
-    clip: Clip
-    survey: Survey
+    clip: FrameReader
+    survey: FrameReaderInfo
     gaps: tuple[int, ...]  # those that fit the clip
     targets: tuple[int, ...]  # the frames to predict, ascending
 
@@ -38,7 +38,7 @@ class ClipSamples:
         """
         reach = max(self.gaps, default=0)
         targets, window = set(self.targets), {}
-        for index, frame in self.clip.frames(self.wanted):
+        for index, frame in self.clip.read_frames(self.wanted):
             window[index] = frame[None]
             target = index - reach
             if target in targets:
@@ -50,7 +50,7 @@ class ClipSamples:
 
 
 def select_targets(
-    clip: Clip, survey: Survey, gaps: Iterable[int], limit: int | None
+    clip: FrameReader, survey: FrameReaderInfo, gaps: Iterable[int], limit: int | None
 ) -> ClipSamples:
     """Choose the frames to predict: those with neighbours enough for the largest gap that fits.
 
@@ -69,14 +69,14 @@ def spread(items: Sequence[int], limit: int | None) -> list[int]:
     return [items[(2 * part + 1) * len(items) // (2 * limit)] for part in range(limit)]
 
 
-def survey_clips(clips: Sequence[Clip]) -> list[Survey]:
+def survey_clips(clips: Sequence[FrameReader]) -> list[FrameReaderInfo]:
     """Look at every clip, and name all that are damaged at once, before any work is done."""
     surveys, problems = [], []
     for clip in tqdm(clips, desc="reading clips", unit="clip", leave=False):
         try:
-            surveys.append(clip.survey())
-        except (ClipError, FrameError) as error:
+            surveys.append(clip.probe())
+        except (VideoError, FrameError) as error:
             problems.append(str(error))
     if problems:
-        raise ClipError("\n".join(problems))
+        raise VideoError("\n".join(problems))
     return surveys

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sgm_vfi.benchmark.metrics import psnr, ssim
 from sgm_vfi.benchmark.results import FLOW_ERRORS
-from sgm_vfi.dataset.triplet import Triplet, Truth
+from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.model import Interpolation
 from sgm_vfi.model.flow.motion_hypotheses import UNSEEN
 from sgm_vfi.model.ops.warp import backward_warp
@@ -50,7 +50,7 @@ def scores(out: Interpolation, triplet: Triplet) -> dict[str, float | None]:
     return result | flow_errors((out.explanation or {}).get("flow"), truth)
 
 
-def flow_errors(flow: Tensor | None, truth: Truth) -> dict[str, float | None]:
+def flow_errors(flow: Tensor | None, truth: GroundTruth) -> dict[str, float | None]:
     """End-point errors of the flows from the middle towards both frames.
 
     Shapes: flow (1, 4, H, W).

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sgm_vfi.media.images import as_samples, levels
+from sgm_vfi.media.images import as_samples, to_levels
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
@@ -98,7 +98,7 @@ def interpolation_error(frame: Tensor, target: Tensor) -> Tensor:
     Shapes: (B, 3, H, W) twice -> (B,).
     """
     require_pair(frame, target)
-    error = (levels(frame, 8) - levels(target, 8)).abs().double()
+    error = (to_levels(frame, 8) - to_levels(target, 8)).abs().double()
     return error.flatten(1).mean(dim=1)
 
 

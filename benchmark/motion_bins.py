@@ -5,7 +5,7 @@ import numpy as np
 from sgm_vfi.benchmark.paired_statistics import Comparison, compare
 from sgm_vfi.benchmark.result_rows import digits
 from sgm_vfi.benchmark.results import MOTION, ProtocolResult, markdown_table, mean, named
-from sgm_vfi.media.charts import LEFT, RIGHT, WIDTH, Axis, Curve, draw_chart
+from sgm_vfi.media.charts import LEFT, RIGHT, WIDTH, Axis, Curve, plot_lines
 
 BIN = "bin"
 
@@ -87,8 +87,8 @@ def draw_against_motion(result: ProtocolResult, reference: str) -> np.ndarray:
     x_name = "95th percentile of the true motion, px at 512x512"
     return np.concatenate(
         [
-            draw_chart("PSNR, dB", levels, x, x_name=x_name),
-            draw_chart("Difference, dB", gains, x, x_name=x_name),
+            plot_lines("PSNR, dB", levels, x, x_name=x_name),
+            plot_lines("Difference, dB", gains, x, x_name=x_name),
         ]
     )
 

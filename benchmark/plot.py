@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sgm_vfi.benchmark.footage_samples import spread
-from sgm_vfi.media.charts import COLOURS, Axis, label_of, span
+from sgm_vfi.media.charts import COLOURS, Axis, format_number, value_range
 
 WIDTH, HEIGHT = 640, 360  # of the drawing, in its own units; it is as wide as the page
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 14, 46  # margins
@@ -66,13 +66,13 @@ def x_axis(values: Sequence[float]) -> Axis:
     low, high = max(min(values), LEAST), max(*values, LEAST)
     if high > DECADE * low:
         return Axis(low / 1.1, high * 1.1, LEFT, WIDTH - RIGHT, logarithmic=True)
-    return Axis(*span([np.array(values)], 0.04), LEFT, WIDTH - RIGHT)
+    return Axis(*value_range([np.array(values)], 0.04), LEFT, WIDTH - RIGHT)
 
 
 def y_axis(values: Sequence[float]) -> Axis:
     """Over the finite values, with a little room."""
     finite = np.array([value for value in values if math.isfinite(value)])
-    return Axis(*span([finite], 0.06), HEIGHT - BOTTOM, TOP)
+    return Axis(*value_range([finite], 0.06), HEIGHT - BOTTOM, TOP)
 
 
 def grid_lines(x: Axis, y: Axis, x_name: str, y_name: str) -> list[str]:
@@ -80,13 +80,17 @@ def grid_lines(x: Axis, y: Axis, x_name: str, y_name: str) -> list[str]:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = ['<g class="grid">']
     for value in x.ticks():
-        at = float(x.place(value))
+        at = float(x.to_pixels(value))
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>')
-        parts.append(f'<text x="{at:.1f}" y="{bottom + 17}" class="mid">{label_of(value)}</text>')
+        parts.append(
+            f'<text x="{at:.1f}" y="{bottom + 17}" class="mid">{format_number(value)}</text>'
+        )
     for value in y.ticks():
-        at = float(y.place(value))
+        at = float(y.to_pixels(value))
         parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{at + 4:.1f}" class="end">{label_of(value)}</text>')
+        parts.append(
+            f'<text x="{LEFT - 7}" y="{at + 4:.1f}" class="end">{format_number(value)}</text>'
+        )
     middle = (TOP + bottom) / 2
     parts.append(f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" class="mid">{x_name}</text>')
     parts.append(
@@ -97,10 +101,10 @@ def grid_lines(x: Axis, y: Axis, x_name: str, y_name: str) -> list[str]:
 
 def dot(point: ScatterPoint, name: str, x: Axis, y: Axis, radius: float) -> str:
     """One point, with its title for the pointer."""
-    row = TOP if math.isinf(point.y) else float(y.place(point.y))
+    row = TOP if math.isinf(point.y) else float(y.to_pixels(point.y))
     title = escape(f"{name}: {point.title}")
     return (
-        f'<circle cx="{float(x.place(point.x)):.1f}" cy="{row:.1f}" r="{radius}">'
+        f'<circle cx="{float(x.to_pixels(point.x)):.1f}" cy="{row:.1f}" r="{radius}">'
         f"<title>{title}</title></circle>"
     )
 
@@ -111,6 +115,6 @@ def trend(points: Sequence[ScatterPoint], x: Axis, y: Axis, stroke: str) -> str:
     if len(finite) < TREND_FROM:
         return ""
     bins = [np.median(part, axis=0) for part in np.array_split(np.array(finite), TREND_BINS)]
-    path = " ".join(f"{float(x.place(px)):.1f},{float(y.place(py)):.1f}" for px, py in bins)
+    path = " ".join(f"{float(x.to_pixels(px)):.1f},{float(y.to_pixels(py)):.1f}" for px, py in bins)
     line = f'points="{path}"/>'
     return f'<polyline class="halo" {line}<polyline class="trend" stroke="{stroke}" {line}'

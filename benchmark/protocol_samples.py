@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.benchmark.footage_samples import spread
 from sgm_vfi.benchmark.protocols import Protocol
-from sgm_vfi.dataset.frame_stack import FileStack, read_bytes, require_intact
+from sgm_vfi.dataset.frame_stack import ImageFileStack, read_8_bit, require_intact
 from sgm_vfi.dataset.triplet import TripletPaths
 
 READ_AHEAD = 3  # frames; at 4K each takes 100 MiB
@@ -51,7 +51,7 @@ def find_samples(protocol: Protocol, root: Path, limit: int | None = None) -> Pr
     if not samples:
         raise ValueError(f"{protocol.name} finds nothing to predict in {root} ({root.resolve()}).")
     samples = spread(samples, limit)
-    files = [FileStack(name, Path(), tuple(map(str, paths[:3]))) for name, paths in samples]
+    files = [ImageFileStack(name, Path(), tuple(map(str, paths[:3]))) for name, paths in samples]
     require_intact(files, protocol.data_set, root)
     return ProtocolSamples(protocol, root, samples)
 
@@ -84,7 +84,7 @@ def read_frame_groups(
     """Read every frame once, as the protocol looks at it, a few of them ahead."""
 
     def read(path: Path) -> Tensor:
-        return protocol.view(read_bytes(path))[None]
+        return protocol.view(read_8_bit(path))[None]
 
     paths = [
         path

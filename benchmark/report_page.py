@@ -22,7 +22,7 @@ from sgm_vfi.benchmark.results import (
     summary,
 )
 from sgm_vfi.benchmark.revisit import revisited
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model.cli_options import argument_type, parse_device
 
 PICTURE_SIDES = (480, 640)  # width and height that a picture is brought below, in pixels
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         results = [result for result, _ in seen]
         exhibits = [exhibit for _, shown in seen for exhibit in shown]
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(args.output, page("Results", results, exhibits).encode())
+    write_atomically(args.output, page("Results", results, exhibits).encode())
     print(f"{markdown_report(results)}\n\n{args.output}: tables and plots, for a browser.")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import skimage
 import torch
 
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 
 Row: TypeAlias = dict[str, Any]  # model, clip, gap, frame, then one number per metric
 
@@ -55,7 +55,7 @@ class RowJournal:
                 )
             self.rows = [json.loads(line) for line in lines]
         self.known = {key_of(row, key) for row in self.rows}
-        write_whole(
+        write_atomically(
             path, "".join(f"{line}\n" for line in (opening, *map(as_json, self.rows))).encode()
         )
         self.file = path.open("a", encoding="utf-8")

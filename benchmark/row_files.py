@@ -22,7 +22,7 @@ from sgm_vfi.benchmark.result_rows import (
     now,
 )
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 
 KEY = ("model", "protocol", "sample")
 UNCOMPARED = ("command", "date")  # may differ between two runs of one measurement
@@ -50,7 +50,7 @@ def is_finished(path: Path, measurement: dict[str, Any]) -> bool:
 
 def write_result(path: Path, about: dict[str, Any], rows: Sequence[Row]) -> None:
     """Write the file of a measurement, whole."""
-    write_whole(path, "".join(f"{as_json(line)}\n" for line in (about, *rows)).encode())
+    write_atomically(path, "".join(f"{as_json(line)}\n" for line in (about, *rows)).encode())
 
 
 class RankRows:

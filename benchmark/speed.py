@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sgm_vfi.benchmark.result_rows import provenance
 from sgm_vfi.benchmark.timing import GIB, FrameCost, SpeedRun, measure_in_subprocess
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
     add_acceleration,
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
         if args.output is not None:  # after every row: it may take long
             kept = {"command": args.command, "provenance": facts, "rows": figures}
             args.output.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(args.output, json.dumps(kept, indent=1).encode())
+            write_atomically(args.output, json.dumps(kept, indent=1).encode())
     print("\n".join([*table(figures), *stage_tables(figures), *comparison(figures, earlier)]))
     print(LEGEND + "\n\n" + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
     print(f"threads {torch.get_num_threads()}, command: {args.command}")

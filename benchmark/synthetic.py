@@ -25,11 +25,11 @@ from sgm_vfi.benchmark.results import MOTION, read_results
 from sgm_vfi.benchmark.row_files import RankRows, Work, measure_in_parallel
 from sgm_vfi.benchmark.runner import PATIENCE
 from sgm_vfi.benchmark.timing import SpeedRun, measure_in_subprocess
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.charts import write_png
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator
 from sgm_vfi.model.cli_options import (
     accelerate,
@@ -79,7 +79,7 @@ class SyntheticEvaluator:
 
     models: Mapping[str, Callable[[Triplet], Interpolation]]
     origins: Mapping[str, Any]
-    maker: SceneMaker
+    maker: SceneGenerator
     seed: int
     parse_device: torch.device
 
@@ -176,7 +176,7 @@ def set_up(
     }
     for model in models.values():
         accelerate(model, args.precision, args.compile)
-    maker = SceneMaker(SyntheticConfig(size=(args.size, args.size)))
+    maker = SceneGenerator(SyntheticConfig(size=(args.size, args.size)))
     ways = {name: partial(interpolate, Padded(model)) for name, model in models.items()}
     ways[TRUTH] = true_motion
     return SyntheticEvaluator(
@@ -186,11 +186,11 @@ def set_up(
 
 def interpolate(model: Interpolator, triplet: Triplet) -> Interpolation:
     """The frame between, and the flows towards both frames, if the model tells any."""
-    return model(*triplet.given(), explain=True)
+    return model(*triplet.inputs(), explain=True)
 
 
 def choose(
-    maker: SceneMaker,
+    maker: SceneGenerator,
     bins: Mapping[str, tuple[float, float]],
     args: argparse.Namespace,
     world: World,
@@ -198,7 +198,7 @@ def choose(
     """The first scenes of each bin; looked for by the main process alone."""
     if not world.is_main:
         return []
-    small = maker.at_size((SURVEY_SIDE, SURVEY_SIDE))
+    small = maker.with_size((SURVEY_SIDE, SURVEY_SIDE))
     chosen: dict[str, list[TestScene]] = {name: [] for name in bins}
     wanted = args.scenes * len(bins)
     with tqdm(total=wanted, unit="scene", desc="choosing", leave=False) as progress:
@@ -279,7 +279,7 @@ def report(path: Path, reference: str, told: Mapping[str, str], args: argparse.N
     write_png(plot, draw_against_motion(result, reference))
     about = {key: result.about[key] for key in ("command", "date", "commit", "device")}
     origin = "\n".join(f"{name}: {value}" for name, value in about.items())
-    write_whole(path.with_suffix(".md"), f"{text}\n\n{origin}\n".encode())
+    write_atomically(path.with_suffix(".md"), f"{text}\n\n{origin}\n".encode())
     print(
         f"\n{text}\n\n{path}: {len(result.rows)} rows. Beside it {plot.name} and the tables, .md."
     )

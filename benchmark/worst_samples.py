@@ -12,7 +12,12 @@ from sgm_vfi.benchmark.document import SampleFigure
 from sgm_vfi.benchmark.result_rows import Row
 from sgm_vfi.benchmark.results import LESS_IS_BETTER, ProtocolResult, averages
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.media.visualise import Picture, explained, flow_colours, longest
+from sgm_vfi.media.visualise import (
+    Picture,
+    flow_to_image,
+    measure_flow_range,
+    visualise_explanation,
+)
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.interpolator import Interpolation
 
@@ -75,7 +80,7 @@ def exhibit(
     """
     frame0, target, frame1 = (frame[0].float().cpu() for frame in triplet[:3])
     flow = DISFlow()(frame0[None], frame1[None])[0]
-    largest = longest(flow)
+    largest = measure_flow_range(flow)
     frames = {model: result.frame[0].float().cpu() for model, result in predictions.items()}
     place = most(sum((frame - target).abs().mean(dim=0) for frame in frames.values()))
     rows = {
@@ -84,7 +89,7 @@ def exhibit(
             Picture("truth", target),
             Picture("frame after", frame1),
             Picture("before against after", error_map(frame0, frame1)),
-            Picture("flow to the frame after (DIS)", flow_colours(flow, largest), largest),
+            Picture("flow to the frame after (DIS)", flow_to_image(flow, largest), largest),
             Picture(f"truth, the {ZOOM} px of largest error", cut(target, place)),
         ]
     }
@@ -98,7 +103,7 @@ def exhibit(
             Picture("prediction", frame),
             Picture(f"error, brightest from {ERROR_RANGE:g}", error_map(frame, target)),
             Picture(f"prediction, the same {ZOOM} px", cut(frame, place)),
-            *explained(notes, frame0),
+            *visualise_explanation(notes, frame0),
         ]
     return SampleFigure(heading, note, rows)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.loading_speed import measure_reading, measure_rendering
 from sgm_vfi.dataset.packed_cache import is_packed, write_packed
-from sgm_vfi.dataset.stand_in import PLANS, write_tree
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
-from sgm_vfi.dataset.synthetic.preview import contact_sheet
-from sgm_vfi.dataset.verify import DATA_SETS, verify
+from sgm_vfi.dataset.stand_in import TREE_LAYOUTS, write_stand_in
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
+from sgm_vfi.dataset.synthetic.preview import render_contact_sheet
+from sgm_vfi.dataset.verify import DATA_SETS, verify_data_set
 from sgm_vfi.media.images import write_frame
 
 TRAINING_SETS = {module.NAME: module for module in (vimeo90k, x4k1000fps)}
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def add_verify(commands: argparse._SubParsersAction) -> None:
-    """Options of `verify`."""
+    """Options of `verify_data_set`."""
     command = commands.add_parser("verify", help="say what is there, missing or damaged")
     command.add_argument("name", choices=DATA_SETS)
     command.add_argument("path", type=Path, help="root of the data set")
@@ -57,7 +57,7 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Print the report; 1 where something is missing or damaged."""
-    good, report = verify(args.name, args.path, quick=args.quick, threads=args.threads)
+    good, report = verify_data_set(args.name, args.path, quick=args.quick, threads=args.threads)
     print(report)
     return 0 if good else 1
 
@@ -79,7 +79,7 @@ def add_pack(commands: argparse._SubParsersAction) -> None:
 
 def run_pack(args: argparse.Namespace) -> int:
     """Pack each part into a folder of its own."""
-    for part, stacks in TRAINING_SETS[args.name].packable(args.path).items():
+    for part, stacks in TRAINING_SETS[args.name].list_packable(args.path).items():
         if is_packed(args.output / part):
             print(f"{args.output / part}: packed already, left as it is")
             continue
@@ -91,7 +91,7 @@ def run_pack(args: argparse.Namespace) -> int:
 def add_write(commands: argparse._SubParsersAction) -> None:
     """Options of `write`."""
     command = commands.add_parser("write", help="write a small stand-in for a data set")
-    command.add_argument("name", choices=PLANS)
+    command.add_argument("name", choices=TREE_LAYOUTS)
     command.add_argument("path", type=Path, help="folder to make")
     command.add_argument("--scenes", type=int, default=8, help="training clips, or sequences")
     command.add_argument("--size", type=size, help="WIDTHxHEIGHT of all frames; else as published")
@@ -102,7 +102,7 @@ def add_write(commands: argparse._SubParsersAction) -> None:
 
 def run_write(args: argparse.Namespace) -> int:
     """Write a tree."""
-    frames = write_tree(
+    frames = write_stand_in(
         args.name,
         args.path,
         scenes=args.scenes,
@@ -152,8 +152,8 @@ def add_sheet(commands: argparse._SubParsersAction) -> None:
 
 def run_sheet(args: argparse.Namespace) -> int:
     """Write the picture."""
-    maker = SceneMaker(SyntheticConfig(size=args.size, any_time=True), args.device)
-    write_frame(args.output, contact_sheet(maker, args.scenes, args.seed))
+    maker = SceneGenerator(SyntheticConfig(size=args.size, any_time=True), args.device)
+    write_frame(args.output, render_contact_sheet(maker, args.scenes, args.seed))
     print(f"{args.output}: {args.scenes} scenes")
     return 0
 

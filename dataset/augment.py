@@ -13,10 +13,10 @@ from sgm_vfi.dataset.jitter import jitter_colours
 from sgm_vfi.dataset.triplet import Triplet
 
 Images = Sequence[np.ndarray]  # (H, W, 3) each
-Switch: TypeAlias = bool | float  # a coin is tossed or not; or the chance to be thrown
+Chance: TypeAlias = bool | float  # a coin is tossed or not; or the chance to be thrown
 
 
-class Moment(NamedTuple):
+class TripletIndices(NamedTuple):
     """Which frames of a stack make a triplet, and where between the outer two the target lies."""
 
     frame0: int
@@ -35,45 +35,47 @@ class Augmentation:
     A switch is thrown with probability 1/2, or with the one that stands in its place.
     """
 
-    reverse_time: Switch = False  # frame 0 <-> frame 1, and time -> 1 - time
+    reverse_time: Chance = False  # frame 0 <-> frame 1, and time -> 1 - time
     jitter: float = 0.0  # of brightness, contrast, saturation and hue, at most
-    enlarge: Switch = False  # to twice the size, bilinearly
+    enlarge: Chance = False  # to twice the size, bilinearly
     crop: int | None = None  # side of a random square, in pixels; None keeps the whole frame
-    reverse_colours: Switch = False  # red, green, blue -> blue, green, red
-    flip_vertically: Switch = False
-    flip_horizontally: Switch = False
-    transpose: Switch = False  # rows <-> columns; square frames only
+    reverse_colours: Chance = False  # red, green, blue -> blue, green, red
+    flip_vertically: Chance = False
+    flip_horizontally: Chance = False
+    transpose: Chance = False  # rows <-> columns; square frames only
     rotate: bool = False  # by 0, 90, 180 or 270 degrees, each as likely; square frames only
 
-    def moment(self, moment: Moment, random: np.random.Generator) -> Moment:
+    def augment_indices(
+        self, moment: TripletIndices, random: np.random.Generator
+    ) -> TripletIndices:
         """Choose the direction of time."""
-        return Moment(*moment[::-1]) if toss(self.reverse_time, random) else moment
+        return TripletIndices(*moment[::-1]) if sample_chance(self.reverse_time, random) else moment
 
-    def images(self, images: Images, random: np.random.Generator) -> list[np.ndarray]:
+    def augment_images(self, images: Images, random: np.random.Generator) -> list[np.ndarray]:
         """Do the same random things to all images.
 
         Shapes: (H, W, 3) each -> (crop, crop, 3) each, where colours stay views of what came in.
         """
         if self.jitter:
             images = jitter_colours(images, self.jitter, random)
-        if toss(self.enlarge, random):
+        if sample_chance(self.enlarge, random):
             images = [cv2.resize(image, None, fx=2, fy=2) for image in images]
         if self.crop is not None:
             images = random_crop(images, self.crop, random)
-        if toss(self.reverse_colours, random):
+        if sample_chance(self.reverse_colours, random):
             images = [image[..., ::-1] for image in images]
-        if toss(self.flip_vertically, random):
+        if sample_chance(self.flip_vertically, random):
             images = [image[::-1] for image in images]
-        if toss(self.flip_horizontally, random):
+        if sample_chance(self.flip_horizontally, random):
             images = [image[:, ::-1] for image in images]
-        if toss(self.transpose, random):
+        if sample_chance(self.transpose, random):
             images = [image.swapaxes(0, 1) for image in images]
         if self.rotate:
             images = random_rotation(images, random)
         return list(images)
 
 
-def toss(switch: Switch, random: np.random.Generator) -> bool:
+def sample_chance(switch: Chance, random: np.random.Generator) -> bool:
     """Whether a switch is thrown this time."""
     if isinstance(switch, bool):
         return switch and bool(random.integers(2))
@@ -83,7 +85,7 @@ def toss(switch: Switch, random: np.random.Generator) -> bool:
 def random_crop(images: Images, side: int, random: np.random.Generator) -> list[np.ndarray]:
     """Cut the same random square out of all images, every position as likely."""
     height, width = images[0].shape[:2]
-    require_room(height, width, side)
+    require_crop_fits(height, width, side)
     top = int(random.integers(height - side + 1))
     left = int(random.integers(width - side + 1))
     return [image[top : top + side, left : left + side] for image in images]
@@ -92,12 +94,12 @@ def random_crop(images: Images, side: int, random: np.random.Generator) -> list[
 def centre_crop(images: Images, side: int) -> list[np.ndarray]:
     """Cut the central square out of all images."""
     height, width = images[0].shape[:2]
-    require_room(height, width, side)
+    require_crop_fits(height, width, side)
     top, left = (height - side) // 2, (width - side) // 2
     return [image[top : top + side, left : left + side] for image in images]
 
 
-def require_room(height: int, width: int, side: int) -> None:
+def require_crop_fits(height: int, width: int, side: int) -> None:
     """Refuse a crop that is larger than the frame."""
     if min(height, width) < side:
         raise ValueError(
@@ -135,10 +137,10 @@ def as_triplet(images: Images, time: float) -> Triplet:
 
     Shapes: three images (H, W, 3) -> frames (3, H, W), time (1, 1, 1).
     """
-    frame0, target, frame1 = (as_bytes(image) for image in images)
+    frame0, target, frame1 = (as_byte_tensor(image) for image in images)
     return Triplet(frame0, target, frame1, torch.full((1, 1, 1), time))
 
 
-def as_bytes(image: np.ndarray) -> Tensor:
+def as_byte_tensor(image: np.ndarray) -> Tensor:
     """Shapes: (H, W, 3), uint8 -> (3, H, W), uint8, a copy."""
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

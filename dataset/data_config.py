@@ -51,7 +51,7 @@ class DataConfig:
             )
 
 
-class Loader(Protocol):
+class BatchLoader(Protocol):
     """Batches of this process's share of an epoch."""
 
     batch_size: int
@@ -67,7 +67,7 @@ class Loader(Protocol):
 class RepeatingLoader:
     """The first batch of another loader, time and again: what a network must be able to learn."""
 
-    def __init__(self, loader: Loader, batches: int) -> None:
+    def __init__(self, loader: BatchLoader, batches: int) -> None:
         self.batch_size = loader.batch_size
         loader.set_epoch(0)
         self.batch = next(iter(loader))
@@ -86,7 +86,7 @@ class RepeatingLoader:
 
 
 @dataclass(frozen=True)
-class Share:
+class LoaderShard:
     """Whose batches: process `rank` of `world`, for a network on `device`."""
 
     device: torch.device
@@ -95,19 +95,23 @@ class Share:
     seed: int = 0
 
 
-def open_loader(config: DataConfig, batch_size: int, share: Share, *, training: bool) -> Loader:
+def build_loader(
+    config: DataConfig, batch_size: int, share: LoaderShard, *, training: bool
+) -> BatchLoader:
     """Batches to learn from, or, where not `training`, to be measured on.
 
     Raises:
         ValueError, FileNotFoundError: there is no such data, or files of it are missing.
     """
     if config.overfit:
-        loader = _open(config, batch_size, share, training=False)
+        loader = _build_loader(config, batch_size, share, training=False)
         return RepeatingLoader(loader, config.overfit if training else 1)
-    return _open(config, batch_size, share, training=training)
+    return _build_loader(config, batch_size, share, training=training)
 
 
-def _open(config: DataConfig, batch_size: int, share: Share, *, training: bool) -> Loader:
+def _build_loader(
+    config: DataConfig, batch_size: int, share: LoaderShard, *, training: bool
+) -> BatchLoader:
     common = {
         "rank": share.rank,
         "world": share.world,
@@ -136,11 +140,11 @@ def _open(config: DataConfig, batch_size: int, share: Share, *, training: bool) 
 
 def _training_set(config: DataConfig) -> TrainingTriplets:
     root = _root(config.train_path, "train", config)
-    augmentation = augmentation_of(config)
-    return MODULES[config.source].training_set(root, augmentation, any_time=config.any_time)
+    augmentation = build_augmentation(config)
+    return MODULES[config.source].build_training_set(root, augmentation, any_time=config.any_time)
 
 
-def augmentation_of(config: DataConfig) -> Augmentation:
+def build_augmentation(config: DataConfig) -> Augmentation:
     """What may happen to the triplets of a data set of files."""
     published = MODULES[config.source].PUBLISHED_AUGMENTATION
     crop = config.patch_size if config.need_patch else None
@@ -150,10 +154,10 @@ def augmentation_of(config: DataConfig) -> Augmentation:
 def _validation_set(config: DataConfig) -> FixedTriplets:
     root = _root(config.val_path, "val", config)
     if config.source == "x4k1000fps":
-        return x4k1000fps.validation_set(root, config.patch_size)
+        return x4k1000fps.build_validation_set(root, config.patch_size)
     if config.source == "gopro":
-        return gopro.validation_set(root)
-    return vimeo90k.validation_set(root, any_time=config.any_time)
+        return gopro.build_validation_set(root)
+    return vimeo90k.build_validation_set(root, any_time=config.any_time)
 
 
 def _root(path: str | None, split: str, config: DataConfig) -> Path:

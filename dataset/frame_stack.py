@@ -15,7 +15,7 @@ NAMED_PROBLEMS = 5  # in a message: enough to see a pattern, few enough to read
 READERS = 16  # threads that look at files before training: they mostly wait for the disk
 
 
-class Stack(Protocol):
+class FrameStack(Protocol):
     """Frames of one shot; an item is (H, W, 3), RGB, uint8, possibly read when it is sliced."""
 
     name: str
@@ -26,7 +26,7 @@ class Stack(Protocol):
 
 
 @dataclass(frozen=True)
-class FileStack:
+class ImageFileStack:
     """A stack of image files of one folder, each decoded when it is asked for."""
 
     name: str
@@ -41,10 +41,10 @@ class FileStack:
         return len(self.file_names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return read_bytes(self.folder / self.file_names[index])
+        return read_8_bit(self.folder / self.file_names[index])
 
 
-class Part(NamedTuple):
+class DatasetPart(NamedTuple):
     """One split or list of a data set, as it was found on disk."""
 
     name: str
@@ -55,7 +55,7 @@ class Part(NamedTuple):
     size: tuple[int, int]  # (height, width) of the published frames
 
 
-def read_bytes(path: Path) -> np.ndarray:
+def read_8_bit(path: Path) -> np.ndarray:
     """Decode an image to RGB bytes; 16 bits are rounded to 8. Shapes: -> (H, W, 3), uint8."""
     samples = read_samples(path)
     if samples.dtype == np.uint16:
@@ -63,7 +63,7 @@ def read_bytes(path: Path) -> np.ndarray:
     return samples
 
 
-def problem_of(path: Path) -> str | None:
+def find_file_problem(path: Path) -> str | None:
     """What is wrong with an image file, as far as its ends tell; None where nothing is.
 
     Reads a few bytes: fast enough to do for a whole data set before a training run.
@@ -85,16 +85,18 @@ def problem_of(path: Path) -> str | None:
         return f"cannot be read ({error.strerror})"
 
 
-def require_intact(stacks: Sequence[Stack], name: str, root: Path) -> None:
+def require_intact(stacks: Sequence[FrameStack], name: str, root: Path) -> None:
     """Refuse to start on a data set with missing or visibly damaged files; name the first few.
 
     Packed stacks were whole when they were written, and are not looked at.
     """
-    files = [file for stack in stacks if isinstance(stack, FileStack) for file in stack.files]
+    files = [file for stack in stacks if isinstance(stack, ImageFileStack) for file in stack.files]
     with ThreadPoolExecutor(READERS) as pool:
         problems = [
             f"{file} {problem}"
-            for file, problem in zip(files, pool.map(problem_of, files, chunksize=256), strict=True)
+            for file, problem in zip(
+                files, pool.map(find_file_problem, files, chunksize=256), strict=True
+            )
             if problem
         ]
     if problems:

@@ -6,11 +6,11 @@ train/<sequence>/000001.png ..., test/<sequence>/000001.png ...      22 and 11 s
 from dataclasses import replace
 from pathlib import Path
 
-from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, Moment
-from sgm_vfi.dataset.frame_stack import FileStack, Part, require_intact
+from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, TripletIndices
+from sgm_vfi.dataset.frame_stack import DatasetPart, ImageFileStack, require_intact
 from sgm_vfi.dataset.triplet import TripletPaths
-from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets, frame_within
-from sgm_vfi.dataset.x4k1000fps import triplet_of, without_gaps
+from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets, sample_inner_frame
+from sgm_vfi.dataset.x4k1000fps import fill_numbering_gaps, triplet_paths
 
 NAME = "gopro"
 ORIGIN = """
@@ -24,11 +24,13 @@ PUBLISHED_AUGMENTATION = IFRNET_AUGMENTATION  # nobody else published one
 FACTOR = 8  # frames from one input to the other: seven between are predicted
 
 
-def file_stacks(root: Path, split: str = "test") -> list[FileStack]:
+def find_image_stacks(root: Path, split: str = "test") -> list[ImageFileStack]:
     """The sequences of a split, by name, each with its frames in order."""
     folders = sorted(folder for folder in (root / split).glob("*") if folder.is_dir())
     stacks = [
-        FileStack(folder.name, folder, without_gaps(sorted(f.name for f in folder.glob("*.png"))))
+        ImageFileStack(
+            folder.name, folder, fill_numbering_gaps(sorted(f.name for f in folder.glob("*.png")))
+        )
         for folder in folders
     ]
     if not any(len(stack) for stack in stacks):
@@ -39,28 +41,28 @@ def file_stacks(root: Path, split: str = "test") -> list[FileStack]:
     return stacks
 
 
-def triplets(root: Path, split: str = "test", factor: int = FACTOR) -> list[TripletPaths]:
+def find_triplets(root: Path, split: str = "test", factor: int = FACTOR) -> list[TripletPaths]:
     """The files of the `factor` - 1 triplets of each window."""
     return [
-        triplet_of(window, Moment(0, part, factor))
-        for window in windows(root, split, factor)
+        triplet_paths(window, TripletIndices(0, part, factor))
+        for window in split_windows(root, split, factor)
         for part in range(1, factor)
     ]
 
 
-def windows(root: Path, split: str, factor: int = FACTOR) -> list[FileStack]:
+def split_windows(root: Path, split: str, factor: int = FACTOR) -> list[ImageFileStack]:
     """`factor` + 1 frames each, of which the outer two are given; for any time those between.
 
     One window begins at every `factor`-th frame: the last frame of one is the first of the next.
     """
     return [
         replace(stack, file_names=stack.file_names[first : first + factor + 1])
-        for stack in file_stacks(root, split)
+        for stack in find_image_stacks(root, split)
         for first in range(0, len(stack) - factor, factor)
     ]
 
 
-def training_set(
+def build_training_set(
     root: Path, augmentation: Augmentation = PUBLISHED_AUGMENTATION, *, any_time: bool = True
 ) -> TrainingTriplets:
     """Training samples, `FACTOR` - 1 of each window and epoch, one target each.
@@ -71,24 +73,24 @@ def training_set(
         raise ValueError(
             "GoPro is for eight times as many frames: set data.any_time and model.any_time."
         )
-    sequences = windows(root, "train")
+    sequences = split_windows(root, "train")
     require_intact(sequences, NAME, root)
-    return TrainingTriplets(sequences * (FACTOR - 1), augmentation, frame_within)
+    return TrainingTriplets(sequences * (FACTOR - 1), augmentation, sample_inner_frame)
 
 
-def validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
+def build_validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
     """All targets of all windows of the test sequences, centre-cropped, as published."""
-    sequences = windows(root, "test")
+    sequences = split_windows(root, "test")
     require_intact(sequences, NAME, root)
-    moments = [Moment(0, part, FACTOR) for part in range(1, FACTOR)]
-    return FixedTriplets([(window, moment) for window in sequences for moment in moments], crop)
+    indices = [TripletIndices(0, part, FACTOR) for part in range(1, FACTOR)]
+    return FixedTriplets([(window, moment) for window in sequences for moment in indices], crop)
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there: the splits that are."""
     found = [split for split in PUBLISHED if (root / split).is_dir()]
     return [
-        Part(
+        DatasetPart(
             split,
             len(stacks),
             PUBLISHED[split],
@@ -97,5 +99,5 @@ def parts(root: Path) -> list[Part]:
             SIZE,
         )
         for split in found or ["test"]
-        for stacks in [file_stacks(root, split)]
+        for stacks in [find_image_stacks(root, split)]
     ]

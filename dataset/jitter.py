@@ -31,10 +31,10 @@ def jitter_colours(
     ]
     changes.append(lambda x: colours.adjust_hue(x, turn))
     order = random.permutation(len(changes))
-    return [_changed(image, [changes[i] for i in order]) for image in images]
+    return [_apply_changes(image, [changes[i] for i in order]) for image in images]
 
 
-def _changed(image: np.ndarray, changes: Sequence[Change]) -> np.ndarray:
+def _apply_changes(image: np.ndarray, changes: Sequence[Change]) -> np.ndarray:
     frame = torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)
     for change in changes:
         frame = change(frame)

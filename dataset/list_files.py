@@ -14,7 +14,7 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def read_triplets(path: Path, root: Path, anchors: Iterable[str]) -> list[TripletPaths]:
+def read_triplet_list(path: Path, root: Path, anchors: Iterable[str]) -> list[TripletPaths]:
     """Read lines of three paths, first, middle and last frame, separated by blanks."""
     triplets = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -24,11 +24,11 @@ def read_triplets(path: Path, root: Path, anchors: Iterable[str]) -> list[Triple
                 f"{path}, entry {number}: a line names three frames (first, middle, last), "
                 f"got {len(names)}: {line!r}."
             )
-        triplets.append(TripletPaths(*(place(name, root, anchors) for name in names)))
+        triplets.append(TripletPaths(*(resolve_listed_path(name, root, anchors) for name in names)))
     return triplets
 
 
-def place(name: str, root: Path, anchors: Iterable[str]) -> Path:
+def resolve_listed_path(name: str, root: Path, anchors: Iterable[str]) -> Path:
     """Say where a path of a list file lies on this machine.
 
     Lists were written on other machines. So a path is looked for as it is, if absolute; under

@@ -8,12 +8,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sgm_vfi.dataset.triplet import Triplet, stack_triplets
-from sgm_vfi.dataset.triplet_sampling import Draw, stream
+from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator
 
 PREFETCHED = 4  # batches that every worker keeps ready
 
 
-class ShardSampler(Sampler[Draw]):
+class ShardSampler(Sampler[SampleKey]):
     """The share of one process (`rank` of `world`) in an epoch.
 
     For training, every epoch has its own order, common to all ranks, which deal it out like
@@ -44,13 +44,13 @@ class ShardSampler(Sampler[Draw]):
     def __len__(self) -> int:
         return max(self.shard_size() - self.start, 0)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SampleKey]:
         order = np.arange(self.size)
         if self.training:
-            stream("order", self.seed, self.epoch).shuffle(order)
+            build_generator("order", self.seed, self.epoch).shuffle(order)
         shard = order[self.rank :: self.world][: self.shard_size()]
         for index in shard[self.start :]:
-            yield Draw(int(index), self.epoch, self.seed)
+            yield SampleKey(int(index), self.epoch, self.seed)
 
 
 class TripletLoader:
@@ -92,7 +92,7 @@ class TripletLoader:
             collate_fn=stack_triplets,
             pin_memory=pin_memory,
             drop_last=training,
-            worker_init_fn=keep_to_one_core,
+            worker_init_fn=limit_to_one_thread,
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCHED if workers else None,
         )
@@ -109,7 +109,7 @@ class TripletLoader:
         return iter(self.batches)
 
 
-def keep_to_one_core(worker: int) -> None:
+def limit_to_one_thread(worker: int) -> None:
     """Keep decoding in a worker from starting threads of its own: workers are the parallelism."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

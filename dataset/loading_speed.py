@@ -8,9 +8,9 @@ from types import ModuleType
 import cv2
 import torch
 
-from sgm_vfi.dataset.packed_cache import PackedStack
+from sgm_vfi.dataset.packed_cache import PackedFrameStack
 from sgm_vfi.dataset.synthetic import SyntheticConfig, SyntheticLoader
-from sgm_vfi.dataset.triplet_sampling import Draw
+from sgm_vfi.dataset.triplet_sampling import SampleKey
 
 
 def measure_reading(module: ModuleType, root: Path, samples: int, crop: int | None) -> str:
@@ -18,13 +18,13 @@ def measure_reading(module: ModuleType, root: Path, samples: int, crop: int | No
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     augmentation = module.PUBLISHED_AUGMENTATION
-    dataset = module.training_set(root, replace(augmentation, crop=crop or augmentation.crop))
-    dataset[Draw(0)]  # opens and imports what is opened and imported once
+    dataset = module.build_training_set(root, replace(augmentation, crop=crop or augmentation.crop))
+    dataset[SampleKey(0)]  # opens and imports what is opened and imported once
     start, busy = time.perf_counter(), time.process_time()
     for number in range(samples):
-        dataset[Draw(number % len(dataset), epoch=number // len(dataset))]
+        dataset[SampleKey(number % len(dataset), epoch=number // len(dataset))]
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    kind = "packed" if isinstance(dataset.stacks[0], PackedStack) else "image files"
+    kind = "packed" if isinstance(dataset.stacks[0], PackedFrameStack) else "image files"
     return (
         f"{module.NAME}, {kind}, crops of {dataset.augmentation.crop}: {samples / seconds:.1f} "
         f"samples/s on one core, {samples / busy:.1f} per second of CPU time ({samples} samples)"

@@ -6,7 +6,7 @@ other-gt-interp/<sequence>/frame10i11.png           the target
 
 from pathlib import Path
 
-from sgm_vfi.dataset.frame_stack import Part
+from sgm_vfi.dataset.frame_stack import DatasetPart
 from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "middlebury"
@@ -32,7 +32,7 @@ SEQUENCES = (
 INPUTS, TRUTH = "other-data", "other-gt-interp"
 
 
-def triplets(root: Path) -> list[TripletPaths]:
+def find_triplets(root: Path) -> list[TripletPaths]:
     """The triplets of the sequences that are there, in the order of their names."""
     found = [name for name in SEQUENCES if (root / INPUTS / name).is_dir()]
     if not found:
@@ -41,18 +41,18 @@ def triplets(root: Path) -> list[TripletPaths]:
             f"{INPUTS}/{SEQUENCES[0]} or another of the twelve. Name the folder that holds "
             f"{INPUTS}/ and {TRUTH}/."
         )
-    return [triplet_of(root, name) for name in found]
+    return [triplet_paths(root, name) for name in found]
 
 
-def triplet_of(root: Path, sequence: str) -> TripletPaths:
+def triplet_paths(root: Path, sequence: str) -> TripletPaths:
     """The files of one sequence."""
     inputs = root / INPUTS / sequence
     target = root / TRUTH / sequence / "frame10i11.png"
     return TripletPaths(inputs / "frame10.png", target, inputs / "frame11.png")
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there; all sequences must be."""
-    found = len(triplets(root))
-    files = [frame for name in SEQUENCES for frame in triplet_of(root, name)[:3]]
-    return [Part("other", found, len(SEQUENCES), "sequences", files, SIZE)]
+    found = len(find_triplets(root))
+    files = [frame for name in SEQUENCES for frame in triplet_paths(root, name)[:3]]
+    return [DatasetPart("other", found, len(SEQUENCES), "sequences", files, SIZE)]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sgm_vfi.dataset.frame_stack import Stack
+from sgm_vfi.dataset.frame_stack import FrameStack
 
 INDEX = "index.json"
 FORMAT = 1  # of the index; a change that older readers would misread counts it up
@@ -24,7 +24,7 @@ SHARD_BYTES = 4 * 2**30  # a file of the cache is closed once it is this large
 
 
 @dataclass(frozen=True)
-class PackedStack:
+class PackedFrameStack:
     """A stack in a packed cache; items are memory maps, read where they are sliced."""
 
     name: str
@@ -50,7 +50,7 @@ def is_packed(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def read_packed(folder: Path) -> list[PackedStack]:
+def read_packed(folder: Path) -> list[PackedFrameStack]:
     """The stacks of a packed cache, in the order in which they were written."""
     index = json.loads((folder / INDEX).read_text())
     if index.get("format") != FORMAT:
@@ -59,17 +59,17 @@ def read_packed(folder: Path) -> list[PackedStack]:
             f"Pack the data set again: python -m dataset pack."
         )
     stacks = [
-        PackedStack(name, folder / file, *numbers) for name, file, *numbers in index["stacks"]
+        PackedFrameStack(name, folder / file, *numbers) for name, file, *numbers in index["stacks"]
     ]
-    require_whole(stacks)
+    require_complete(stacks)
     return stacks
 
 
-def require_whole(stacks: Sequence[PackedStack]) -> None:
+def require_complete(stacks: Sequence[PackedFrameStack]) -> None:
     """Refuse a cache whose files are not as long as its index says."""
     needed: dict[Path, int] = {}
     for stack in stacks:
-        end = stack.offset + stack_bytes(stack)
+        end = stack.offset + count_bytes(stack)
         needed[stack.file] = max(needed.get(stack.file, 0), end)
     for file, size in needed.items():
         found = file.stat().st_size if file.is_file() else 0
@@ -81,7 +81,7 @@ def require_whole(stacks: Sequence[PackedStack]) -> None:
 
 
 def write_packed(
-    stacks: Sequence[Stack], folder: Path, *, threads: int = 2, shard_bytes: int = SHARD_BYTES
+    stacks: Sequence[FrameStack], folder: Path, *, threads: int = 2, shard_bytes: int = SHARD_BYTES
 ) -> int:
     """Decode all frames of `stacks` into a packed cache; the folder appears once it is complete.
 
@@ -101,11 +101,11 @@ def write_packed(
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return sum(stack_bytes(stack) for stack in read_packed(folder))
+    return sum(count_bytes(stack) for stack in read_packed(folder))
 
 
 def write_shards(
-    stacks: Iterable[Stack], folder: Path, threads: int, shard_bytes: int
+    stacks: Iterable[FrameStack], folder: Path, threads: int, shard_bytes: int
 ) -> list[tuple[str | int, ...]]:
     """Write the frames; returns the rows of the index."""
     rows: list[tuple[str | int, ...]] = []
@@ -122,7 +122,7 @@ def write_shards(
 
 
 def append_frames(
-    stack: Stack, path: Path, pool: ThreadPoolExecutor, at_once: int
+    stack: FrameStack, path: Path, pool: ThreadPoolExecutor, at_once: int
 ) -> tuple[int, int]:
     """Decode a stack, `at_once` frames in memory, to the end of a file; returns height, width."""
     shapes = set()
@@ -140,7 +140,7 @@ def append_frames(
     return shapes.pop()
 
 
-def require_space(stacks: Sequence[Stack], folder: Path) -> None:
+def require_space(stacks: Sequence[FrameStack], folder: Path) -> None:
     """Refuse to begin what the disk cannot hold, as far as the first stack's size tells."""
     height, width = stacks[0][0].shape[:2]
     needed = sum(len(stack) for stack in stacks) * height * width * 3
@@ -152,6 +152,6 @@ def require_space(stacks: Sequence[Stack], folder: Path) -> None:
         )
 
 
-def stack_bytes(stack: PackedStack) -> int:
+def count_bytes(stack: PackedFrameStack) -> int:
     """Bytes of a stack in its file."""
     return stack.frames * stack.height * stack.width * 3

@@ -9,8 +9,8 @@ The lists stand in the root or in eval_modes/; their paths begin with data/SNU-F
 
 from pathlib import Path
 
-from sgm_vfi.dataset.frame_stack import Part
-from sgm_vfi.dataset.list_files import read_triplets
+from sgm_vfi.dataset.frame_stack import DatasetPart
+from sgm_vfi.dataset.list_files import read_triplet_list
 from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "snu-film"
@@ -30,12 +30,12 @@ LIST_FOLDERS = (".", "eval_modes")
 FOLDERS = ("test", "GOPRO_test", "YouTube_test")  # that a path in a list may be cut off before
 
 
-def triplets(root: Path, split: str) -> list[TripletPaths]:
+def find_triplets(root: Path, split: str) -> list[TripletPaths]:
     """The triplets of one list: easy, medium, hard, extreme, hard-l or extreme-l."""
-    return read_triplets(list_file(root, split), root, FOLDERS)
+    return read_triplet_list(find_list_file(root, split), root, FOLDERS)
 
 
-def list_file(root: Path, split: str) -> Path:
+def find_list_file(root: Path, split: str) -> Path:
     """Where the list of a split stands."""
     if split not in LISTS:
         raise ValueError(f"SNU-FILM has the lists {', '.join(LISTS)}, got {split!r}.")
@@ -49,13 +49,13 @@ def list_file(root: Path, split: str) -> Path:
     )
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there: the lists that are, and the frames that they name."""
     found = [
         split for split in LISTS if any((root / f / LISTS[split]).is_file() for f in LIST_FOLDERS)
     ]
     return [
-        Part(
+        DatasetPart(
             split,
             len(listed),
             PUBLISHED // 2 if split.endswith("-l") else PUBLISHED,
@@ -64,5 +64,5 @@ def parts(root: Path) -> list[Part]:
             SIZE,
         )
         for split in found or ["easy"]
-        for listed in [triplets(root, split)]
+        for listed in [find_triplets(root, split)]
     ]

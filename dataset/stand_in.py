@@ -17,17 +17,19 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.x4k1000fps import INTERVAL
 from sgm_vfi.media.images import write_frame
 
-USUAL = SyntheticConfig()
+DEFAULT_CONFIG = SyntheticConfig()
 PIXELS_AT_ONCE = 2**20  # rendered in one batch
 SMALL_SIDE = 32  # shorter side, in pixels, of the frames on which motion is measured for lists
-LONG_SHOT = MappingProxyType({"motion": (0.05, 1.5), "camera": (0.01, 0.4)})  # of 100 frames
+LONG_SEQUENCE_MOTION = MappingProxyType(
+    {"motion": (0.05, 1.5), "camera": (0.01, 0.4)}
+)  # of 100 frames
 
 
-class Shot(NamedTuple):
+class RenderedSequence(NamedTuple):
     """A scene, filmed in even steps from its beginning to its end, one file per step."""
 
     scene: int
@@ -39,29 +41,31 @@ class Shot(NamedTuple):
         return [f"{self.folder}/{name}" for name in self.names]
 
 
-class Chosen(NamedTuple):
+class SequenceTriplet(NamedTuple):
     """A triplet of a shot, for a list of triplets."""
 
-    shot: Shot
+    shot: RenderedSequence
     frame0: int
     target: int
     frame1: int
 
 
 @dataclass
-class Plan:
+class TreeLayout:
     """What a tree consists of."""
 
     size: tuple[int, int]  # (height, width) of the published frames
-    shots: list[Shot] = field(default_factory=list)
+    shots: list[RenderedSequence] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)  # file name -> lines
-    large_motion_lists: dict[str, list[Chosen]] = field(default_factory=dict)  # the larger half
+    large_motion_lists: dict[str, list[SequenceTriplet]] = field(
+        default_factory=dict
+    )  # the larger half
     prefix: str = ""  # of paths in lists of triplets
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # of shots below a folder
     motion: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def write_tree(
+def write_stand_in(
     name: str,
     root: Path,
     *,
@@ -69,7 +73,7 @@ def write_tree(
     size: tuple[int, int] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    config: SyntheticConfig = USUAL,
+    config: SyntheticConfig = DEFAULT_CONFIG,
 ) -> int:
     """Write a stand-in for the data set `name`; the tree appears once it is complete.
 
@@ -84,16 +88,18 @@ def write_tree(
         raise FileExistsError(f"{root} exists already. Remove it, or name another folder.")
     if scenes < 1:
         raise ValueError(f"A tree has one scene or more, got {scenes}.")
-    plan = PLANS[name](scenes)
-    maker = SceneMaker(replace(config, size=size or plan.size, **plan.motion), device)
+    plan = TREE_LAYOUTS[name](scenes)
+    maker = SceneGenerator(replace(config, size=size or plan.size, **plan.motion), device)
     beside = root.with_name(f".{root.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         for shot in tqdm(plan.shots, name, unit="scene"):
-            own = maker if size else maker.at_size(size_of(shot, plan))
-            write_shot(shot, own, seed, beside)
+            own = maker if size else maker.with_size(published_size(shot, plan))
+            render_sequence(shot, own, seed, beside)
         for file, chosen in plan.large_motion_lists.items():
-            plan.lists[file] = triplet_lines(larger_half(chosen, maker, seed), plan.prefix)
+            plan.lists[file] = format_triplet_lines(
+                select_larger_motion(chosen, maker, seed), plan.prefix
+            )
         for file, lines in plan.lists.items():
             (beside / file).write_text("\n".join(lines) + "\n")
         beside.rename(root)
@@ -102,12 +108,12 @@ def write_tree(
     return sum(len(shot.names) for shot in plan.shots)
 
 
-def size_of(shot: Shot, plan: Plan) -> tuple[int, int]:
+def published_size(shot: RenderedSequence, plan: TreeLayout) -> tuple[int, int]:
     """The published size of a shot's frames."""
     return plan.sizes.get(shot.folder.partition("/")[0], plan.size)
 
 
-def write_shot(shot: Shot, maker: SceneMaker, seed: int, root: Path) -> None:
+def render_sequence(shot: RenderedSequence, maker: SceneGenerator, seed: int, root: Path) -> None:
     """Render a scene at its times and write the frames."""
     folder = root / shot.folder
     for name in shot.names:
@@ -126,21 +132,23 @@ def batched(names: list[str], count: int) -> list[list[str]]:
     return [names[start : start + count] for start in range(0, len(names), count)]
 
 
-def larger_half(chosen: list[Chosen], maker: SceneMaker, seed: int) -> list[Chosen]:
+def select_larger_motion(
+    chosen: list[SequenceTriplet], maker: SceneGenerator, seed: int
+) -> list[SequenceTriplet]:
     """Keep the half of the triplets whose motion is largest, in order."""
     height, width = maker.config.size
     scale = SMALL_SIDE / min(height, width)
-    small = maker.at_size((round(height * scale), round(width * scale)))
+    small = maker.with_size((round(height * scale), round(width * scale)))
     motions = [
         motion
         for _, triplets in groupby(chosen, key=lambda triplet: triplet.shot)
-        for motion in motions_of(list(triplets), small, seed)
+        for motion in measure_motion(list(triplets), small, seed)
     ]
     least = sorted(motions)[len(motions) // 2]
     return [triplet for triplet, motion in zip(chosen, motions, strict=True) if motion >= least]
 
 
-def motions_of(chosen: list[Chosen], maker: SceneMaker, seed: int) -> list[float]:
+def measure_motion(chosen: list[SequenceTriplet], maker: SceneGenerator, seed: int) -> list[float]:
     """The length that 5 % of the true flow between the outer frames exceed, for each triplet.
 
     The triplets are of one shot.
@@ -155,27 +163,29 @@ def motions_of(chosen: list[Chosen], maker: SceneMaker, seed: int) -> list[float
     return flow.norm(dim=1).flatten(1).quantile(0.95, dim=1).tolist()
 
 
-def triplet_lines(chosen: list[Chosen], prefix: str) -> list[str]:
+def format_triplet_lines(chosen: list[SequenceTriplet], prefix: str) -> list[str]:
     """Lines of a list file: first, middle and last frame."""
     return [" ".join(prefix + shot.files[frame] for frame in frames) for shot, *frames in chosen]
 
 
-def plan_vimeo90k(scenes: int, kind: str = "tri") -> Plan:
+def layout_vimeo90k(scenes: int, kind: str = "tri") -> TreeLayout:
     """`scenes` training clips and a quarter as many test clips: triplets or septuplets."""
     lines = [f"{1 + scene // 1000:05d}/{1 + scene % 1000:04d}" for scene in range(2 * scenes)]
     train, test = lines[:scenes], lines[scenes:][: max(scenes // 4, 1)]
     names = [f"im{number}.png" for number in range(1, vimeo90k.FRAMES[kind] + 1)]
-    return Plan(
+    return TreeLayout(
         vimeo90k.SIZE,
-        shots=[Shot(n, f"sequences/{line}", names) for n, line in enumerate(train + test)],
+        shots=[
+            RenderedSequence(n, f"sequences/{line}", names) for n, line in enumerate(train + test)
+        ],
         lists={f"{kind}_trainlist.txt": train, f"{kind}_testlist.txt": test},
     )
 
 
-def plan_x4k1000fps(scenes: int) -> Plan:
+def layout_x4k1000fps(scenes: int) -> TreeLayout:
     """`scenes` training clips of 65 frames, and a quarter as many for val and test, of 33."""
     fewer = max(scenes // 4, 1)
-    plan = Plan(x4k1000fps.PUBLISHED["train"][1])
+    plan = TreeLayout(x4k1000fps.PUBLISHED["train"][1])
     plan.sizes = {split: size for split, (_, size) in x4k1000fps.PUBLISHED.items()}
     frames = {"train": 4 * INTERVAL + 1, "val": 2 * INTERVAL + 1, "test": 2 * INTERVAL + 1}
     folders = [f"train/{2 + n // 4:03d}/occ{n % 4:03d}.{320 + 2 * n}" for n in range(scenes)]
@@ -183,13 +193,13 @@ def plan_x4k1000fps(scenes: int) -> Plan:
     folders += [f"test/Type{1 + n % 3}/TEST{1 + n:02d}" for n in range(fewer)]
     for scene, folder in enumerate(folders):
         names = [f"{n:04d}.png" for n in range(frames[folder.partition("/")[0]])]
-        plan.shots.append(Shot(scene, folder, names))
+        plan.shots.append(RenderedSequence(scene, folder, names))
     return plan
 
 
-def plan_snu_film(scenes: int) -> Plan:
+def layout_snu_film(scenes: int) -> TreeLayout:
     """`scenes` sequences, one triplet of each in every list."""
-    plan = Plan(snu_film.SIZE, prefix="data/SNU-FILM/")
+    plan = TreeLayout(snu_film.SIZE, prefix="data/SNU-FILM/")
     middle = max(snu_film.GAPS.values())
     for scene in range(scenes):
         youtube = scene % 2
@@ -198,59 +208,64 @@ def plan_snu_film(scenes: int) -> Plan:
         )
         digits = 5 if youtube else 6
         names = [f"{n:0{digits}d}.png" for n in range(1, 2 * middle + 2)]
-        plan.shots.append(Shot(scene, f"test/{place}", names))
+        plan.shots.append(RenderedSequence(scene, f"test/{place}", names))
     for split, gap in snu_film.GAPS.items():
-        chosen = [Chosen(shot, middle - gap, middle, middle + gap) for shot in plan.shots]
-        plan.lists[snu_film.LISTS[split]] = triplet_lines(chosen, plan.prefix)
+        chosen = [SequenceTriplet(shot, middle - gap, middle, middle + gap) for shot in plan.shots]
+        plan.lists[snu_film.LISTS[split]] = format_triplet_lines(chosen, plan.prefix)
         if f"{split}-l" in snu_film.LISTS:
             plan.large_motion_lists[snu_film.LISTS[f"{split}-l"]] = chosen
     return plan
 
 
-def plan_xiph(scenes: int) -> Plan:
+def layout_xiph(scenes: int) -> TreeLayout:
     """The first `scenes` of the eight sequences, 100 frames each."""
-    plan = Plan(xiph.SIZE, prefix="data/xiph/", motion=dict(LONG_SHOT))
+    plan = TreeLayout(xiph.SIZE, prefix="data/xiph/", motion=dict(LONG_SEQUENCE_MOTION))
     names = [f"{n:03d}.png" for n in range(1, xiph.FRAMES + 1)]
-    plan.shots = [Shot(scene, name, names) for scene, name in enumerate(xiph.SEQUENCES[:scenes])]
+    plan.shots = [
+        RenderedSequence(scene, name, names) for scene, name in enumerate(xiph.SEQUENCES[:scenes])
+    ]
     plan.large_motion_lists[xiph.LARGE_MOTION_LIST] = [
-        Chosen(shot, middle - 2, middle, middle + 2)
+        SequenceTriplet(shot, middle - 2, middle, middle + 2)
         for shot in plan.shots
         for middle in range(2, xiph.FRAMES - 2, 2)
     ]
     return plan
 
 
-def plan_ucf101(scenes: int) -> Plan:
+def layout_ucf101(scenes: int) -> TreeLayout:
     """`scenes` triplets."""
     names = list(ucf101.FRAMES)
-    return Plan(ucf101.SIZE, [Shot(scene, str(10 * scene + 1), names) for scene in range(scenes)])
+    return TreeLayout(
+        ucf101.SIZE,
+        [RenderedSequence(scene, str(10 * scene + 1), names) for scene in range(scenes)],
+    )
 
 
-def plan_middlebury(scenes: int) -> Plan:
+def layout_middlebury(scenes: int) -> TreeLayout:
     """The first `scenes` of the twelve sequences."""
-    plan = Plan(middlebury.SIZE)
+    plan = TreeLayout(middlebury.SIZE)
     for scene, sequence in enumerate(middlebury.SEQUENCES[:scenes]):
-        triplet = middlebury.triplet_of(Path(), sequence)
-        plan.shots.append(Shot(scene, ".", [path.as_posix() for path in triplet[:3]]))
+        triplet = middlebury.triplet_paths(Path(), sequence)
+        plan.shots.append(RenderedSequence(scene, ".", [path.as_posix() for path in triplet[:3]]))
     return plan
 
 
-def plan_gopro(scenes: int) -> Plan:
+def layout_gopro(scenes: int) -> TreeLayout:
     """`scenes` test sequences, two windows of each."""
     names = [f"{n:06d}.png" for n in range(1, 2 * gopro.FACTOR + 2)]
-    shots = [Shot(n, f"test/GOPR{384 + n:04d}_11_00", names) for n in range(scenes)]
-    return Plan(gopro.SIZE, shots)
+    shots = [RenderedSequence(n, f"test/GOPR{384 + n:04d}_11_00", names) for n in range(scenes)]
+    return TreeLayout(gopro.SIZE, shots)
 
 
-PLANS: MappingProxyType[str, Callable[[int], Plan]] = MappingProxyType(
+TREE_LAYOUTS: MappingProxyType[str, Callable[[int], TreeLayout]] = MappingProxyType(
     {
-        vimeo90k.NAME: plan_vimeo90k,
-        f"{vimeo90k.NAME}-septuplets": partial(plan_vimeo90k, kind="sep"),
-        x4k1000fps.NAME: plan_x4k1000fps,
-        snu_film.NAME: plan_snu_film,
-        xiph.NAME: plan_xiph,
-        ucf101.NAME: plan_ucf101,
-        middlebury.NAME: plan_middlebury,
-        gopro.NAME: plan_gopro,
+        vimeo90k.NAME: layout_vimeo90k,
+        f"{vimeo90k.NAME}-septuplets": partial(layout_vimeo90k, kind="sep"),
+        x4k1000fps.NAME: layout_x4k1000fps,
+        snu_film.NAME: layout_snu_film,
+        xiph.NAME: layout_xiph,
+        ucf101.NAME: layout_ucf101,
+        middlebury.NAME: layout_middlebury,
+        gopro.NAME: layout_gopro,
     }
 )

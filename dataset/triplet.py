@@ -18,7 +18,7 @@ class TripletPaths(NamedTuple):
     time: float = 0.5  # of the target, in (0, 1)
 
 
-class Truth(NamedTuple):
+class GroundTruth(NamedTuple):
     """True motion and visibility, which only rendered scenes have.
 
     `flow_ab` says, for each pixel of frame a, where its surface is in frame b: pixels, channel 0
@@ -37,11 +37,11 @@ class Truth(NamedTuple):
     visible_t0: Tensor
     visible_t1: Tensor
 
-    def resized(self, scale: float) -> "Truth":
+    def resized(self, scale: float) -> "GroundTruth":
         """At another size; a pixel counts as visible where all that it is made of was."""
-        flows = (bilinear(flow, scale) * scale for flow in self[:4])
-        visible = (bilinear(mask, scale).ge(0.999).to(mask.dtype) for mask in self[4:])
-        return Truth(*flows, *visible)
+        flows = (resize_bilinear(flow, scale) * scale for flow in self[:4])
+        visible = (resize_bilinear(mask, scale).ge(0.999).to(mask.dtype) for mask in self[4:])
+        return GroundTruth(*flows, *visible)
 
 
 class Triplet(NamedTuple):
@@ -56,38 +56,40 @@ class Triplet(NamedTuple):
     target: Tensor
     frame1: Tensor
     time: Tensor
-    truth: Truth | None = None
+    truth: GroundTruth | None = None
 
     def to(self, device: torch.device | str) -> "Triplet":
         """Move to `device`, and there from bytes to floats in [0, 1]."""
         frames = (as_float(frame.to(device, non_blocking=True)) for frame in self[:3])
         time = self.time.to(device, non_blocking=True)
-        truth = self.truth and Truth(*(part.to(device, non_blocking=True) for part in self.truth))
+        truth = self.truth and GroundTruth(
+            *(part.to(device, non_blocking=True) for part in self.truth)
+        )
         return Triplet(*frames, time, truth)
 
-    def given(self) -> tuple[Tensor, Tensor, Tensor]:
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """What a network is given: both frames and the time."""
         return self.frame0, self.frame1, self.time
 
-    def motion(self) -> tuple[Tensor, Tensor]:
+    def target_flow(self) -> tuple[Tensor, Tensor]:
         """From the target to frame 0, then to frame 1: true flow in pixels, and what of it is seen.
 
         Shapes: -> (B, 4, H, W), (B, 4, H, W).
         """
-        truth = self._known()
+        truth = self._require_truth()
         visible = (mask.expand_as(truth.flow_t0) for mask in (truth.visible_t0, truth.visible_t1))
         return torch.cat((truth.flow_t0, truth.flow_t1), dim=1), torch.cat((*visible,), dim=1)
 
-    def cells(self, side: int) -> tuple[Tensor, Tensor]:
+    def downsampled_flow(self, side: int) -> tuple[Tensor, Tensor]:
         """From frame 0 to 1, then back, of cells so many pixels wide: true flow, what is seen.
 
         Shapes: -> (2B, 2, H / side, W / side), in cells, and (2B, 1, H / side, W / side).
         """
-        truth = self._known().resized(1 / side)
+        truth = self._require_truth().resized(1 / side)
         flow = torch.cat((truth.flow_01, truth.flow_10))
         return flow, torch.cat((truth.visible_01, truth.visible_10))
 
-    def _known(self) -> Truth:
+    def _require_truth(self) -> GroundTruth:
         if self.truth is None:
             raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
         return self.truth
@@ -99,7 +101,7 @@ class Triplet(NamedTuple):
         """
         if scale == 1:
             return self
-        frames = (bilinear(frame, scale) for frame in self[:3])
+        frames = (resize_bilinear(frame, scale) for frame in self[:3])
         return Triplet(*frames, self.time, self.truth and self.truth.resized(scale))
 
 
@@ -119,6 +121,6 @@ def as_float(frame: Tensor) -> Tensor:
     return frame if frame.is_floating_point() else frame.float() / 255
 
 
-def bilinear(tensor: Tensor, scale: float) -> Tensor:
+def resize_bilinear(tensor: Tensor, scale: float) -> Tensor:
     """Resize (B, C, H, W) with half-pixel centres and no antialiasing."""
     return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)

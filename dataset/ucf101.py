@@ -5,9 +5,9 @@
 
 from pathlib import Path
 
-from sgm_vfi.dataset.frame_stack import Part
+from sgm_vfi.dataset.frame_stack import DatasetPart
 from sgm_vfi.dataset.triplet import TripletPaths
-from sgm_vfi.media.images import natural_order
+from sgm_vfi.media.images import natural_sort_key
 
 NAME = "ucf101"
 ORIGIN = """
@@ -20,7 +20,7 @@ PUBLISHED = 379  # triplets
 FRAMES = ("frame_00.png", "frame_01_gt.png", "frame_02.png")
 
 
-def triplets(root: Path) -> list[TripletPaths]:
+def find_triplets(root: Path) -> list[TripletPaths]:
     """All triplets, in the order of their folders' numbers."""
     folders = [file.parent for file in root.glob(f"*/{FRAMES[0]}")]
     if not folders:
@@ -30,12 +30,12 @@ def triplets(root: Path) -> list[TripletPaths]:
         )
     return [
         TripletPaths(*(folder / name for name in FRAMES))
-        for folder in sorted(folders, key=natural_order)
+        for folder in sorted(folders, key=natural_sort_key)
     ]
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there."""
-    found = triplets(root)
+    found = find_triplets(root)
     files = [frame for triplet in found for frame in triplet[:3]]
-    return [Part("test", len(found), PUBLISHED, "triplets", files, SIZE)]
+    return [DatasetPart("test", len(found), PUBLISHED, "triplets", files, SIZE)]

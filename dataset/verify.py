@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from sgm_vfi.dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
-from sgm_vfi.dataset.frame_stack import Part, problem_of
+from sgm_vfi.dataset.frame_stack import DatasetPart, find_file_problem
 from sgm_vfi.media.images import FrameError, read_samples
 
 DATA_SETS = MappingProxyType(
@@ -21,7 +21,7 @@ DATA_SETS = MappingProxyType(
 )
 
 
-class Finding(NamedTuple):
+class FileCheck(NamedTuple):
     """What one file turned out to be."""
 
     path: Path
@@ -29,7 +29,9 @@ class Finding(NamedTuple):
     size: tuple[int, int] | None = None  # (height, width), where it was decoded
 
 
-def verify(name: str, root: Path, *, quick: bool = False, threads: int = 2) -> tuple[bool, str]:
+def verify_data_set(
+    name: str, root: Path, *, quick: bool = False, threads: int = 2
+) -> tuple[bool, str]:
     """Look at every file of a data set.
 
     `quick` reads only the ends of the files; otherwise each is decoded.
@@ -38,15 +40,15 @@ def verify(name: str, root: Path, *, quick: bool = False, threads: int = 2) -> t
     """
     module = DATA_SETS[name]
     try:
-        parts = module.parts(root)
+        parts = module.list_parts(root)
     except (FileNotFoundError, ValueError) as error:
         return False, f"{error}\n\n{module.ORIGIN.strip()}"
-    look = glance if quick else decode
+    look = check_file_ends if quick else check_by_decoding
     lines, problems = [f"{name} in {root}"], dict[Path, str]()
     with ThreadPoolExecutor(threads) as pool:
         for part in parts:
-            findings = list(findings_of(part, look, pool))
-            lines += describe(part, findings)
+            findings = list(check_files(part, look, pool))
+            lines += describe_part(part, findings)
             problems |= {path: problem for path, problem, _ in findings if problem}
     if problems:
         lines.append(f"{len(problems)} files cannot be used:")
@@ -57,31 +59,31 @@ def verify(name: str, root: Path, *, quick: bool = False, threads: int = 2) -> t
     return not problems, "\n".join(lines)
 
 
-def findings_of(
-    part: Part, look: Callable[[Path], Finding], pool: ThreadPoolExecutor
-) -> Iterator[Finding]:
+def check_files(
+    part: DatasetPart, look: Callable[[Path], FileCheck], pool: ThreadPoolExecutor
+) -> Iterator[FileCheck]:
     """Look at all files of a part, with a progress bar."""
     files = list(dict.fromkeys(part.files))
     yield from tqdm(pool.map(look, files), part.name, len(files), unit="file", leave=False)
 
 
-def glance(path: Path) -> Finding:
+def check_file_ends(path: Path) -> FileCheck:
     """Look at the ends of a file."""
-    return Finding(path, problem_of(path))
+    return FileCheck(path, find_file_problem(path))
 
 
-def decode(path: Path) -> Finding:
+def check_by_decoding(path: Path) -> FileCheck:
     """Look at all of a file."""
-    problem = problem_of(path)
+    problem = find_file_problem(path)
     if problem:
-        return Finding(path, problem)
+        return FileCheck(path, problem)
     try:
-        return Finding(path, None, read_samples(path).shape[:2])
+        return FileCheck(path, None, read_samples(path).shape[:2])
     except FrameError as error:
-        return Finding(path, f"is damaged: {error}")
+        return FileCheck(path, f"is damaged: {error}")
 
 
-def describe(part: Part, findings: list[Finding]) -> list[str]:
+def describe_part(part: DatasetPart, findings: list[FileCheck]) -> list[str]:
     """Counts and sizes of one part, beside those of the published data set."""
     counts = Counter((finding.problem or "good").partition(":")[0] for finding in findings)
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))

@@ -10,16 +10,16 @@ the place of the list file, as a folder tri_train, tri_test, sep_train or sep_te
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgm_vfi.dataset.augment import Augmentation, Moment
-from sgm_vfi.dataset.frame_stack import FileStack, Part, Stack, require_intact
+from sgm_vfi.dataset.augment import Augmentation, TripletIndices
+from sgm_vfi.dataset.frame_stack import DatasetPart, FrameStack, ImageFileStack, require_intact
 from sgm_vfi.dataset.list_files import read_lines
 from sgm_vfi.dataset.packed_cache import is_packed, read_packed
 from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.dataset.triplet_sampling import (
     FixedTriplets,
     TrainingTriplets,
-    any_frame,
-    middle_frame,
+    sample_any_frame,
+    sample_middle_frame,
 )
 
 NAME = "vimeo90k"
@@ -46,14 +46,14 @@ PUBLISHED_AUGMENTATION = Augmentation(
 )
 
 
-def stacks(root: Path, split: str, kind: str = "tri") -> Sequence[Stack]:
+def open_stacks(root: Path, split: str, kind: str = "tri") -> Sequence[FrameStack]:
     """The clips of `split` ("train" or "test"), triplets or septuplets (`kind` "tri" or "sep")."""
     packed = root / f"{kind}_{split}"
-    return read_packed(packed) if is_packed(packed) else file_stacks(root, split, kind)
+    return read_packed(packed) if is_packed(packed) else find_image_stacks(root, split, kind)
 
 
-def file_stacks(root: Path, split: str, kind: str = "tri") -> list[FileStack]:
-    """`stacks` as published: image files, checked by nobody yet."""
+def find_image_stacks(root: Path, split: str, kind: str = "tri") -> list[ImageFileStack]:
+    """`open_stacks` as published: image files, checked by nobody yet."""
     list_file = root / f"{kind}_{split}list.txt"
     if not list_file.is_file():
         raise FileNotFoundError(
@@ -62,10 +62,10 @@ def file_stacks(root: Path, split: str, kind: str = "tri") -> list[FileStack]:
         )
     frames = tuple(f"im{number}.png" for number in range(1, FRAMES[kind] + 1))
     lines = read_lines(list_file)
-    return [FileStack(line, root / "sequences" / line, frames) for line in lines]
+    return [ImageFileStack(line, root / "sequences" / line, frames) for line in lines]
 
 
-def training_set(
+def build_training_set(
     root: Path,
     augmentation: Augmentation = PUBLISHED_AUGMENTATION,
     *,
@@ -75,38 +75,42 @@ def training_set(
 
     Refuses to start on missing or cut-off files.
     """
-    clips = stacks(root, "train", "sep" if any_time else "tri")
+    clips = open_stacks(root, "train", "sep" if any_time else "tri")
     require_intact(clips, NAME, root)
-    return TrainingTriplets(clips, augmentation, any_frame if any_time else middle_frame)
+    return TrainingTriplets(
+        clips, augmentation, sample_any_frame if any_time else sample_middle_frame
+    )
 
 
-def validation_set(root: Path, *, any_time: bool = False) -> FixedTriplets:
+def build_validation_set(root: Path, *, any_time: bool = False) -> FixedTriplets:
     """The test triplets, whole frames, in the list's order.
 
     For any time they are of the test septuplets: the outer frames, and of those between the first
     one in the first clip, the second one in the second, and so on.
     """
-    clips = stacks(root, "test", "sep" if any_time else "tri")
+    clips = open_stacks(root, "test", "sep" if any_time else "tri")
     require_intact(clips, NAME, root)
     last = FRAMES["sep"] - 1
     between = (1 + number % (last - 1) for number in range(len(clips)))
-    moments = [Moment(0, frame, last) if any_time else Moment(0, 1, 2) for frame in between]
-    return FixedTriplets(list(zip(clips, moments, strict=True)))
+    indices = [
+        TripletIndices(0, frame, last) if any_time else TripletIndices(0, 1, 2) for frame in between
+    ]
+    return FixedTriplets(list(zip(clips, indices, strict=True)))
 
 
-def triplets(root: Path, split: str = "test") -> list[TripletPaths]:
+def find_triplets(root: Path, split: str = "test") -> list[TripletPaths]:
     """The files of the triplets of a split, in the list's order."""
     return [
         TripletPaths(frame0, target, frame1)
-        for frame0, target, frame1 in (clip.files for clip in file_stacks(root, split))
+        for frame0, target, frame1 in (clip.files for clip in find_image_stacks(root, split))
     ]
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there: the parts whose lists are."""
     found = [part for part in PUBLISHED if (root / "{}_{}list.txt".format(*part)).is_file()]
     return [
-        Part(
+        DatasetPart(
             f"{kind}_{split}",
             len(clips),
             PUBLISHED[kind, split],
@@ -115,10 +119,13 @@ def parts(root: Path) -> list[Part]:
             SIZE,
         )
         for kind, split in found or [("tri", "train")]
-        for clips in [file_stacks(root, split, kind)]
+        for clips in [find_image_stacks(root, split, kind)]
     ]
 
 
-def packable(root: Path) -> dict[str, Sequence[Stack]]:
+def list_packable(root: Path) -> dict[str, Sequence[FrameStack]]:
     """What a packed cache is made of: the name of each part's folder, and its clips."""
-    return {part.name: file_stacks(root, *reversed(part.name.split("_"))) for part in parts(root)}
+    return {
+        part.name: find_image_stacks(root, *reversed(part.name.split("_")))
+        for part in list_parts(root)
+    }

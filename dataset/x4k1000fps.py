@@ -10,15 +10,15 @@ Roots here are those of one split: .../train, .../val or .../test, or of its pac
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgm_vfi.dataset.augment import Augmentation, Moment
-from sgm_vfi.dataset.frame_stack import FileStack, Part, Stack, require_intact
+from sgm_vfi.dataset.augment import Augmentation, TripletIndices
+from sgm_vfi.dataset.frame_stack import DatasetPart, FrameStack, ImageFileStack, require_intact
 from sgm_vfi.dataset.packed_cache import is_packed, read_packed
 from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.dataset.triplet_sampling import (
     FixedTriplets,
     TrainingTriplets,
-    any_frame,
-    middle_frame,
+    sample_any_frame,
+    sample_middle_frame,
 )
 
 NAME = "x4k1000fps"
@@ -39,17 +39,17 @@ PUBLISHED_AUGMENTATION = Augmentation(
 )
 
 
-def stacks(root: Path) -> Sequence[Stack]:
+def open_stacks(root: Path) -> Sequence[FrameStack]:
     """The clips of one split, by name, each with its frames in order."""
-    return read_packed(root) if is_packed(root) else file_stacks(root)
+    return read_packed(root) if is_packed(root) else find_image_stacks(root)
 
 
-def file_stacks(root: Path) -> list[FileStack]:
-    """`stacks` as published: image files, checked by nobody yet."""
+def find_image_stacks(root: Path) -> list[ImageFileStack]:
+    """`open_stacks` as published: image files, checked by nobody yet."""
     clips = []
     for folder in sorted(folder for folder in root.glob("*/*") if folder.is_dir()):
-        names = without_gaps(sorted(file.name for file in folder.glob("*.png")))
-        clips.append(FileStack(folder.relative_to(root).as_posix(), folder, names))
+        names = fill_numbering_gaps(sorted(file.name for file in folder.glob("*.png")))
+        clips.append(ImageFileStack(folder.relative_to(root).as_posix(), folder, names))
     if not any(len(clip) for clip in clips):
         raise FileNotFoundError(
             f"{root} ({root.resolve()}) is no part of X4K1000FPS: it holds no "
@@ -58,7 +58,7 @@ def file_stacks(root: Path) -> list[FileStack]:
     return clips
 
 
-def training_set(
+def build_training_set(
     root: Path,
     augmentation: Augmentation = PUBLISHED_AUGMENTATION,
     *,
@@ -68,48 +68,54 @@ def training_set(
 
     Refuses to start on cut-off files and on clips with fewer than three frames.
     """
-    clips = stacks(root)
+    clips = open_stacks(root)
     require_length(clips, 3)
     require_intact(clips, NAME, root)
-    return TrainingTriplets(clips, augmentation, any_frame if any_time else middle_frame)
+    return TrainingTriplets(
+        clips, augmentation, sample_any_frame if any_time else sample_middle_frame
+    )
 
 
-def validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
+def build_validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
     """The middle frames of all scenes (0, 32 -> 16, 32, 64 -> 48, ...), centre-cropped."""
-    clips = stacks(root)
+    clips = open_stacks(root)
     require_length(clips, 2 * INTERVAL + 1)
     require_intact(clips, NAME, root)
-    picks = [(clip, moment) for clip in clips for moment in moments(len(clip))]
+    picks = [(clip, moment) for clip in clips for moment in select_triplets(len(clip))]
     return FixedTriplets(picks, crop)
 
 
-def triplets(root: Path, interval: int = INTERVAL, step: int = STEP) -> list[TripletPaths]:
+def find_triplets(root: Path, interval: int = INTERVAL, step: int = STEP) -> list[TripletPaths]:
     """The files of all scenes' triplets (i, i + 2 interval -> i + interval), in order."""
-    clips = file_stacks(root)
+    clips = find_image_stacks(root)
     require_length(clips, 2 * interval + 1)
     return [
-        triplet_of(clip, moment) for clip in clips for moment in moments(len(clip), interval, step)
+        triplet_paths(clip, moment)
+        for clip in clips
+        for moment in select_triplets(len(clip), interval, step)
     ]
 
 
-def multiple_triplets(root: Path, factor: int = 8, step: int = STEP) -> list[TripletPaths]:
+def find_multi_frame_triplets(root: Path, factor: int = 8, step: int = STEP) -> list[TripletPaths]:
     """The files of `factor` - 1 triplets between frames `step` apart, at times k / factor."""
-    clips = file_stacks(root)
+    clips = find_image_stacks(root)
     require_length(clips, step + 1)
     return [
-        triplet_of(clip, Moment(first, first + step * part // factor, first + step))
+        triplet_paths(clip, TripletIndices(first, first + step * part // factor, first + step))
         for clip in clips
         for first in range(0, len(clip) - step, step)
         for part in range(1, factor)
     ]
 
 
-def triplet_of(clip: FileStack, moment: Moment) -> TripletPaths:
+def triplet_paths(clip: ImageFileStack, moment: TripletIndices) -> TripletPaths:
     """The files of one triplet."""
     return TripletPaths(*(clip.files[frame] for frame in moment), time=moment.time)
 
 
-def moments(length: int, interval: int = INTERVAL, step: int = STEP) -> list[Moment]:
+def select_triplets(
+    length: int, interval: int = INTERVAL, step: int = STEP
+) -> list[TripletIndices]:
     """The triplets of a scene of `length` frames.
 
     One starts at each multiple of `step`. Where `step` leaves room for more of `interval`, as
@@ -121,13 +127,13 @@ def moments(length: int, interval: int = INTERVAL, step: int = STEP) -> list[Mom
         for shift in range(step - 2 * interval + 1)
     ]
     return [
-        Moment(first, first + interval, first + 2 * interval)
+        TripletIndices(first, first + interval, first + 2 * interval)
         for first in firsts
         if first + 2 * interval < length
     ]
 
 
-def require_length(clips: Sequence[Stack], least: int) -> None:
+def require_length(clips: Sequence[FrameStack], least: int) -> None:
     """Refuse clips that lack frames."""
     short = [f"{clip.name} has {len(clip)}" for clip in clips if len(clip) < least]
     if short:
@@ -137,7 +143,7 @@ def require_length(clips: Sequence[Stack], least: int) -> None:
         )
 
 
-def without_gaps(names: Sequence[str]) -> tuple[str, ...]:
+def fill_numbering_gaps(names: Sequence[str]) -> tuple[str, ...]:
     """The names of a clip's frames, and of those that should stand between numbered ones.
 
     A frame that is missing in the middle would otherwise shift the times of all later ones.
@@ -149,16 +155,16 @@ def without_gaps(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{n:0{digits}d}.png" for n in range(int(stems[0]), int(stems[-1]) + 1))
 
 
-def splits(root: Path) -> dict[str, Path]:
+def find_splits(root: Path) -> dict[str, Path]:
     """The splits in `root`, or `root` itself, where it is one."""
     found = {split: root / split for split in PUBLISHED if (root / split).is_dir()}
     return found or {root.resolve().name: root}
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there."""
     return [
-        Part(
+        DatasetPart(
             split,
             len(clips),
             published,
@@ -166,12 +172,12 @@ def parts(root: Path) -> list[Part]:
             [file for clip in clips for file in clip.files],
             size,
         )
-        for split, folder in splits(root).items()
-        for clips in [file_stacks(folder)]
+        for split, folder in find_splits(root).items()
+        for clips in [find_image_stacks(folder)]
         for published, size in [PUBLISHED.get(split, (None, (768, 768)))]
     ]
 
 
-def packable(root: Path) -> dict[str, Sequence[Stack]]:
+def list_packable(root: Path) -> dict[str, Sequence[FrameStack]]:
     """What a packed cache is made of: the name of each split's folder, and its clips."""
-    return {split: file_stacks(folder) for split, folder in splits(root).items()}
+    return {split: find_image_stacks(folder) for split, folder in find_splits(root).items()}

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from sgm_vfi.dataset.frame_stack import Part
-from sgm_vfi.dataset.list_files import read_triplets
+from sgm_vfi.dataset.frame_stack import DatasetPart
+from sgm_vfi.dataset.list_files import read_triplet_list
 from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "xiph"
@@ -38,12 +38,12 @@ LARGE_MOTION_LIST = "top-half-motion-sufficiency-gap2.txt"
 LAYOUTS = ("{}/{:03d}.png", "{}-{:03d}.png", "netflix/{}/{:03d}.png", "netflix/{}-{:03d}.png")
 
 
-def triplets(root: Path, gap: int = 1, frames: int = FRAMES) -> list[TripletPaths]:
+def find_triplets(root: Path, gap: int = 1, frames: int = FRAMES) -> list[TripletPaths]:
     """Every second frame of each sequence, from those `gap` before and after it.
 
     With `gap` 1 these are the usual 392: all even frames but the last, each from its neighbours.
     """
-    found = list(sequences(root))
+    found = list(find_sequences(root))
     if not found:
         raise FileNotFoundError(
             f"{root} ({root.resolve()}) holds no frames of Xiph, such as "
@@ -51,55 +51,55 @@ def triplets(root: Path, gap: int = 1, frames: int = FRAMES) -> list[TripletPath
             f"says how to make them."
         )
     return [
-        TripletPaths(*(frame_path(root, name, number) for number in (n - gap, n, n + gap)))
+        TripletPaths(*(find_frame(root, name, number) for number in (n - gap, n, n + gap)))
         for name in found
         for n in range(1 + gap, frames - gap + 1, 2)
     ]
 
 
-def large_motion_triplets(root: Path) -> list[TripletPaths]:
+def find_large_motion_triplets(root: Path) -> list[TripletPaths]:
     """The triplets of the large-motion list in `root`."""
     return [
-        TripletPaths(*(frame_of(root, path) for path in triplet[:3]))
-        for triplet in read_triplets(root / LARGE_MOTION_LIST, root, SEQUENCES)
+        TripletPaths(*(find_listed_frame(root, path) for path in triplet[:3]))
+        for triplet in read_triplet_list(root / LARGE_MOTION_LIST, root, SEQUENCES)
     ]
 
 
-def sequences(root: Path) -> Iterator[str]:
+def find_sequences(root: Path) -> Iterator[str]:
     """The sequences whose first frame is there."""
-    return (name for name in SEQUENCES if frame_path(root, name, 1).is_file())
+    return (name for name in SEQUENCES if find_frame(root, name, 1).is_file())
 
 
-def frame_path(root: Path, sequence: str, number: int) -> Path:
+def find_frame(root: Path, sequence: str, number: int) -> Path:
     """Where a frame lies, in whichever layout is there; in the first one if none is."""
     candidates = [root / layout.format(sequence, number) for layout in LAYOUTS]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def frame_of(root: Path, listed: Path) -> Path:
+def find_listed_frame(root: Path, listed: Path) -> Path:
     """A listed frame, wherever it is; looked for by sequence and number where it is not."""
     names = "|".join(SEQUENCES)
     match = re.search(rf"({names})[/-](\d+)\.png$", PurePosixPath(listed).as_posix())
     if listed.is_file() or not match:
         return listed
-    return frame_path(root, match[1], int(match[2]))
+    return find_frame(root, match[1], int(match[2]))
 
 
-def parts(root: Path) -> list[Part]:
+def list_parts(root: Path) -> list[DatasetPart]:
     """What of the data set is there; all sequences must be, and the frames that the list names."""
-    triplets(root)  # refuses a folder without any
+    find_triplets(root)  # refuses a folder without any
     found = [
-        Part(
+        DatasetPart(
             "sequences",
-            len(list(sequences(root))),
+            len(list(find_sequences(root))),
             len(SEQUENCES),
             "sequences",
-            [frame_path(root, name, n) for name in SEQUENCES for n in range(1, FRAMES + 1)],
+            [find_frame(root, name, n) for name in SEQUENCES for n in range(1, FRAMES + 1)],
             SIZE,
         )
     ]
     if (root / LARGE_MOTION_LIST).is_file():
-        listed = large_motion_triplets(root)
+        listed = find_large_motion_triplets(root)
         frames = [frame for triplet in listed for frame in triplet[:3]]
-        found.append(Part("gap2-l", len(listed), None, "triplets", frames, SIZE))
+        found.append(DatasetPart("gap2-l", len(listed), None, "triplets", frames, SIZE))
     return found

@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from sgm_vfi.media.charts import Curve, draw_charts, write_png
+from sgm_vfi.media.charts import Curve, plot_line_charts, write_png
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def plot(runs: Sequence[Path], output: Path) -> None:
     charts = charts_of(runs)
     if not charts:
         raise ValueError(f"Nothing to plot yet: no loss in {', '.join(map(str, runs))}.")
-    write_png(output, draw_charts(charts, logarithmic=("loss",)))
+    write_png(output, plot_line_charts(charts, logarithmic=("loss",)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -48,7 +48,7 @@ class Axis(NamedTuple):
     end: float  # pixel of `high`
     logarithmic: bool = False
 
-    def place(self, values: np.ndarray | float) -> np.ndarray:
+    def to_pixels(self, values: np.ndarray | float) -> np.ndarray:
         if self.logarithmic:
             low, high = math.log10(self.low), math.log10(self.high)
             values = np.log10(np.maximum(values, self.low))
@@ -60,42 +60,42 @@ class Axis(NamedTuple):
         """Round values, about five of them."""
         if self.logarithmic:
             return logarithmic_ticks(self.low, self.high)
-        step = nice_step((self.high - self.low) / 5)
+        step = round_tick_step((self.high - self.low) / 5)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
 
-def draw_charts(
+def plot_line_charts(
     charts: Mapping[str, Sequence[Curve]], logarithmic: Sequence[str] = ()
 ) -> np.ndarray:
     """Draw one chart below the other, over the same steps. Shapes: -> (H, W, 3), uint8, RGB."""
     everywhere = [curve.x for curves in charts.values() for curve in curves]
-    x = Axis(*span([np.zeros(1), *everywhere], 0), LEFT, WIDTH - RIGHT)
-    drawn = [draw_chart(name, curves, x, name in logarithmic) for name, curves in charts.items()]
+    x = Axis(*value_range([np.zeros(1), *everywhere], 0), LEFT, WIDTH - RIGHT)
+    drawn = [plot_lines(name, curves, x, name in logarithmic) for name, curves in charts.items()]
     return np.concatenate(drawn)
 
 
-def draw_chart(
+def plot_lines(
     title: str, curves: Sequence[Curve], x: Axis, logarithmic: bool = False, x_name: str = "step"
 ) -> np.ndarray:
     """Draw curves over a common grid. Shapes: -> (HEIGHT, WIDTH, 3), uint8, RGB."""
     canvas = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
-    curves = [drawable(curve, logarithmic) for curve in curves]
+    curves = [select_drawable(curve, logarithmic) for curve in curves]
     colours = iter(COLOURS * len(curves))
     pens = [GREY if curve.is_reference else next(colours) for curve in curves]
-    values = [what_counts(curve) for curve in curves]
-    y = Axis(*span(values, 0.06, logarithmic), HEIGHT - BOTTOM, TOP, logarithmic)
-    draw_grid(canvas, x, y)
-    for draw in (draw_behind, draw_curve):
+    values = [axis_values(curve) for curve in curves]
+    y = Axis(*value_range(values, 0.06, logarithmic), HEIGHT - BOTTOM, TOP, logarithmic)
+    plot_grid(canvas, x, y)
+    for draw in (plot_raw_points, plot_curve):
         for curve, pen in zip(curves, pens, strict=True):
             draw(canvas, curve, x, y, pen)
-    write(canvas, title, LEFT, 28, INK, size=0.62)
-    write(canvas, x_name, WIDTH - RIGHT - text_width(x_name), HEIGHT - 8, GREY)
-    draw_legend(canvas, [curve.label for curve in curves], pens)
+    put_text(canvas, title, LEFT, 28, INK, size=0.62)
+    put_text(canvas, x_name, WIDTH - RIGHT - text_width(x_name), HEIGHT - 8, GREY)
+    plot_legend(canvas, [curve.label for curve in curves], pens)
     return canvas
 
 
-def drawable(curve: Curve, logarithmic: bool) -> Curve:
+def select_drawable(curve: Curve, logarithmic: bool) -> Curve:
     """Leave out points that cannot be drawn."""
     kept = np.isfinite(curve.y) & ((curve.y > 0) | (not logarithmic))
     bars = None if curve.interval is None else curve.interval[:, kept].astype(float)
@@ -108,15 +108,15 @@ def drawable(curve: Curve, logarithmic: bool) -> Curve:
     )
 
 
-def what_counts(curve: Curve) -> np.ndarray:
+def axis_values(curve: Curve) -> np.ndarray:
     """The values that a chart must have room for: not what was before the first step."""
-    drawn = smooth(curve.y) if len(curve.y) > MANY else curve.y
+    drawn = moving_average(curve.y) if len(curve.y) > MANY else curve.y
     if curve.interval is not None:
         return np.concatenate((drawn, curve.interval.ravel()))
     return drawn[curve.x > 0] if (curve.x > 0).any() else drawn
 
 
-def span(
+def value_range(
     values: Sequence[np.ndarray], margin: float, logarithmic: bool = False
 ) -> tuple[float, float]:
     """The least and the greatest value, a little widened; values hardly apart count as one."""
@@ -129,43 +129,46 @@ def span(
     return low - margin * (high - low), high + margin * (high - low)
 
 
-def draw_grid(canvas: np.ndarray, x: Axis, y: Axis) -> None:
+def plot_grid(canvas: np.ndarray, x: Axis, y: Axis) -> None:
     """Lines and numbers at round values."""
     for value in x.ticks():
-        column = round(float(x.place(value)))
+        column = round(float(x.to_pixels(value)))
         cv2.line(canvas, (column, TOP), (column, HEIGHT - BOTTOM), PALE, 1)
-        text = label_of(value)
-        write(canvas, text, column - text_width(text) // 2, HEIGHT - BOTTOM + 20, GREY)
+        text = format_number(value)
+        put_text(canvas, text, column - text_width(text) // 2, HEIGHT - BOTTOM + 20, GREY)
     for value in y.ticks():
-        row = round(float(y.place(value)))
+        row = round(float(y.to_pixels(value)))
         cv2.line(canvas, (LEFT, row), (WIDTH - RIGHT, row), PALE, 1)
-        text = label_of(value)
-        write(canvas, text, LEFT - 10 - text_width(text), row + 5, GREY)
+        text = format_number(value)
+        put_text(canvas, text, LEFT - 10 - text_width(text), row + 5, GREY)
     cv2.rectangle(canvas, (LEFT, TOP), (WIDTH - RIGHT, HEIGHT - BOTTOM), GREY, 1)
 
 
-def draw_behind(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colour) -> None:
+def plot_raw_points(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colour) -> None:
     """Of many points, show every one, pale."""
     if len(curve.y) > MANY:
         pale = tuple(int(200 + 0.2 * level) for level in colour)
-        polyline(canvas, x.place(curve.x), y.place(curve.y), pale, 1)
+        plot_polyline(canvas, x.to_pixels(curve.x), y.to_pixels(curve.y), pale, 1)
 
 
-def draw_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colour) -> None:
+def plot_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colour) -> None:
     """Join the points; of many, their moving average."""
     is_dense = len(curve.y) > MANY
-    columns, rows = x.place(curve.x), y.place(smooth(curve.y) if is_dense else curve.y)
-    polyline(canvas, columns, rows, colour, 1 if curve.is_reference else 2)
+    columns, rows = (
+        x.to_pixels(curve.x),
+        y.to_pixels(moving_average(curve.y) if is_dense else curve.y),
+    )
+    plot_polyline(canvas, columns, rows, colour, 1 if curve.is_reference else 2)
     if not is_dense and (not curve.is_reference or len(curve.y) == 1):  # one point is no line
         inside = (rows >= TOP) & (rows <= HEIGHT - BOTTOM)
         for column, row in zip(columns[inside], rows[inside], strict=True):
             cv2.circle(canvas, (round(column), round(row)), 3, colour, -1, cv2.LINE_AA)
     if curve.interval is not None:
-        for column, low, high in zip(columns, *y.place(curve.interval), strict=True):
-            polyline(canvas, np.array([column, column]), np.array([low, high]), colour, 1)
+        for column, low, high in zip(columns, *y.to_pixels(curve.interval), strict=True):
+            plot_polyline(canvas, np.array([column, column]), np.array([low, high]), colour, 1)
 
 
-def polyline(
+def plot_polyline(
     canvas: np.ndarray, columns: np.ndarray, rows: np.ndarray, colour: Colour, thickness: int
 ) -> None:
     """Draw an open line through points given in pixels; what leaves the frame is cut off."""
@@ -177,7 +180,7 @@ def polyline(
     inside[...] = part
 
 
-def smooth(values: np.ndarray) -> np.ndarray:
+def moving_average(values: np.ndarray) -> np.ndarray:
     """A centred moving average over a fiftieth of the points; shorter at the ends."""
     reach = max(len(values) // SMOOTHED_OVER // 2, 1)
     sums = np.concatenate(([0.0], np.cumsum(values)))
@@ -186,17 +189,17 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def draw_legend(canvas: np.ndarray, labels: Sequence[str], pens: Sequence[Colour]) -> None:
+def plot_legend(canvas: np.ndarray, labels: Sequence[str], pens: Sequence[Colour]) -> None:
     """Names of the curves at the upper right."""
     right = WIDTH - RIGHT
     for label, pen in reversed(list(zip(labels, pens, strict=True))):
         left = right - text_width(label)
-        write(canvas, label, left, 28, INK)
+        put_text(canvas, label, left, 28, INK)
         cv2.line(canvas, (left - 30, 24), (left - 8, 24), pen, 3, cv2.LINE_AA)
         right = left - 46
 
 
-def nice_step(least: float) -> float:
+def round_tick_step(least: float) -> float:
     """The smallest of 1, 2, 2.5, 5 times a power of ten that is no smaller than `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * 0.999)
@@ -211,14 +214,14 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     return [value for value in every if low <= value <= high]
 
 
-def label_of(value: float) -> str:
+def format_number(value: float) -> str:
     """A short number: 20000 as 20k, 0.30000000000000004 as 0.3."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:.6g}" if abs(value) > 1e-9 else "0"
 
 
-def write(
+def put_text(
     canvas: np.ndarray,
     text: str,
     left: int,

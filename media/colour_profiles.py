@@ -9,7 +9,7 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-KEPT_IN = (".png", ".jpg", ".jpeg", ".webp")  # OpenCV writes none into other files
+PROFILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # OpenCV writes none into other files
 
 
 def read_profile(path: Path) -> bytes | None:
@@ -20,7 +20,7 @@ def read_profile(path: Path) -> bytes | None:
     return None if found is None else np.asarray(found).tobytes()
 
 
-def profile_between(paths: Sequence[Path], written: Path) -> bytes | None:
+def find_common_profile(paths: Sequence[Path], written: Path) -> bytes | None:
     """The profile for frames between images, of which the first and the last are looked at.
 
     Says if there are two, or one that is not kept: then new frames state none.
@@ -34,24 +34,29 @@ def profile_between(paths: Sequence[Path], written: Path) -> bytes | None:
             paths[-1],
         )
         return None
-    if first is not None and not can_keep(first, written.suffix.lower()):
+    if first is not None and not is_supported(first, written.suffix.lower()):
         logger.warning(
             "%s states a colour profile that is not kept in %s files: new frames state none. "
             "Profiles are kept in %s, unless they are damaged.",
             paths[0],
             written.suffix,
-            ", ".join(KEPT_IN),
+            ", ".join(PROFILE_SUFFIXES),
         )
         return None
     return first
 
 
-def can_keep(profile: bytes, suffix: str) -> bool:
+def is_supported(profile: bytes, suffix: str) -> bool:
     """Whether a format takes the profile; damaged ones are refused by some."""
-    return suffix in KEPT_IN and with_profile(suffix, np.zeros((1, 1, 3), np.uint8), profile)[0]
+    return (
+        suffix in PROFILE_SUFFIXES
+        and encode_with_profile(suffix, np.zeros((1, 1, 3), np.uint8), profile)[0]
+    )
 
 
-def with_profile(suffix: str, samples: np.ndarray, profile: bytes) -> tuple[bool, np.ndarray]:
+def encode_with_profile(
+    suffix: str, samples: np.ndarray, profile: bytes
+) -> tuple[bool, np.ndarray]:
     """Encode an image that states a profile. Shapes: (H, W, 3), BGR, uint8 or uint16."""
     content = [np.frombuffer(profile, np.uint8)]
     try:

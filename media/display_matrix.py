@@ -19,18 +19,18 @@ class Orientation(NamedTuple):
         return f"{self.degrees} degrees{', mirrored' if self.is_mirrored else ''}"
 
     @property
-    def is_whole(self) -> bool:
+    def is_quarter_turn(self) -> bool:
         """Whether it is turned by whole quarters, as pictures can be without resampling."""
         return self.degrees % 90 == 0
 
     @property
-    def quarters(self) -> int:
+    def quarter_turns(self) -> int:
         """Turns to the left, 0 to 3."""
-        assert self.is_whole
+        assert self.is_quarter_turn
         return self.degrees // 90
 
 
-def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+def read_display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers that say how the picture is turned and mirrored for display.
 
     The first, second, fourth and fifth, in units of 1/65536, are a, b, c and d: what is at (x, y)
@@ -42,7 +42,7 @@ def display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     return None
 
 
-def orientation_of(matrix: Sequence[int] | None) -> Orientation:
+def parse_display_matrix(matrix: Sequence[int] | None) -> Orientation:
     """What a display matrix asks for, to the degree, whatever it scales by or moves to."""
     if matrix is None:
         return Orientation()

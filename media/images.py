@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.media.colour_profiles import with_profile
+from sgm_vfi.media.colour_profiles import encode_with_profile
 
-DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of the formats that hold 16 bits without loss
-WRITTEN_SUFFIXES = (*DEEP_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
-IMAGE_SUFFIXES = (*WRITTEN_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
+HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # of the formats that hold 16 bits without loss
+WRITABLE_SUFFIXES = (*HIGH_BIT_DEPTH_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
+IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
 BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
 
@@ -52,7 +52,7 @@ def as_samples(frame: Tensor, bits: int = 8) -> np.ndarray:
             f"A frame is a floating-point tensor (3, H, W) in [0, 1], "
             f"got {frame.dtype} {tuple(frame.shape)}."
         )
-    whole = levels(frame, bits).movedim(0, -1).cpu().numpy()
+    whole = to_levels(frame, bits).movedim(0, -1).cpu().numpy()
     return np.ascontiguousarray(whole.astype(np.uint8 if bits == 8 else np.uint16))
 
 
@@ -61,10 +61,10 @@ def quantise(frame: Tensor, bits: int = 8) -> Tensor:
 
     Shapes: any -> the same.
     """
-    return levels(frame, bits) / (2**bits - 1)
+    return to_levels(frame, bits) / (2**bits - 1)
 
 
-def levels(frame: Tensor, bits: int) -> Tensor:
+def to_levels(frame: Tensor, bits: int) -> Tensor:
     """[0, 1] to whole numbers 0 to 2^bits - 1, halves to even; refuses what is not a number."""
     if bits not in BITS.values():
         raise ValueError(f"Frames are written with 8 or 16 bits per sample, got {bits}.")
@@ -87,34 +87,34 @@ def write_frame(
     Shapes: frame (3, H, W).
     """
     path = Path(path)
-    require_writable(path, bits)
+    require_image_format(path, bits)
     samples = cv2.cvtColor(as_samples(frame, bits), cv2.COLOR_RGB2BGR)
     suffix = path.suffix.lower()
     if profile is None:
         done, data = cv2.imencode(suffix, samples)
     else:
-        done, data = with_profile(suffix, samples, profile)
+        done, data = encode_with_profile(suffix, samples, profile)
     if not done:
         raise FrameError(f"OpenCV could not encode {path}. Try .png.")
-    write_whole(path, data.tobytes())
+    write_atomically(path, data.tobytes())
 
 
-def require_writable(path: Path, bits: int = 8) -> None:
+def require_image_format(path: Path, bits: int = 8) -> None:
     """Refuse a name whose suffix is no format that holds frames of so many bits per sample."""
     suffix = path.suffix.lower()
-    if suffix not in WRITTEN_SUFFIXES:
+    if suffix not in WRITABLE_SUFFIXES:
         raise FrameError(
-            f"Cannot write {path}: images are written as {', '.join(WRITTEN_SUFFIXES)}, "
+            f"Cannot write {path}: images are written as {', '.join(WRITABLE_SUFFIXES)}, "
             f"got {suffix or 'no suffix'!r}."
         )
-    if bits != 8 and suffix not in DEEP_SUFFIXES:
+    if bits != 8 and suffix not in HIGH_BIT_DEPTH_SUFFIXES:
         raise FrameError(
             f"Cannot write {path}: {suffix} holds 8 bits per sample, got {bits}. "
-            f"Use {' or '.join(DEEP_SUFFIXES)}."
+            f"Use {' or '.join(HIGH_BIT_DEPTH_SUFFIXES)}."
         )
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file beside its place and move it there, so that nobody ever sees half of it."""
     if not path.parent.is_dir():
         raise FrameError(f"Cannot write {path}: there is no folder {path.parent.resolve()}.")
@@ -134,13 +134,13 @@ def list_frames(folder: Path) -> list[Path]:
     Goes by suffix, not into folders below.
     """
     if not folder.is_dir():
-        raise FrameError(f"{folder} is no folder of frames ({what_is(folder)}).")
+        raise FrameError(f"{folder} is no folder of frames ({describe_path(folder)}).")
     frames = [file for file in folder.iterdir() if is_image(file) and file.is_file()]
     if not frames:
         raise FrameError(
             f"{folder} holds no frames: looked for files ending in {', '.join(IMAGE_SUFFIXES)}."
         )
-    return sorted(frames, key=natural_order)
+    return sorted(frames, key=natural_sort_key)
 
 
 def is_image(path: Path) -> bool:
@@ -148,7 +148,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def natural_order(path: Path) -> tuple[list[str | int], str]:
+def natural_sort_key(path: Path) -> tuple[list[str | int], str]:
     """A sort key that compares runs of digits as numbers, and equal numbers by name."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [int(part) if part.isdecimal() else part for part in parts], path.name
@@ -157,22 +157,22 @@ def natural_order(path: Path) -> tuple[list[str | int], str]:
 def read_samples(path: Path) -> np.ndarray:
     """Shapes: -> (H, W, 3), RGB, uint8 or uint16 as the file holds it."""
     if not path.is_file():
-        raise FrameError(f"Cannot read a frame from {path}: {what_is(path)}.")
+        raise FrameError(f"Cannot read a frame from {path}: {describe_path(path)}.")
     try:
         data = np.fromfile(path, np.uint8)  # cv2.imread cannot open every name on every system
     except OSError as error:
         raise FrameError(f"Cannot read a frame from {path}: {error.strerror}.") from error
     if not data.size:
         raise FrameError(f"Cannot read a frame from {path}: the file is empty.")
-    if may_be_transparent(data.tobytes()):
-        require_opaque(decode(data, cv2.IMREAD_UNCHANGED, path), path)
+    if may_have_alpha(data.tobytes()):
+        require_opaque(decode_image(data, cv2.IMREAD_UNCHANGED, path), path)
     # Not IMREAD_UNCHANGED, which ignores the orientation and leaves grey as one channel; nor
     # IMREAD_COLOR_RGB, which leaves the samples of a 16-bit TIFF unset (OpenCV 5.0).
-    samples = decode(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH, path)
+    samples = decode_image(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH, path)
     return cv2.cvtColor(samples, cv2.COLOR_BGR2RGB)
 
 
-def decode(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
+def decode_image(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
     """Decode an image file's bytes, or say that they are none."""
     try:
         samples = cv2.imdecode(data, flags)
@@ -190,7 +190,7 @@ def decode(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
     return samples
 
 
-def may_be_transparent(data: bytes) -> bool:
+def may_have_alpha(data: bytes) -> bool:
     """False where an image file's head rules out an alpha channel, which saves decoding twice."""
     if data.startswith(b"\xff\xd8"):  # JPEG has none
         return False
@@ -211,7 +211,7 @@ def require_opaque(samples: np.ndarray, path: Path) -> None:
             )
 
 
-def what_is(path: Path) -> str:
+def describe_path(path: Path) -> str:
     """What stands at a path, in words, for a message."""
     if path.is_dir():
         return "it is a folder"

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sgm_vfi.media.images import BITS, FrameError, is_image, list_frames, read_samples, what_is
+from sgm_vfi.media.images import (
+    BITS,
+    FrameError,
+    describe_path,
+    is_image,
+    list_frames,
+    read_samples,
+)
 from sgm_vfi.media.videos import VIDEO_SUFFIXES
 
 
@@ -27,7 +34,7 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
     """
     for path in inputs:
         if not path.exists():
-            raise FrameError(f"Cannot read {path}: {what_is(path)}.")
+            raise FrameError(f"Cannot read {path}: {describe_path(path)}.")
         if path.suffix.lower() in (*VIDEO_SUFFIXES, ".gif") and not path.is_dir():
             raise FrameError(
                 f"{path} is a video, and no frame to be put beside others. Give it alone."
@@ -61,7 +68,7 @@ def is_animation(path: Path) -> bool:
     return data[4:12] == b"ftypavis"
 
 
-def check_frames(paths: Iterable[Path]) -> FrameFormat:
+def probe_frames(paths: Iterable[Path]) -> FrameFormat:
     """Read every frame once, so that a damaged or odd one is found before the work, not in it.
 
     Raises:
@@ -81,21 +88,21 @@ def check_frames(paths: Iterable[Path]) -> FrameFormat:
     return FrameFormat(height, width, bits)
 
 
-def signature(paths: Sequence[Path]) -> str:
+def fingerprint_files(paths: Sequence[Path]) -> str:
     """What tells these files from others: their names, sizes and times, in short."""
     stats = [(path.name, path.stat()) for path in paths]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return f"{len(paths)} files, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
 
 
-def require_apart(files: Iterable[Path], inputs: Iterable[Path]) -> None:
+def require_not_input(files: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse to write over what is read."""
     both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
     if both:
         raise FrameError(f"{min(both)} is among the frames to read; name another output.")
 
 
-def require_folder(output: Path, instead: str) -> None:
+def require_output_folder(output: Path, instead: str) -> None:
     """Refuse to make a folder of a file, or of what is called as one.
 
     Args:
@@ -110,7 +117,7 @@ def require_folder(output: Path, instead: str) -> None:
         )
 
 
-def require_no_others(files: Sequence[Path]) -> None:
+def require_no_other_images(files: Sequence[Path]) -> None:
     """Refuse a folder with images other than those about to be written: they would mix."""
     folder = files[0].parent
     if not folder.is_dir():

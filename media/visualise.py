@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.media.images import FrameError, as_frame, as_samples, write_whole
+from sgm_vfi.media.images import FrameError, as_frame, as_samples, write_atomically
 
 GAP = 8  # pixels between the pictures of a grid
 FONT_SIZE = 16  # pixels
 DARK = (38, 38, 38)  # of captions, red, green and blue
 LIGHT = (255, 255, 255)  # of labels
-EXPLAINED = {  # what a network may explain, in the order of its steps: caption, kind of picture
+EXPLANATIONS = {  # what a network may explain, in the order of its steps: caption, kind of picture
     "initial_flow": ("initial flow", "flow"),
     "difference": ("difference map", "heat"),
     "keypoints": ("key points", "points"),
@@ -34,10 +34,10 @@ class Picture(NamedTuple):
 
     caption: str
     image: Tensor  # (3, H, W)
-    longest: float | None = None  # of a flow, in pixels: shown with the colour wheel
+    measure_flow_range: float | None = None  # of a flow, in pixels: shown with the colour wheel
 
 
-def longest(flow: Tensor) -> float:
+def measure_flow_range(flow: Tensor) -> float:
     """Length in pixels that all but the longest hundredth of the vectors keep below; at least 1.
 
     Shapes: flow (2, H, W). Vectors that are not finite do not count.
@@ -49,7 +49,7 @@ def longest(flow: Tensor) -> float:
     return max(lengths.kthvalue(math.ceil(0.99 * lengths.numel())).values.item(), 1.0)
 
 
-def flow_colours(flow: Tensor, largest: float) -> Tensor:
+def flow_to_image(flow: Tensor, largest: float) -> Tensor:
     """Show a flow: the hue is its direction, the saturation its length.
 
     To the right is red, down yellow-green, to the left cyan, up violet; what stands still is
@@ -67,13 +67,13 @@ def flow_colours(flow: Tensor, largest: float) -> Tensor:
 
 
 def colour_wheel(size: int) -> tuple[Tensor, Tensor]:
-    """The legend of `flow_colours`. Shapes: -> picture (3, size, size), inside (size, size)."""
+    """The legend of `flow_to_image`. Shapes: -> picture (3, size, size), inside (size, size)."""
     along = torch.linspace(-1, 1, size)
     flow = torch.stack((along.expand(size, -1), along[:, None].expand(-1, size)))
-    return flow_colours(flow, 1.0), flow.norm(dim=0) <= 1
+    return flow_to_image(flow, 1.0), flow.norm(dim=0) <= 1
 
 
-def with_legend(picture: Tensor, largest: float) -> Tensor:
+def add_colour_wheel(picture: Tensor, largest: float) -> Tensor:
     """Put the colour wheel and its radius into the lower right corner, if there is room.
 
     Shapes: (3, H, W) -> the same.
@@ -95,7 +95,7 @@ def with_legend(picture: Tensor, largest: float) -> Tensor:
     return as_frame(canvas)
 
 
-def heat(values: Tensor, largest: float = 1.0) -> Tensor:
+def heat_map(values: Tensor, largest: float = 1.0) -> Tensor:
     """Show a map from black (0) over red to pale yellow (`largest`).
 
     Shapes: (H, W) -> (3, H, W).
@@ -105,7 +105,7 @@ def heat(values: Tensor, largest: float = 1.0) -> Tensor:
     return as_frame(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB))
 
 
-def explained(
+def visualise_explanation(
     notes: dict[str, Tensor], frame: Tensor, largest: float | None = None
 ) -> list[Picture]:
     """A picture of each explanation, in the order of the network's steps.
@@ -118,34 +118,34 @@ def explained(
         frame: (3, H, W), what key points are drawn upon.
         largest: the length in pixels that is fully coloured; None: the longest there is.
     """
-    largest = largest or longest_explained(notes)
+    largest = largest or measure_explanation_range(notes)
     pictures = []
-    for name in sorted(notes, key=list(EXPLAINED).index):
-        caption, kind = EXPLAINED[name]
+    for name in sorted(notes, key=list(EXPLANATIONS).index):
+        caption, kind = EXPLANATIONS[name]
         note = notes[name]
         if kind == "flow":
-            pictures.append(Picture(caption, flow_colours(note[:2], largest), largest))
+            pictures.append(Picture(caption, flow_to_image(note[:2], largest), largest))
         elif kind == "points":
-            pictures.append(Picture(caption, points_on(frame, note[0] > 0)))
+            pictures.append(Picture(caption, mark_keypoints(frame, note[0] > 0)))
         else:
             brightest = 1.0 if kind == "share" else max(note[0].max().item(), 1e-6)
-            pictures.append(Picture(caption, heat(note[0], brightest)))
+            pictures.append(Picture(caption, heat_map(note[0], brightest)))
     return pictures
 
 
-def longest_explained(notes: dict[str, Tensor]) -> float:
-    """`longest` of all the flows that `explained` shows."""
-    flows = [note[:2] for name, note in notes.items() if EXPLAINED[name][1] == "flow"]
-    return max(map(longest, flows), default=1.0)
+def measure_explanation_range(notes: dict[str, Tensor]) -> float:
+    """`flow_range` of all the flows that `visualise_explanation` shows."""
+    flows = [note[:2] for name, note in notes.items() if EXPLANATIONS[name][1] == "flow"]
+    return max(map(measure_flow_range, flows), default=1.0)
 
 
-def points_on(frame: Tensor, chosen: Tensor) -> Tensor:
+def mark_keypoints(frame: Tensor, chosen: Tensor) -> Tensor:
     """Mark pixels on a dimmed grey frame. Shapes: (3, H, W), (H, W) -> (3, H, W)."""
     grey = frame.mean(dim=0, keepdim=True) / 2
     return torch.where(chosen, frame.new_tensor((1.0, 0.8, 0.0))[:, None, None], grey)
 
 
-def fitted(picture: Tensor, width: int, height: int, *, enlarge: bool = True) -> Tensor:
+def fit_to_box(picture: Tensor, width: int, height: int, *, enlarge: bool = True) -> Tensor:
     """Bring a picture to the largest size that fits a box; enlarged pixels stay sharp squares.
 
     Shapes: (3, H, W) -> (3, h, w), h <= height, w <= width, neither below 1.
@@ -162,7 +162,7 @@ def fitted(picture: Tensor, width: int, height: int, *, enlarge: bool = True) ->
     return smaller[0].clamp(0, 1)
 
 
-def captioned(picture: Tensor, caption: str, width: int) -> Tensor:
+def add_caption(picture: Tensor, caption: str, width: int) -> Tensor:
     """Set a picture in the middle of a white column, below its caption.
 
     Shapes: (3, H, W) -> (3, H + 1.5 lines, width), width >= W.
@@ -175,7 +175,7 @@ def captioned(picture: Tensor, caption: str, width: int) -> Tensor:
     return as_frame(canvas)
 
 
-def labelled(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
+def add_label(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
     """Write on a dark ground into an upper corner, as large as the picture allows.
 
     Shapes: (3, H, W) -> the same, on the CPU.
@@ -192,7 +192,7 @@ def labelled(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
     return torch.cat((as_frame(canvas), picture[:, rows:].cpu()), dim=1)
 
 
-def grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> Tensor:
+def make_grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> Tensor:
     """Lay out pictures of one size row by row, each below its caption.
 
     Shapes: -> (3, h, about `width`).
@@ -200,16 +200,16 @@ def grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> Tensor
     cell = (width - GAP * (columns - 1)) // columns
     cells = []
     for caption, image, length in pictures:
-        image = fitted(image.cpu(), cell, 2 * cell)
-        image = image if length is None else with_legend(image, length)
-        cells.append(captioned(image, caption, cell))
+        image = fit_to_box(image.cpu(), cell, 2 * cell)
+        image = image if length is None else add_colour_wheel(image, length)
+        cells.append(add_caption(image, caption, cell))
     blank = torch.ones_like(cells[0])
     cells += [blank] * (-len(cells) % columns)
-    rows = [joined(cells[i : i + columns], -1) for i in range(0, len(cells), columns)]
-    return joined(rows, -2)
+    rows = [join_images(cells[i : i + columns], -1) for i in range(0, len(cells), columns)]
+    return join_images(rows, -2)
 
 
-def joined(pictures: Sequence[Tensor], axis: int) -> Tensor:
+def join_images(pictures: Sequence[Tensor], axis: int) -> Tensor:
     """Pictures beside (-1) or below (-2) each other, with white between them."""
     shape = list(pictures[0].shape)
     shape[axis] = GAP
@@ -218,7 +218,7 @@ def joined(pictures: Sequence[Tensor], axis: int) -> Tensor:
     return torch.cat(parts[1:], axis)
 
 
-def pair_pictures(
+def visualise_pair(
     frame0: Tensor, frame1: Tensor, frame: Tensor, caption: str, notes: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """What is worth seeing of a new frame between two, by name.
@@ -226,22 +226,22 @@ def pair_pictures(
     `comparison`: all three beside the average of the two, and the flows; `flow`: these alone;
     `explain`: every step that the network explains. Without a flow the first alone.
 
-    Shapes: frames (3, H, W); notes as in `explained`.
+    Shapes: frames (3, H, W); notes as in `visualise_explanation`.
     """
     flows = []
     if "flow" in notes:
-        length = longest(notes["flow"].unflatten(0, (2, 2)).movedim(1, 0).flatten(1, 2))
+        length = measure_flow_range(notes["flow"].unflatten(0, (2, 2)).movedim(1, 0).flatten(1, 2))
         flows = [
-            Picture(f"flow to frame {number}", flow_colours(flow, length), length)
+            Picture(f"flow to frame {number}", flow_to_image(flow, length), length)
             for number, flow in enumerate(notes["flow"].split(2))
         ]
     new = Picture(caption, frame)
     average = Picture("average of both frames", (frame0 + frame1) / 2)
     row = [Picture("frame 0", frame0), new, Picture("frame 1", frame1)]
-    pictures = {"comparison": grid([*row, average, *flows], columns=3)}
+    pictures = {"comparison": make_grid([*row, average, *flows], columns=3)}
     if flows:
-        pictures["flow"] = grid(flows, columns=2)
-        pictures["explain"] = grid([*explained(notes, frame0), new], columns=3)
+        pictures["flow"] = make_grid(flows, columns=2)
+        pictures["explain"] = make_grid([*visualise_explanation(notes, frame0), new], columns=3)
     return pictures
 
 
@@ -259,7 +259,7 @@ def write_animation(path: Path, frames: Iterable[Tensor], milliseconds: int) -> 
     done, data = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, 80])
     if not done:
         raise FrameError(f"OpenCV could not encode {path}.")
-    write_whole(path, data.tobytes())
+    write_atomically(path, data.tobytes())
 
 
 def _write(

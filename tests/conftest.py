@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.dataset.stand_in import write_tree
-from sgm_vfi.dataset.synthetic import SceneMaker, Scenes
+from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
@@ -98,8 +98,10 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One miniature tree per data set, written by our own writer; never changed by a test."""
     folder = tmp_path_factory.mktemp("trees")
     for name, size in SIZES.items():
-        write_tree(name, folder / name, scenes=SCENES[name], size=size, config=SMALL)
-    write_tree("vimeo90k-septuplets", folder / "septuplets", scenes=4, size=(48, 80), config=SMALL)
+        write_stand_in(name, folder / name, scenes=SCENES[name], size=size, config=SMALL)
+    write_stand_in(
+        "vimeo90k-septuplets", folder / "septuplets", scenes=4, size=(48, 80), config=SMALL
+    )
     return {path.name: path for path in folder.iterdir()}
 
 
@@ -110,16 +112,16 @@ def vimeo(trees: dict[str, Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def maker() -> SceneMaker:
+def maker() -> SceneGenerator:
     """Of clean scenes; never changed by a test."""
-    return SceneMaker(CLEAN)
+    return SceneGenerator(CLEAN)
 
 
 @pytest.fixture(scope="session")
-def scenes(maker: SceneMaker) -> Scenes:
+def scenes(maker: SceneGenerator) -> SceneBatch:
     return maker.draw(SEEDS)
 
 
 @pytest.fixture(scope="session")
-def triplet(scenes: Scenes) -> Triplet:
+def triplet(scenes: SceneBatch) -> Triplet:
     return scenes.triplet(truth=True)

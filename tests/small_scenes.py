@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 
 CLEAN = SyntheticConfig(
     size=(96, 128),
@@ -25,8 +25,8 @@ def times(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def changed(maker: SceneMaker, **settings: object) -> SceneMaker:
+def changed(maker: SceneGenerator, **settings: object) -> SceneGenerator:
     """The same textures and shapes under another configuration."""
-    other = maker.at_size(maker.config.size)
+    other = maker.with_size(maker.config.size)
     other.config = replace(maker.config, **settings)
     return other

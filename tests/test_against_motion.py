@@ -15,7 +15,7 @@ from sgm_vfi.benchmark.ground_truth import METRICS, TRUTH, scores, true_motion
 from sgm_vfi.benchmark.motion_bins import against_motion, draw_against_motion
 from sgm_vfi.benchmark.results import read_results
 from sgm_vfi.benchmark.synthetic import bins_of
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model import Interpolation
 
@@ -37,7 +37,7 @@ def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def triplet() -> Triplet:
     """A scene with motion, and with truth."""
-    return SceneMaker(SMALL(size=(64, 64))).draw([(2, 0, 0, 7)]).triplet(truth=True)
+    return SceneGenerator(SMALL(size=(64, 64))).draw([(2, 0, 0, 7)]).triplet(truth=True)
 
 
 def run(*more: object, models: tuple[str, ...] = MODELS) -> tuple[dict, list[dict]]:
@@ -98,7 +98,7 @@ def test_true_motion_is_a_reference() -> None:
     far = [row for row in rows if row["bin"] == "60 px and more"]
     ahead = [row["psnr"] if row in known else -row["psnr"] for row in far]
     assert sum(ahead) / 2 > 3
-    still = SceneMaker(SMALL(size=(40, 40), still=1.0, lighting=0.0)).draw([(2, 0, 0, 7)])
+    still = SceneGenerator(SMALL(size=(40, 40), still=1.0, lighting=0.0)).draw([(2, 0, 0, 7)])
     triplet = still.triplet(truth=True)
     torch.testing.assert_close(true_motion(triplet).frame, triplet.target, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="take drawn scenes"):

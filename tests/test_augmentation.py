@@ -10,7 +10,12 @@ import torch
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.augment import Augmentation
 from sgm_vfi.dataset.jitter import jitter_colours
-from sgm_vfi.dataset.triplet_sampling import Draw, TrainingTriplets, any_frame, middle_frame
+from sgm_vfi.dataset.triplet_sampling import (
+    SampleKey,
+    TrainingTriplets,
+    sample_any_frame,
+    sample_middle_frame,
+)
 from tests.small_trees import Painted
 
 # ---- choosing frames -----------------------------------------------------------------------------
@@ -23,14 +28,14 @@ def test_published_choice_reaches_exactly_the_allowed_frames() -> None:
         (a, a + g, a + 2 * g) for a in range(length) for g in range(1, length) if a + 2 * g < length
     }
     random = np.random.default_rng(0)
-    drawn = Counter(tuple(middle_frame(length, random)) for _ in range(4000))
+    drawn = Counter(tuple(sample_middle_frame(length, random)) for _ in range(4000))
     assert set(drawn) == allowed
 
 
 def test_published_choice_is_uniform_in_the_start() -> None:
     """First the start, 0 to 62 of 65 frames alike; then the gap, alike among those that fit."""
     random = np.random.default_rng(1)
-    drawn = [middle_frame(65, random) for _ in range(12600)]
+    drawn = [sample_middle_frame(65, random) for _ in range(12600)]
     starts = Counter(moment.frame0 for moment in drawn)
     assert set(starts) == set(range(63))
     assert max(abs(count - 200) for count in starts.values()) < 5 * 200**0.5
@@ -40,10 +45,10 @@ def test_published_choice_is_uniform_in_the_start() -> None:
 
 def test_any_frame_reaches_all_orders() -> None:
     random = np.random.default_rng(0)
-    drawn = {tuple(any_frame(7, random)) for _ in range(4000)}
+    drawn = {tuple(sample_any_frame(7, random)) for _ in range(4000)}
     assert drawn == {(a, m, b) for a in range(7) for m in range(a + 1, 7) for b in range(m + 1, 7)}
     with pytest.raises(ValueError, match="stack of 2"):
-        any_frame(2, random)
+        sample_any_frame(2, random)
 
 
 # ---- augmentation --------------------------------------------------------------------------------
@@ -59,10 +64,10 @@ def test_augmentation_does_the_same_to_all_frames() -> None:
         flip_horizontally=True,
         rotate=True,
     )
-    dataset = TrainingTriplets([Painted()], everything, any_frame)
+    dataset = TrainingTriplets([Painted()], everything, sample_any_frame)
     seen = Counter()
     for epoch in range(400):
-        sample = dataset[Draw(0, epoch)]
+        sample = dataset[SampleKey(0, epoch)]
         frames = [frame.long() for frame in sample[:3]]
         reversed_colours = bool(frames[0][0, 0, 0] >= 200)
         row, column, number = torch.stack(
@@ -91,7 +96,7 @@ def test_augmentation_does_the_same_to_all_frames() -> None:
 
 
 def test_augmentation_switched_off_changes_nothing() -> None:
-    sample = TrainingTriplets([Painted()], Augmentation())[Draw(0)]
+    sample = TrainingTriplets([Painted()], Augmentation())[SampleKey(0)]
     assert np.array_equal(sample.frame0[:2].numpy().transpose(1, 2, 0), Painted()[0][..., :2])
 
 
@@ -129,6 +134,6 @@ def test_jitter_changes_colours_a_little_and_alike() -> None:
 
 def test_impossible_crops_and_turns_are_refused(trees: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="hold no 41x41 crop"):
-        TrainingTriplets([Painted()], Augmentation(crop=41))[Draw(0)]
+        TrainingTriplets([Painted()], Augmentation(crop=41))[SampleKey(0)]
     with pytest.raises(ValueError, match="cannot be turned"):
-        vimeo90k.training_set(trees["vimeo90k"], Augmentation(rotate=True))[Draw(0)]
+        vimeo90k.build_training_set(trees["vimeo90k"], Augmentation(rotate=True))[SampleKey(0)]

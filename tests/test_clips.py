@@ -11,10 +11,10 @@ from sgm_vfi.media.images import (
     write_frame,
 )
 from sgm_vfi.media.videos import (
-    ClipError,
-    FrameFolder,
-    Video,
-    clips_in,
+    ImageFolderReader,
+    VideoError,
+    VideoReader,
+    find_frame_readers,
 )
 from tests.small_photographs import error, photograph
 
@@ -29,16 +29,16 @@ def test_a_folder_is_a_clip_in_natural_order(tmp_path: Path) -> None:
     for number in (1, 2, 10, 11):
         save(tmp_path / f"f{number}.png", photograph(20, 30, shift=number))
     (tmp_path / "notes.txt").touch()
-    clip = FrameFolder("clip", tmp_path)
-    assert clip.survey() == (4, 20, 30, 8)
+    clip = ImageFolderReader("clip", tmp_path)
+    assert clip.probe() == (4, 20, 30, 8)
     assert [
         error(frame, photograph(20, 30, n))
-        for (_, frame), n in zip(clip.frames(), (1, 2, 10, 11), strict=True)
+        for (_, frame), n in zip(clip.read_frames(), (1, 2, 10, 11), strict=True)
     ] == pytest.approx([0] * 4, abs=1e-4)
     (tmp_path / "f2.png").write_bytes(b"damaged")
-    assert [index for index, _ in clip.frames({0, 2})] == [0, 2]
+    assert [index for index, _ in clip.read_frames({0, 2})] == [0, 2]
     with pytest.raises(FrameError, match=r"f2\.png"):
-        list(clip.frames())
+        list(clip.read_frames())
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_frames_that_differ_are_no_clip(
 ) -> None:
     save(tmp_path / "f0.png", photograph(20, 30))
     save(tmp_path / "f1.png", photograph(height, 30), bits)
-    with pytest.raises(ClipError, match=message):
-        list(FrameFolder("clip", tmp_path).frames())
+    with pytest.raises(VideoError, match=message):
+        list(ImageFolderReader("clip", tmp_path).read_frames())
 
 
 def test_clips_are_found_wherever_they_are(tmp_path: Path) -> None:
@@ -63,42 +63,42 @@ def test_clips_are_found_wherever_they_are(tmp_path: Path) -> None:
     (tmp_path / "frames" / "notes.txt").touch()
 
     def found(*paths: Path) -> list[tuple[str, type]]:
-        return [(clip.name, type(clip)) for clip in clips_in(paths)]
+        return [(clip.name, type(clip)) for clip in find_frame_readers(paths)]
 
     root = tmp_path / "frames"
     below = [
-        ("c9.MKV", Video),
-        ("c10.mp4", Video),
-        ("a", FrameFolder),
-        ("a/c.mp4", Video),
-        ("a/deep", FrameFolder),
-        ("b", FrameFolder),
+        ("c9.MKV", VideoReader),
+        ("c10.mp4", VideoReader),
+        ("a", ImageFolderReader),
+        ("a/c.mp4", VideoReader),
+        ("a/deep", ImageFolderReader),
+        ("b", ImageFolderReader),
     ]
     assert found(root) == below
     assert found(root, root / "c10.mp4") == below
-    assert found(root / "b") == [("b", FrameFolder)]
-    assert found(root / "c10.mp4") == [("c10.mp4", Video)]
+    assert found(root / "b") == [("b", ImageFolderReader)]
+    assert found(root / "c10.mp4") == [("c10.mp4", VideoReader)]
     assert found(root / "a", root / "a" / "deep") == [
-        ("a", FrameFolder),
-        ("c.mp4", Video),
-        ("deep", FrameFolder),
+        ("a", ImageFolderReader),
+        ("c.mp4", VideoReader),
+        ("deep", ImageFolderReader),
     ]
 
 
 def test_two_clips_of_one_name_get_their_whole_paths(tmp_path: Path) -> None:
     for name in ("x/clip/f.png", "y/clip/f.png"):
         save(tmp_path / name, photograph(8, 9))
-    clips = clips_in([tmp_path / "x" / "clip", tmp_path / "y" / "clip"])
+    clips = find_frame_readers([tmp_path / "x" / "clip", tmp_path / "y" / "clip"])
     assert [clip.name for clip in clips] == [str(clip.path) for clip in clips]
     assert len({clip.name for clip in clips}) == 2
 
 
 def test_what_holds_no_clip_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ClipError, match="no such file or folder"):
-        clips_in([tmp_path / "missing"])
+    with pytest.raises(VideoError, match="no such file or folder"):
+        find_frame_readers([tmp_path / "missing"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ClipError, match=r"empty holds no clips: .*\.mp4"):
-        clips_in([tmp_path / "empty"])
+    with pytest.raises(VideoError, match=r"empty holds no clips: .*\.mp4"):
+        find_frame_readers([tmp_path / "empty"])
     save(tmp_path / "one.png", photograph(8, 9))
-    with pytest.raises(ClipError, match=r"one\.png is one image, not a clip: name its folder"):
-        clips_in([tmp_path / "one.png"])
+    with pytest.raises(VideoError, match=r"one\.png is one image, not a clip: name its folder"):
+        find_frame_readers([tmp_path / "one.png"])

@@ -131,7 +131,7 @@ def test_from_a_list_to_its_harder_half(root: Path, capsys: pytest.CaptureFixtur
     output = run(root, "--flow", "classical")
     assert output.read_text() == "".join(f"{line_of(number)}\n" for number in (1, 3, 5))
     assert "OpenCV's DIS, not RAFT as published" in capsys.readouterr().out
-    listed = snu_film.triplets(root, "hard-l")
+    listed = snu_film.find_triplets(root, "hard-l")
     assert [triplet.frame1.parent.name for triplet in listed] == ["s1", "s3", "s5"]
     assert all(path.is_file() for triplet in listed for path in triplet[:3])
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sgm_vfi.benchmark.footage_samples import select_targets, spread
-from sgm_vfi.media.videos import Clip, FrameFolder, Survey
+from sgm_vfi.media.videos import FrameReader, FrameReaderInfo, ImageFolderReader
 
 
 @given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, unique=True), st.integers(1, 9))
 def test_models_and_gaps_share_their_targets(length: int, gaps: list[int], limit: int) -> None:
-    clip = FrameFolder("clip", Path())
-    everything = select_targets(clip, Survey(length, 4, 4, 8), gaps, None)
+    clip = ImageFolderReader("clip", Path())
+    everything = select_targets(clip, FrameReaderInfo(length, 4, 4, 8), gaps, None)
     assert everything.gaps == tuple(gap for gap in gaps if 2 * gap + 1 <= length)
     if everything.gaps:
         reach = max(everything.gaps)
@@ -27,7 +27,7 @@ def test_models_and_gaps_share_their_targets(length: int, gaps: list[int], limit
         assert max(everything.wanted) == length - 1
     else:
         assert everything.num_triplets == 0
-    some = select_targets(clip, Survey(length, 4, 4, 8), gaps, limit)
+    some = select_targets(clip, FrameReaderInfo(length, 4, 4, 8), gaps, limit)
     assert len(some.targets) == min(limit, len(everything.targets))
     assert set(some.targets) <= set(everything.targets)
 
@@ -46,13 +46,13 @@ def test_a_limit_by_hand() -> None:
     assert spread(range(2, 12), 5) == [3, 5, 7, 9, 11]
 
 
-class Counted(Clip):
+class Counted(FrameReader):
     """Frames that show their own number."""
 
     LENGTH = 30
 
-    def survey(self) -> Survey:
-        return Survey(self.LENGTH, 2, 2, 8)
+    def probe(self) -> FrameReaderInfo:
+        return FrameReaderInfo(self.LENGTH, 2, 2, 8)
 
     def samples(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
         raise AssertionError
@@ -66,7 +66,7 @@ class Counted(Clip):
 @pytest.mark.parametrize("limit", [None, 3])
 def test_triplets_are_the_frames_they_say(limit: int | None) -> None:
     clip = Counted("clip", Path())
-    plan = select_targets(clip, clip.survey(), (1, 4), limit)
+    plan = select_targets(clip, clip.probe(), (1, 4), limit)
     seen = []
     for gap, frame, triplet in plan.triplets():
         seen.append((gap, frame))
@@ -91,7 +91,7 @@ def test_only_the_frames_between_are_held() -> None:
 
     clip = Watched("clip", Path())
     most = 0
-    for _ in select_targets(clip, clip.survey(), (1, 3), None).triplets():
+    for _ in select_targets(clip, clip.probe(), (1, 3), None).triplets():
         most = max(most, sum(reference() is not None for reference in alive))
     assert len(alive) == Counted.LENGTH
     assert most <= 8

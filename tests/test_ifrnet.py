@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgm_vfi.dataset.triplet import Triplet, Truth
+from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.model import load_interpolator, time_like
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import PUBLISHED_NAMES, from_published
@@ -326,7 +326,7 @@ def test_a_step_has_the_published_loss(tmp_path: Path) -> None:
         target = torch.from_numpy(parity.target(CASES["zoo_small"]))
         flow_t0, flow_t1 = torch.from_numpy(pseudo_label()).chunk(2, dim=1)
         seen = torch.ones_like(flow_t0[:, :1])
-        truth = Truth(flow_t0, flow_t0, flow_t0, flow_t1, seen, seen, seen, seen)
+        truth = GroundTruth(flow_t0, flow_t0, flow_t0, flow_t1, seen, seen, seen, seen)
         trainer.model.train()
         trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5), truth))
         trainer.records.report()

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.synthetic.degradations import (
-    opponent_colours,
-    out_of_focus,
-    through_codec,
-    transform,
+    blur_defocus,
+    cosine_transform,
+    luma_chroma_matrix,
+    simulate_codec,
 )
 
 SMALL = SyntheticConfig(size=(40, 52), textures=6, texture_size=64, masks=6, mask_size=48)
@@ -25,7 +25,7 @@ def frame() -> torch.Tensor:
 def test_a_lens_spreads_a_point_by_its_deviation(deviation: float) -> None:
     point = torch.zeros(3, 41, 41)
     point[:, 20, 20] = 1
-    spread = out_of_focus(point, deviation)
+    spread = blur_defocus(point, deviation)
     place = torch.arange(41) - 20.0
     torch.testing.assert_close(spread.sum(dim=(1, 2)), torch.ones(3))
     variance = (spread[0].sum(0) * place.square()).sum()
@@ -35,30 +35,30 @@ def test_a_lens_spreads_a_point_by_its_deviation(deviation: float) -> None:
 
 def test_a_plain_frame_stays_plain(frame: torch.Tensor) -> None:
     plain = frame.mean(dim=(1, 2), keepdim=True).expand_as(frame)
-    torch.testing.assert_close(out_of_focus(plain, 1.2), plain)
-    coded = through_codec(plain, 0.02)
+    torch.testing.assert_close(blur_defocus(plain, 1.2), plain)
+    coded = simulate_codec(plain, 0.02)
     assert (coded - plain).abs().max() < 0.06
     assert coded.flatten(1).std(dim=1).max() < 1e-5
 
 
 def test_the_transform_keeps_lengths_and_colours_come_back() -> None:
-    cosines, colours = transform(torch.zeros(1)), opponent_colours(torch.zeros(1))
+    cosines, colours = cosine_transform(torch.zeros(1)), luma_chroma_matrix(torch.zeros(1))
     torch.testing.assert_close(cosines @ cosines.T, torch.eye(8), atol=1e-6, rtol=0)
     torch.testing.assert_close(colours.sum(dim=1), torch.tensor((1.0, 0, 0)), atol=1e-6, rtol=0)
 
 
 def test_a_codec_loses_more_by_larger_steps_and_nothing_twice(frame: torch.Tensor) -> None:
-    errors = [(through_codec(frame, step) - frame).square().mean() for step in (1e-4, 0.004, 0.02)]
+    errors = [(simulate_codec(frame, step) - frame).square().mean() for step in (1e-4, 0.004, 0.02)]
     assert errors[0] < 1e-5
     assert errors[0] < errors[1] < errors[2]
-    once = through_codec(0.5 + 0.2 * (frame[..., :48] - 0.5), 0.004)  # whole blocks
-    torch.testing.assert_close(through_codec(once, 0.004), once, atol=1e-5, rtol=0)
+    once = simulate_codec(0.5 + 0.2 * (frame[..., :48] - 0.5), 0.004)  # whole blocks
+    torch.testing.assert_close(simulate_codec(once, 0.004), once, atol=1e-5, rtol=0)
 
 
 def test_recordings_differ_and_scenes_stay() -> None:
     """Lens and codec draw on randomness of their own: all else is as it was without them."""
     seeds = [[5, number] for number in range(12)]
-    maker = SceneMaker(SMALL)
+    maker = SceneGenerator(SMALL)
     plain = maker.draw(seeds)
     recorded = maker.with_config(replace(SMALL, lens=0.5, coded=0.5)).draw(seeds)
     for name in ("shutter", "light", "grain", "seed"):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.augment import Augmentation, as_triplet
-from sgm_vfi.dataset.frame_stack import FileStack
+from sgm_vfi.dataset.frame_stack import ImageFileStack
 from sgm_vfi.dataset.loader import ShardSampler, TripletLoader
-from sgm_vfi.dataset.triplet import Triplet, Truth, stack_triplets
-from sgm_vfi.dataset.triplet_sampling import TrainingTriplets, stream
+from sgm_vfi.dataset.triplet import GroundTruth, Triplet, stack_triplets
+from sgm_vfi.dataset.triplet_sampling import TrainingTriplets, build_generator
 from sgm_vfi.media.images import FrameError, read_samples
 from tests.small_trees import Painted
 
@@ -47,9 +47,9 @@ def test_every_epoch_deals_again() -> None:
 def test_randomness_never_coincides() -> None:
     """Not between purposes, nor between numbers that differ by zeros only."""
     streams = [("a",), ("a", 0), ("a", 0, 0), ("a", 1), ("a", 1, 0), ("a", 0, 1), ("b", 0), ("aa",)]
-    firsts = {stream(*arguments).integers(2**62) for arguments in streams}
+    firsts = {build_generator(*arguments).integers(2**62) for arguments in streams}
     assert len(firsts) == len(streams)
-    assert stream("a", 3).integers(2**62) == stream("a", 3).integers(2**62)
+    assert build_generator("a", 3).integers(2**62) == build_generator("a", 3).integers(2**62)
 
 
 def test_global_batches_do_not_depend_on_the_number_of_processes() -> None:
@@ -72,7 +72,7 @@ def test_validation_shards_cover_everything_once(size: int, world: int) -> None:
 
 def test_loader_resumes_in_the_middle_of_an_epoch(trees: dict[str, Path]) -> None:
     """Started at batch 2, with real worker processes, it goes on as if never stopped."""
-    dataset = vimeo90k.training_set(trees["vimeo90k"], Augmentation(crop=32, rotate=True))
+    dataset = vimeo90k.build_training_set(trees["vimeo90k"], Augmentation(crop=32, rotate=True))
     whole = TripletLoader(dataset, 2, seed=7)
     whole.set_epoch(3)
     batches = list(whole)
@@ -90,7 +90,7 @@ def test_loader_resumes_in_the_middle_of_an_epoch(trees: dict[str, Path]) -> Non
 
 def test_a_file_that_goes_missing_while_training_is_named(vimeo: Path) -> None:
     """The worker's error comes through with the file's name, whole."""
-    dataset = vimeo90k.training_set(vimeo, Augmentation(crop=32))
+    dataset = vimeo90k.build_training_set(vimeo, Augmentation(crop=32))
     missing = dataset.stacks[5].files[1]
     missing.unlink()
     with pytest.raises(FrameError, match=f"Cannot read a frame from {missing}"):
@@ -98,7 +98,7 @@ def test_a_file_that_goes_missing_while_training_is_named(vimeo: Path) -> None:
 
 
 def test_loader_leaves_the_global_generators_alone(trees: dict[str, Path]) -> None:
-    dataset = vimeo90k.training_set(trees["vimeo90k"], Augmentation(crop=32, rotate=True))
+    dataset = vimeo90k.build_training_set(trees["vimeo90k"], Augmentation(crop=32, rotate=True))
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
     first = next(iter(TripletLoader(dataset, 4)))
@@ -108,7 +108,7 @@ def test_loader_leaves_the_global_generators_alone(trees: dict[str, Path]) -> No
 
 
 def test_loader_refuses_to_give_nothing(trees: dict[str, Path]) -> None:
-    dataset = vimeo90k.training_set(trees["vimeo90k"])
+    dataset = vimeo90k.build_training_set(trees["vimeo90k"])
     with pytest.raises(ValueError, match=r"8 samples over 4 process\(es\) fill no batch of 3"):
         TripletLoader(dataset, 3, world=4)
     with pytest.raises(ValueError, match="rank 4 of 4"):
@@ -146,7 +146,7 @@ def test_resizing_keeps_motion_true() -> None:
     flow = torch.tensor((8.0, -4.0)).view(1, 2, 1, 1).expand(1, 2, 16, 16)
     seen = torch.ones(1, 1, 16, 16)
     seen[..., :3] = 0
-    truth = Truth(*[flow] * 4, *[seen] * 4)
+    truth = GroundTruth(*[flow] * 4, *[seen] * 4)
     small = Triplet(frame, frame, frame, torch.full((1, 1, 1, 1), 0.5), truth).resized(0.25)
     torch.testing.assert_close(small.target[0, :, 1, 2], frame[0, :, 5:7, 9:11].mean((1, 2)))
     assert small.truth.flow_t1[0, :, 2, 2].tolist() == [2.0, -1.0]
@@ -154,7 +154,7 @@ def test_resizing_keeps_motion_true() -> None:
 
 
 def test_file_stack_reads_on_demand(trees: dict[str, Path]) -> None:
-    stack = x4k1000fps.file_stacks(trees["x4k1000fps"] / "train")[0]
-    assert isinstance(stack, FileStack)
+    stack = x4k1000fps.find_image_stacks(trees["x4k1000fps"] / "train")[0]
+    assert isinstance(stack, ImageFileStack)
     assert len(stack) == 65
     assert np.array_equal(stack[64], read_samples(stack.files[64]))

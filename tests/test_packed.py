@@ -11,7 +11,7 @@ from sgm_vfi.dataset import packed_cache as packed
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.__main__ import main
 from sgm_vfi.dataset.augment import Augmentation
-from sgm_vfi.dataset.triplet_sampling import Draw
+from sgm_vfi.dataset.triplet_sampling import SampleKey
 from tests.small_trees import damage
 
 
@@ -19,13 +19,13 @@ def test_packed_cache_gives_the_same_samples(trees: dict[str, Path], tmp_path: P
     for name, module, part in (("vimeo90k", vimeo90k, ""), ("x4k1000fps", x4k1000fps, "train")):
         assert main(["pack", name, str(trees[name]), str(tmp_path / name)]) == 0
         augmentation = Augmentation(crop=32, reverse_time=True, rotate=True, flip_vertically=True)
-        loose = module.training_set(trees[name] / part, augmentation)
-        cached = module.training_set(tmp_path / name / part, augmentation)
-        assert isinstance(cached.stacks[0], packed.PackedStack)
+        loose = module.build_training_set(trees[name] / part, augmentation)
+        cached = module.build_training_set(tmp_path / name / part, augmentation)
+        assert isinstance(cached.stacks[0], packed.PackedFrameStack)
         assert len(cached) == len(loose)
         for index in range(len(loose)):
             for one, other in zip(
-                loose[Draw(index, 5)][:4], cached[Draw(index, 5)][:4], strict=True
+                loose[SampleKey(index, 5)][:4], cached[SampleKey(index, 5)][:4], strict=True
             ):
                 assert torch.equal(one, other)
 
@@ -38,11 +38,11 @@ def test_packing_goes_on_with_what_is_missing(
     shutil.rmtree(tmp_path / "cache" / "val")
     assert main(command) == 0
     assert capsys.readouterr().out.count("packed already") == 2
-    assert len(x4k1000fps.validation_set(tmp_path / "cache" / "val", crop=16)) == 1
+    assert len(x4k1000fps.build_validation_set(tmp_path / "cache" / "val", crop=16)) == 1
 
 
 def test_packed_shards_split_and_are_checked(trees: dict[str, Path], tmp_path: Path) -> None:
-    stacks = vimeo90k.stacks(trees["vimeo90k"], "train")
+    stacks = vimeo90k.open_stacks(trees["vimeo90k"], "train")
     packed.write_packed(stacks, tmp_path / "cache", shard_bytes=30_000)
     cached = packed.read_packed(tmp_path / "cache")
     assert len({stack.file for stack in cached}) == len(stacks)
@@ -54,6 +54,6 @@ def test_packed_shards_split_and_are_checked(trees: dict[str, Path], tmp_path: P
 
 
 def test_unfinished_packing_leaves_nothing(vimeo: Path, tmp_path: Path) -> None:
-    damage(vimeo90k.file_stacks(vimeo, "train")[5].files[0])
+    damage(vimeo90k.find_image_stacks(vimeo, "train")[5].files[0])
     assert main(["pack", "vimeo90k", str(vimeo), str(tmp_path / "cache")]) == 1
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name != "tri_test"]

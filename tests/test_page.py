@@ -31,7 +31,7 @@ from sgm_vfi.benchmark.results import (
 )
 from sgm_vfi.benchmark.revisit import revisited
 from sgm_vfi.benchmark.worst_samples import ZOOM, cut, exhibit, median, most, ranked, worst
-from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame, write_frame
@@ -391,7 +391,7 @@ def test_footage_leaves_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def middlebury(tmp_path: Path) -> Path:
     """Results of two models on three scenes of a miniature tree."""
     small = SyntheticConfig(textures=6, texture_size=64, masks=4, mask_size=48, blur=0.0)
-    write_tree("middlebury", tmp_path / "data", scenes=3, size=(48, 64), config=small)
+    write_stand_in("middlebury", tmp_path / "data", scenes=3, size=(48, 64), config=small)
     arguments = ("--path", tmp_path / "data", "--model", "repeat", "classical")
     main(["middlebury", *map(str, (*arguments, "--output", tmp_path / "results"))])
     return tmp_path / "results"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from sgm_vfi.media.colour_profiles import profile_between, read_profile
+from sgm_vfi.media.colour_profiles import find_common_profile, read_profile
 from sgm_vfi.media.images import read_frame, write_frame
 from tests.demo_runs import run
 
@@ -55,10 +55,10 @@ def test_what_is_not_kept_is_said(here: Path, caplog: pytest.LogCaptureFixture) 
     for name, own in (("a", profile()), ("b", None), ("c", profile()), ("d", b"damaged" * 40)):
         write_frame(f"{name}.jpg", torch.rand(3, 8, 8), profile=own)
     a, b, c, d = (here / f"{name}.jpg" for name in "abcd")
-    assert profile_between([a, b], here / "x.png") is None
+    assert find_common_profile([a, b], here / "x.png") is None
     assert "different colour profiles" in caplog.text
-    assert profile_between([a, c], here / "x.tif") is None
+    assert find_common_profile([a, c], here / "x.tif") is None
     assert "not kept in .tif files" in caplog.text
-    assert profile_between([d, d], here / "x.png") is None
+    assert find_common_profile([d, d], here / "x.png") is None
     assert "unless they are damaged" in caplog.text
-    assert profile_between([], here / "x.png") is None
+    assert find_common_profile([], here / "x.png") is None

@@ -23,10 +23,10 @@ from sgm_vfi.benchmark.protocol_samples import (
 )
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.dataset import gopro, middlebury, ucf101, x4k1000fps
-from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import TripletPaths
-from sgm_vfi.dataset.verify import verify
+from sgm_vfi.dataset.verify import verify_data_set
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import Interpolation, Interpolator
 
@@ -258,7 +258,7 @@ def test_samples_have_names_of_their_own() -> None:
 
 
 def test_limited_samples_are_spread_and_pairs_stay_together(tmp_path: Path) -> None:
-    write_tree("gopro", tmp_path / "g", scenes=1, size=(16, 16), config=SMALL)
+    write_stand_in("gopro", tmp_path / "g", scenes=1, size=(16, 16), config=SMALL)
     protocol = PROTOCOLS["gopro-8x"]
     job = find_samples(protocol, tmp_path / "g")
     assert [len(group) for group in pairs(job.samples)] == [7, 7]
@@ -298,13 +298,13 @@ def test_deep_and_grey_frames_count_as_eight_bits_of_colour(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["ucf101", "middlebury", "gopro"])
 def test_written_trees_are_whole_and_miss_what_is_taken_away(name: str, tmp_path: Path) -> None:
     scenes = len(middlebury.SEQUENCES) if name == "middlebury" else 2
-    write_tree(name, tmp_path / name, scenes=scenes, size=(16, 24), config=SMALL)
-    good, report = verify(name, tmp_path / name)
+    write_stand_in(name, tmp_path / name, scenes=scenes, size=(16, 24), config=SMALL)
+    good, report = verify_data_set(name, tmp_path / name)
     assert good, report
     [protocol, *_] = [p for p in PROTOCOLS.values() if p.data_set == name]
     missing = protocol.triplets(tmp_path / name)[1].target
     missing.unlink()
-    good, report = verify(name, tmp_path / name)
+    good, report = verify_data_set(name, tmp_path / name)
     assert not good
     assert f"{missing} is missing" in report
     with pytest.raises(ValueError, match=f"{missing.name} is missing"):
@@ -320,14 +320,14 @@ def test_a_wrong_root_is_named(protocol: Protocol, tmp_path: Path) -> None:
 def test_ucf101_is_read_in_the_order_of_numbers(tmp_path: Path) -> None:
     for number in (101, 11, 1):
         write_pictures(tmp_path / str(number), list(ucf101.FRAMES), 3 * [noise(8, 8, 3)])
-    triplets = ucf101.triplets(tmp_path)
+    triplets = ucf101.find_triplets(tmp_path)
     assert [paths.target.parent.name for paths in triplets] == ["1", "11", "101"]
     assert triplets[0].frame1.name == "frame_02.png"
 
 
 def test_middlebury_takes_the_truth_from_its_own_folder(tmp_path: Path) -> None:
-    write_tree("middlebury", tmp_path / "m", scenes=3, size=(16, 16), config=SMALL)
-    triplets = middlebury.triplets(tmp_path / "m")
+    write_stand_in("middlebury", tmp_path / "m", scenes=3, size=(16, 16), config=SMALL)
+    triplets = middlebury.find_triplets(tmp_path / "m")
     assert [paths.target.relative_to(tmp_path / "m").as_posix() for paths in triplets] == [
         f"other-gt-interp/{name}/frame10i11.png" for name in ("Beanbags", "Dimetrodon", "DogDance")
     ]
@@ -336,7 +336,7 @@ def test_middlebury_takes_the_truth_from_its_own_folder(tmp_path: Path) -> None:
 def test_gopro_windows_share_their_ends_and_leave_out_the_rest(tmp_path: Path) -> None:
     names = [f"{number:06d}.png" for number in range(4, 25)]  # 21 frames: two windows, 4 left
     write_pictures(tmp_path / "test/GOPR0001", names, len(names) * [noise(8, 8, 3)])
-    triplets = gopro.triplets(tmp_path)
+    triplets = gopro.find_triplets(tmp_path)
     assert [paths.time for paths in triplets] == 2 * [part / 8 for part in range(1, 8)]
     inputs = {(int(paths.frame0.stem), int(paths.frame1.stem)) for paths in triplets}
     assert inputs == {(4, 12), (12, 20)}
@@ -348,6 +348,6 @@ def test_xtest_refuses_scenes_that_end_too_early(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(32):  # one short
         write_frame(folder / f"{number:04d}.png", torch.zeros(3, 8, 8))
-    for read in (x4k1000fps.triplets, x4k1000fps.multiple_triplets):
+    for read in (x4k1000fps.find_triplets, x4k1000fps.find_multi_frame_triplets):
         with pytest.raises(ValueError, match="Type1/TEST01 has 32"):
             read(tmp_path)

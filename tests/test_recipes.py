@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.config import EXPERIMENTS as GLOBAL
 from sgm_vfi.config_base import EXPERIMENTS, Experiment, TrainConfig
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.time_budget import Clock
@@ -35,7 +35,7 @@ FAINT = 1e-6  # what lengths of nothing count: see end_point_error
 @pytest.fixture(scope="module")
 def batch() -> Triplet:
     config = SyntheticConfig(size=(SIDE, SIDE), textures=12, texture_size=256, masks=16)
-    return SceneMaker(config).draw([(7, number) for number in range(4)]).triplet(truth=True)
+    return SceneGenerator(config).draw([(7, number) for number in range(4)]).triplet(truth=True)
 
 
 def knowing(experiment: Experiment, **training: object) -> Experiment:
@@ -52,7 +52,7 @@ def knowing(experiment: Experiment, **training: object) -> Experiment:
 
 def test_error_of_motion_by_hand(batch: Triplet) -> None:
     """The truth has none, where it is hidden nothing counts, and a shift counts its length."""
-    flow, visible = batch.motion()
+    flow, visible = batch.target_flow()
     guess = flow.clone().requires_grad_()
     assert motion_error({"flow": guess}, flow, visible) < 2 * FAINT**0.5
     hidden = (flow + 1000 * (1 - visible)).requires_grad_()
@@ -63,14 +63,14 @@ def test_error_of_motion_by_hand(batch: Triplet) -> None:
 
 
 def test_motion_is_that_of_the_target(batch: Triplet) -> None:
-    flow, visible = batch.motion()
+    flow, visible = batch.target_flow()
     truth = batch.truth
     assert torch.equal(flow[:, :2], truth.flow_t0)
     assert torch.equal(flow[:, 2:], truth.flow_t1)
     assert torch.equal(visible[:, 1:2], truth.visible_t0)
     assert torch.equal(visible[:, 2:3], truth.visible_t1)
     with pytest.raises(ValueError, match=r"data\.truth=true"):
-        batch._replace(truth=None).motion()
+        batch._replace(truth=None).target_flow()
 
 
 @pytest.mark.parametrize("stage", ["local", "global"])
@@ -79,7 +79,7 @@ def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch:
     kind, experiment = (Trainer, recipe()) if stage == "local" else (X4KTrainer, recipe_global())
     trainer = kind(knowing(experiment), here(tmp_path))
     prediction = trainer.predict(trainer.network.train(), batch)
-    motion_error(prediction.explanation, *batch.motion()).backward()
+    motion_error(prediction.explanation, *batch.target_flow()).backward()
     moved = {name for name, weight in trainer.model.named_parameters() if weight.grad is not None}
     parts = {name.partition(".")[0] for name in moved}
     assert parts == ({"encoder", "local_flow"} if stage == "local" else {"matching"})
@@ -161,13 +161,13 @@ def test_attention_learns_to_search(batch: Triplet) -> None:
     torch.manual_seed(0)
     network = SGM(replace(TINY, channels=16)).train()  # four heads
     known = KnownMotion(network, flows=0.0, attention=1.0)
-    maps = batch.motion(), batch.cells(8)
+    maps = batch.target_flow(), batch.downsampled_flow(8)
 
     def missed() -> Tensor:
-        return known(network(*batch.given(), explain=True).explanation, *maps)
+        return known(network(*batch.inputs(), explain=True).explanation, *maps)
 
     even = missed().item()
-    calibrate(network, *batch.given())
+    calibrate(network, *batch.inputs())
     first = missed().item()
     assert first < even - 0.3
     optimiser = torch.optim.Adam(network.encoder.parameters(), lr=2e-3)

@@ -22,7 +22,7 @@ from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.dataset.list_files import read_lines
-from sgm_vfi.dataset.stand_in import write_tree
+from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.media.images import read_frame
 from sgm_vfi.model.checkpoint import save_weights
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of miniature data sets, never changed by a test."""
     folder = tmp_path_factory.mktemp("data")
     for name, (scenes, size) in TREES.items():
-        write_tree(name, folder / name, scenes=scenes, size=size, config=SMALL)
+        write_stand_in(name, folder / name, scenes=scenes, size=size, config=SMALL)
     return folder
 
 
@@ -356,7 +356,7 @@ def test_bad_frames_are_named(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Any, message: str
 ) -> None:
     root = shutil.copytree(data / "snu-film", tmp_path / "snu")
-    target = snu_film.triplets(root, "easy")[2].target
+    target = snu_film.find_triplets(root, "easy")[2].target
     damage(target)
     with pytest.raises(SystemExit) as ended:
         run("snu-film-easy", "--path", root, "--model", "blend", "--output", tmp_path / "rows")

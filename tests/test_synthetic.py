@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
-from sgm_vfi.dataset.synthetic.scene_parameters import Parameters
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
+from sgm_vfi.dataset.synthetic.scene_parameters import SceneParameters
 from sgm_vfi.dataset.triplet import Triplet
 from tests.small_scenes import CLEAN, SEEDS, changed, times
 
 # ---- what scenes are like ------------------------------------------------------------------------
 
 
-def test_motion_spans_all_magnitudes(maker: SceneMaker) -> None:
+def test_motion_spans_all_magnitudes(maker: SceneGenerator) -> None:
     """At 512x512: from scenes that move by less than a pixel to more than 150."""
-    small = maker.at_size((64, 64)).draw([(number,) for number in range(160)])
+    small = maker.with_size((64, 64)).draw([(number,) for number in range(160)])
     zero, one = (torch.full_like(small.parameters.time, t) for t in (0.0, 1.0))
     flow, _ = small.flow(small.surface(small.pose(zero)), small.pose(one))
     length = flow.norm(dim=1).flatten(1) * (512 / 64)
@@ -25,7 +25,7 @@ def test_motion_spans_all_magnitudes(maker: SceneMaker) -> None:
         assert ((largest > low) & (largest <= 4 * low)).float().mean() > 0.1
 
 
-def test_still_scenes_stand_still(maker: SceneMaker) -> None:
+def test_still_scenes_stand_still(maker: SceneGenerator) -> None:
     """All of them, or a share; what moves moves as it would without."""
     still = changed(maker, still=1.0).draw(SEEDS)
     truth = still.truth()
@@ -40,7 +40,7 @@ def test_still_scenes_stand_still(maker: SceneMaker) -> None:
     assert 0 < stands < 1
 
 
-def test_zoom_makes_surfaces_soft(maker: SceneMaker) -> None:
+def test_zoom_makes_surfaces_soft(maker: SceneGenerator) -> None:
     """The fewer texels a pixel has, the smaller the differences of neighbours."""
     slopes = []
     for zoom in ((0.1, 0.15), (0.5, 1.2)):
@@ -49,18 +49,18 @@ def test_zoom_makes_surfaces_soft(maker: SceneMaker) -> None:
     assert slopes[0] < 0.7 * slopes[1]
 
 
-def test_scenes_look_alike_at_any_size(maker: SceneMaker) -> None:
+def test_scenes_look_alike_at_any_size(maker: SceneGenerator) -> None:
     """Flow scales with the frame, so that motion can be measured on small ones."""
     flows = []
     for size in ((48, 64), (96, 128)):
-        scene = maker.at_size(size).draw([(5, 5)])
+        scene = maker.with_size(size).draw([(5, 5)])
         end = scene.pose(times(1.0))
         flows.append(scene.flow(scene.surface(scene.pose(times(0.0))), end)[0])
     lengths = [flow.norm(dim=1).flatten().quantile(0.9).item() for flow in flows]
     assert lengths[1] == pytest.approx(2 * lengths[0], rel=0.05)
 
 
-def test_background_fills_every_frame(maker: SceneMaker) -> None:
+def test_background_fills_every_frame(maker: SceneGenerator) -> None:
     """No pixel sees past the background, even with the fastest camera."""
     fast = changed(maker, camera=(0.15, 0.15)).draw([(number,) for number in range(40)])
     for t in (-0.1, 0.0, 1.0, 1.1):
@@ -81,7 +81,7 @@ def test_frames_are_frames(triplet: Triplet) -> None:
             assert (edge.flatten(1).amax(1) > 0.02).all()  # nothing empty at the border
 
 
-def test_same_seed_same_scene(maker: SceneMaker, triplet: Triplet) -> None:
+def test_same_seed_same_scene(maker: SceneGenerator, triplet: Triplet) -> None:
     """Alone or in a batch; and no global generator is used."""
     state = torch.random.get_rng_state()
     alone = maker.draw([SEEDS[4]]).triplet(truth=True)
@@ -93,13 +93,13 @@ def test_same_seed_same_scene(maker: SceneMaker, triplet: Triplet) -> None:
     assert len({frame.sum().item() for frame in triplet.frame0}) == len(SEEDS)
 
 
-def test_number_of_objects(maker: SceneMaker) -> None:
+def test_number_of_objects(maker: SceneGenerator) -> None:
     drawn = changed(maker, objects=(1, 3)).draw([(number,) for number in range(60)])
     counts = drawn.parameters.looks.present.sum(1) - 1
     assert set(counts.tolist()) == {1, 2, 3}
 
 
-def test_any_time_targets(maker: SceneMaker) -> None:
+def test_any_time_targets(maker: SceneGenerator) -> None:
     scenes = changed(maker, any_time=True).draw(SEEDS)
     triplet = scenes.triplet()
     assert 0.1 <= triplet.time.min() < 0.4
@@ -122,7 +122,7 @@ def test_impossible_configurations_are_refused(settings: dict[str, object]) -> N
 # ---- disturbances --------------------------------------------------------------------------------
 
 
-def test_blur_is_the_mean_of_instants(maker: SceneMaker) -> None:
+def test_blur_is_the_mean_of_instants(maker: SceneGenerator) -> None:
     scenes = changed(maker, blur=1.0, motion=(0.2, 0.4)).draw(SEEDS[:3])
     middle = scenes.parameters.time
     shutter = scenes.parameters.disturbances.shutter
@@ -132,7 +132,7 @@ def test_blur_is_the_mean_of_instants(maker: SceneMaker) -> None:
     assert (scenes.frame(middle) - scenes.sharp(middle)).abs().max() > 0.1
 
 
-def test_blurred_and_sharp_scenes_share_a_batch(maker: SceneMaker) -> None:
+def test_blurred_and_sharp_scenes_share_a_batch(maker: SceneGenerator) -> None:
     mixed = changed(maker, blur=0.5)
     scenes = mixed.draw(SEEDS[:6])
     blurred = scenes.parameters.disturbances.shutter > 0
@@ -143,7 +143,7 @@ def test_blurred_and_sharp_scenes_share_a_batch(maker: SceneMaker) -> None:
         torch.testing.assert_close(frame[number], alone.frame(alone.parameters.time)[0])
 
 
-def test_grain_is_new_in_every_frame_and_the_same_again(maker: SceneMaker) -> None:
+def test_grain_is_new_in_every_frame_and_the_same_again(maker: SceneGenerator) -> None:
     scenes = changed(maker, grain=1.0).draw(SEEDS[:2])
     clean = scenes.sharp(times(0.0, 0.0))
     first, second = (scenes.frame(times(t, t)) - clean for t in (0.0, 0.0))
@@ -156,7 +156,7 @@ def test_grain_is_new_in_every_frame_and_the_same_again(maker: SceneMaker) -> No
         assert noise.std().item() == pytest.approx(strength, rel=0.1)
 
 
-def test_light_changes_frames_but_not_the_truth(maker: SceneMaker, triplet: Triplet) -> None:
+def test_light_changes_frames_but_not_the_truth(maker: SceneGenerator, triplet: Triplet) -> None:
     lit = changed(maker, lighting=1.0)
     scenes = lit.draw(SEEDS)
     light = scenes.parameters.disturbances.light
@@ -173,17 +173,17 @@ def test_light_changes_frames_but_not_the_truth(maker: SceneMaker, triplet: Trip
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_renders_the_same_scenes(triplet: Triplet) -> None:
-    on_gpu = SceneMaker(CLEAN, "cuda").draw(SEEDS).triplet(truth=True)
+    on_gpu = SceneGenerator(CLEAN, "cuda").draw(SEEDS).triplet(truth=True)
     difference = (on_gpu.target.cpu() - triplet.target).abs()
     assert difference.mean() < 1e-3
     flow = (on_gpu.truth.flow_01.cpu() - triplet.truth.flow_01).norm(dim=1)
     assert flow.quantile(0.99) < 0.05
 
 
-def test_parameters_stack_scene_by_scene(maker: SceneMaker) -> None:
+def test_parameters_stack_scene_by_scene(maker: SceneGenerator) -> None:
     """Drawing depends on a scene's own seed alone."""
-    together: Parameters = maker.draw(SEEDS[:3]).parameters
-    alone: Parameters = maker.draw(SEEDS[2:3]).parameters
+    together: SceneParameters = maker.draw(SEEDS[:3]).parameters
+    alone: SceneParameters = maker.draw(SEEDS[2:3]).parameters
     assert torch.equal(together.motion.place.travel[2], alone.motion.place.travel[0])
     assert torch.equal(together.looks.texture[2], alone.looks.texture[0])
     assert torch.equal(together.disturbances.seed[2], alone.disturbances.seed[0])

@@ -2,20 +2,20 @@
 
 import torch
 
-from sgm_vfi.dataset.synthetic import SceneMaker, Scenes
-from sgm_vfi.dataset.synthetic.layer_motion import Bend, Rigid
+from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator
+from sgm_vfi.dataset.synthetic.layer_motion import NonRigidMotion, ProjectiveMotion
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.ops.warp import backward_warp
 from tests.small_scenes import CLEAN, SEEDS, changed, times
 
 
-def still(rigid: Rigid) -> Rigid:
+def still(rigid: ProjectiveMotion) -> ProjectiveMotion:
     """The same places without any motion, upright."""
-    zeros = {name: torch.zeros_like(getattr(rigid, name)) for name in Rigid._fields[1:]}
+    zeros = {name: torch.zeros_like(getattr(rigid, name)) for name in ProjectiveMotion._fields[1:]}
     return rigid._replace(**zeros)
 
 
-def one_moving_object(maker: SceneMaker, travel: tuple[float, float]) -> Scenes:
+def one_moving_object(maker: SceneGenerator, travel: tuple[float, float]) -> SceneBatch:
     """A still background, and one object that only shifts, evenly, through the frame's middle."""
     drawn = changed(maker, objects=(1, 1), radius=(0.25, 0.25), nonrigid=0.0).draw([(1,)])
     place = still(drawn.parameters.motion.place)
@@ -26,10 +26,10 @@ def one_moving_object(maker: SceneMaker, travel: tuple[float, float]) -> Scenes:
     )
     looks = drawn.parameters.looks
     looks = looks._replace(mask=torch.zeros_like(looks.mask))  # the first tile is a smooth blob
-    return Scenes(drawn.parameters._replace(motion=motion, looks=looks), drawn.maker)
+    return SceneBatch(drawn.parameters._replace(motion=motion, looks=looks), drawn.maker)
 
 
-def test_one_shifting_object_by_hand(maker: SceneMaker) -> None:
+def test_one_shifting_object_by_hand(maker: SceneGenerator) -> None:
     """An object goes 8 px right and 4 px up; all the rest follows without any rendering."""
     scenes = one_moving_object(maker, (8.0, -4.0))
     truth = scenes.triplet(truth=True).truth
@@ -47,7 +47,7 @@ def test_one_shifting_object_by_hand(maker: SceneMaker) -> None:
     assert torch.equal(truth.visible_01[:, 0] == 0, covered)
 
 
-def test_what_leaves_the_frame_is_not_visible(maker: SceneMaker) -> None:
+def test_what_leaves_the_frame_is_not_visible(maker: SceneGenerator) -> None:
     scenes = one_moving_object(maker, (120.0, 0.0))
     truth = scenes.triplet(truth=True).truth
     inside = scenes.surface(scenes.pose(times(0.0))).layer == 1
@@ -75,7 +75,7 @@ def test_true_flow_warps_to_the_true_frame(triplet: Triplet) -> None:
         assert 0.6 < visible.mean() < 0.99
 
 
-def test_warping_is_exact_away_from_edges(scenes: Scenes, triplet: Triplet) -> None:
+def test_warping_is_exact_away_from_edges(scenes: SceneBatch, triplet: Triplet) -> None:
     """The little that warping leaves is resampling; the surfaces themselves agree to 0.01 px."""
     poses = [scenes.pose(torch.full_like(scenes.parameters.time, t)) for t in (0.0, 1.0)]
     here, there = (scenes.surface(pose) for pose in poses)
@@ -90,7 +90,7 @@ def test_warping_is_exact_away_from_edges(scenes: Scenes, triplet: Triplet) -> N
         assert error.quantile(0.99) < 0.01
 
 
-def test_flows_compose_to_nothing(scenes: Scenes, triplet: Triplet) -> None:
+def test_flows_compose_to_nothing(scenes: SceneBatch, triplet: Triplet) -> None:
     """There and back again is where one was, for all that is visible there."""
     truth = triplet.truth
     pose = scenes.pose(torch.zeros_like(scenes.parameters.time))
@@ -116,7 +116,7 @@ def test_flow_through_the_target_is_the_flow(triplet: Triplet) -> None:
     assert error.quantile(0.9) < 0.05
 
 
-def test_maps_are_inverse_everywhere(scenes: Scenes) -> None:
+def test_maps_are_inverse_everywhere(scenes: SceneBatch) -> None:
     """Plane -> frame -> plane -> frame, with bending, turning and perspective: within 0.01 px."""
     bend = scenes.parameters.motion.bend
     assert (bend.amplitude > 1).any()
@@ -131,7 +131,7 @@ def test_maps_are_inverse_everywhere(scenes: Scenes) -> None:
             assert error.numel() == 0 or error.max() < 0.01
 
 
-def test_windows_leave_nothing_out(maker: SceneMaker) -> None:
+def test_windows_leave_nothing_out(maker: SceneGenerator) -> None:
     """Outside the window in which a layer is rendered, it is nowhere to be seen."""
     wide = changed(maker, motion=(0.1, 0.6), nonrigid=1.0)
     for number in range(12):
@@ -148,13 +148,13 @@ def test_windows_leave_nothing_out(maker: SceneMaker) -> None:
             assert not outside.any()
 
 
-def test_bend_does_not_fold(maker: SceneMaker) -> None:
+def test_bend_does_not_fold(maker: SceneGenerator) -> None:
     """The slope of either shift stays below 1, so that no two points meet."""
-    bend: Bend = maker.draw([(n,) for n in range(200)]).parameters.motion.bend
+    bend: NonRigidMotion = maker.draw([(n,) for n in range(200)]).parameters.motion.bend
     assert (bend.amplitude * bend.frequency).max() < 0.5
 
 
-def test_motion_has_acceleration_and_arcs(scenes: Scenes) -> None:
+def test_motion_has_acceleration_and_arcs(scenes: SceneBatch) -> None:
     """Half-way in time is not half-way in space, and the way there is not straight."""
     place = scenes.parameters.motion.place
     ways = [place.matrix(times(t)[:, None])[..., :2, 2] for t in (0.0, 0.5, 1.0)]
@@ -164,7 +164,7 @@ def test_motion_has_acceleration_and_arcs(scenes: Scenes) -> None:
     assert (middle.norm(dim=-1) > 0.05 * place.travel.norm(dim=-1))[:, 1:].float().mean() > 0.5
 
 
-def test_without_curves_all_goes_straight_at_even_speed(maker: SceneMaker) -> None:
+def test_without_curves_all_goes_straight_at_even_speed(maker: SceneGenerator) -> None:
     """So that two frames tell the one between; the same scene otherwise."""
     straight, bowed = changed(maker, curved=0.0).draw(SEEDS), maker.draw(SEEDS)
     for part in ("place", "camera", "bend"):

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from sgm_vfi.dataset.synthetic.shapes import REACH, SHAPES, signed_distance
-from sgm_vfi.dataset.synthetic.texture_atlas import make_atlas, mirrored
-from sgm_vfi.dataset.synthetic.textures import PATTERNS, texture_tiles
+from sgm_vfi.dataset.synthetic.texture_atlas import build_atlas, mirror_coordinates
+from sgm_vfi.dataset.synthetic.textures import PATTERNS, draw_texture_tiles
 
 
 def test_mirrors_have_no_seams() -> None:
     """Folded coordinates stay on the tile and move by no more than what was folded."""
     line = torch.linspace(-700, 700, 20001)
-    folded = mirrored(line, 64)
+    folded = mirror_coordinates(line, 64)
     assert folded.min() >= 0
     assert folded.max() <= 63
     assert folded.diff().abs().max() <= line.diff().max() * 1.01
@@ -23,7 +23,7 @@ def test_mirrors_have_no_seams() -> None:
 def test_atlas_reads_the_tile_that_is_asked_for() -> None:
     tiles = [np.full((4, 4, 2), number, np.float32) for number in range(5)]
     tiles[3][1, 2] = (30, 31)
-    atlas = make_atlas(tiles, "cpu")
+    atlas = build_atlas(tiles, "cpu")
     x, y = torch.tensor([[[2.0, 9.0]], [[1.5, -3.0]]]), torch.tensor([[[1.0, 9.0]], [[1.0, 0.0]]])
     values = atlas.sample(torch.tensor([3, 3]), x, y)
     torch.testing.assert_close(values[0, :, 0], torch.tensor([[30.0, 3.0], [31.0, 3.0]]))
@@ -70,7 +70,7 @@ def test_distances_are_distances() -> None:
 
 
 def test_textures_have_something_to_see() -> None:
-    tiles = texture_tiles(32, 64, np.random.default_rng(0))
+    tiles = draw_texture_tiles(32, 64, np.random.default_rng(0))
     assert len(tiles) == 32
     for tile in tiles:
         assert tile.shape == (64, 64, 3)

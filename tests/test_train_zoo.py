@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.dataset.triplet import Triplet, Truth
+from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator, time_like
 from sgm_vfi.model.architectures import ARCHITECTURES
@@ -122,7 +122,7 @@ def test_labels_are_true_motion_or_estimated_from_the_target() -> None:
     assert torch.allclose(estimated[0, :, 0, 0], torch.tensor((-0.2, -0.2, 0.5, 0.5)))
     assert not estimated.requires_grad
     flows = [torch.full((2, 2, 64, 64), float(number)) for number in range(4)]
-    known = batch._replace(truth=Truth(*flows, *(flow[:, :1] for flow in flows)))
+    known = batch._replace(truth=GroundTruth(*flows, *(flow[:, :1] for flow in flows)))
     assert torch.equal(label(known, Difference())[0, :, 0, 0], torch.tensor((2.0, 2, 3, 3)))
 
 

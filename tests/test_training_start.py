@@ -120,7 +120,7 @@ def test_features_learn_to_match(tmp_path: Path) -> None:
 def test_the_true_flow_has_no_loss(tmp_path: Path) -> None:
     trainer = GMFlowTrainer(recipe(FEATURES["smoke"], data={"truth": True}), here(tmp_path))
     batch = next(iter(trainer.validation))
-    true, visible = batch.cells(8)
+    true, visible = batch.downsampled_flow(8)
     hidden = torch.where(visible == 1, 0.0, 1000.0)  # what is hidden does not count
     assert trainer.loss(true + hidden, batch) == 0
     assert trainer.scores(true + hidden, batch).tolist() == [[1.0, 0.0]] * len(batch.frame0)

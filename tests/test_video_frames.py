@@ -12,9 +12,9 @@ from av.video.reformatter import ColorRange
 
 from sgm_vfi.media.videos import (
     MATRIX_UNSPECIFIED,
-    ClipError,
-    Video,
-    to_samples,
+    VideoError,
+    VideoReader,
+    to_rgb_samples,
 )
 from tests.small_photographs import error, photograph
 
@@ -85,9 +85,9 @@ def test_video_colours_are_those_of_the_stream(
 ) -> None:
     """The right matrix and range bring saturated colours back; a wrong one is 7 levels off."""
     path = write_video(tmp_path / "v.mp4", [patches()], pixels=pixels, matrix=matrix, span=span)
-    video = Video("v", path)
-    assert video.survey() == (1, 48, 160, 16 if pixels.endswith("10le") else 8)
-    [(_, frame)] = video.frames()
+    video = VideoReader("v", path)
+    assert video.probe() == (1, 48, 160, 16 if pixels.endswith("10le") else 8)
+    [(_, frame)] = video.read_frames()
     for number, colour in enumerate(PATCHES):
         inner = frame[:, 8:-8, 32 * number + 8 : 32 * number + 24]
         assert (inner.mean(dim=(1, 2)) * 255 - torch.tensor(colour)).abs().max() < 2.6
@@ -98,13 +98,13 @@ def test_untagged_video_is_read_as_players_do(height: int, matrix: int, other: i
     def worst(actual: int) -> float:
         picture = encoded(patches(height), "yuv444p", actual, ColorRange.MPEG)
         picture.colorspace = MATRIX_UNSPECIFIED
-        return np.abs(to_samples(picture).astype(float) - patches(height)).max()
+        return np.abs(to_rgb_samples(picture).astype(float) - patches(height)).max()
 
     assert worst(matrix) <= 2
     assert worst(other) > 5
 
 
-def write_turned(path: Path, image: np.ndarray, matrix: tuple[float, ...]) -> Video:
+def write_turned(path: Path, image: np.ndarray, matrix: tuple[float, ...]) -> VideoReader:
     """A video with (a, b, c, d) in its track header: it shows (x, y) at (ax + cy, bx + dy)."""
     data = write_video(path, [image], pixels="yuv444p").read_bytes()
     identity, turned = (
@@ -114,7 +114,7 @@ def write_turned(path: Path, image: np.ndarray, matrix: tuple[float, ...]) -> Vi
     head, box, tail = data.partition(b"tkhd")
     assert identity in tail
     path.write_bytes(head + box + tail.replace(identity, turned, 1))
-    return Video("v", path)
+    return VideoReader("v", path)
 
 
 @pytest.mark.parametrize(
@@ -126,28 +126,28 @@ def test_rotation_is_honoured(tmp_path: Path, matrix: tuple[int, ...], quarters:
     image = photograph(48, 80)
     video = write_turned(tmp_path / "v.mp4", image, matrix)
     expected = np.rot90(image, quarters)
-    assert video.survey() == (1, *expected.shape[:2], 8)
-    assert error(next(video.frames())[1], expected) < 2
+    assert video.probe() == (1, *expected.shape[:2], 8)
+    assert error(next(video.read_frames())[1], expected) < 2
 
 
 def test_a_video_askew_is_refused(tmp_path: Path) -> None:
     video = write_turned(tmp_path / "v.mp4", photograph(48, 80), (0.8, 0.6, -0.6, 0.8))
-    with pytest.raises(ClipError, match="whole quarters"):
-        video.survey()
+    with pytest.raises(VideoError, match="whole quarters"):
+        video.probe()
 
 
 def test_frames_of_a_video_come_in_order_one_by_one(tmp_path: Path) -> None:
     """B frames are stored out of order; only wanted frames come, with their own numbers."""
     images = [photograph(64, 80, shift=4 * number) for number in range(12)]
-    video = Video("v", write_video(tmp_path / "v.mp4", images))
-    assert video.survey() == (12, 64, 80, 8)
-    every = list(video.frames())
+    video = VideoReader("v", write_video(tmp_path / "v.mp4", images))
+    assert video.probe() == (12, 64, 80, 8)
+    every = list(video.read_frames())
     assert [index for index, _ in every] == list(range(12))
     for index, frame in every:
         errors = [error(frame, image) for image in images]
         assert np.argmin(errors) == index
         assert errors[index] < 8
-    some = list(video.frames({3, 4, 11}))
+    some = list(video.read_frames({3, 4, 11}))
     assert [index for index, _ in some] == [3, 4, 11]
     assert all(torch.equal(frame, every[index][1]) for index, frame in some)
 
@@ -165,10 +165,10 @@ def test_a_truncated_video_is_an_error(
     images = [photograph(96, 128, shift=4 * number) for number in range(20)]
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     path = write_video(tmp_path / "v.mp4", images, codec=codec, pixels=pixels, options=options)
-    assert Video("v", path).survey().num_frames == 20
+    assert VideoReader("v", path).probe().num_frames == 20
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(ClipError, match=r"Cannot decode .*v\.mp4 beyond its first \d+ frames"):
-        Video("v", path).survey()
+    with pytest.raises(VideoError, match=r"Cannot decode .*v\.mp4 beyond its first \d+ frames"):
+        VideoReader("v", path).probe()
 
 
 def test_a_video_with_damage_inside_is_an_error(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_a_video_with_damage_inside_is_an_error(tmp_path: Path) -> None:
     middle = slice(len(data) // 2, len(data) // 2 + 2000)
     data[middle] = bytes(byte ^ 0x5A for byte in data[middle])
     path.write_bytes(data)
-    with pytest.raises(ClipError, match=r"Cannot decode .*v\.mp4"):
-        list(Video("v", path).frames())
+    with pytest.raises(VideoError, match=r"Cannot decode .*v\.mp4"):
+        list(VideoReader("v", path).read_frames())
 
 
 def test_a_container_that_promises_more_is_spoken_of(
@@ -190,10 +190,10 @@ def test_a_container_that_promises_more_is_spoken_of(
     path = write_video(tmp_path / "v.mp4", images, options={"movflags": "faststart"})
     with av.open(path) as container:
         packets = [packet for packet in container.demux() if packet.size]
-    assert Video("v", path).survey().num_frames == 20
+    assert VideoReader("v", path).probe().num_frames == 20
     assert not caplog.records
     path.write_bytes(path.read_bytes()[: packets[12].pos])
-    assert Video("v", path).survey().num_frames == 12
+    assert VideoReader("v", path).probe().num_frames == 12
     assert "gave 12 of the 20 frames it promises" in caplog.text
 
 
@@ -202,8 +202,8 @@ def test_what_is_no_video_is_an_error(tmp_path: Path, content: bytes | None) -> 
     path = tmp_path / "v.mp4"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ClipError, match=r"Cannot decode .*v\.mp4"):
-        Video("v", path).survey()
+    with pytest.raises(VideoError, match=r"Cannot decode .*v\.mp4"):
+        VideoReader("v", path).probe()
 
 
 def test_a_file_with_sound_alone_is_an_error(tmp_path: Path) -> None:
@@ -213,5 +213,5 @@ def test_a_file_with_sound_alone_is_an_error(tmp_path: Path) -> None:
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
-    with pytest.raises(ClipError, match="holds no video stream"):
-        Video("v", path).survey()
+    with pytest.raises(VideoError, match="holds no video stream"):
+        VideoReader("v", path).probe()

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgm_vfi.dataset.synthetic import SceneMaker, SyntheticConfig
+from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.media.images import as_frame, as_samples
-from sgm_vfi.media.videos import Video
+from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.model import Interpolation, load_interpolator, time_like
 from sgm_vfi.video.comparison import ExplainView, compare
 from sgm_vfi.video.cuts import FLASH, CutDetector, score, thumbnail
@@ -28,13 +28,13 @@ SIZE = (96, 128)
 
 
 @pytest.fixture(scope="module")
-def maker() -> SceneMaker:
+def maker() -> SceneGenerator:
     config = SyntheticConfig(size=SIZE, textures=16, texture_size=128, masks=20, mask_size=96)
-    return SceneMaker(config)
+    return SceneGenerator(config)
 
 
 @pytest.fixture(scope="module")
-def scenes(maker: SceneMaker) -> list[list[Tensor]]:
+def scenes(maker: SceneGenerator) -> list[list[Tensor]]:
     """Ten scenes of ten frames (1, 3, H, W), with blur, grain and changing light as drawn."""
     drawn = [maker.draw([(5, number)]) for number in range(10)]
     times = torch.linspace(0, 1, 10, dtype=torch.float64)
@@ -237,7 +237,7 @@ def encoded(frames: list[Tensor], path: Path, crf: int) -> list[Tensor]:
             picture = av.VideoFrame.from_ndarray(as_samples(frame[0]), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    return [frame[None] for _, frame in Video(path.name, path).frames()]
+    return [frame[None] for _, frame in VideoReader(path.name, path).read_frames()]
 
 
 def test_repeats_are_found_behind_a_codec(scenes: list[list[Tensor]], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.images import read_samples
-from sgm_vfi.media.videos import Video
+from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.video.frame_producer import Judgement, Maker
 from sgm_vfi.video.overlays import OverlayTracker
 from sgm_vfi.video.pipeline import wanted
@@ -130,7 +130,7 @@ def test_what_is_upright_is_shown_as_players_do(rotation: int, mirrored: bool) -
     view = pictures(Path("out_compare.mkv"))[0].to_ndarray(format="rgb24").astype(int)
     width = shown.shape[1]
     half = np.s_[24:, width + 4 : 2 * width - 4]  # below the label
-    assert abs(next(Video("in", source).samples())[1].astype(int) - shown).max() <= 4
+    assert abs(next(VideoReader("in", source).read_samples())[1].astype(int) - shown).max() <= 4
     assert abs(read_samples(Path("frames/000001.png")).astype(int) - shown).max() <= 4
     assert abs(view[half] - shown[24:, 4:-4]).mean() < 12  # its colours are halved
     assert receipt("out.mkv")["lost"] == []
@@ -201,7 +201,7 @@ def test_frames_as_a_folder(here: Path) -> None:
     assert Path("frames/timestamps.txt").read_text().split("\n")[1:4] == [
         "0.000000", "20.000000", "40.000000"
     ]  # fmt: skip
-    upright = next(Video("in", source).samples())[1]
+    upright = next(VideoReader("in", source).read_samples())[1]
     given = read_samples(Path("frames/000001.png")).astype(int)
     assert given.shape == upright.shape == (64, 48, 3)
     assert abs(given - upright).max() <= 6  # swscale enlarges chroma in another way

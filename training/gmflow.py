@@ -35,12 +35,12 @@ class GMFlowTrainer(Trainer):
 
     def loss(self, prediction: Tensor, batch: Triplet) -> Tensor:
         """Mean L1 distance from the true flow, in cells, where that is visible."""
-        true, visible = batch.cells(CELL)
+        true, visible = batch.downsampled_flow(CELL)
         errors = (prediction - true).abs().sum(dim=1, keepdim=True)
         return (errors * visible).sum() / visible.sum().clamp(min=1)
 
     def scores(self, prediction: Tensor, batch: Triplet) -> Tensor:
-        true, visible = batch.cells(CELL)
+        true, visible = batch.downsampled_flow(CELL)
         errors = (prediction - true).norm(dim=1, keepdim=True)
         both = torch.cat((errors < 1, CELL * errors), dim=1) * visible
         both = torch.cat(both.chunk(2), dim=-1).sum(dim=(2, 3))  # (B, 2)

@@ -32,7 +32,7 @@ class KnownMotion:
 
     def __init__(self, network: nn.Module, flows: float, attention: float) -> None:
         self.flows, self.attention = flows, attention
-        self.given: dict[CrossFrameBlock, tuple[Tensor, Tensor | None]] = {}
+        self.inputs: dict[CrossFrameBlock, tuple[Tensor, Tensor | None]] = {}
         blocks = [part for part in network.modules() if isinstance(part, CrossFrameBlock)]
         if attention and not blocks:
             raise ValueError(
@@ -47,7 +47,7 @@ class KnownMotion:
         from frame 0 to 1, then back -> ().
         """
         error = self.flows * motion_error(explanation, *pixels) if self.flows else 0.0
-        given, self.given = self.given, {}
+        given, self.inputs = self.inputs, {}
         misses = [search_error(block, *what, *cells) for block, what in given.items()]
         return error + self.attention * torch.stack(misses).mean() if misses else error
 
@@ -58,7 +58,7 @@ class KnownMotion:
         inputs: tuple[Tensor, Tensor | None],
     ) -> None:
         if attention.training:
-            self.given[block] = inputs
+            self.inputs[block] = inputs
 
 
 def search_error(

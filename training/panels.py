@@ -3,7 +3,14 @@
 from torch import Tensor
 
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.media.visualise import Picture, explained, flow_colours, grid, heat, longest
+from sgm_vfi.media.visualise import (
+    Picture,
+    flow_to_image,
+    heat_map,
+    make_grid,
+    measure_flow_range,
+    visualise_explanation,
+)
 
 LARGEST_ERROR = 0.2  # that the error's picture tells apart
 
@@ -23,10 +30,10 @@ def interpolation_panel(batch: Triplet, frame: Tensor, notes: dict[str, Tensor])
         Picture("frame 1", frame1),
         Picture("both frames, averaged", (frame0 + frame1) / 2),
         Picture("prediction", frame),
-        Picture(f"error, white at {LARGEST_ERROR}", heat(error, LARGEST_ERROR)),
+        Picture(f"error, white at {LARGEST_ERROR}", heat_map(error, LARGEST_ERROR)),
     ]
     first = {name: note[0].cpu() for name, note in notes.items()}
-    return grid(pictures + explained(first, frame0), columns=3)
+    return make_grid(pictures + visualise_explanation(first, frame0), columns=3)
 
 
 def flow_panel(batch: Triplet, flow: Tensor) -> Tensor:
@@ -38,14 +45,14 @@ def flow_panel(batch: Triplet, flow: Tensor) -> Tensor:
     true, seen, found = (
         part[0].cpu() for part in (batch.truth.flow_01, batch.truth.visible_01, flow)
     )
-    length = longest(true)
+    length = measure_flow_range(true)
     error = (found - true).norm(dim=0) * seen[0]
     pictures = [
         Picture("frame 0", batch.frame0[0]),
         Picture("frame 1", batch.frame1[0]),
         Picture("visible in both", seen.expand(3, -1, -1)),
-        Picture("true flow", flow_colours(true, length), length),
-        Picture("flow found", flow_colours(found, length), length),
-        Picture("error, white at 16 px", heat(error, 16)),
+        Picture("true flow", flow_to_image(true, length), length),
+        Picture("flow found", flow_to_image(found, length), length),
+        Picture("error, white at 16 px", heat_map(error, 16)),
     ]
-    return grid(pictures, columns=3)
+    return make_grid(pictures, columns=3)

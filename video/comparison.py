@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.media.visualise import (
-    EXPLAINED,
+    EXPLANATIONS,
     GAP,
     Picture,
-    explained,
-    grid,
-    labelled,
-    longest_explained,
+    add_label,
+    make_grid,
+    measure_explanation_range,
+    visualise_explanation,
 )
 
 CompareLayout = Literal["side", "split"]
@@ -45,14 +45,14 @@ def compare(
         )
     before, after = repeated[0].float().cpu(), frame[0].float().cpu()
     if layout == "side":
-        parts = [labelled(before, labels[0]), labelled(after, labels[1])]
+        parts = [add_label(before, labels[0]), add_label(after, labels[1])]
     else:
         half = before.shape[-1] // 2
         line = torch.ones(3, before.shape[1], LINE)
         parts = [
-            labelled(before[..., : half - LINE // 2], labels[0]),
+            add_label(before[..., : half - LINE // 2], labels[0]),
             line,
-            labelled(after[..., half + LINE // 2 :], labels[1], at_right=True),
+            add_label(after[..., half + LINE // 2 :], labels[1], at_right=True),
         ]
     return even(torch.cat(parts, dim=-1)[None])
 
@@ -70,12 +70,12 @@ class ExplainView:
     """
 
     def __init__(self, names: Sequence[str], width: int = 1920) -> None:
-        unknown = set(names) - EXPLAINED.keys()
+        unknown = set(names) - EXPLANATIONS.keys()
         if unknown:
             raise ValueError(
-                f"Explanations are {', '.join(EXPLAINED)}; got {', '.join(sorted(unknown))}."
+                f"Explanations are {', '.join(EXPLANATIONS)}; got {', '.join(sorted(unknown))}."
             )
-        self.names = sorted(names, key=list(EXPLAINED).index)
+        self.names = sorted(names, key=list(EXPLANATIONS).index)
         self.width = width
         self._largest = 1.0
         self._steps: list[Picture] = []  # of the last frame that the network made
@@ -99,10 +99,10 @@ class ExplainView:
         frame0, frame1, frame = (self._small(part) for part in (frame0, frame1, frame))
         if notes is not None:
             kept = {name: self._small(notes[name][:, :2], name) for name in self.names}
-            self._largest = max(longest_explained(kept), FADES * self._largest)
-            self._steps = explained(kept, frame0, self._largest)
+            self._largest = max(measure_explanation_range(kept), FADES * self._largest)
+            self._steps = visualise_explanation(kept, frame0, self._largest)
         blank = torch.full_like(frame0, EMPTY)
-        steps = self._steps or [Picture(EXPLAINED[name][0], blank) for name in self.names]
+        steps = self._steps or [Picture(EXPLANATIONS[name][0], blank) for name in self.names]
         pictures = [
             Picture("frame 0", frame0),
             Picture("frame 1", frame1),
@@ -110,7 +110,7 @@ class ExplainView:
             Picture(caption, frame),
             *steps,
         ]
-        return even(grid(pictures, COLUMNS, self.width)[None])
+        return even(make_grid(pictures, COLUMNS, self.width)[None])
 
     def _small(self, picture: Tensor, name: str = "") -> Tensor:
         """At the size of the grid's cells; flows in pixels of the frames, as they were.

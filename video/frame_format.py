@@ -11,7 +11,7 @@ from av.sidedata.sidedata import Type as SideData
 from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation
-from sgm_vfi.media.videos import HIGH_DEFINITION, ClipError
+from sgm_vfi.media.videos import HD_HEIGHT, VideoError
 from sgm_vfi.video.colour import BT601, BT709, FULL_RANGE, LAYOUTS, MATRICES, Colours, Layout
 
 UNSTATED = 2  # of matrix, primaries and transfer in ITU-T H.273
@@ -69,7 +69,7 @@ def colours_of(path: Path, picture: av.VideoFrame) -> tuple[Colours, list[str]]:
         )
     if matrix not in MATRICES:
         known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
-        raise ClipError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
+        raise VideoError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
     is_full = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     return Colours(layout, matrix, is_full, picture.format.name), notes
 
@@ -82,7 +82,7 @@ def is_grey(pixels: av.VideoFormat) -> bool:
 
 def usual_matrix(height: int) -> int:
     """What players take for pictures that state no matrix."""
-    return BT709 if height >= HIGH_DEFINITION else BT601
+    return BT709 if height >= HD_HEIGHT else BT601
 
 
 def layout_of(picture: av.VideoFrame) -> Layout:
@@ -148,4 +148,4 @@ def to_picture(frame: Tensor, colours: Colours) -> av.VideoFrame:
 def upright(picture: Tensor, orientation: Orientation) -> Tensor:
     """Mirror and turn for display. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
     picture = picture.flip(-1) if orientation.is_mirrored else picture
-    return torch.rot90(picture, orientation.quarters, (-2, -1))
+    return torch.rot90(picture, orientation.quarter_turns, (-2, -1))

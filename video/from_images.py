@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sgm_vfi.media.images import FrameError, read_frame
-from sgm_vfi.media.sequences import FrameFormat, check_frames, find_sequence
+from sgm_vfi.media.sequences import FrameFormat, find_sequence, probe_frames
 from sgm_vfi.model.cli_options import describe_weights
 from sgm_vfi.video.colour import LAYOUTS, Colours
 from sgm_vfi.video.command import fill_video, run_plan
@@ -75,7 +75,7 @@ def film_folder(args: argparse.Namespace) -> None:
     options = read_video_options(args)
     describe_weights(args.model)  # a wrong name is found before frames are gathered
     paths = find_sequence(args.inputs)
-    film = Film(paths, args.rate, check_frames(tqdm(paths, "checking", leave=False)))
+    film = Film(paths, args.rate, probe_frames(tqdm(paths, "checking", leave=False)))
     file = args.output.with_name(f"{args.output.name}.frames.avi")
     plan = foreseen(film, file, args.output, options)
     if args.dry_run:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.media.paths import going_on_when_full
+from sgm_vfi.media.output_paths import explain_full_disk
 from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import Maker, Shot
 from sgm_vfi.video.image_output import FolderWriter, gather, is_folder
@@ -60,7 +60,7 @@ def run_job(
     ):
         return None
     begun = time.perf_counter()
-    with going_on_when_full(work.folder):
+    with explain_full_disk(work.folder):
         made = make_segments(plan, synthesis, work, device, share)
         if share.rank > 0:
             return None

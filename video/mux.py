@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import av
 import torch
 
-from sgm_vfi.media.display_matrix import display_matrix, orientation_of
+from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.video.encoding import PIECE_RATE, Encoding, PieceWriter
 from sgm_vfi.video.frame_format import light_of, tags_of
 from sgm_vfi.video.source import Source
@@ -116,7 +116,7 @@ def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
     size = f"{picture.width}x{picture.height} {pix_fmt}"
     wanted_size = f"{encoding.width}x{encoding.height} {encoding.colours.layout.pix_fmt}"
     found = [] if size == wanted_size else [f"its pictures: {size} for {wanted_size}"]
-    orientation = orientation_of(display_matrix(picture))
+    orientation = parse_display_matrix(read_display_matrix(picture))
     if orientation != source.orientation:
         found.append(f"its rotation: {orientation} for {source.orientation}")
     if (source.header.aspect or 1) != aspect:

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from sgm_vfi.media.images import FrameError
-from sgm_vfi.media.paths import existing_around, require_place
-from sgm_vfi.media.sequences import require_apart
+from sgm_vfi.media.output_paths import find_existing_parent, require_writable_path
+from sgm_vfi.media.sequences import require_not_input
 from sgm_vfi.video.image_output import is_folder
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
@@ -40,7 +40,7 @@ def require_outputs(path: Path, output: Path, options: VideoOptions) -> None:
     """
     require_container(output)
     files = [*output_paths(output, options).values(), receipt_path(output)]
-    require_apart(files, [path])
+    require_not_input(files, [path])
     if parts_path(output).resolve() in path.resolve().parents:
         raise FrameError(
             f"{path} lies in the folder of unfinished work on {output}, which is deleted in the "
@@ -49,7 +49,7 @@ def require_outputs(path: Path, output: Path, options: VideoOptions) -> None:
     if is_folder(output):
         files[0] = output / FIRST
     for file in (*files, parts_path(output) / FIRST):
-        require_place(file)
+        require_writable_path(file)
 
 
 def require_container(output: Path) -> None:
@@ -74,4 +74,4 @@ def default_output(path: Path, options: VideoOptions) -> Path:
 
 def free_space(path: Path) -> int:
     """Bytes that are free where a path is, or will be."""
-    return shutil.disk_usage(existing_around(path)).free
+    return shutil.disk_usage(find_existing_parent(path)).free

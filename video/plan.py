@@ -10,7 +10,7 @@ from av.video.reformatter import Interpolation as Scaling
 from torch import Tensor
 
 from sgm_vfi.media.images import as_frame
-from sgm_vfi.media.videos import require_whole
+from sgm_vfi.media.videos import require_quarter_turn
 from sgm_vfi.video.cuts import CutDetector
 from sgm_vfi.video.duplicates import is_duplicate, without_repeats
 from sgm_vfi.video.encoding import Encoding, choose_encoding
@@ -176,7 +176,7 @@ def complete_plan(
         distinct,
     )
     if is_folder(output) or options.compare or options.explain:  # what is shown upright
-        require_whole(source.orientation)
+        require_quarter_turn(source.orientation)
     rate = timeline.num_frames / (timeline.out_end - timeline.start)
     suffix = output.suffix.lower()
     if is_folder(output):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgm_vfi.media.images import write_whole
+from sgm_vfi.media.images import write_atomically
 from sgm_vfi.video.timeline import Moment
 
 LENGTH = 240  # frames: what is lost, at most, when a run is cut off
@@ -100,7 +100,7 @@ class FolderProgress:
     def note(self, done: int) -> None:
         """Remember that so many are done."""
         content = {"done": done, "settings": self.settings}
-        write_whole(self.journal, json.dumps(content, indent=1).encode())
+        write_atomically(self.journal, json.dumps(content, indent=1).encode())
 
     def finish(self) -> None:
         """Forget all, as nothing is missing."""
@@ -145,7 +145,7 @@ class WorkFolder:
                     f"{self.folder} holds files of something else; move them."
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(file, json.dumps(settings, indent=1).encode())
+            write_atomically(file, json.dumps(settings, indent=1).encode())
             return False
         old = json.loads(file.read_text(encoding="utf-8"))
         require_same_settings(self.folder, old, settings, "give it up with --restart")
@@ -177,7 +177,7 @@ class WorkFolder:
             if piece.is_dir():  # left by a crash before the record was written
                 shutil.rmtree(piece)
             self.begun(number, view).replace(piece)
-        write_whole(self.folder / f"{number:05d}.json", json.dumps(record).encode())
+        write_atomically(self.folder / f"{number:05d}.json", json.dumps(record).encode())
 
     def discard(self, number: int) -> None:
         """Delete what was written of a segment that will not be finished."""

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import av
 from torch import Tensor
 
-from sgm_vfi.media.display_matrix import Orientation, display_matrix, orientation_of
-from sgm_vfi.media.images import what_is
-from sgm_vfi.media.videos import ClipError, Video
+from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
+from sgm_vfi.media.images import describe_path
+from sgm_vfi.media.videos import VideoError, VideoReader
 from sgm_vfi.video.colour import Colours
 from sgm_vfi.video.frame_format import (
     Light,
@@ -77,7 +77,7 @@ class Source:
     @property
     def orientation(self) -> Orientation:
         """How its pictures ask to be shown."""
-        return orientation_of(self.display_matrix)
+        return parse_display_matrix(self.display_matrix)
 
     @property
     def rate(self) -> Fraction:
@@ -117,7 +117,7 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         watch: takes all pictures as they pass by; what it gives is not looked at.
 
     Raises:
-        ClipError: no video, no frame, or damage; says which and how far it could be read.
+        VideoError: no video, no frame, or damage; says which and how far it could be read.
     """
     header = read_header(path)
     passing = Passing(path, header)
@@ -125,7 +125,7 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         pass
     first, stamps, dropped = passing.first, passing.stamps, passing.dropped
     if first is None:
-        raise ClipError(f"{path} holds a video stream without a single frame.")
+        raise VideoError(f"{path} holds a video stream without a single frame.")
     colours, notes = colours_of(path, first)
     if dropped:
         notes.append(f"{dropped} frames whose timestamps do not advance are left out")
@@ -148,7 +148,7 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         light=light_of(first),
         stamps=tuple(stamps),
         end=end,
-        display_matrix=display_matrix(first),
+        display_matrix=read_display_matrix(first),
         notes=tuple(notes),
     )
 
@@ -166,7 +166,7 @@ class Passing:
         self.is_interlaced = False
 
     def __iter__(self) -> Iterator[Seen]:
-        for picture in Video(self.path.name, self.path).pictures():
+        for picture in VideoReader(self.path.name, self.path).decode():
             index = len(self.stamps)
             self.first = self.first or picture
             require_alike(self.path, index, self.first, picture)
@@ -184,21 +184,21 @@ def read_header(path: Path) -> Header:
     """Open a file and read what it says of itself.
 
     Raises:
-        ClipError: no file, no video, or a codec that cannot be decoded here.
+        VideoError: no file, no video, or a codec that cannot be decoded here.
     """
     if not path.is_file():
-        raise ClipError(f"Cannot read {path}: {what_is(path)}.")
+        raise VideoError(f"Cannot read {path}: {describe_path(path)}.")
     if not path.stat().st_size:
-        raise ClipError(f"Cannot read {path}: the file is empty.")
+        raise VideoError(f"Cannot read {path}: the file is empty.")
     try:
         with av.open(path) as container:
             videos = [s for s in container.streams.video if not is_cover(s)]
             if not videos:
                 kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-                raise ClipError(f"{path} holds no video stream ({', '.join(kinds)} only).")
+                raise VideoError(f"{path} holds no video stream ({', '.join(kinds)} only).")
             stream = videos[0]
             if stream.index != container.streams.video[0].index:
-                raise ClipError(
+                raise VideoError(
                     f"{path} has a cover picture before its video. Remove the cover first:\n"
                     f"  ffmpeg -i {path} -map 0 -map -0:v -map 0:V -c copy clean{path.suffix}"
                 )
@@ -218,7 +218,7 @@ def read_header(path: Path) -> Header:
                 num_more_videos=len(container.streams.video) - 1,
             )
     except av.error.FFmpegError as error:
-        raise ClipError(
+        raise VideoError(
             f"{path} is no video that can be read ({error.strerror or error}): it is damaged, "
             f"truncated, or of another kind."
         ) from error
@@ -234,7 +234,7 @@ def stamp_of(picture: av.VideoFrame, index: int, header: Header) -> Fraction:
     if picture.pts is not None:
         return picture.pts * (picture.time_base or header.tick)
     if header.rate is None:
-        raise ClipError(
+        raise VideoError(
             "The file gives neither timestamps nor a rate. Put it into a container first: "
             "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
@@ -274,7 +274,7 @@ def require_alike(path: Path, index: int, first: av.VideoFrame, picture: av.Vide
     """Refuse a video that changes its size or its format on the way."""
     old, new = (f"{p.width}x{p.height} {p.format.name}" for p in (first, picture))
     if old != new:
-        raise ClipError(
+        raise VideoError(
             f"{path} changes at frame {index} from {old} to {new}. Cut it there, and give the "
             f"parts one by one."
         )

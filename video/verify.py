@@ -8,8 +8,8 @@ from typing import Any
 import av
 import torch
 
-from sgm_vfi.media.images import write_whole
-from sgm_vfi.media.videos import Video
+from sgm_vfi.media.images import write_atomically
+from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.video.mux import changes
 from sgm_vfi.video.plan import VideoPlan
 
@@ -44,7 +44,7 @@ def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
         tick = container.streams.video[0].time_base
     count, late, start, stamp = 0, 0, Fraction(0), Fraction(0)
     planned = (moment.shown - plan.timeline.start for moment in plan.moments())
-    for picture in Video(file.name, file).pictures():
+    for picture in VideoReader(file.name, file).decode():
         stamp = picture.pts * picture.time_base
         start = start if count else stamp
         count += 1
@@ -87,4 +87,4 @@ def receipt(plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]) ->
 
 def write_receipt(path: Path, content: dict[str, Any]) -> None:
     """Write it as JSON, whole or not at all."""
-    write_whole(path, json.dumps(content, indent=1).encode())
+    write_atomically(path, json.dumps(content, indent=1).encode())

@@ -85,7 +85,7 @@ def rotate_flow(note: Tensor, orientation: Orientation) -> Tensor:
     if note.shape[1] == 4:
         if orientation.is_mirrored:
             note = note * note.new_tensor([-1, 1, -1, 1]).view(4, 1, 1)
-        for _ in range(orientation.quarters):
+        for _ in range(orientation.quarter_turns):
             right0, down0, right1, down1 = note.split(1, dim=1)
             note = torch.cat((down0, -right0, down1, -right1), dim=1)
     return note

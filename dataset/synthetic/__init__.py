@@ -1,7 +1,7 @@
 """Layered scenes on large known motions: an endless data set made by this repository alone."""
 
 from sgm_vfi.dataset.synthetic.config import SyntheticConfig
-from sgm_vfi.dataset.synthetic.renderer import SceneMaker, Scenes
+from sgm_vfi.dataset.synthetic.renderer import SceneBatch, SceneGenerator
 from sgm_vfi.dataset.synthetic.synthetic_loader import SyntheticLoader
 
-__all__ = ["SceneMaker", "Scenes", "SyntheticConfig", "SyntheticLoader"]
+__all__ = ["SceneBatch", "SceneGenerator", "SyntheticConfig", "SyntheticLoader"]

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NEAREST = 0.05  # of the homogeneous coordinate: a plane is cut off before it passes the camera
+NEAR_PLANE = 0.05  # of the homogeneous coordinate: a plane is cut off before it passes the camera
 
 
-class Rigid(NamedTuple):
+class ProjectiveMotion(NamedTuple):
     """A plane projective motion over t = 0 .. 1; at t = 1/2 it is a turn by `angle` at `middle`.
 
     Shapes: (..., 2) where said, (...) otherwise.
@@ -46,13 +46,15 @@ class Rigid(NamedTuple):
         cos, sin = size * angle.cos(), size * angle.sin()
         tilt = progress[..., None] * self.tilt
         zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-        turned = rows((cos, -sin, zero), (sin, cos, zero), (zero, zero, one))
-        tilted = rows((one, zero, zero), (zero, one, zero), (tilt[..., 0], tilt[..., 1], one))
-        moved = rows((one, zero, place[..., 0]), (zero, one, place[..., 1]), (zero, zero, one))
+        turned = stack_rows((cos, -sin, zero), (sin, cos, zero), (zero, zero, one))
+        tilted = stack_rows((one, zero, zero), (zero, one, zero), (tilt[..., 0], tilt[..., 1], one))
+        moved = stack_rows(
+            (one, zero, place[..., 0]), (zero, one, place[..., 1]), (zero, zero, one)
+        )
         return moved @ tilted @ turned
 
 
-class Bend(NamedTuple):
+class NonRigidMotion(NamedTuple):
     """The two sines of `bend_t`; each shift is amplitude * sin(pi * pace * t + start) * sin(...).
 
     Where it is not `curved`, it goes from its first to its last strength at even speed.
@@ -105,7 +107,7 @@ class Pose(NamedTuple):
         strength_x, strength_y, frequency_x, frequency_y, phase_x, phase_y = self.bend.unbind(-1)
         y = y - strength_y * (frequency_y * x + phase_y).sin()
         x = x - strength_x * (frequency_x * y + phase_x).sin()
-        return x, y, depth > NEAREST
+        return x, y, depth > NEAR_PLANE
 
     def plane_to_frame(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of `frame_to_plane`."""
@@ -115,12 +117,12 @@ class Pose(NamedTuple):
         return project(self.to_frame, x, y)[:2]
 
 
-class Motion(NamedTuple):
+class LayerMotion(NamedTuple):
     """The motion of all layers of a batch of scenes: fields of shape (B, L) or (B, L, 2)."""
 
-    place: Rigid
-    camera: Rigid  # the same for all layers but for the travel, which is larger for near ones
-    bend: Bend
+    place: ProjectiveMotion
+    camera: ProjectiveMotion  # the same for all layers but for the travel: larger for near ones
+    bend: NonRigidMotion
 
     def matrix(self, time: Tensor) -> Tensor:
         """Bent planes to the frame. Shapes: time (B,), float64 on the CPU -> (B, L, 3, 3)."""
@@ -136,12 +138,12 @@ class Motion(NamedTuple):
         flat = torch.cat((matrix.flatten(-2), matrix.inverse().flatten(-2), bends), dim=-1)
         return Pose(*flat.float().to(device).split((9, 9, 6), dim=-1))
 
-    def subset(self, indices: list[int]) -> "Motion":
+    def subset(self, indices: list[int]) -> "LayerMotion":
         """The motion of some scenes of the batch."""
-        return Motion(*(type(part)(*(field[indices] for field in part)) for part in self))
+        return LayerMotion(*(type(part)(*(field[indices] for field in part)) for part in self))
 
 
-def rows(*values: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def stack_rows(*values: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """A 3 x 3 matrix of its rows. Shapes: (...) each -> (..., 3, 3)."""
     return torch.stack([torch.stack(row, dim=-1) for row in values], dim=-2)
 
@@ -150,11 +152,11 @@ def project(matrix: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tenso
     """Apply a plane projective map. Shapes: (..., 9), (...), (...) -> x, y and the divisor."""
     a, b, c, d, e, f, g, h, i = matrix.unbind(-1)
     divisor = g * x + h * y + i
-    safe = divisor.clamp(min=NEAREST)
+    safe = divisor.clamp(min=NEAR_PLANE)
     return (a * x + b * y + c) / safe, (d * x + e * y + f) / safe, divisor
 
 
-def box(matrix: Tensor, reach_x: float, reach_y: float) -> tuple[Tensor, Tensor] | None:
+def bounding_box(matrix: Tensor, reach_x: float, reach_y: float) -> tuple[Tensor, Tensor] | None:
     """The box in the frame that holds the part of a bent plane up to `reach` from its middle.
 
     None where that part reaches behind the camera, so that there is no box.
@@ -164,7 +166,7 @@ def box(matrix: Tensor, reach_x: float, reach_y: float) -> tuple[Tensor, Tensor]
     x, y = reach_x, reach_y
     corners = torch.tensor([[x, x, -x, -x], [y, -y, y, -y], [1, 1, 1, 1]], dtype=matrix.dtype)
     corners = matrix @ corners
-    if corners[2].min() <= NEAREST:
+    if corners[2].min() <= NEAR_PLANE:
         return None
     places = corners[:2] / corners[2]
     return places.amin(1), places.amax(1)

@@ -11,24 +11,29 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.dataset.synthetic.config import SyntheticConfig
-from sgm_vfi.dataset.synthetic.degradations import out_of_focus, through_codec
-from sgm_vfi.dataset.synthetic.layer_motion import Pose, box
-from sgm_vfi.dataset.synthetic.scene_parameters import EXPOSURES, Looks, Parameters, draw_scenes
-from sgm_vfi.dataset.synthetic.shapes import mask_tiles
-from sgm_vfi.dataset.synthetic.texture_atlas import make_atlas, mirrored
-from sgm_vfi.dataset.synthetic.textures import texture_tiles
-from sgm_vfi.dataset.triplet import Triplet, Truth
+from sgm_vfi.dataset.synthetic.degradations import blur_defocus, simulate_codec
+from sgm_vfi.dataset.synthetic.layer_motion import Pose, bounding_box
+from sgm_vfi.dataset.synthetic.scene_parameters import (
+    EXPOSURES,
+    LayerAppearance,
+    SceneParameters,
+    draw_scenes,
+)
+from sgm_vfi.dataset.synthetic.shapes import draw_mask_tiles
+from sgm_vfi.dataset.synthetic.texture_atlas import build_atlas, mirror_coordinates
+from sgm_vfi.dataset.synthetic.textures import draw_texture_tiles
+from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 
 ATLAS_SEED = 20240229  # textures and shapes are the same in every run; scenes combine them
 
 # Pixels rendered in one go: on a CPU as many as its cache holds, on a GPU as many as keep it busy.
-PIXELS_AT_ONCE = MappingProxyType({"cpu": 2**16, "cuda": 2**23})
+PIXELS_PER_BATCH = MappingProxyType({"cpu": 2**16, "cuda": 2**23})
 
 
 ROUNDING = 1e-3  # pixels that a place may lie outside of the frame and count as inside
 
 
-class Surface(NamedTuple):
+class VisibleSurface(NamedTuple):
     """What each pixel of a frame shows. Shapes: (B, H, W)."""
 
     layer: Tensor  # the front layer there
@@ -36,7 +41,7 @@ class Surface(NamedTuple):
     y: Tensor
 
 
-class SceneMaker:
+class SceneGenerator:
     """Draws scenes from seeds; keeps textures and shapes on the device.
 
     The same seed gives the same scene, alone or in any batch, on the same kind of device.
@@ -46,35 +51,37 @@ class SceneMaker:
         random = np.random.default_rng(ATLAS_SEED)
         self.config = config
         self.device = torch.device(device)
-        self.textures = make_atlas(
-            texture_tiles(config.textures, config.texture_size, random), device
+        self.textures = build_atlas(
+            draw_texture_tiles(config.textures, config.texture_size, random), device
         )
-        self.masks = make_atlas(mask_tiles(config.masks, config.mask_size, random), device)
+        self.masks = build_atlas(draw_mask_tiles(config.masks, config.mask_size, random), device)
 
-    def at_size(self, size: tuple[int, int]) -> "SceneMaker":
+    def with_size(self, size: tuple[int, int]) -> "SceneGenerator":
         """A maker of the same scenes at another size: only the texture's scale differs."""
         return self.with_config(replace(self.config, size=size))
 
-    def with_config(self, config: SyntheticConfig) -> "SceneMaker":
+    def with_config(self, config: SyntheticConfig) -> "SceneGenerator":
         """A maker of other scenes with the same textures and shapes."""
         other = copy(self)
         other.config = config
         return other
 
-    def draw(self, seeds: Sequence[Sequence[int]]) -> "Scenes":
+    def draw(self, seeds: Sequence[Sequence[int]]) -> "SceneBatch":
         """Draw one scene for each seed, which is a few whole numbers >= 0."""
         parameters = draw_scenes(seeds, self.config, self.textures.count, self.masks.count)
-        return Scenes(parameters, self)
+        return SceneBatch(parameters, self)
 
 
-class Scenes:
+class SceneBatch:
     """A batch of scenes, which can be looked at at any time in [0, 1]."""
 
-    def __init__(self, parameters: Parameters, maker: SceneMaker) -> None:
+    def __init__(self, parameters: SceneParameters, maker: SceneGenerator) -> None:
         self.parameters = parameters
         self.maker = maker
         device = maker.device
-        self.looks = Looks(*(field.to(device, non_blocking=True) for field in parameters.looks))
+        self.looks = LayerAppearance(
+            *(field.to(device, non_blocking=True) for field in parameters.looks)
+        )
         height, width = maker.config.size
         self.y, self.x = torch.meshgrid(
             torch.arange(height, device=device, dtype=torch.float32),
@@ -119,14 +126,14 @@ class Scenes:
         return repeated.sharp(instants.flatten()).unflatten(0, instants.shape).mean(1)
 
     @torch.no_grad()
-    def truth(self) -> Truth:
+    def truth(self) -> GroundTruth:
         """True flows and visibility between frames 0, 1 and the target."""
         half = self.parameters.time
         zero, one = torch.zeros_like(half), torch.ones_like(half)
         four = self.subset([*range(len(self))] * 4)  # few large steps
         starts, ends = torch.cat((zero, one, half, half)), torch.cat((one, zero, zero, one))
         flows, visible = four.flow_between(starts, ends)
-        return Truth(*flows.chunk(4), *visible.chunk(4))
+        return GroundTruth(*flows.chunk(4), *visible.chunk(4))
 
     def flow_between(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """True flow and visibility from one time to another. Shapes: times (B,) -> as `flow`."""
@@ -137,7 +144,7 @@ class Scenes:
         flows, visible = zip(*parts, strict=True)
         return torch.cat(flows), torch.cat(visible)
 
-    def flow(self, surface: Surface, pose: Pose) -> tuple[Tensor, Tensor]:
+    def flow(self, surface: VisibleSurface, pose: Pose) -> tuple[Tensor, Tensor]:
         """Where a frame's surface is at another time, and whether it is seen there.
 
         Shapes: -> flow (B, 2, H, W) in pixels, visible (B, 1, H, W), 0 or 1.
@@ -158,7 +165,7 @@ class Scenes:
             visible[near] = self.opacity(layer, *places)[0, 0] <= 0.5
         return torch.stack((x - self.x, y - self.y), dim=1), visible[:, None].float()
 
-    def surface(self, pose: Pose) -> Surface:
+    def surface(self, pose: Pose) -> VisibleSurface:
         """What is in front in each pixel: the layer that covers more than half of it."""
         x, y, _ = pose.layer(0).frame_to_plane(self.x, self.y)
         front = torch.zeros_like(x, dtype=torch.long)
@@ -171,16 +178,16 @@ class Scenes:
                 torch.where(cover, new, old[here])
                 for new, old in zip(place[:2], (x, y), strict=True)
             )
-        return Surface(front, x, y)
+        return VisibleSurface(front, x, y)
 
     def sharp(self, time: Tensor) -> Tensor:
         """One instant, undisturbed. Shapes: time (B,) -> (B, 3, H, W)."""
         return torch.cat([part.at_once(time[which]) for which, part in self.portions()])
 
-    def portions(self) -> Iterator[tuple[list[int], "Scenes"]]:
+    def portions(self) -> Iterator[tuple[list[int], "SceneBatch"]]:
         """The batch in parts of a good size for the device: which scenes, and these."""
         height, width = self.maker.config.size
-        size = max(PIXELS_AT_ONCE.get(self.maker.device.type, 2**23) // (height * width), 1)
+        size = max(PIXELS_PER_BATCH.get(self.maker.device.type, 2**23) // (height * width), 1)
         for part in torch.arange(len(self)).split(size):
             yield part.tolist(), self.subset(part.tolist()) if len(self) > size else self
 
@@ -215,7 +222,7 @@ class Scenes:
         if len(self) > 1:
             return everything
         reach = looks.radius[0, layer] + motion.bend.amplitude[0, layer]
-        found = box(matrix[0, layer], *reach.tolist())
+        found = bounding_box(matrix[0, layer], *reach.tolist())
         if found is None:
             return everything
         (left, top), (right, bottom) = (corner.round().long().tolist() for corner in found)
@@ -233,8 +240,8 @@ class Scenes:
         zoom = self.looks.texture_zoom[:, layer, None, None]
         shift = self.looks.texture_shift[:, layer, :, None, None]
         side = self.maker.textures.side
-        u = mirrored(x * zoom + shift[:, 0], side)
-        v = mirrored(y * zoom + shift[:, 1], side)
+        u = mirror_coordinates(x * zoom + shift[:, 0], side)
+        v = mirror_coordinates(y * zoom + shift[:, 1], side)
         texture = self.maker.textures.sample(self.looks.texture[:, layer], u, v)
         gain, offset = self.looks.gain[:, layer], self.looks.offset[:, layer]
         return (gain[..., None, None] * texture + offset[..., None, None]).clamp_(0, 1)
@@ -260,14 +267,14 @@ class Scenes:
         """Blur by the lens. Shapes: (B, 3, H, W), changed in place."""
         for scene, deviation in enumerate(self.parameters.disturbances.focus.tolist()):
             if deviation:
-                image[scene] = out_of_focus(image[scene], deviation)
+                image[scene] = blur_defocus(image[scene], deviation)
         return image
 
     def coded(self, image: Tensor) -> Tensor:
         """Lose what a codec loses. Shapes: (B, 3, H, W), changed in place."""
         for scene, step in enumerate(self.parameters.disturbances.coding.tolist()):
             if step:
-                image[scene] = through_codec(image[scene], step)
+                image[scene] = simulate_codec(image[scene], step)
         return image
 
     def grainy(self, image: Tensor, time: Tensor) -> Tensor:
@@ -281,13 +288,13 @@ class Scenes:
                 image[scene] += strength * torch.randn(shape, generator=random, device=device)
         return image
 
-    def subset(self, indices: list[int]) -> "Scenes":
+    def subset(self, indices: list[int]) -> "SceneBatch":
         """Some scenes of the batch."""
         motion, looks, disturbances, time = self.parameters
-        return Scenes(
-            Parameters(
+        return SceneBatch(
+            SceneParameters(
                 motion.subset(indices),
-                Looks(*(field[indices] for field in looks)),
+                LayerAppearance(*(field[indices] for field in looks)),
                 type(disturbances)(*(field[indices] for field in disturbances)),
                 time[indices],
             ),

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.dataset.synthetic.config import SyntheticConfig
-from sgm_vfi.dataset.synthetic.layer_motion import Bend, Motion, Rigid
-from sgm_vfi.dataset.triplet_sampling import stream
+from sgm_vfi.dataset.synthetic.layer_motion import LayerMotion, NonRigidMotion, ProjectiveMotion
+from sgm_vfi.dataset.triplet_sampling import build_generator
 
-MOST_BEND = 0.45  # slope of a non-rigid shift: at 1 the plane would fold
+MAX_BEND_SLOPE = 0.45  # slope of a non-rigid shift: at 1 the plane would fold
 TIMES = (0.1, 0.9)  # of targets at any time
 SHUTTER = (0.02, 0.12)  # open time of motion blur, in units of the time between the frames
-FOCUS = (0.4, 1.6)  # pixels of blur by the lens
-CODING = (0.003, 0.025)  # steps of a codec, from hardly seen to plain
+DEFOCUS = (0.4, 1.6)  # pixels of blur by the lens
+CODEC_STEPS = (0.003, 0.025)  # steps of a codec, from hardly seen to plain
 EXPOSURES = 8  # frames that motion blur is the mean of
 EXPOSURE_STEP = 1.5  # pixels that the fastest layer may move between two of them: no ghosts
 
 
-class Looks(NamedTuple):
+class LayerAppearance(NamedTuple):
     """What layers look like. Shapes: (B, L) or as said."""
 
     present: Tensor  # bool
@@ -33,7 +33,7 @@ class Looks(NamedTuple):
     radius: Tensor  # (B, L, 2), pixels of the plane from the middle to the edge of the mask's tile
 
 
-class Disturbances(NamedTuple):
+class DegradationParameters(NamedTuple):
     """What happens to whole frames. Shapes: (B,) or as said."""
 
     shutter: Tensor  # 0 where there is no motion blur
@@ -44,73 +44,79 @@ class Disturbances(NamedTuple):
     coding: Tensor  # step by which a codec rounds, of [0, 1]; 0: none
 
 
-class Parameters(NamedTuple):
+class SceneParameters(NamedTuple):
     """All about a batch of scenes, on the CPU; layer 0 is the background, later ones are nearer."""
 
-    motion: Motion
-    looks: Looks
-    disturbances: Disturbances
+    motion: LayerMotion
+    looks: LayerAppearance
+    disturbances: DegradationParameters
     time: Tensor  # (B,), of the target
 
 
 def draw_scenes(
     seeds: Sequence[Sequence[int]], config: SyntheticConfig, num_textures: int, num_masks: int
-) -> Parameters:
+) -> SceneParameters:
     """Draw one scene for each seed; a scene depends on its own seed alone."""
     scenes = [draw_scene(seed, config, num_textures, num_masks) for seed in seeds]
-    return stack(scenes)
+    return stack_parameters(scenes)
 
 
 def draw_scene(
     seed: Sequence[int], config: SyntheticConfig, num_textures: int, num_masks: int
-) -> Parameters:
+) -> SceneParameters:
     """Draw one scene, without the batch dimension."""
-    random = stream("scene", *seed)
+    random = build_generator("scene", *seed)
     layers = config.objects[1] + 1
-    share = log_uniform(random, config.radius, layers)  # of the shorter side
-    travel = log_uniform(random, (config.motion[0], calm(random, config.motion)), layers)
+    share = draw_log_uniform(random, config.radius, layers)  # of the shorter side
+    travel = draw_log_uniform(
+        random, (config.motion[0], draw_upper_bound(random, config.motion)), layers
+    )
     travel[0] = 0  # the background moves with the camera alone
-    moves = stream("moves", *seed).uniform(size=layers) >= config.still  # the first: the camera
+    moves = (
+        build_generator("moves", *seed).uniform(size=layers) >= config.still
+    )  # the first: the camera
     travel *= moves
-    curved = bool(stream("curves", *seed).uniform() < config.curved)
+    curved = bool(build_generator("curves", *seed).uniform() < config.curved)
     present = np.arange(layers) <= random.integers(config.objects[0], config.objects[1] + 1)
     side = min(config.size)
     radius = share * side
     radius[0] = 0.75 * side
-    motion = Motion(
-        draw_places(random, config, travel, radius, curved=curved),
-        draw_camera(random, config, layers, moves=bool(moves[0]), curved=curved),
-        draw_bends(
+    motion = LayerMotion(
+        draw_object_motion(random, config, travel, radius, curved=curved),
+        draw_camera_motion(random, config, layers, moves=bool(moves[0]), curved=curved),
+        draw_nonrigid_motion(
             random, config, (travel + random.uniform(0, 0.01)) * moves, radius, curved=curved
         ),
     )
-    looks = draw_looks(random, config.zoom, present, radius, num_textures, num_masks)
+    looks = draw_appearance(random, config.zoom, present, radius, num_textures, num_masks)
     fastest = motion.place.travel[present].norm(dim=-1).max() + motion.camera.travel[-1].norm()
-    disturbances = draw_disturbances(random, config, fastest.item(), stream("frames", *seed))
+    disturbances = draw_degradations(
+        random, config, fastest.item(), build_generator("frames", *seed)
+    )
     time = torch.tensor(random.uniform(*TIMES) if config.any_time else 0.5, dtype=torch.float64)
-    return Parameters(motion, looks, disturbances, time)
+    return SceneParameters(motion, looks, disturbances, time)
 
 
-def draw_places(
+def draw_object_motion(
     random: np.random.Generator,
     config: SyntheticConfig,
     travel: np.ndarray,
     radius: np.ndarray,
     *,
     curved: bool,
-) -> Rigid:
+) -> ProjectiveMotion:
     """Objects pass half-way through some place in the frame; larger motions also turn more."""
     layers, (height, width) = len(travel), config.size
     middle = random.uniform(0, 1, (layers, 2)) * (width - 1, height - 1)
     middle[0] = (width - 1) / 2, (height - 1) / 2
     angle = random.uniform(0, 2 * np.pi, layers)
     angle[0] *= random.integers(2)  # half of the backgrounds stand upright
-    return Rigid(
+    return ProjectiveMotion(
         *map(
             torch.from_numpy,
             (
                 middle,
-                directions(random, layers) * (travel * min(height, width))[:, None],
+                draw_directions(random, layers) * (travel * min(height, width))[:, None],
                 random.uniform(-0.3, 0.3, layers) * curved,
                 random.uniform(-0.7, 0.7, layers) * curved,
                 angle,
@@ -124,45 +130,50 @@ def draw_places(
     )
 
 
-def draw_camera(
+def draw_camera_motion(
     random: np.random.Generator,
     config: SyntheticConfig,
     layers: int,
     *,
     moves: bool,
     curved: bool,
-) -> Rigid:
+) -> ProjectiveMotion:
     """One motion for all layers; near layers travel further."""
     height, width = config.size
     side = min(height, width)
-    travel = log_uniform(random, (config.camera[0], calm(random, config.camera)), 1).item() * moves
+    travel = (
+        draw_log_uniform(
+            random, (config.camera[0], draw_upper_bound(random, config.camera)), 1
+        ).item()
+        * moves
+    )
     nearness = np.sort(random.uniform(0.7, 1.8, layers))
     nearness[0] = 0.7
-    way = directions(random, 1) * travel * side * nearness[:, None]
+    way = draw_directions(random, 1) * travel * side * nearness[:, None]
     turn, growth = random.uniform(-1, 1, 2) * (1.5 * travel, 1.5 * travel)
     tilt = random.uniform(-1, 1, 2) * travel / side
     arc, acceleration = random.uniform(-0.2, 0.2) * curved, random.uniform(-0.7, 0.7) * curved
     middle = np.broadcast_to(((width - 1) / 2, (height - 1) / 2), (layers, 2))
     same = [np.full(layers, value) for value in (arc, acceleration, 0.0, turn, growth)]
     fields = (middle.copy(), way, *same, np.broadcast_to(tilt, (layers, 2)).copy())
-    return Rigid(*map(torch.from_numpy, fields))
+    return ProjectiveMotion(*map(torch.from_numpy, fields))
 
 
-def draw_bends(
+def draw_nonrigid_motion(
     random: np.random.Generator,
     config: SyntheticConfig,
     travel: np.ndarray,
     radius: np.ndarray,
     *,
     curved: bool,
-) -> Bend:
+) -> NonRigidMotion:
     """Some layers bend, by no more than they move, and never so that they fold."""
     layers = len(travel)
     wavelength = radius[:, None] * random.uniform(0.8, 3, (layers, 2))
     frequency = 2 * np.pi / wavelength
-    most = np.minimum(MOST_BEND / frequency, travel[:, None] * min(config.size))
+    most = np.minimum(MAX_BEND_SLOPE / frequency, travel[:, None] * min(config.size))
     bends = random.uniform(size=(layers, 1)) < config.nonrigid
-    return Bend(
+    return NonRigidMotion(
         *map(
             torch.from_numpy,
             (
@@ -177,14 +188,14 @@ def draw_bends(
     )
 
 
-def draw_looks(
+def draw_appearance(
     random: np.random.Generator,
     zoom: tuple[float, float],
     present: np.ndarray,
     radius: np.ndarray,
     num_textures: int,
     num_masks: int,
-) -> Looks:
+) -> LayerAppearance:
     """Any texture on any shape, in colours of its own."""
     layers = len(present)
     gain = random.uniform(0.6, 1.15, (layers, 1)) + random.normal(0, 0.06, (layers, 3))
@@ -199,15 +210,15 @@ def draw_looks(
         random.integers(num_masks, size=layers),
         radius[:, None] * np.stack((aspect, 1 / aspect), axis=-1),
     )
-    return Looks(*(as_single(field) for field in fields))
+    return LayerAppearance(*(as_float32(field) for field in fields))
 
 
-def draw_disturbances(
+def draw_degradations(
     random: np.random.Generator,
     config: SyntheticConfig,
     fastest: float,
     recording: np.random.Generator,
-) -> Disturbances:
+) -> DegradationParameters:
     """Blur, changing light and grain, each in some scenes; `fastest` is a speed in pixels.
 
     So are lens and codec, by randomness of their own.
@@ -224,38 +235,40 @@ def draw_disturbances(
         light,
         np.asarray(random.uniform(0.004, 0.03) * grainy),
         random.integers(2**62),
-        recording.uniform(*FOCUS) * soft,
-        log_uniform(recording, CODING, 1).item() * coded,
+        recording.uniform(*DEFOCUS) * soft,
+        draw_log_uniform(recording, CODEC_STEPS, 1).item() * coded,
     )
-    return Disturbances(*(torch.as_tensor(field) for field in fields))
+    return DegradationParameters(*(torch.as_tensor(field) for field in fields))
 
 
-def log_uniform(random: np.random.Generator, bounds: tuple[float, float], size: int) -> np.ndarray:
+def draw_log_uniform(
+    random: np.random.Generator, bounds: tuple[float, float], size: int
+) -> np.ndarray:
     """Numbers of all magnitudes between two bounds, each as likely."""
     return np.exp(random.uniform(*np.log(bounds), size))
 
 
-def calm(random: np.random.Generator, bounds: tuple[float, float]) -> float:
+def draw_upper_bound(random: np.random.Generator, bounds: tuple[float, float]) -> float:
     """The most that one scene moves: anything up to the most that any does."""
     least, most = bounds
     return least + (most - least) * random.uniform()
 
 
-def directions(random: np.random.Generator, count: int) -> np.ndarray:
+def draw_directions(random: np.random.Generator, count: int) -> np.ndarray:
     """Shapes: -> (count, 2), of length 1."""
     angle = random.uniform(0, 2 * np.pi, count)
     return np.stack((np.cos(angle), np.sin(angle)), axis=-1)
 
 
-def as_single(field: np.ndarray) -> Tensor:
+def as_float32(field: np.ndarray) -> Tensor:
     """Floats as float32; whole numbers and truth values as they are."""
     tensor = torch.from_numpy(field)
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def stack(parts: Sequence) -> Tensor | tuple:
+def stack_parameters(parts: Sequence) -> Tensor | tuple:
     """Stack equal trees of named tuples of tensors."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.stack(parts)
-    return type(first)(*(stack(fields) for fields in zip(*parts, strict=True)))
+    return type(first)(*(stack_parameters(fields) for fields in zip(*parts, strict=True)))

@@ -8,10 +8,10 @@ import numpy as np
 SUPERSAMPLING = 4  # shapes are drawn this much larger than their tile, then measured
 REACH = 0.25  # distances are kept up to here, in units of half a tile
 
-Draw = Callable[[int, np.random.Generator], np.ndarray]
+ShapeFunction = Callable[[int, np.random.Generator], np.ndarray]
 
 
-def mask_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
+def draw_mask_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
     """Signed distances to the edges of `count` random shapes, positive inside.
 
     The unit is half a tile; a shape fills most of its tile and never touches its edge.
@@ -22,7 +22,7 @@ def mask_tiles(count: int, side: int, random: np.random.Generator) -> list[np.nd
     return [signed_distance(shapes[number % len(shapes)], side, random) for number in range(count)]
 
 
-def signed_distance(shape: Draw, side: int, random: np.random.Generator) -> np.ndarray:
+def signed_distance(shape: ShapeFunction, side: int, random: np.random.Generator) -> np.ndarray:
     """Draw a shape large and measure the distance to its edge. Shapes: -> (side, side, 1)."""
     large = side * SUPERSAMPLING
     drawn = shape(large, random)
@@ -35,7 +35,7 @@ def signed_distance(shape: Draw, side: int, random: np.random.Generator) -> np.n
     return small.clip(-REACH, REACH)[..., None]
 
 
-def blank(side: int) -> np.ndarray:
+def blank_mask(side: int) -> np.ndarray:
     """An empty drawing. Shapes: -> (side, side), uint8."""
     return np.zeros((side, side), np.uint8)
 
@@ -53,7 +53,7 @@ def blob_outline(side: int, random: np.random.Generator, roughness: float) -> np
     return (points + 0.5) * side
 
 
-def fill(mask: np.ndarray, outline: np.ndarray, value: int = 1) -> np.ndarray:
+def fill_outline(mask: np.ndarray, outline: np.ndarray, value: int = 1) -> np.ndarray:
     """Fill a closed curve in a drawing."""
     cv2.fillPoly(mask, [outline.round().astype(np.int32)], value)
     return mask
@@ -61,7 +61,7 @@ def fill(mask: np.ndarray, outline: np.ndarray, value: int = 1) -> np.ndarray:
 
 def blob(side: int, random: np.random.Generator) -> np.ndarray:
     """Smooth and solid."""
-    return fill(blank(side), blob_outline(side, random, 0.5))
+    return fill_outline(blank_mask(side), blob_outline(side, random, 0.5))
 
 
 def polygon(side: int, random: np.random.Generator) -> np.ndarray:
@@ -71,19 +71,19 @@ def polygon(side: int, random: np.random.Generator) -> np.ndarray:
     radius = random.uniform(0.2, 0.45, corners)
     radius *= 0.45 / radius.max()
     outline = np.stack((np.cos(angle) * radius, np.sin(angle) * radius), axis=-1)
-    return fill(blank(side), (outline + 0.5) * side)
+    return fill_outline(blank_mask(side), (outline + 0.5) * side)
 
 
 def ring(side: int, random: np.random.Generator) -> np.ndarray:
     """Hollow: a blob with a hole of its own form."""
     outline = blob_outline(side, random, 0.4)
     hole = (outline - side / 2) * random.uniform(0.5, 0.88) + side / 2
-    return fill(fill(blank(side), outline), hole, 0)
+    return fill_outline(fill_outline(blank_mask(side), outline), hole, 0)
 
 
 def bars(side: int, random: np.random.Generator) -> np.ndarray:
     """Thin straight bars: poles, wires, branches."""
-    mask = blank(side)
+    mask = blank_mask(side)
     for _ in range(int(random.integers(1, 5))):
         angle = random.uniform(0, np.pi)
         reach = np.array((np.cos(angle), np.sin(angle))) * random.uniform(0.25, 0.38)
@@ -96,7 +96,7 @@ def bars(side: int, random: np.random.Generator) -> np.ndarray:
 
 def fence(side: int, random: np.random.Generator) -> np.ndarray:
     """Thin and hollow: a grid of bars."""
-    mask = blank(side)
+    mask = blank_mask(side)
     low, high = int(0.06 * side), int(0.94 * side)
     thickness = int(side * random.uniform(0.012, 0.03)) + 1
     for place in np.linspace(low, high, int(random.integers(3, 9))).astype(int).tolist():
@@ -108,7 +108,7 @@ def fence(side: int, random: np.random.Generator) -> np.ndarray:
 
 def hair(side: int, random: np.random.Generator) -> np.ndarray:
     """Many curved strands that grow from one root."""
-    mask = blank(side)
+    mask = blank_mask(side)
     way = np.linspace(0, 1, 40)[:, None]
     root = np.array((0.5, 0.5)) + random.uniform(-0.04, 0.04, 2)
     for _ in range(int(random.integers(10, 26))):
@@ -123,7 +123,7 @@ def hair(side: int, random: np.random.Generator) -> np.ndarray:
 
 def letter(side: int, random: np.random.Generator) -> np.ndarray:
     """A large letter: thin parts, holes and corners at once."""
-    mask = blank(side)
+    mask = blank_mask(side)
     text = chr(int(random.integers(ord("A"), ord("Z") + 1)))
     font, thickness = cv2.FONT_HERSHEY_DUPLEX, int(side * random.uniform(0.03, 0.09))
     (width, height), _ = cv2.getTextSize(text, font, 1, 1)
@@ -134,4 +134,15 @@ def letter(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 # A smooth solid shape is the most common thing in the world, so it comes up more than once.
-SHAPES: tuple[Draw, ...] = (blob, polygon, blob, ring, bars, blob, hair, polygon, fence, letter)
+SHAPES: tuple[ShapeFunction, ...] = (
+    blob,
+    polygon,
+    blob,
+    ring,
+    bars,
+    blob,
+    hair,
+    polygon,
+    fence,
+    letter,
+)

@@ -6,7 +6,7 @@ import torch
 
 from sgm_vfi.dataset.loader import ShardSampler
 from sgm_vfi.dataset.synthetic.config import SyntheticConfig
-from sgm_vfi.dataset.synthetic.renderer import SceneMaker
+from sgm_vfi.dataset.synthetic.renderer import SceneGenerator
 from sgm_vfi.dataset.triplet import Triplet
 
 
@@ -40,7 +40,7 @@ class SyntheticLoader:
                 f"{scenes} scenes over {world} process(es) fill no batch of {batch_size}. "
                 f"Ask for {world * batch_size} or more."
             )
-        self.maker = SceneMaker(config, device)
+        self.maker = SceneGenerator(config, device)
         self.batch_size, self.truth = batch_size, truth
         self.sampler = ShardSampler(scenes, rank=rank, world=world, seed=seed, training=training)
 

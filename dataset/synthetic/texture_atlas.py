@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Atlas(NamedTuple):
+class TextureAtlas(NamedTuple):
     """Square tiles of one size, side by side."""
 
     picture: Tensor  # (1, C, rows * side, columns * side)
@@ -33,7 +33,7 @@ class Atlas(NamedTuple):
         return F.grid_sample(picture, grid, padding_mode="border", align_corners=True)  # zeros
 
 
-def make_atlas(tiles: list[np.ndarray], device: torch.device | str) -> Atlas:
+def build_atlas(tiles: list[np.ndarray], device: torch.device | str) -> TextureAtlas:
     """Lay tiles out on a grid. Shapes: (side, side, C) float each."""
     side, channels = tiles[0].shape[0], tiles[0].shape[2]
     columns = int(np.ceil(np.sqrt(len(tiles))))
@@ -42,10 +42,10 @@ def make_atlas(tiles: list[np.ndarray], device: torch.device | str) -> Atlas:
     for number, tile in enumerate(tiles):
         top, left = number // columns * side, number % columns * side
         picture[:, top : top + side, left : left + side] = tile.transpose(2, 0, 1)
-    return Atlas(torch.from_numpy(picture)[None].to(device), side, columns, len(tiles))
+    return TextureAtlas(torch.from_numpy(picture)[None].to(device), side, columns, len(tiles))
 
 
-def mirrored(position: Tensor, side: int) -> Tensor:
+def mirror_coordinates(position: Tensor, side: int) -> Tensor:
     """Fold the whole plane into a tile by mirrors at its edges: no seams, no end."""
     last = side - 1
     return last - (position.remainder(2 * last) - last).abs()

@@ -32,15 +32,15 @@ PHOTOGRAPH_SHARE = 0.6  # of all textures
 
 SIGNS = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 .,:-"
 
-Paint = Callable[[int, np.random.Generator], np.ndarray]
+PatternFunction = Callable[[int, np.random.Generator], np.ndarray]
 
 
-def texture_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
+def draw_texture_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
     """Make `count` textures, photographs and patterns in turn. Shapes: -> (side, side, 3) each."""
-    photographs = [read_photograph(path) for path in photograph_files()]
+    photographs = [read_photograph(path) for path in find_photographs()]
     num_photographs = round(count * PHOTOGRAPH_SHARE)
     cut = [
-        cut_square(photographs[number % len(photographs)], side, random)
+        crop_random_square(photographs[number % len(photographs)], side, random)
         for number in range(num_photographs)
     ]
     painted = [
@@ -49,7 +49,7 @@ def texture_tiles(count: int, side: int, random: np.random.Generator) -> list[np
     return [tile.clip(0, 1).astype(np.float32) for tile in cut + painted]
 
 
-def photograph_files() -> list[Path]:
+def find_photographs() -> list[Path]:
     """Where scikit-image's pictures lie; all of them or none, so that scenes are reproducible."""
     folder = Path(skimage.data.__file__).parent
     missing = [name for name in PHOTOGRAPHS if not (folder / name).is_file()]
@@ -66,7 +66,7 @@ def read_photograph(path: Path) -> np.ndarray:
     return as_frame(read_samples(path)).numpy().transpose(1, 2, 0)
 
 
-def cut_square(picture: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
+def crop_random_square(picture: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
     """A random square of a picture, as large as it can be or a little smaller."""
     height, width = picture.shape[:2]
     cut = int(min(height, width) * random.uniform(0.75, 1))
@@ -77,7 +77,7 @@ def cut_square(picture: np.ndarray, side: int, random: np.random.Generator) -> n
     return cv2.resize(square, (side, side), interpolation=method)
 
 
-def palette(colours: int, random: np.random.Generator) -> np.ndarray:
+def draw_palette(colours: int, random: np.random.Generator) -> np.ndarray:
     """Colours that differ clearly in brightness. Shapes: -> (colours, 3)."""
     brightness = random.permutation(np.linspace(0.12, 0.88, colours))[:, None]
     return (brightness + random.normal(0, 0.12, (colours, 3))).clip(0.02, 0.98)
@@ -106,7 +106,7 @@ def coordinates(side: int, random: np.random.Generator) -> tuple[np.ndarray, np.
 def noise(side: int, random: np.random.Generator) -> np.ndarray:
     """Clouds to rough ground: coloured noise between two colours."""
     planes = spectrum_noise(side, random, random.uniform(0.9, 1.7), planes=2)
-    dark, light = palette(2, random)
+    dark, light = draw_palette(2, random)
     mix = (0.5 + 0.22 * planes[0])[..., None]
     return dark + (light - dark) * mix + 0.04 * planes[1][..., None]
 
@@ -141,7 +141,7 @@ def dots(side: int, random: np.random.Generator) -> np.ndarray:
 
 def two_tone(pattern: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
     """Paint a pattern in -1 .. 1 with two colours, and wear it a little."""
-    dark, light = palette(2, random)
+    dark, light = draw_palette(2, random)
     wear = 0.05 * spectrum_noise(side, random, 1.2)[0][..., None]
     return dark + (light - dark) * (0.5 + 0.5 * pattern[..., None]) + wear
 
@@ -176,4 +176,13 @@ def lettering(side: int, random: np.random.Generator) -> np.ndarray:
     return two_tone(ink / 127.5 - 1, side, random)
 
 
-PATTERNS: tuple[Paint, ...] = (noise, cells, stripes, lettering, gradient, checks, noise, dots)
+PATTERNS: tuple[PatternFunction, ...] = (
+    noise,
+    cells,
+    stripes,
+    lettering,
+    gradient,
+    checks,
+    noise,
+    dots,
+)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.media.images import levels
+from sgm_vfi.media.images import to_levels
 from sgm_vfi.model.architectures import keypoint_ratio
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
@@ -135,7 +135,7 @@ def _demo(
     net: SGM, frame0: Tensor, frame1: Tensor, time: Tensor, case: dict[str, Any]
 ) -> dict[str, Tensor]:
     frame = Padded(net, case["divisor"])(frame0, frame1, time).frame
-    return {"pred": frame, "image_u8": levels(frame[0], 8)}
+    return {"pred": frame, "image_u8": to_levels(frame[0], 8)}
 
 
 def steps(spy: Spy) -> dict[str, Tensor]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from sgm_vfi.media.images import FrameError, is_image
 
 
-def require_place(path: Path) -> None:
+def require_writable_path(path: Path) -> None:
     """Refuse a file's name where none can be made; folders that are missing around it can be."""
     if path.is_dir():
         raise FrameError(f"Cannot write {path}: it is a folder.")
-    folder = existing_around(path)
+    folder = find_existing_parent(path)
     if not folder.is_dir():
         raise FrameError(f"Cannot write {path}: {folder} is a file, no folder.")
     try:
@@ -25,13 +25,13 @@ def require_place(path: Path) -> None:
         ) from error
 
 
-def existing_around(path: Path) -> Path:
+def find_existing_parent(path: Path) -> Path:
     """The nearest of the folders around a path that is there."""
     return next(folder for folder in path.resolve().parents if folder.exists())
 
 
 @contextmanager
-def going_on_when_full(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
     """Where the disk is full, say what is kept in a folder and what to do, not just a number."""
     try:
         yield
@@ -45,14 +45,14 @@ def going_on_when_full(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def names_image(output: Path) -> bool:
+def is_image_output(output: Path) -> bool:
     """Whether one image goes there, and no folder."""
     return is_image(output) and not output.is_dir()
 
 
-def pair_files(output: Path, times: Sequence[float]) -> list[Path]:
+def pair_output_paths(output: Path, times: Sequence[float]) -> list[Path]:
     """Where the frame at each time goes."""
-    if names_image(output):
+    if is_image_output(output):
         if len(times) > 1:
             raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")
         return [output]
