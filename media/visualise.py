@@ -34,7 +34,7 @@ class Picture(NamedTuple):
 
     caption: str
     image: Tensor  # (3, H, W)
-    measure_flow_range: float | None = None  # of a flow, in pixels: shown with the colour wheel
+    flow_range: float | None = None  # of a flow, in pixels: shown with the colour wheel
 
 
 def measure_flow_range(flow: Tensor) -> float:
