@@ -66,7 +66,7 @@ from sgm_vfi.model.inference.sequence import interpolate_loop, interpolate_seque
 from sgm_vfi.model.zoo import default_interpolator
 from sgm_vfi.video.command import describe_inference, fill_video
 from sgm_vfi.video.from_images import film_folder
-from sgm_vfi.video.memory_fallback import Effort
+from sgm_vfi.video.memory_fallback import MemoryBudget
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import add_video_options, given_video_options
 from sgm_vfi.video.segments import FolderProgress
@@ -248,7 +248,7 @@ def fill_folder(args: argparse.Namespace) -> None:
 
 def image_settings(network: Interpolator, args: argparse.Namespace) -> dict[str, Any]:
     """All that decides about new frames but the frames."""
-    wanted = Effort(args.flow_scale, args.tile)
+    wanted = MemoryBudget(args.flow_scale, args.tile)
     about = describe_inference(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
     return about | {"model": describe_weights(args.model), "times": args.times}
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.video.colour import LAYOUTS, Colours
-from sgm_vfi.video.frame_format import to_picture
+from sgm_vfi.video.av_frames import to_video_frame
+from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 
 DEFAULT = {"libx264": {"preset": "ultrafast"}, "ffv1": {"level": "3"}}  # options of encoders
 
@@ -46,7 +46,9 @@ def write_clip(
     """Encode frames (1, 3, H, W), with so many seconds of sound, and what else is asked for."""
     matrix = tags[0] if tags else 6
     full = bool(tags and tags[1] == 2)
-    colours = Colours(LAYOUTS[pix_fmt], matrix if matrix in (1, 5, 6, 7, 9) else 6, full)
+    pixel_format = PixelFormat(
+        PLANE_LAYOUTS[pix_fmt], matrix if matrix in (1, 5, 6, 7, 9) else 6, full
+    )
     height, width = frames[0].shape[-2:]
     with av.open(path, "w") as container:
         stream = container.add_stream(
@@ -75,7 +77,7 @@ def write_clip(
         if chapters:
             container.set_chapters(list(chapters))
         for number, frame in enumerate(frames):
-            picture = to_picture(frame, colours)
+            picture = to_video_frame(frame, pixel_format)
             picture.pts = number if stamps is None else stamps[number]
             picture.time_base = stream.codec_context.time_base
             container.mux(stream.encode(picture))

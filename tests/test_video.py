@@ -20,8 +20,8 @@ import torch
 from sgm_vfi import demo_2x
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.video.frame_format import light_of
-from sgm_vfi.video.source import survey
+from sgm_vfi.video.av_frames import read_hdr_metadata
+from sgm_vfi.video.source_video import probe_video
 from tests.conftest import lively
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, packets, pictures, samples, times, write_clip
@@ -239,7 +239,7 @@ def test_hdr10_metadata_stay(codec: str) -> None:
         options=options,
     )
     run(source, "--output", "out.mp4", "--codec", codec, "--model", "blend")
-    light = light_of(pictures(Path("out.mp4"))[0])
+    light = read_hdr_metadata(pictures(Path("out.mp4"))[0])
     assert light.content == (1000, 400)
     assert light.parameters("m", "c") == [f"m={HDR10}", "c=1000,400"]
     assert receipt("out.mp4")["lost"] == []
@@ -432,11 +432,11 @@ def test_a_late_start_is_no_early_end(name: str) -> None:
     """Also of a file that begins late and was cut off, that is said."""
     codec = "ffv1" if name == "in.mkv" else "mpeg4"
     source = write_clip(Path(name), moving(12), stamps=range(100, 112), codec=codec)
-    assert not any("cut off" in note for note in survey(source).notes)
+    assert not any("cut off" in note for note in probe_video(source).notes)
     if name == "in.mkv":
         data = source.read_bytes()
         source.write_bytes(data[: len(data) // 2])
-        assert any("4.480 s and ends after 4." in note for note in survey(source).notes)
+        assert any("4.480 s and ends after 4." in note for note in probe_video(source).notes)
 
 
 def test_two_frames_are_enough() -> None:

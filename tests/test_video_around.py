@@ -15,15 +15,15 @@ from sgm_vfi.model.baselines.repeat_and_blend import Blend, Frames
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
-from sgm_vfi.video import Target, VideoOptions, Wish, interpolate, interpolate_file
-from sgm_vfi.video.memory_fallback import Effort, Synthesis
-from sgm_vfi.video.pipeline import wanted
+from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate, interpolate_file
+from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
+from sgm_vfi.video.pipeline import find_needed_frames
 from sgm_vfi.video.timeline import Timeline
 from tests.conftest import lively
 from tests.small_videos import moving, samples, write_clip
 
 HALF = Fraction(1, 2)
-EXACT = VideoOptions(wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
+EXACT = VideoOptions(encoding=EncodingOptions(codec="ffv1", pix_fmt="yuv444p"))
 
 
 class Looking(Blend):
@@ -111,7 +111,8 @@ def test_uneven_neighbours_are_of_no_use() -> None:
     ]  # fmt: skip
     timeline = Timeline(stamps, stamps[-1] + Fraction(17, 1000), Target(multi=2))
     told = [
-        (m.before, m.left, m.right, m.after) for m in timeline.moments(uses_context_frames=True)
+        (m.before, m.left, m.right, m.after)
+        for m in timeline.output_frames(uses_context_frames=True)
     ]
     assert told[2:8] == [
         (0, 1, 1, None), (0, 1, 2, 3), (1, 2, 2, None), (1, 2, 3, None),
@@ -179,10 +180,10 @@ def test_pieces_are_the_same_however_the_work_is_cut(tmp_path: Path) -> None:
 
 def test_what_a_piece_reads() -> None:
     timeline = Timeline([Fraction(k) for k in range(30)], Fraction(30), Target(multi=2))
-    one = [m for m in timeline.moments(uses_context_frames=True) if m.left == 12]
-    segment = type("Segment", (), {"moments": one})
-    assert [*wanted([segment])] == [11, 12, 13, 14]
-    assert [*wanted([segment], lead=4)] == [9, 10, 11, 12, 13, 14]
+    one = [m for m in timeline.output_frames(uses_context_frames=True) if m.left == 12]
+    segment = type("Segment", (), {"output_frames": one})
+    assert [*find_needed_frames([segment])] == [11, 12, 13, 14]
+    assert [*find_needed_frames([segment], num_history=4)] == [9, 10, 11, 12, 13, 14]
 
 
 def test_no_more_frames_are_held_than_five() -> None:
@@ -211,7 +212,7 @@ def test_less_memory_keeps_the_frames_around() -> None:
 
     network = Hungry(pan(4))
     before, frame0, frame1, after = (frame[None] for frame in pan(4))
-    synthesis = Synthesis(network, Effort())
-    synthesis.interpolate((0, 1), frame0, frame1, HALF, before=before, after=after)
+    interpolator = MemoryAwareInterpolator(network, MemoryBudget())
+    interpolator.interpolate((0, 1), frame0, frame1, HALF, before=before, after=after)
     assert network.shown == [(0, 1, 2, 3)]
-    assert synthesis.effort == Effort(0.5)
+    assert interpolator.budget == MemoryBudget(0.5)

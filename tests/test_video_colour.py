@@ -10,51 +10,51 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgm_vfi.video.colour import LAYOUTS, MATRICES, Colours, shared_excess
-from sgm_vfi.video.frame_format import to_picture, to_planes
+from sgm_vfi.video.av_frames import read_planes, to_video_frame
+from sgm_vfi.video.colour_conversion import MATRICES, PLANE_LAYOUTS, PixelFormat, shared_overshoot
 from tests.demo_runs import run
 
 
-def noise(colours: Colours, height: int, width: int, seed: int = 0) -> list[Tensor]:
+def noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) -> list[Tensor]:
     """Any samples, most of which are no colours in RGB."""
     generator = torch.Generator().manual_seed(seed)
-    dtype = torch.uint8 if colours.layout.bits == 8 else torch.int32
-    layout = colours.layout
+    dtype = torch.uint8 if pixel_format.layout.bits == 8 else torch.int32
+    layout = pixel_format.layout
     chroma = (-(-height // layout.step_y), -(-width // layout.step_x))
     sizes = [(height, width), chroma, chroma]
     return [
-        torch.randint(0, colours.largest + 1, size, generator=generator, dtype=dtype)
+        torch.randint(0, pixel_format.max_value + 1, size, generator=generator, dtype=dtype)
         for size in sizes
     ]
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    pix_fmt=st.sampled_from(sorted(LAYOUTS)),
+    pix_fmt=st.sampled_from(sorted(PLANE_LAYOUTS)),
     matrix=st.sampled_from(sorted(MATRICES)),
-    is_full=st.booleans(),
+    is_full_range=st.booleans(),
     half_height=st.integers(1, 7),
     width=st.integers(1, 15),
     seed=st.integers(0, 99),
 )
 def test_there_and_back_is_the_identity(
-    pix_fmt: str, matrix: int, is_full: bool, half_height: int, width: int, seed: int
+    pix_fmt: str, matrix: int, is_full_range: bool, half_height: int, width: int, seed: int
 ) -> None:
     """Bit by bit, for any samples up to 12 bits; to 1 of 65535 at 16."""
-    colours = Colours(LAYOUTS[pix_fmt], matrix, is_full)
-    planes = noise(colours, 2 * half_height, width, seed)
-    back = colours.to_planes(colours.to_rgb(planes))
+    pixel_format = PixelFormat(PLANE_LAYOUTS[pix_fmt], matrix, is_full_range)
+    planes = noise(pixel_format, 2 * half_height, width, seed)
+    back = pixel_format.to_planes(pixel_format.to_rgb(planes))
     for plane, other in zip(planes, back, strict=True):
         assert plane.dtype == other.dtype
-        assert (plane.int() - other.int()).abs().max() <= (colours.layout.bits > 12)
+        assert (plane.int() - other.int()).abs().max() <= (pixel_format.layout.bits > 12)
 
 
 def test_an_odd_last_row_is_nearly_kept() -> None:
     """Half of what its chroma stands for lies outside of the picture."""
-    colours = Colours(LAYOUTS["yuv420p"])
+    pixel_format = PixelFormat(PLANE_LAYOUTS["yuv420p"])
     smooth = torch.linspace(0.3, 0.6, 7)[:, None].expand(3, 7, 4)[None]
-    planes = colours.to_planes(smooth)
-    back = colours.to_planes(colours.to_rgb(planes))
+    planes = pixel_format.to_planes(smooth)
+    back = pixel_format.to_planes(pixel_format.to_rgb(planes))
     assert all((a.int() - b.int()).abs().max() <= 1 for a, b in zip(planes, back, strict=True))
 
 
@@ -72,13 +72,13 @@ def test_an_odd_last_row_is_nearly_kept() -> None:
     ],
 )
 def test_colours_of_the_standards(
-    matrix: int, is_full: bool, rgb: tuple[int, ...], samples: tuple[int, ...]
+    matrix: int, is_full_range: bool, rgb: tuple[int, ...], samples: tuple[int, ...]
 ) -> None:
-    colours = Colours(LAYOUTS["yuv444p"], matrix, is_full)
+    pixel_format = PixelFormat(PLANE_LAYOUTS["yuv444p"], matrix, is_full_range)
     frame = torch.tensor(rgb, dtype=torch.float32).view(1, 3, 1, 1)
-    assert tuple(int(plane) for plane in colours.to_planes(frame)) == samples
+    assert tuple(int(plane) for plane in pixel_format.to_planes(frame)) == samples
     planes = [torch.tensor([[value]], dtype=torch.uint8) for value in samples]
-    torch.testing.assert_close(colours.to_rgb(planes), frame, atol=0.005, rtol=0)
+    torch.testing.assert_close(pixel_format.to_rgb(planes), frame, atol=0.005, rtol=0)
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuv420p", "yuv422p10le", "gbrp"])
@@ -88,23 +88,23 @@ def test_ffmpeg_sees_the_same(pix_fmt: str, matrix: int) -> None:
 
     On a gentle ramp: it takes chroma to sit half a pixel further to the right than the standards.
     """
-    colours = Colours(LAYOUTS[pix_fmt], matrix, is_full=pix_fmt == "gbrp")
+    pixel_format = PixelFormat(PLANE_LAYOUTS[pix_fmt], matrix, is_full_range=pix_fmt == "gbrp")
     ramp = torch.linspace(0.35, 0.65, 32)
     frame = torch.stack((ramp.expand(16, 32), 0.9 - 0.5 * ramp.expand(16, 32),
                          torch.full((16, 32), 0.4)))[None]  # fmt: skip
-    picture = to_picture(frame, colours)
-    full = 2 if colours.is_full else 1
+    picture = to_video_frame(frame, pixel_format)
+    full = 2 if pixel_format.is_full_range else 1
     rgb = picture.reformat(format="rgb24", src_colorspace=matrix, src_color_range=full,
                            dst_color_range=2, interpolation=0x2 | 0x40000 | 0x2000)  # fmt: skip
     theirs = torch.from_numpy(rgb.to_ndarray().astype(np.float32)).movedim(-1, 0)[None] / 255
-    ours = colours.to_rgb(to_planes(picture, colours.layout))
+    ours = pixel_format.to_rgb(read_planes(picture, pixel_format.layout))
     assert (ours - theirs).abs().max() <= 3.5 / 255  # of another matrix: 10 and more
     assert (ours - frame).abs().max() <= 3.5 / 255
 
 
 def test_a_palette_becomes_rgb() -> None:
     picture = av.VideoFrame.from_ndarray(np.full((4, 6, 3), 200, np.uint8))
-    planes = to_planes(picture, LAYOUTS["gbrp"])
+    planes = read_planes(picture, PLANE_LAYOUTS["gbrp"])
     assert [plane.shape for plane in planes] == [(4, 6)] * 3
     assert {int(value) for plane in planes for value in plane.flatten()} == {200}
 
@@ -114,7 +114,7 @@ def test_shared_excess_by_hand() -> None:
     frame0 = torch.tensor([1.2, 1.3, -0.1, -0.3, 0.5, 1.2, -0.2])
     frame1 = torch.tensor([1.1, 0.9, -0.2, -0.3, 1.5, 1.2, 1.2])
     wanted = torch.tensor([0.1, 0, -0.1, -0.3, 0, 0.2, 0])
-    torch.testing.assert_close(shared_excess(frame0, frame1), wanted)
+    torch.testing.assert_close(shared_overshoot(frame0, frame1), wanted)
 
 
 def write_native(

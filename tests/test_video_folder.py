@@ -15,7 +15,7 @@ from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.media.sequences import FrameFormat
 from sgm_vfi.video import pipeline
 from sgm_vfi.video.from_images import Film, Images
-from sgm_vfi.video.source import survey
+from sgm_vfi.video.source_video import probe_video
 from tests.demo_runs import receipt, run
 from tests.small_videos import moving, pictures, times
 
@@ -68,7 +68,9 @@ def test_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ("--lossless", "--segment_frames", 2)
     film("whole.mkv", *options)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.Sink, "put", interrupted_after(7, pipeline.Sink.put))
+        patch.setattr(
+            pipeline.BackgroundSink, "put", interrupted_after(7, pipeline.BackgroundSink.put)
+        )
         with pytest.raises(SystemExit):
             film("out.mkv", *options)
     assert not Path("out.mkv").exists()
@@ -170,7 +172,7 @@ def test_images_are_to_be_had_as_of_their_film(bits: int) -> None:
     files = images(bits=bits)
     film = Film(files, Fraction(24), FrameFormat(48, 64, bits))
     film.write(Path("film.avi"))
-    source = survey(Path("film.avi"))
+    source = probe_video(Path("film.avi"))
     for wanted in (None, [1, 3]):
         read = list(Images(**vars(source), files=files).planes(wanted))
         decoded = list(source.planes(wanted))

@@ -19,10 +19,17 @@ from sgm_vfi.media.images import as_frame, as_samples
 from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.model import Interpolation, load_interpolator, time_like
 from sgm_vfi.video.comparison import ExplainView, compare
-from sgm_vfi.video.cuts import FLASH, CutDetector, score, thumbnail
-from sgm_vfi.video.duplicates import LONGEST, is_duplicate, without_repeats
-from sgm_vfi.video.overlays import FRAMES, Bars, OverlayTracker, black_bars, brightness, protect
-from sgm_vfi.video.reliability import THRESHOLD, Worst, fall_back, reliability
+from sgm_vfi.video.duplicates import MAX_RUN, drop_duplicates, is_duplicate
+from sgm_vfi.video.overlays import (
+    HISTORY_FRAMES,
+    BlackBars,
+    OverlayTracker,
+    compute_luma,
+    find_black_bars,
+    protect_overlays,
+)
+from sgm_vfi.video.reliability import THRESHOLD, LeastReliable, make_fallback, measure_reliability
+from sgm_vfi.video.scene_cuts import MAX_FLASH_FRAMES, CutDetector, make_thumbnail, measure_change
 
 SIZE = (96, 128)
 
@@ -85,7 +92,7 @@ def test_a_whip_pan_is_no_cut(wide: Tensor, speed: int) -> None:
     assert cuts(frames) == []
 
 
-@pytest.mark.parametrize("length", range(1, FLASH + 1))
+@pytest.mark.parametrize("length", range(1, MAX_FLASH_FRAMES + 1))
 @pytest.mark.parametrize("light", ["white", "black", "three times the light"])
 def test_a_flash_is_no_cut(scenes: list[list[Tensor]], light: str, length: int) -> None:
     lit = {"white": torch.ones_like, "black": torch.zeros_like}
@@ -98,8 +105,8 @@ def test_a_flash_is_no_cut(scenes: list[list[Tensor]], light: str, length: int) 
 
 
 def test_a_picture_that_stays_longer_than_a_flash_is_a_scene(scenes: list[list[Tensor]]) -> None:
-    inserted = scenes[0][:5] + scenes[1][: FLASH + 1] + scenes[0][5:]
-    assert cuts(inserted) == [5, 5 + FLASH + 1]
+    inserted = scenes[0][:5] + scenes[1][: MAX_FLASH_FRAMES + 1] + scenes[0][5:]
+    assert cuts(inserted) == [5, 5 + MAX_FLASH_FRAMES + 1]
 
 
 @pytest.mark.parametrize("length", [4, 8])
@@ -127,15 +134,15 @@ def test_a_change_of_colour_alone_is_a_cut() -> None:
 
 
 def test_the_score_is_a_share_and_blind_to_light(scenes: list[list[Tensor]]) -> None:
-    first, second = thumbnail(scenes[0][0]), thumbnail(scenes[1][0])
-    dimmed = thumbnail(0.6 * scenes[0][0] + 0.2)
-    assert score(first, first) < 1e-3
-    assert score(first, dimmed) < 0.05
-    assert score(first, second) == pytest.approx(score(second, first), abs=1e-5)
-    assert 0.4 < score(first, second) <= 1
+    first, second = make_thumbnail(scenes[0][0]), make_thumbnail(scenes[1][0])
+    dimmed = make_thumbnail(0.6 * scenes[0][0] + 0.2)
+    assert measure_change(first, first) < 1e-3
+    assert measure_change(first, dimmed) < 0.05
+    assert measure_change(first, second) == pytest.approx(measure_change(second, first), abs=1e-5)
+    assert 0.4 < measure_change(first, second) <= 1
     lone = torch.zeros(1, 3, *SIZE)
     lone[..., 40:48, 60:68] = 1  # all there is to explain lies in a block or two
-    assert score(thumbnail(lone), thumbnail(lone)) < 1e-3
+    assert measure_change(make_thumbnail(lone), make_thumbnail(lone)) < 1e-3
 
 
 def test_pairs_are_judged_alone_and_by_the_threshold(scenes: list[list[Tensor]]) -> None:
@@ -162,7 +169,7 @@ def test_frames_are_read_ahead_only_where_there_is_a_doubt(scenes: list[list[Ten
     scan = CutDetector().scan(items(), lambda number: frames[number])
     ahead = [len(read) - 1 - number for number, _ in scan]
     assert ahead[:6] == [0] * 6
-    assert max(ahead) == FLASH
+    assert max(ahead) == MAX_FLASH_FRAMES
 
 
 def test_one_verdict_for_each_frame_and_a_fresh_start(scenes: list[list[Tensor]]) -> None:
@@ -195,11 +202,11 @@ def test_grain_repeats_and_a_mouth_moves() -> None:
         is_duplicate(frame, frame, 6)
 
 
-def kept(runs: list[int], step: Fraction, longest: Fraction = LONGEST) -> list[Fraction]:
+def kept(runs: list[int], step: Fraction, longest: Fraction = MAX_RUN) -> list[Fraction]:
     """What is left of frames `step` apart where each picture is repeated so many times."""
     pictures = [number for number, length in enumerate(runs) for _ in range(length)]
     items = [(number * step, picture) for number, picture in enumerate(pictures)]
-    left = without_repeats(items, lambda a, b: a[1] == b[1], lambda item: item[0], longest)
+    left = drop_duplicates(items, lambda a, b: a[1] == b[1], lambda item: item[0], longest)
     return [time for time, _ in left]
 
 
@@ -224,7 +231,7 @@ def test_no_interval_but_a_short_run_grows(runs: list[int], rate: int) -> None:
     firsts = [sum(runs[:number]) * step for number in range(len(runs))]
     assert set(firsts) <= set(times)
     assert (times[0], times[-1]) == (0, (sum(runs) - 1) * step)
-    assert all(after - before <= max(LONGEST, step) for before, after in pairwise(times))
+    assert all(after - before <= max(MAX_RUN, step) for before, after in pairwise(times))
 
 
 def encoded(frames: list[Tensor], path: Path, crf: int) -> list[Tensor]:
@@ -282,53 +289,55 @@ def moving(count: int) -> list[Tensor]:
 
 
 def test_a_word_over_what_moves_is_found_and_nothing_else() -> None:
-    mask = mask_of([titled(frame) for frame in moving(FRAMES)])
+    mask = mask_of([titled(frame) for frame in moving(HISTORY_FRAMES)])
     assert mask[word()].mean() > 0.5
     around = F.max_pool2d(word().float(), 5, stride=1, padding=2) == 0
     assert mask[around].mean() < 1e-3
-    assert mask_of(moving(FRAMES)).max() == 0
+    assert mask_of(moving(HISTORY_FRAMES)).max() == 0
 
 
 def test_an_overlay_is_known_by_the_last_frames_alone() -> None:
-    frames = [titled(frame) for frame in moving(FRAMES + 4)]
+    frames = [titled(frame) for frame in moving(HISTORY_FRAMES + 4)]
     assert torch.equal(mask_of(frames), mask_of(frames[4:]))
-    assert mask_of(frames[: FRAMES - 1]).max() == 0
+    assert mask_of(frames[: HISTORY_FRAMES - 1]).max() == 0
 
 
 def test_a_still_background_is_no_overlay() -> None:
     still = titled(textured(*SIZE))
-    assert mask_of([still] * FRAMES).max() == 0
+    assert mask_of([still] * HISTORY_FRAMES).max() == 0
 
 
 def test_what_flies_past_a_still_background_is_not_wiped_out() -> None:
     """Between the last two frames a ball crosses pixels that both show alike."""
     background = 1.5 * textured(96, 256)
     frames = []
-    for number in range(FRAMES):
+    for number in range(HISTORY_FRAMES):
         frame = background.clone()
-        left = 2 + (FRAMES - 1 - number) * 30
+        left = 2 + (HISTORY_FRAMES - 1 - number) * 30
         frame[..., 10:18, left : left + 8] = 1
         frames.append(frame)
     assert mask_of(frames)[..., 8:20, 15:27].max() == 0
 
 
 def test_an_overlay_is_found_behind_a_codec(tmp_path: Path) -> None:
-    frames = [titled(frame, bar=16) for frame in moving(FRAMES)]
+    frames = [titled(frame, bar=16) for frame in moving(HISTORY_FRAMES)]
     mask = mask_of(encoded(frames, tmp_path / "word.mp4", crf=20))
     assert mask[word()].mean() > 0.4
     assert mask[..., :16, :].min() == 1
     assert mask[..., 16:32, :].mean() < 0.05
 
 
-@pytest.mark.parametrize("bars", [Bars(0, 0, 0, 0), Bars(12, 10, 0, 0), Bars(0, 0, 7, 9)])
-def test_black_bars_are_counted_exactly(bars: Bars) -> None:
+@pytest.mark.parametrize(
+    "bars", [BlackBars(0, 0, 0, 0), BlackBars(12, 10, 0, 0), BlackBars(0, 0, 7, 9)]
+)
+def test_black_bars_are_counted_exactly(bars: BlackBars) -> None:
     frame = textured(*SIZE) + 0.1
     height, width = SIZE
     frame[..., : bars.top, :] = 0
     frame[..., height - bars.bottom :, :] = 0
     frame[..., : bars.left] = 0
     frame[..., width - bars.right :] = 0
-    assert black_bars(brightness(frame)) == bars
+    assert find_black_bars(compute_luma(frame)) == bars
     expected = torch.zeros(1, 1, *SIZE)
     expected[(frame == 0).all(dim=1, keepdim=True)] = 1
     assert torch.equal(mask_of([frame, frame]), expected)
@@ -336,7 +345,7 @@ def test_black_bars_are_counted_exactly(bars: Bars) -> None:
 
 def test_a_black_frame_has_no_bars_and_a_dark_one_none_it_will_lose() -> None:
     black, lit = torch.zeros(1, 3, *SIZE), textured(*SIZE) + 0.1
-    assert black_bars(brightness(black)) == Bars(0, 0, 0, 0)
+    assert find_black_bars(compute_luma(black)) == BlackBars(0, 0, 0, 0)
     dark = lit.clone()
     dark[..., :40, :] = 0
     assert mask_of([dark, lit]).max() == 0
@@ -346,7 +355,7 @@ def test_a_protected_frame_shows_both_frames_where_the_mask_says() -> None:
     frame, frame0, frame1 = (torch.full((1, 3, 4, 4), level) for level in (0.9, 0.2, 0.4))
     mask = torch.zeros(1, 1, 4, 4)
     mask[..., 0, 0], mask[..., 0, 1] = 1, 0.5
-    shown = protect(frame, frame0, frame1, 0.25, mask)
+    shown = protect_overlays(frame, frame0, frame1, 0.25, mask)
     torch.testing.assert_close(shown[0, 0, 0], torch.tensor([0.25, 0.575, 0.9, 0.9]))
 
 
@@ -371,7 +380,9 @@ def flow_of(u: float) -> Tensor:
 def test_the_true_motion_is_reliable_and_the_less_true_the_less() -> None:
     picture = textured(96, 160)
     frame0, frame1 = picture[..., 8:136], picture[..., :128]  # moves by 8 to the right
-    scores = [reliability(frame0, frame1, told(frame0, flow=flow_of(u))) for u in (8, 6, 4, 0)]
+    scores = [
+        measure_reliability(frame0, frame1, told(frame0, flow=flow_of(u))) for u in (8, 6, 4, 0)
+    ]
     assert scores[0] > 0.7  # what enters and leaves the frame remains
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] < 0.3
@@ -381,10 +392,10 @@ def test_where_one_frame_alone_is_shown_nothing_is_held_against_it() -> None:
     frame0, frame1 = textured(*SIZE), textured(*SIZE).flip(-1)
     blends = {share: torch.full((1, 1, *SIZE), share) for share in (0.5, 0.9, 1.0)}
     scores = [
-        reliability(frame0, frame1, told(frame0, flow=flow_of(0), blend=blend))
+        measure_reliability(frame0, frame1, told(frame0, flow=flow_of(0), blend=blend))
         for blend in blends.values()
     ]
-    assert scores[0] == reliability(frame0, frame1, told(frame0, flow=flow_of(0)))
+    assert scores[0] == measure_reliability(frame0, frame1, told(frame0, flow=flow_of(0)))
     assert scores[0] < scores[1] < scores[2] == 1
 
 
@@ -392,14 +403,18 @@ def test_a_bad_tenth_of_the_frame_is_as_bad_as_all_of_it() -> None:
     frame0, frame1 = torch.zeros(1, 3, 80, 80), torch.zeros(1, 3, 80, 80)
     frame1[..., :8] = 1
     still = told(frame0, flow=torch.zeros(1, 4, 80, 80))
-    assert reliability(frame0, frame1, still) == pytest.approx(1 - 1 / (1 + 0.08**2), abs=1e-6)
-    assert reliability(frame0, frame0, still) == 1
+    assert measure_reliability(frame0, frame1, still) == pytest.approx(
+        1 - 1 / (1 + 0.08**2), abs=1e-6
+    )
+    assert measure_reliability(frame0, frame0, still) == 1
 
 
 def test_without_a_flow_there_is_no_score() -> None:
     frame = torch.zeros(1, 3, *SIZE)
-    assert reliability(frame, frame, Interpolation(frame)) is None
-    assert reliability(frame, frame, told(frame, difference=torch.zeros(1, 2, *SIZE))) is None
+    assert measure_reliability(frame, frame, Interpolation(frame)) is None
+    assert (
+        measure_reliability(frame, frame, told(frame, difference=torch.zeros(1, 2, *SIZE))) is None
+    )
 
 
 def test_a_network_is_reliable_in_a_pan_and_not_across_a_cut(scenes: list[list[Tensor]]) -> None:
@@ -409,27 +424,27 @@ def test_a_network_is_reliable_in_a_pan_and_not_across_a_cut(scenes: list[list[T
     scores = {}
     for name, (frame0, frame1) in pairs.items():
         result = network(frame0, frame1, time_like(frame0, 0.5), explain=True)
-        scores[name] = reliability(frame0, frame1, result)
+        scores[name] = measure_reliability(frame0, frame1, result)
     assert scores["pan"] > 0.8
     assert scores["cut"] < THRESHOLD
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 99))), st.integers(1, 5))
 def test_the_worst_are_the_first_of_all_in_order(frames: list[tuple], limit: int) -> None:
-    worst = Worst(limit)
+    worst = LeastReliable(limit)
     for score_, number in frames:
         worst.add(score_, Fraction(number, 24))
-    assert worst.listed() == sorted((s, Fraction(n, 24)) for s, n in frames)[:limit]
+    assert worst.to_list() == sorted((s, Fraction(n, 24)) for s, n in frames)[:limit]
 
 
 def test_fall_backs_hold_or_blend() -> None:
     frame0, frame1 = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
-    assert torch.equal(fall_back(frame0, frame1, 0.75, "hold"), frame0)
-    assert torch.equal(fall_back(frame0, frame1, 0.75, "blend"), 0.75 * frame1)
+    assert torch.equal(make_fallback(frame0, frame1, 0.75, "hold"), frame0)
+    assert torch.equal(make_fallback(frame0, frame1, 0.75, "blend"), 0.75 * frame1)
     with pytest.raises(ValueError, match="one of hold, blend, got 'warp'"):
-        fall_back(frame0, frame1, 0.5, "warp")
+        make_fallback(frame0, frame1, 0.5, "warp")
     with pytest.raises(ValueError, match="limit of 0"):
-        Worst(0)
+        LeastReliable(0)
 
 
 def test_both_sides_of_a_comparison_are_the_frames_and_are_labelled() -> None:

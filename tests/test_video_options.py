@@ -12,9 +12,9 @@ from torch import Tensor
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.images import read_samples
 from sgm_vfi.media.videos import VideoReader
-from sgm_vfi.video.frame_producer import Judgement, Maker
+from sgm_vfi.video.frame_producer import FrameProducer, ProducerOptions
 from sgm_vfi.video.overlays import OverlayTracker
-from sgm_vfi.video.pipeline import wanted
+from sgm_vfi.video.pipeline import find_needed_frames
 from sgm_vfi.video.segments import segments
 from sgm_vfi.video.timeline import Target, Timeline
 from sgm_vfi.video.writer import rotate_flow
@@ -162,10 +162,10 @@ def test_flows_turn_with_their_pictures() -> None:
 def test_a_piece_needs_no_more_than_the_frames_before_it() -> None:
     """What an overlay is known by is decoded also where work begins in the middle."""
     timeline = Timeline([Fraction(k) for k in range(30)], Fraction(30), Target(multi=2))
-    last = [*segments(timeline.moments(), length=20)][-1]
-    assert [*wanted([last])] == [*range(20, 30)]
-    assert [*wanted([last], lead=8)] == [*range(13, 30)]
-    assert Judgement(protect_static=True).lead == 8
+    last = [*segments(timeline.output_frames(), length=20)][-1]
+    assert [*find_needed_frames([last])] == [*range(20, 30)]
+    assert [*find_needed_frames([last], num_history=8)] == [*range(13, 30)]
+    assert ProducerOptions(protect_static=True).num_history == 8
 
 
 def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
@@ -187,9 +187,9 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
             return {}
 
     timeline = Timeline([Fraction(0), Fraction(1)], Fraction(2), Target(multi=2))
-    maker = Maker(Grey(), Judgement())
-    for moment in timeline.moments():
-        np.testing.assert_allclose(maker.shoot(moment, Held()).frame, frame, atol=1e-7)
+    producer = FrameProducer(Grey(), ProducerOptions())
+    for output_frame in timeline.output_frames():
+        np.testing.assert_allclose(producer.produce(output_frame, Held()).frame, frame, atol=1e-7)
 
 
 def test_frames_as_a_folder(here: Path) -> None:

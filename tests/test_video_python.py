@@ -10,11 +10,11 @@ import torch
 from sgm_vfi.model import Interpolator, load_interpolator
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.video import (
-    Effort,
+    EncodingOptions,
+    MemoryBudget,
     Target,
     TimedFrame,
     VideoOptions,
-    Wish,
     interpolate,
     interpolate_file,
     job,
@@ -32,7 +32,7 @@ def frames(count: int = 6) -> list[torch.Tensor]:
 @pytest.mark.parametrize("target", [Target(multi=3), Target(fps=Fraction(40)), Target(slow=2)])
 def test_frames_are_those_of_the_file(tmp_path: Path, target: Target) -> None:
     """The same frames at the same times, whether they come from a file or from anywhere."""
-    options = VideoOptions(target=target, wish=Wish(codec="ffv1", pix_fmt="yuv444p"))
+    options = VideoOptions(target=target, encoding=EncodingOptions(codec="ffv1", pix_fmt="yuv444p"))
     source = write_clip(tmp_path / "in.mkv", moving(6), codec="ffv1", pix_fmt="yuv444p")
     receipt = interpolate_file(source, tmp_path / "out.mkv", options, network=BLEND)
     stream = list(interpolate(frames(), options, rate=25, network=BLEND))
@@ -46,7 +46,9 @@ def test_frames_are_those_of_the_file(tmp_path: Path, target: Target) -> None:
     pairs = zip(samples(tmp_path / "out.mkv"), samples(tmp_path / "stream.mkv"), strict=True)
     largest = max(abs(x - y) for one, other in pairs for x, y in zip(one, other, strict=True))
     assert largest <= 1  # the file went through whole samples
-    step = 1 / target.fps if target.fps else Fraction(target.stretch, 25 * target.shares)
+    step = (
+        1 / target.fps if target.fps else Fraction(target.stretch, 25 * target.frames_per_interval)
+    )
     assert [timed.seconds for timed in stream] == [k * step for k in range(len(stream))]
 
 
@@ -60,13 +62,13 @@ def test_another_network_is_another_run(
         "network": [(load_interpolator(name), None) for name in ("classical", "matched")],
         "weights": [(network, None) for network in unmatched],
         "keypoint_ratio": [(tiny, None), (unmatched[0], None)],
-        "flow_scale": [(BLEND, Effort()), (BLEND, Effort(0.5))],
+        "flow_scale": [(BLEND, MemoryBudget()), (BLEND, MemoryBudget(0.5))],
     }
     for number, (name, (first, other)) in enumerate(runs.items()):
         output = tmp_path / f"{number}.mkv"
 
-        def go(run: tuple[Interpolator, Effort | None], output: Path = output) -> object:
-            return interpolate_file(source, output, network=run[0], effort=run[1])
+        def go(run: tuple[Interpolator, MemoryBudget | None], output: Path = output) -> object:
+            return interpolate_file(source, output, network=run[0], budget=run[1])
 
         with monkeypatch.context() as patch:
             patch.setattr(job, "join", interrupted)

@@ -16,7 +16,7 @@ from sgm_vfi.video.estimate import (
     find_explanation_names,
     interpolated_frames,
 )
-from sgm_vfi.video.memory_fallback import Effort, Synthesis
+from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.timeline import Target
@@ -73,7 +73,9 @@ def test_the_time_of_new_frames_is_foretold(
 ) -> None:
     """Warmed up, on the frames of the video, and what is done once for a pair counts once."""
     plan = planned(tmp_path, **options)
-    assert estimate_seconds_per_frame(plan, Synthesis(slow, Effort()), CPU) == pytest.approx(each)
+    assert estimate_seconds_per_frame(
+        plan, MemoryAwareInterpolator(slow, MemoryBudget()), CPU
+    ) == pytest.approx(each)
     given = [frame for pair in pairwise(moving(5)[:4]) for frame in pair]
     for seen, frame in zip(slow.seen, given, strict=True):
         assert (seen - frame).abs().max() < 0.02
@@ -82,23 +84,28 @@ def test_the_time_of_new_frames_is_foretold(
 
 def test_one_delay_is_not_taken_for_the_rule(tmp_path: Path, slow: Slow) -> None:
     slow.delays = {5: 7.0}
-    seconds = estimate_seconds_per_frame(planned(tmp_path, 8), Synthesis(slow, Effort()), CPU)
+    seconds = estimate_seconds_per_frame(
+        planned(tmp_path, 8), MemoryAwareInterpolator(slow, MemoryBudget()), CPU
+    )
     assert seconds == pytest.approx(PAIR + FRAME)
     assert slow.asked == 5  # no more, as that one took so long
 
 
 def test_one_gap_or_none_is_enough(tmp_path: Path, slow: Slow) -> None:
-    synthesis = Synthesis(slow, Effort())
-    assert estimate_seconds_per_frame(planned(tmp_path, 3), synthesis, CPU) == pytest.approx(
+    interpolator = MemoryAwareInterpolator(slow, MemoryBudget())
+    assert estimate_seconds_per_frame(planned(tmp_path, 3), interpolator, CPU) == pytest.approx(
         PAIR + FRAME
     )
-    assert estimate_seconds_per_frame(planned(tmp_path, 2), synthesis, CPU) == 0
+    assert estimate_seconds_per_frame(planned(tmp_path, 2), interpolator, CPU) == 0
     assert slow.asked == 2
 
 
 def test_explanations_are_known_before_work(tmp_path: Path) -> None:
-    synthesis, plan = Synthesis(Blend(), Effort()), planned(tmp_path, explain=True)
-    assert find_explanation_names(plan, synthesis, CPU) == ("blend", "flow")
-    assert synthesis.pair is None
-    assert isinstance(synthesis.interpolate((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
+    interpolator, plan = (
+        MemoryAwareInterpolator(Blend(), MemoryBudget()),
+        planned(tmp_path, explain=True),
+    )
+    assert find_explanation_names(plan, interpolator, CPU) == ("blend", "flow")
+    assert interpolator.pair is None
+    assert isinstance(interpolator.interpolate((0, 1), *torch.rand(2, 1, 3, 8, 8), Fraction(1, 2)),
                       Interpolation)  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sgm_vfi.video.threads import Sink, ahead
+from sgm_vfi.video.threads import BackgroundSink, prefetch
 
 
 def test_ahead_keeps_the_order_and_runs_ahead_by_no_more_than_its_size() -> None:
@@ -17,7 +17,7 @@ def test_ahead_keeps_the_order_and_runs_ahead_by_no_more_than_its_size() -> None
             made.append(number)
             yield number
 
-    stream = ahead(numbers(), 3)
+    stream = prefetch(numbers(), 3)
     taken = [next(stream)]
     time.sleep(0.3)
     assert len(made) <= 1 + 3 + 1  # taken, waiting, and one in the hand
@@ -30,7 +30,7 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
         yield 1
         raise OSError("the disk is gone")
 
-    stream = ahead(numbers(), 4)
+    stream = prefetch(numbers(), 4)
     assert next(stream) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(stream)
@@ -38,7 +38,7 @@ def test_an_error_comes_after_what_was_made_before_it() -> None:
 
 def test_closing_ends_the_thread() -> None:
     before = threading.active_count()
-    stream = ahead(iter(range(10**9)), 2)
+    stream = prefetch(iter(range(10**9)), 2)
     next(stream)
     assert threading.active_count() == before + 1
     stream.close()
@@ -52,7 +52,7 @@ def test_a_sink_takes_all_in_order_before_it_ends() -> None:
         time.sleep(0.005)
         taken.append(number)
 
-    with Sink(take, 2) as sink:
+    with BackgroundSink(take, 2) as sink:
         for number in range(10):
             sink.put(number)
             assert number - len(taken) <= 2 + 1
@@ -65,7 +65,7 @@ def test_an_error_in_a_sink_stops_what_feeds_it() -> None:
             raise OSError("no space left")
 
     def feed() -> None:
-        with Sink(take, 1) as sink:
+        with BackgroundSink(take, 1) as sink:
             for number in range(1000):
                 sink.put(number)
 
@@ -78,7 +78,7 @@ def test_an_error_at_the_end_of_a_sink_is_not_lost() -> None:
         time.sleep(0.05)
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"), Sink(take, 4) as sink:
+    with pytest.raises(OSError, match="no space left"), BackgroundSink(take, 4) as sink:
         sink.put(1)
 
 
@@ -90,7 +90,7 @@ def test_a_sink_that_is_left_by_an_error_takes_no_more() -> None:
         taken.append(number)
 
     def feed() -> None:
-        with Sink(take, 100) as sink:
+        with BackgroundSink(take, 100) as sink:
             for number in range(50):
                 sink.put(number)
             raise KeyboardInterrupt

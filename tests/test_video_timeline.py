@@ -9,18 +9,27 @@ from hypothesis import strategies as st
 
 from sgm_vfi.video.options import rate
 from sgm_vfi.video.segments import segments
-from sgm_vfi.video.timeline import Moment, Target, Timeline, common_tick, locate, ticks
+from sgm_vfi.video.timeline import (
+    OutputFrame,
+    Target,
+    Timeline,
+    find_time_base,
+    locate_timestamp,
+    to_pts,
+)
 
 FILM = Fr(24000, 1001)
 
 
-def steady(count: int, fps: Fr, start: Fr = Fr(0), tick: Fr = Fr(1, 90000)) -> dict[str, object]:
-    stamps = [start + number / fps for number in range(count)]
-    return {"stamps": stamps, "end": start + count / fps, "tick": tick}
+def steady(
+    count: int, fps: Fr, start: Fr = Fr(0), time_base: Fr = Fr(1, 90000)
+) -> dict[str, object]:
+    timestamps = [start + number / fps for number in range(count)]
+    return {"timestamps": timestamps, "end": start + count / fps, "time_base": time_base}
 
 
 def shown(timeline: Timeline) -> list[tuple[int, Fr]]:
-    return [(moment.left, moment.time) for moment in timeline.moments()]
+    return [(frame.left, frame.time) for frame in timeline.output_frames()]
 
 
 def test_twice_as_many_frames_by_hand() -> None:
@@ -28,33 +37,37 @@ def test_twice_as_many_frames_by_hand() -> None:
     timeline = Timeline(**steady(3, Fr(30)), target=Target(multi=2))
     half = Fr(1, 2)
     assert shown(timeline) == [(0, 0), (0, half), (1, 0), (1, half), (2, 0), (2, 0)]
-    assert [moment.shown * 60 for moment in timeline.moments()] == [0, 1, 2, 3, 4, 5]
-    assert (timeline.num_frames, timeline.out_end, timeline.out_tick) == (6, Fr(1, 10), Fr(1, 60))
+    assert [frame.timestamp * 60 for frame in timeline.output_frames()] == [0, 1, 2, 3, 4, 5]
+    assert (timeline.num_frames, timeline.output_end, timeline.output_time_base) == (
+        6,
+        Fr(1, 10),
+        Fr(1, 60),
+    )
 
 
 def test_film_at_sixty_by_hand() -> None:
     """23.976 -> 60: every fifth output frame is 2 * 1001 / 1000 source frames further."""
     timeline = Timeline(**steady(24, FILM), target=Target(fps=Fr(60)))
     assert timeline.num_frames == 60  # 24 * 1001 / 24000 s * 60 = 60.06
-    moments = list(timeline.moments())
-    assert moments[5] == Moment(Fr(5, 60), 1, 5 * FILM / 60 - 1, 2)
-    assert moments[5].time == Fr(999, 1001)
-    assert [m.left for m in moments[:6]] == [0, 0, 0, 1, 1, 1]
+    frames = list(timeline.output_frames())
+    assert frames[5] == OutputFrame(Fr(5, 60), 1, 5 * FILM / 60 - 1, 2)
+    assert frames[5].time == Fr(999, 1001)
+    assert [m.left for m in frames[:6]] == [0, 0, 0, 1, 1, 1]
 
 
 def test_film_to_a_thousandth_slower_by_hand() -> None:
     """24 -> 23.976: frame k lies k / 1000 past source frame k; the 1000th is one further."""
     timeline = Timeline(**steady(1201, Fr(24)), target=Target(fps=FILM))
-    moments = list(timeline.moments())
-    assert timeline.num_frames == len(moments) == 1200  # 1201 * 1000 / 1001 = 1199.8
-    assert (moments[7].left, moments[7].time) == (7, Fr(7, 1000))
-    assert (moments[1000].left, moments[1000].time) == (1001, 0)
+    frames = list(timeline.output_frames())
+    assert timeline.num_frames == len(frames) == 1200  # 1201 * 1000 / 1001 = 1199.8
+    assert (frames[7].left, frames[7].time) == (7, Fr(7, 1000))
+    assert (frames[1000].left, frames[1000].time) == (1001, 0)
 
 
 def test_thirty_to_sixty_is_twice_as_many() -> None:
     half = Timeline(**steady(7, Fr(30)), target=Target(fps=Fr(60)))
     twice = Timeline(**steady(7, Fr(30)), target=Target(multi=2))
-    assert list(half.moments()) == list(twice.moments())
+    assert list(half.output_frames()) == list(twice.output_frames())
 
 
 def test_fewer_frames() -> None:
@@ -65,9 +78,9 @@ def test_fewer_frames() -> None:
 
 def test_variable_rate_is_honoured() -> None:
     """Frames at 0, 1, 4 s that ends at 6 s: divided where they are, or met by a steady rate."""
-    clock = {"stamps": [Fr(0), Fr(1), Fr(4)], "end": Fr(6), "tick": Fr(1, 1000)}
+    clock = {"timestamps": [Fr(0), Fr(1), Fr(4)], "end": Fr(6), "time_base": Fr(1, 1000)}
     twice = Timeline(**clock, target=Target(multi=2))
-    assert [moment.shown for moment in twice.moments()] == [0, Fr(1, 2), 1, Fr(5, 2), 4, 5]
+    assert [frame.timestamp for frame in twice.output_frames()] == [0, Fr(1, 2), 1, Fr(5, 2), 4, 5]
     steady_rate = Timeline(**clock, target=Target(fps=Fr(1)))
     third = Fr(1, 3)
     assert shown(steady_rate) == [(0, 0), (1, 0), (1, third), (1, 2 * third), (2, 0), (2, 0)]
@@ -75,25 +88,27 @@ def test_variable_rate_is_honoured() -> None:
 
 def test_slow_motion_keeps_the_rate() -> None:
     timeline = Timeline(**steady(3, Fr(30), start=Fr(1)), target=Target(slow=2))
-    assert [moment.shown for moment in timeline.moments()] == [1 + Fr(k, 30) for k in range(6)]
-    assert timeline.out_end == 1 + Fr(6, 30)
-    assert timeline.out_tick == Fr(1, 30)
+    assert [frame.timestamp for frame in timeline.output_frames()] == [
+        1 + Fr(k, 30) for k in range(6)
+    ]
+    assert timeline.output_end == 1 + Fr(6, 30)
+    assert timeline.output_time_base == Fr(1, 30)
 
 
 def test_stamps_that_were_rounded_are_met() -> None:
     """Milliseconds of Matroska: 33 and 67 ms are 1/30 and 2/30 s, not something near."""
     stamps = [Fr(round(Fr(1000 * k, 30)), 1000) for k in range(30)]
     timeline = Timeline(stamps, Fr(1), Target(fps=Fr(60)), Fr(1, 1000))
-    moments = list(timeline.moments())
-    assert [(m.left, m.time) for m in moments[::2]] == [(k, 0) for k in range(30)]
-    assert all(m.time for m in moments[1:-1:2])
+    frames = list(timeline.output_frames())
+    assert [(m.left, m.time) for m in frames[::2]] == [(k, 0) for k in range(30)]
+    assert all(m.time for m in frames[1:-1:2])
 
 
 def test_a_coarse_clock_swallows_no_frames() -> None:
     """A tick as long as a frame, as AVI has it, does not pull new frames onto originals."""
-    clock = {"stamps": [Fr(k, 25) for k in range(3)], "end": Fr(3, 25), "tick": Fr(1, 25)}
-    assert locate(clock["stamps"], Fr(1, 250), clock["tick"]) == (0, Fr(1, 10))
-    assert locate(clock["stamps"], Fr(1, 1000), clock["tick"]) == (0, 0)
+    clock = {"timestamps": [Fr(k, 25) for k in range(3)], "end": Fr(3, 25), "time_base": Fr(1, 25)}
+    assert locate_timestamp(clock["timestamps"], Fr(1, 250), clock["time_base"]) == (0, Fr(1, 10))
+    assert locate_timestamp(clock["timestamps"], Fr(1, 1000), clock["time_base"]) == (0, 0)
 
 
 def test_repeats_are_one_long_frame() -> None:
@@ -102,14 +117,14 @@ def test_repeats_are_one_long_frame() -> None:
     quarter = Fr(1, 4)
     assert shown(timeline)[:5] == [(0, 0), (0, quarter), (0, 2 * quarter), (0, 3 * quarter), (2, 0)]
     assert shown(timeline)[5:] == [(2, 0)] * 3
-    assert [m.right for m in timeline.moments()][:4] == [0, 2, 2, 2]
+    assert [m.right for m in timeline.output_frames()][:4] == [0, 2, 2, 2]
 
 
 def test_nothing_lies_across_a_cut() -> None:
     timeline = Timeline(**steady(3, Fr(30)), target=Target(multi=3))
-    held = list(timeline.moments(lambda left, right: right == 2))
+    held = list(timeline.output_frames(lambda left, right: right == 2))
     assert [(m.left, m.right) for m in held[3:6]] == [(1, 1)] * 3
-    assert [m.shown for m in held] == [m.shown for m in timeline.moments()]
+    assert [m.timestamp for m in held] == [m.timestamp for m in timeline.output_frames()]
     assert held[1].time == Fr(1, 3)
 
 
@@ -140,47 +155,52 @@ def test_any_clock(clock: tuple[list[Fr], Fr, Fr], target: Target) -> None:
     duration = (end - stamps[0]) * target.stretch
     if target.fps is not None and duration * target.fps > 3000:
         return
-    moments = list(timeline.moments())
-    times = [moment.shown for moment in moments]
-    assert len(moments) == timeline.num_frames
+    frames = list(timeline.output_frames())
+    times = [frame.timestamp for frame in frames]
+    assert len(frames) == timeline.num_frames
     assert times[0] == stamps[0]
     assert all(before < after for before, after in pairwise(times))
-    assert times[-1] < timeline.out_end
+    assert times[-1] < timeline.output_end
     longest = 1 / target.fps if target.fps else Fr(0)
-    assert abs(timeline.out_end - stamps[0] - duration) <= longest
-    assert all(ticks(time, timeline.out_tick) * timeline.out_tick == time for time in times)
+    assert abs(timeline.output_end - stamps[0] - duration) <= longest
+    assert all(
+        to_pts(time, timeline.output_time_base) * timeline.output_time_base == time
+        for time in times
+    )
     assert all(m.left <= m.right <= m.left + 1 and (m.time > 0) == (m.right > m.left)
-               for m in moments)  # fmt: skip
-    assert all(before.left <= after.left for before, after in pairwise(moments))
-    whole = [moment for segment in segments(moments, (), 4) for moment in segment.moments]
-    assert whole == moments
+               for m in frames)  # fmt: skip
+    assert all(before.left <= after.left for before, after in pairwise(frames))
+    whole = [frame for segment in segments(frames, (), 4) for frame in segment.output_frames]
+    assert whole == frames
 
 
 @settings(deadline=None, max_examples=60)
 @given(clocks, st.integers(2, 5))
 def test_every_original_is_shown_at_its_time(clock: tuple[list[Fr], Fr, Fr], multi: int) -> None:
     stamps, end, tick = clock
-    moments = list(Timeline(stamps, end, Target(multi=multi), tick).moments())
-    originals = [(m.shown, m.left) for m in moments[::multi]]
+    frames = list(Timeline(stamps, end, Target(multi=multi), tick).output_frames())
+    originals = [(m.timestamp, m.left) for m in frames[::multi]]
     assert originals == list(zip(stamps, range(len(stamps)), strict=True))
-    assert all(m.time == 0 for m in moments[::multi])
+    assert all(m.time == 0 for m in frames[::multi])
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.fractions(0, 100, max_denominator=1000).filter(bool), min_size=1))
 def test_a_common_tick_counts_all_and_is_the_longest(times: list[Fr]) -> None:
-    tick = common_tick(times)
+    tick = find_time_base(times)
     counts = [time / tick for time in times]
     assert all(count.denominator == 1 for count in counts)
-    assert common_tick(counts) == 1
+    assert find_time_base(counts) == 1
 
 
 def test_pieces_end_where_pairs_do_and_sooner_at_scenes() -> None:
     timeline = Timeline(**steady(12, Fr(30)), target=Target(multi=4))
-    lengths = [len(s.moments) for s in segments(timeline.moments(), scenes={4}, length=18)]
+    lengths = [
+        len(s.output_frames) for s in segments(timeline.output_frames(), scenes={4}, length=18)
+    ]
     assert lengths == [16, 20, 12]
-    for segment in segments(timeline.moments(), scenes={4}, length=18):
-        assert segment.moments[0].time == 0
+    for segment in segments(timeline.output_frames(), scenes={4}, length=18):
+        assert segment.output_frames[0].time == 0
 
 
 @pytest.mark.parametrize(
@@ -200,7 +220,7 @@ def test_rates_that_are_none(text: str) -> None:
 
 def test_whole_rates_are_exact() -> None:
     timeline = Timeline(**steady(3, FILM), target=Target(fps=60))
-    assert all(isinstance(moment.shown, Fr) for moment in timeline.moments())
+    assert all(isinstance(frame.timestamp, Fr) for frame in timeline.output_frames())
 
 
 @pytest.mark.parametrize(

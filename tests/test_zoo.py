@@ -11,7 +11,7 @@ from sgm_vfi.model import ZOO
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.zoo import build_interpolator
-from sgm_vfi.video import Target, VideoOptions, Wish, interpolate_file
+from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate_file
 from tests.demo_runs import run
 from tests.small_videos import moving, samples, times, write_clip
 
@@ -90,7 +90,7 @@ def test_refuses_what_is_no_pair_of_frames(name: str) -> None:
 def test_thirds_of_a_video_file(here: Path, name: str) -> None:
     """What `--multi 3` asks for: every frame, at its time, whatever times the network knows."""
     clip = write_clip(Path("in.mp4"), moving(2, 34, 64))
-    options = VideoOptions(target=Target(multi=3), wish=Wish(lossless=True))
+    options = VideoOptions(target=Target(multi=3), encoding=EncodingOptions(lossless=True))
     receipt = interpolate_file(clip, "out.mp4", options, network=build_interpolator(name))
     assert receipt["frames made by the network"] == 2
     assert times(Path("out.mp4")) == [Fraction(number, 75) for number in range(6)]

@@ -7,18 +7,18 @@ for seconds, frame in interpolate(frames, rate=25): ...
 """
 
 from sgm_vfi.video.command import interpolate_file
-from sgm_vfi.video.encoding import Wish
-from sgm_vfi.video.memory_fallback import Effort
+from sgm_vfi.video.encoding import EncodingOptions
+from sgm_vfi.video.memory_fallback import MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.stream import TimedFrame, interpolate
 from sgm_vfi.video.timeline import Target
 
 __all__ = [
-    "Effort",
+    "EncodingOptions",
+    "MemoryBudget",
     "Target",
     "TimedFrame",
     "VideoOptions",
-    "Wish",
     "interpolate",
     "interpolate_file",
 ]

@@ -12,8 +12,8 @@ from sgm_vfi.model.cli_options import describe_weights, load_bare_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import estimate_seconds_per_frame, interpolated_frames
 from sgm_vfi.video.job import run_job, work_folder
-from sgm_vfi.video.memory_fallback import Effort, Synthesis, distinct_times
-from sgm_vfi.video.memory_need import affordable, free_memory
+from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget, find_distinct_times
+from sgm_vfi.video.memory_need import fit_budget, measure_free_memory
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
 from sgm_vfi.video.segment_ranks import read_segment_rank
@@ -26,7 +26,7 @@ def interpolate_file(
     options: VideoOptions | None = None,
     *,
     network: Interpolator | None = None,
-    effort: Effort | None = None,
+    budget: MemoryBudget | None = None,
 ) -> dict[str, Any]:
     """Write a video with more, or fewer, or slower frames than another, and all else kept.
 
@@ -50,12 +50,18 @@ def interpolate_file(
     if network is None:
         network = load_interpolator(DEFAULT)
     weight = next(network.parameters(), torch.zeros(0))
-    about = describe_inference(network, effort or Effort(), weight.device)
-    effort = effort or affordable(
-        network, Effort(), plan.source.height, plan.source.width, free_memory(weight.device)
+    about = describe_inference(network, budget or MemoryBudget(), weight.device)
+    budget = budget or fit_budget(
+        network,
+        MemoryBudget(),
+        plan.source.height,
+        plan.source.width,
+        measure_free_memory(weight.device),
     )
-    synthesis = Synthesis(network, effort, distinct_times(m.time for m in plan.moments()))
-    return run_job(plan, synthesis, weight.device, about)
+    interpolator = MemoryAwareInterpolator(
+        network, budget, find_distinct_times(m.time for m in plan.output_frames())
+    )
+    return run_job(plan, interpolator, weight.device, about)
 
 
 def fill_video(path: Path, args: argparse.Namespace) -> None:
@@ -72,28 +78,30 @@ def run_plan(plan: VideoPlan, args: argparse.Namespace) -> None:
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     network = load_bare_network(args)
-    wanted = Effort(args.flow_scale, args.tile)
-    free = free_memory(args.device)
-    effort = affordable(network, wanted, plan.source.height, plan.source.width, free)
-    times = distinct_times(moment.time for moment in plan.moments())
+    wanted = MemoryBudget(args.flow_scale, args.tile)
+    free = measure_free_memory(args.device)
+    budget = fit_budget(network, wanted, plan.source.height, plan.source.width, free)
+    times = find_distinct_times(output_frame.time for output_frame in plan.output_frames())
     try:
-        synthesis = Synthesis(network, effort, times, flip_ensemble=args.flip_ensemble)
+        interpolator = MemoryAwareInterpolator(
+            network, budget, times, flip_ensemble=args.flip_ensemble
+        )
     except TypeError as error:  # it cannot be tiled
         raise ValueError(f"--tile {args.tile} with {args.model}: {error}") from error
     if share.rank == 0:
         print(f"model   {describe_weights(args.model)} on {args.device}")
-        if effort != wanted:
-            print(f"memory  {format_bytes(free)} free: {effort} instead of {wanted}")
-        if synthesis.precision:
-            print(f"times   {synthesis.precision}")
-        print(f"time    {describe_duration(plan, synthesis, args.device)}")
+        if budget != wanted:
+            print(f"memory  {format_bytes(free)} free: {budget} instead of {wanted}")
+        if interpolator.time_precision:
+            print(f"times   {interpolator.time_precision}")
+        print(f"time    {describe_duration(plan, interpolator, args.device)}")
     if plan.options.dry_run:
         return
     if share.rank == 0 and work_folder(plan).is_open() and not plan.options.restart:
         print(f"resume  where {work_folder(plan).folder} left off")
     about = describe_inference(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
     done = run_job(
-        plan, synthesis, args.device, about | {"model": describe_weights(args.model)}, share
+        plan, interpolator, args.device, about | {"model": describe_weights(args.model)}, share
     )
     if done is not None:
         print(f"time    {done['seconds']:.1f} s for {done['frames made in this run']} frames")
@@ -106,10 +114,12 @@ def run_plan(plan: VideoPlan, args: argparse.Namespace) -> None:
         print(f"receipt {plan.output}.json")
 
 
-def describe_duration(plan: VideoPlan, synthesis: Synthesis, device: torch.device) -> str:
+def describe_duration(
+    plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
+) -> str:
     """How long new frames will take, by the first ones."""
     count = sum(1 for _ in interpolated_frames(plan))
-    seconds = estimate_seconds_per_frame(plan, synthesis, device)
+    seconds = estimate_seconds_per_frame(plan, interpolator, device)
     minutes, rest = divmod(round(count * seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
@@ -119,7 +129,11 @@ def describe_duration(plan: VideoPlan, synthesis: Synthesis, device: torch.devic
 
 
 def describe_inference(
-    network: Interpolator, wanted: Effort, device: torch.device, *, flip_ensemble: bool = False
+    network: Interpolator,
+    wanted: MemoryBudget,
+    device: torch.device,
+    *,
+    flip_ensemble: bool = False,
 ) -> dict[str, Any]:
     """All that decides about new frames but the frames, to tell one run from another.
 

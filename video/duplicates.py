@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 # CRF 23; the least that moved in footage changed one by 7, most of it by 50 and more.
 THRESHOLD = 6 / 255
 BLOCK = 8  # pixels: grain and the noise of a codec average out, a mouth that moves does not
-LONGEST = Fraction(1, 4)  # seconds: six frames of film; what stands longer is meant to stand
+MAX_RUN = Fraction(1, 4)  # seconds: six frames of film; what stands longer is meant to stand
 
 
 def is_duplicate(frame0: Tensor, frame1: Tensor, threshold: float = THRESHOLD) -> bool:
@@ -44,11 +44,11 @@ def is_duplicate(frame0: Tensor, frame1: Tensor, threshold: float = THRESHOLD) -
     return difference.abs().max().item() <= threshold
 
 
-def without_repeats(
+def drop_duplicates(
     items: Iterable[Item],
     is_repeat: Callable[[Item, Item], bool],
     time_of: Callable[[Item], Fraction],
-    longest: Fraction = LONGEST,
+    longest: Fraction = MAX_RUN,
 ) -> Iterator[Item]:
     """Give the first item of each run of repeats, which then lasts until the next one differs.
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-ENCODERS = {  # what users call a codec, and who writes it
+CODEC_ALIASES = {  # what users call a codec, and who writes it
     "h264": "libx264",
     "x264": "libx264",
     "avc": "libx264",
@@ -16,41 +16,45 @@ ENCODERS = {  # what users call a codec, and who writes it
 }
 
 
-class Encoder(NamedTuple):
+class EncoderSpec(NamedTuple):
     """What an encoder understands."""
 
     crf: int | None = None  # the default quality; None: it has no such number
-    largest_crf: int = 0
+    max_crf: int = 0
     preset: str | None = None  # the default speed; None: it has no such names
     presets: tuple[str, ...] = ()
     lossless: tuple[tuple[str, str], ...] | None = None  # options; None: it cannot
-    always: tuple[tuple[str, str], ...] = ()
-    odd_chroma: bool = False  # takes 4:2:0 of odd sizes
+    fixed_options: tuple[tuple[str, str], ...] = ()
+    allows_odd_sizes: bool = False  # takes 4:2:0 of odd sizes
 
 
-NAMED_SPEEDS = (
+X26X_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow", "placebo"),
 )
-KNOWN = {
-    "libx264": Encoder(16, 51, "medium", NAMED_SPEEDS, lossless=(("qp", "0"),)),
-    "libx265": Encoder(
+ENCODERS = {
+    "libx264": EncoderSpec(16, 51, "medium", X26X_PRESETS, lossless=(("qp", "0"),)),
+    "libx265": EncoderSpec(
         18,
         51,
         "medium",
-        NAMED_SPEEDS,
+        X26X_PRESETS,
         lossless=(("x265-params", "lossless=1:log-level=error"),),
-        always=(("x265-params", "log-level=error"),),
+        fixed_options=(("x265-params", "log-level=error"),),
     ),
-    "libvpx-vp9": Encoder(
-        20, 63, lossless=(("lossless", "1"),), always=(("row-mt", "1"),), odd_chroma=True
+    "libvpx-vp9": EncoderSpec(
+        20,
+        63,
+        lossless=(("lossless", "1"),),
+        fixed_options=(("row-mt", "1"),),
+        allows_odd_sizes=True,
     ),
-    "libsvtav1": Encoder(20, 63, "6", tuple(map(str, range(-1, 14)))),
-    "ffv1": Encoder(lossless=(), odd_chroma=True, always=(("level", "3"),)),
+    "libsvtav1": EncoderSpec(20, 63, "6", tuple(map(str, range(-1, 14)))),
+    "ffv1": EncoderSpec(lossless=(), allows_odd_sizes=True, fixed_options=(("level", "3"),)),
 }
 
 
-LIGHT_NAMES = {  # how encoders that write HDR10 metadata are told: option and two names in it
+HDR_OPTIONS = {  # how encoders that write HDR10 metadata are told: option and two names in it
     "libx264": ("x264-params", "mastering-display", "cll"),
     "libx265": ("x265-params", "master-display", "max-cll"),
 }

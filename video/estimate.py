@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import torch
 
-from sgm_vfi.video.frame_producer import Maker, Shot
-from sgm_vfi.video.memory_fallback import Synthesis
-from sgm_vfi.video.pipeline import Frames, decoded, wanted
+from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
+from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
+from sgm_vfi.video.pipeline import FrameWindow, decode_rgb, find_needed_frames
 from sgm_vfi.video.plan import VideoPlan
 from sgm_vfi.video.segments import Segment
-from sgm_vfi.video.timeline import Moment
+from sgm_vfi.video.timeline import OutputFrame
 
 GAPS = 6  # that are filled to see how long it takes
 PATIENCE = 3.0  # seconds from which on no more of them are begun
@@ -23,55 +23,59 @@ PATIENCE = 3.0  # seconds from which on no more of them are begun
 class Rehearsal(NamedTuple):
     """All that it takes to make the first new frames as they will be made."""
 
-    maker: Maker
-    frames: Frames
-    gaps: list[list[Moment]]  # the new frames between each two
+    producer: FrameProducer
+    frames: FrameWindow
+    gaps: list[list[OutputFrame]]  # the new frames between each two
 
-    def play(self, gap: int) -> Shot:
+    def play(self, gap: int) -> ProducedFrame:
         """Make all new frames of a gap; wait for the device; give the last one."""
-        for moment in self.gaps[gap]:
-            shot = self.maker.shoot(moment, self.frames)
-        shot.frame.sum().item()
-        return shot
+        for output_frame in self.gaps[gap]:
+            produced = self.producer.produce(output_frame, self.frames)
+        produced.frame.sum().item()
+        return produced
 
 
 @contextmanager
 def rehearsal(
-    plan: VideoPlan, synthesis: Synthesis, device: torch.device, num_gaps: int
+    plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device, num_gaps: int
 ) -> Iterator[Rehearsal]:
     """The first gaps that a network is asked to fill, as many as there are; forgotten after."""
-    new = interpolated_frames(plan, uses_context_frames=synthesis.uses_context_frames)
-    grouped = groupby(new, lambda moment: (moment.left, moment.right))
+    new = interpolated_frames(plan, uses_context_frames=interpolator.uses_context_frames)
+    grouped = groupby(new, lambda output_frame: (output_frame.left, output_frame.right))
     gaps = [list(gap) for _, gap in islice(grouped, num_gaps)]
-    maker = Maker(synthesis, plan.judgement)
-    indices = wanted([Segment(0, tuple(chain(*gaps)))], plan.judgement.lead)
-    with closing(decoded(plan.source, indices, device)) as stream, torch.inference_mode():
-        yield Rehearsal(maker, Frames(stream, maker.see), gaps)
-        maker.take_tally()
+    producer = FrameProducer(interpolator, plan.producer_options)
+    indices = find_needed_frames(
+        [Segment(0, tuple(chain(*gaps)))], plan.producer_options.num_history
+    )
+    with closing(decode_rgb(plan.source, indices, device)) as stream, torch.inference_mode():
+        yield Rehearsal(producer, FrameWindow(stream, producer.observe), gaps)
+        producer.take_stats()
 
 
-def interpolated_frames(plan: VideoPlan, *, uses_context_frames: bool = False) -> Iterator[Moment]:
+def interpolated_frames(
+    plan: VideoPlan, *, uses_context_frames: bool = False
+) -> Iterator[OutputFrame]:
     """The output frames that the network makes."""
-    crosses = plan.judgement.crosses_cut
-    for moment in plan.moments(uses_context_frames=uses_context_frames):
-        if moment.time and not crosses(moment.left, moment.right):
-            yield moment
+    crosses = plan.producer_options.crosses_cut
+    for output_frame in plan.output_frames(uses_context_frames=uses_context_frames):
+        if output_frame.time and not crosses(output_frame.left, output_frame.right):
+            yield output_frame
 
 
 def estimate_seconds_per_frame(
-    plan: VideoPlan, synthesis: Synthesis, device: torch.device
+    plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
 ) -> float:
     """How long a new frame takes, by those of the first gaps but the very first.
 
     There, kernels are loaded, threads started, and nothing is known of the frame before. What
     disturbs one gap does not count where there are more.
     """
-    with rehearsal(plan, synthesis, device, GAPS) as parts:
+    with rehearsal(plan, interpolator, device, GAPS) as parts:
         if not parts.gaps:
             return 0.0
         parts.play(0)
         if len(parts.gaps) == 1:
-            parts.maker.take_tally()  # to begin anew
+            parts.producer.take_stats()  # to begin anew
         begun, each = perf_counter(), []
         for gap in range(1, len(parts.gaps)) or (0,):
             each.append(seconds_for(parts, gap) / len(parts.gaps[gap]))
@@ -83,17 +87,17 @@ def estimate_seconds_per_frame(
 def seconds_for(parts: Rehearsal, gap: int) -> float:
     """How long the frames of a gap take where those around it are decoded already."""
     first = parts.gaps[gap][0]
-    parts.frames.pair(first)
-    parts.frames.around(first)
+    parts.frames.get_pair(first)
+    parts.frames.get_context(first)
     start = perf_counter()
     parts.play(gap)
     return perf_counter() - start
 
 
 def find_explanation_names(
-    plan: VideoPlan, synthesis: Synthesis, device: torch.device
+    plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
 ) -> tuple[str, ...]:
     """What the network explains, where it is asked to."""
-    with rehearsal(plan, synthesis, device, 1) as parts:
-        notes = parts.play(0).notes if parts.gaps else None
+    with rehearsal(plan, interpolator, device, 1) as parts:
+        notes = parts.play(0).explanation if parts.gaps else None
         return tuple(sorted(notes or {}))

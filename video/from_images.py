@@ -17,14 +17,14 @@ from tqdm import tqdm
 from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import FrameFormat, find_sequence, probe_frames
 from sgm_vfi.model.cli_options import describe_weights
-from sgm_vfi.video.colour import LAYOUTS, Colours
+from sgm_vfi.video.av_frames import to_video_frame
+from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.command import fill_video, run_plan
-from sgm_vfi.video.frame_format import to_picture
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.output_paths import free_space, require_outputs
 from sgm_vfi.video.plan import VideoPlan, complete_plan, format_bytes
 from sgm_vfi.video.segment_ranks import read_segment_rank
-from sgm_vfi.video.source import Source, survey
+from sgm_vfi.video.source_video import SourceVideo, probe_video
 
 SAMPLE = 2  # frames that are tried first, for all
 
@@ -40,19 +40,19 @@ class Film(NamedTuple):
         """Write the first images, by default all, as AVI, whose clock counts any rate exactly."""
         height, width, bits = self.frame_format
         codec, pix_fmt = ("utvideo", "gbrp") if bits == 8 else ("ffv1", "gbrp16le")
-        colours = Colours(LAYOUTS[pix_fmt], is_full=True)
+        pixel_format = PixelFormat(PLANE_LAYOUTS[pix_fmt], is_full_range=True)
         with av.open(file, "w", format="avi", options={"fflags": "bitexact"}) as container:
             size = {"height": height, "width": width}
             stream = container.add_stream(codec, rate=self.rate, pix_fmt=pix_fmt, **size)
             for number, path in enumerate(tqdm(self.paths[:count], "gathering", leave=False)):
-                picture = to_picture(read_frame(path)[None], colours)
+                picture = to_video_frame(read_frame(path)[None], pixel_format)
                 picture.pts, picture.time_base = number, 1 / self.rate
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
 
 
 @dataclass(frozen=True)
-class Images(Source):
+class Images(SourceVideo):
     """What a film will be, while its pictures are images yet."""
 
     files: Sequence[Path] = ()
@@ -60,7 +60,7 @@ class Images(Source):
     def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
         """As of a video; each image is read when it is wanted."""
         for index in range(len(self.files)) if wanted is None else wanted:
-            yield index, self.colours.to_planes(read_frame(self.files[index])[None])
+            yield index, self.pixel_format.to_planes(read_frame(self.files[index])[None])
 
 
 def film_folder(args: argparse.Namespace) -> None:
@@ -100,8 +100,8 @@ def foreseen(film: Film, file: Path, output: Path, options: VideoOptions) -> Vid
         sample = Path(folder, file.name)
         film.write(sample, SAMPLE)
         count = len(film.paths)
-        stamps = tuple(number / film.rate for number in range(count))
-        source = replace(survey(sample), stamps=stamps, end=count / film.rate)
+        timestamps = tuple(number / film.rate for number in range(count))
+        source = replace(probe_video(sample), timestamps=timestamps, end=count / film.rate)
         plan = complete_plan(source, output, replace(options, cuts=False, dedup=False))
         return replace(plan, gathered=sample.stat().st_size * count // SAMPLE)
 
@@ -111,7 +111,7 @@ def require_room(plan: VideoPlan, file: Path) -> None:
     free = free_space(file)
     if plan.gathered > free:
         raise OSError(
-            f"{len(plan.source.stamps)} frames are gathered in {file}, which takes about "
+            f"{len(plan.source.timestamps)} frames are gathered in {file}, which takes about "
             f"{format_bytes(plan.gathered)}, and {format_bytes(free)} are free."
         )
 

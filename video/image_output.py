@@ -7,11 +7,11 @@ from typing import Any
 
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.images import list_frames, write_frame
-from sgm_vfi.video.encoding import Encoding, EncodingError, Wish
-from sgm_vfi.video.frame_format import upright
-from sgm_vfi.video.frame_producer import Shot
+from sgm_vfi.video.av_frames import apply_orientation
+from sgm_vfi.video.encoding import EncoderSettings, EncodingError, EncodingOptions
+from sgm_vfi.video.frame_producer import ProducedFrame
 from sgm_vfi.video.mux import CopiedStreams
-from sgm_vfi.video.source import Source
+from sgm_vfi.video.source_video import SourceVideo
 
 TIMES = "timestamps.txt"  # in the format that mkvmerge and others read, version 2
 
@@ -27,46 +27,48 @@ def require_empty(output: Path) -> None:
         raise ValueError(f"{output} is there already. Name another folder, or empty it.")
 
 
-def choose_png_encoding(wish: Wish, source: Source, rate: Fraction) -> Encoding:
+def choose_png_encoding(
+    requested: EncodingOptions, source: SourceVideo, rate: Fraction
+) -> EncoderSettings:
     """PNG holds RGB of 8 or 16 bits, and there is nothing to choose."""
-    if wish != Wish():
+    if requested != EncodingOptions():
         raise EncodingError(
             "A folder of PNG files takes no options of encoders. Name a video, such as "
             "--output out.mp4."
         )
-    return Encoding(
+    return EncoderSettings(
         encoder="png",
-        colours=source.colours,
+        pixel_format=source.pixel_format,
         tags=source.tags,
-        options=(("bits", "8" if source.colours.layout.bits == 8 else "16"),),
+        options=(("bits", "8" if source.pixel_format.layout.bits == 8 else "16"),),
         height=source.height,
         width=source.width,
-        aspect=source.header.aspect,
-        rate=rate,
+        pixel_aspect=source.header.pixel_aspect,
+        frame_rate=rate,
     )
 
 
-def find_folder_losses(source: Source) -> CopiedStreams:
+def find_folder_losses(source: SourceVideo) -> CopiedStreams:
     """Pictures alone; they are shown as the source asks."""
-    lost = [f"{other}: a folder holds frames only" for other in source.header.others]
-    if source.header.aspect not in (None, 1):
-        lost.append(f"the shape of its pixels, {source.header.aspect}")
+    lost = [f"{other}: a folder holds frames only" for other in source.header.other_streams]
+    if source.header.pixel_aspect not in (None, 1):
+        lost.append(f"the shape of its pixels, {source.header.pixel_aspect}")
     return CopiedStreams(lost=tuple(lost))
 
 
 class FolderWriter:
     """Writes one segment as numbered PNG files."""
 
-    def __init__(self, folder: Path, encoding: Encoding, orientation: Orientation) -> None:
+    def __init__(self, folder: Path, encoding: EncoderSettings, orientation: Orientation) -> None:
         folder.mkdir()
         self.folder = folder
         self.bits = int(dict(encoding.options)["bits"])
         self.orientation = orientation
         self.count = 0
 
-    def write(self, made: Shot) -> None:
+    def write(self, made: ProducedFrame) -> None:
         """Write a frame; colours beyond RGB are lost."""
-        picture = upright(made.frame, self.orientation)[0]
+        picture = apply_orientation(made.frame, self.orientation)[0]
         self.count += 1
         write_frame(self.folder / f"{self.count:06d}.png", picture, self.bits)
 
@@ -83,9 +85,9 @@ def gather(whole: Path, folders: Sequence[Path], times: Iterable[Fraction]) -> i
     Returns: how many frames there are.
     """
     whole.mkdir(exist_ok=True)
-    stamps = ["# timestamp format v2"]
-    stamps += [f"{float(time * 1000):.6f}" for time in times]
-    (whole / TIMES).write_text("\n".join([*stamps, ""]))
+    timestamps = ["# timestamp format v2"]
+    timestamps += [f"{float(time * 1000):.6f}" for time in times]
+    (whole / TIMES).write_text("\n".join([*timestamps, ""]))
     done = len(list_frames(whole)) if any(whole.glob("*.png")) else 0
     for folder in folders:
         for file in sorted(folder.glob("*.png")):

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from sgm_vfi.media.output_paths import explain_full_disk
 from sgm_vfi.video.estimate import find_explanation_names
-from sgm_vfi.video.frame_producer import Maker, Shot
+from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
 from sgm_vfi.video.image_output import FolderWriter, gather, is_folder
-from sgm_vfi.video.memory_fallback import Synthesis
+from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.output_paths import parts_path, receipt_path
-from sgm_vfi.video.pipeline import Writing, run
+from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.plan import VideoPlan
 from sgm_vfi.video.segment_ranks import SINGLE_PROCESS, SegmentRank, enter, wait_for_segments
 from sgm_vfi.video.segments import Segment, WorkFolder
@@ -34,7 +34,7 @@ LISTED = 10  # least reliable frames in the receipt
 
 def run_job(
     plan: VideoPlan,
-    synthesis: Synthesis,
+    interpolator: MemoryAwareInterpolator,
     device: torch.device,
     network: dict[str, Any],
     share: SegmentRank = SINGLE_PROCESS,
@@ -61,7 +61,7 @@ def run_job(
         return None
     begun = time.perf_counter()
     with explain_full_disk(work.folder):
-        made = make_segments(plan, synthesis, work, device, share)
+        made = make_segments(plan, interpolator, work, device, share)
         if share.rank > 0:
             return None
         wait_for_segments(work, numbers)
@@ -71,8 +71,8 @@ def run_job(
     facts = {
         "frames made in this run": made,
         "seconds": round(seconds, 3),
-        "reduced": synthesis.reductions,
-        "effort": str(synthesis.effort),
+        "reduced": interpolator.reductions,
+        "effort": str(interpolator.budget),
         **summarise_reliability(plan, records),
     }
     content = receipt(plan, settings, facts)
@@ -88,7 +88,7 @@ def work_folder(plan: VideoPlan) -> WorkFolder:
 
 def make_segments(
     plan: VideoPlan,
-    synthesis: Synthesis,
+    interpolator: MemoryAwareInterpolator,
     work: WorkFolder,
     device: torch.device,
     share: SegmentRank,
@@ -101,16 +101,16 @@ def make_segments(
     def is_mine(segment: Segment) -> bool:
         return share.has(segment.number) and work.record(segment.number) is None
 
-    mine = {s.number: len(s.moments) for s in plan.segments() if is_mine(s)}
+    mine = {s.number: len(s.output_frames) for s in plan.segments() if is_mine(s)}
     if not mine:
         return 0
-    explained = find_explanation_names(plan, synthesis, device) if plan.options.explain else ()
+    explained = find_explanation_names(plan, interpolator, device) if plan.options.explain else ()
 
-    def todo() -> Iterable[Segment]:
-        pieces = plan.segments(uses_context_frames=synthesis.uses_context_frames)
+    def list_segments() -> Iterable[Segment]:
+        pieces = plan.segments(uses_context_frames=interpolator.uses_context_frames)
         return (segment for segment in pieces if segment.number in mine)
 
-    def open_piece(number: int) -> Writing[Shot]:
+    def open_writer(number: int) -> OutputWriter[ProducedFrame]:
         if is_folder(plan.output):
             return FolderWriter(work.begun(number), plan.encoding, plan.source.orientation)
         return SegmentWriter(
@@ -123,9 +123,18 @@ def make_segments(
 
     total = sum(mine.values())
     with tqdm(total=total, unit="frame", disable=None if share.rank == 0 else True) as bar:
-        maker = Maker(synthesis, plan.judgement)
-        lead = plan.judgement.lead
-        run(plan.source, todo, maker, open_piece, work, device, lead=lead, progress=bar.update)
+        producer = FrameProducer(interpolator, plan.producer_options)
+        num_history = plan.producer_options.num_history
+        run_pipeline(
+            plan.source,
+            list_segments,
+            producer,
+            open_writer,
+            work,
+            device,
+            num_history=num_history,
+            progress=bar.update,
+        )
     return total
 
 
@@ -169,7 +178,7 @@ def join(
 def move_frames(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
     """Put the frames of all segments into one folder, and give it its name."""
     whole = work.folder / "whole"
-    times = (moment.shown for moment in plan.moments())
+    times = (output_frame.timestamp for output_frame in plan.output_frames())
     count = gather(whole, [work.piece(number) for number in range(num_segments)], times)
     if count != plan.timeline.num_frames:
         raise OutputMismatchError(

@@ -24,12 +24,12 @@ from sgm_vfi.model.interpolator import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-SMALLEST_FLOW_SCALE = Fraction(1, 8)
-SMALLEST_TILE = 128
-MANY_TIMES = 32  # that are looked at to know how finely a gap is divided
+MIN_FLOW_SCALE = Fraction(1, 8)
+MIN_TILE = 128
+MAX_TIMES = 32  # that are looked at to know how finely a gap is divided
 
 
-class Effort(NamedTuple):
+class MemoryBudget(NamedTuple):
     """How much memory a network may use."""
 
     flow_scale: float = 1.0
@@ -40,7 +40,7 @@ class Effort(NamedTuple):
         return f"flow scale {flow_scale_fraction(self.flow_scale, LARGEST_FLOW_SCALE)}{tile}"
 
 
-class Synthesis:
+class MemoryAwareInterpolator:
     """Makes frames between two, which are prepared once for all times that are asked for in a row.
 
     Out of memory, it takes smaller tiles where the network can be tiled, else a smaller flow scale,
@@ -54,13 +54,13 @@ class Synthesis:
     def __init__(
         self,
         network: Interpolator,
-        effort: Effort,
+        budget: MemoryBudget,
         times: Iterable[Fraction] = (),
         *,
         flip_ensemble: bool = False,
     ) -> None:
         self.network = network
-        self.effort = effort
+        self.budget = budget
         self.times = [float(time) for time in times]
         self.flip_ensemble = flip_ensemble
         self.reductions: list[str] = []
@@ -74,7 +74,7 @@ class Synthesis:
         return self.wrapped.uses_context_frames
 
     @property
-    def precision(self) -> str:
+    def time_precision(self) -> str:
         """How exactly times are met, in words; nothing where they are."""
         if isinstance(self.wrapped, Bisected):
             return f"times to within 1/{2 ** (self.wrapped.depth + 1)} of a gap, by halving"
@@ -109,7 +109,7 @@ class Synthesis:
 
         return self._within_memory(attempt)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Let go of the prepared pair: the next frame does not depend on what was made before."""
         self.pair = self.state = None
 
@@ -122,11 +122,11 @@ class Synthesis:
     ) -> Any:
         """What serves all times of a pair; what is known of its first frame is used again."""
         follows, known = self.pair is not None and self.pair[1] == pair[0], self.state
-        self.forget()
+        self.reset()
         if follows:
-            return self.wrapped.advance(known, frame0, frame1, self.effort.flow_scale, **around)
+            return self.wrapped.advance(known, frame0, frame1, self.budget.flow_scale, **around)
         del known
-        return self.wrapped.prepare(frame0, frame1, self.effort.flow_scale, **around)
+        return self.wrapped.prepare(frame0, frame1, self.budget.flow_scale, **around)
 
     def _within_memory(self, attempt: Callable[[], T]) -> T:
         while True:
@@ -135,22 +135,22 @@ class Synthesis:
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = reduced(self.effort, self.network)
+                smaller = reduce_budget(self.budget, self.network)
                 if smaller is None:
                     raise
-            self.forget()
+            self.reset()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            message = f"out of memory with {self.effort}: going on with {smaller}"
+            message = f"out of memory with {self.budget}: going on with {smaller}"
             logger.warning(message)
             self.reductions.append(message)
-            self.effort = smaller
+            self.budget = smaller
             self.wrapped = self._wrap()
 
     def _wrap(self) -> Interpolator:
         network = self.network
-        if self.effort.tile is not None:
-            network = Tiled(network, self.effort.tile)
+        if self.budget.tile is not None:
+            network = Tiled(network, self.budget.tile)
         if self.flip_ensemble:
             network = FlipEnsemble(network)
         return support_times(Padded(network), self.times)
@@ -161,23 +161,23 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def reduced(effort: Effort, network: Interpolator) -> Effort | None:
+def reduce_budget(budget: MemoryBudget, network: Interpolator) -> MemoryBudget | None:
     """The next smaller effort; None where there is none."""
     if isinstance(network, TileableInterpolator) and (
-        effort.tile is None or effort.tile // 2 >= SMALLEST_TILE
+        budget.tile is None or budget.tile // 2 >= MIN_TILE
     ):
-        tile = 512 if effort.tile is None else effort.tile // 2
-        return effort._replace(tile=tile - tile % network.stride)
-    scale = flow_scale_fraction(effort.flow_scale, LARGEST_FLOW_SCALE) / 2
-    return None if scale < SMALLEST_FLOW_SCALE else effort._replace(flow_scale=float(scale))
+        tile = 512 if budget.tile is None else budget.tile // 2
+        return budget._replace(tile=tile - tile % network.stride)
+    scale = flow_scale_fraction(budget.flow_scale, LARGEST_FLOW_SCALE) / 2
+    return None if scale < MIN_FLOW_SCALE else budget._replace(flow_scale=float(scale))
 
 
-def distinct_times(times: Iterable[Fraction]) -> list[Fraction]:
+def find_distinct_times(times: Iterable[Fraction]) -> list[Fraction]:
     """The first few different times between two frames."""
     found: dict[Fraction, None] = {}
     for time in times:
         if time:
             found[time] = None
-        if len(found) == MANY_TIMES:
+        if len(found) == MAX_TIMES:
             break
     return sorted(found)

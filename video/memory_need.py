@@ -7,14 +7,16 @@ import torch
 
 from sgm_vfi.model.interpolator import Interpolator, TileableInterpolator
 from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.video.memory_fallback import Effort, reduced
+from sgm_vfi.video.memory_fallback import MemoryBudget, reduce_budget
 
-SAFETY = 0.8  # share of the free memory that is planned with: allocators leave gaps
-HELD = 200  # bytes per pixel of what the pipeline holds: frames in queues, and their colours
-CELL = 8  # pixels per side of what is matched with all others
+SAFE_SHARE = 0.8  # share of the free memory that is planned with: allocators leave gaps
+PIPELINE_BYTES = (
+    200  # bytes per pixel of what the pipeline holds: frames in queues, and their colours
+)
+MATCHING_CELL = 8  # pixels per side of what is matched with all others
 
 
-class Need(NamedTuple):
+class MemoryNeed(NamedTuple):
     """Bytes at the peak of one pair in float32, without weights.
 
     The larger of two peaks counts: of synthesis, and of matching all cells with all others.
@@ -32,60 +34,60 @@ class Need(NamedTuple):
 # others. The others at 512x320, 832x480 and some at 1280x720: RAFT-VFI with frames around 480 bytes
 # per pixel at scale 1/2, 1900 at scale 1; RAFT holds such scores, 5.3 bytes per pair.
 NEEDS = {
-    "Repeat": Need(40),
-    "Blend": Need(40),
-    "FlowBlend": Need(150),
-    "SGM": Need(350, 250, motion=500),
-    "RIFE": Need(900),
-    "IFRNet": Need(1400),
-    "PerVFI": Need(500, 5500, 6),
-    "RAFTVFI": Need(1900, 0, 6),
+    "Repeat": MemoryNeed(40),
+    "Blend": MemoryNeed(40),
+    "FlowBlend": MemoryNeed(150),
+    "SGM": MemoryNeed(350, 250, motion=500),
+    "RIFE": MemoryNeed(900),
+    "IFRNet": MemoryNeed(1400),
+    "PerVFI": MemoryNeed(500, 5500, 6),
+    "RAFTVFI": MemoryNeed(1900, 0, 6),
 }
-UNKNOWN = Need(2500)
+DEFAULT_NEED = MemoryNeed(2500)
 SGM_CHANNELS = 16  # for which its row holds; both peaks of pixels grow with them
 
 
-def needed(network: Interpolator, effort: Effort, height: int, width: int) -> int:
+def estimate_memory(network: Interpolator, budget: MemoryBudget, height: int, width: int) -> int:
     """Bytes at the peak of one pair, and of what the pipeline holds beside."""
-    need = NEEDS.get(type(network).__name__, UNKNOWN)
+    need = NEEDS.get(type(network).__name__, DEFAULT_NEED)
     if isinstance(network, SGM):
         width_ratio = max(network.config.channels / SGM_CHANNELS, 1)
         need = need._replace(kept=need.kept * width_ratio, synthesis=need.synthesis * width_ratio)
     pixels = height * width
     tile = pixels
-    if effort.tile is not None and isinstance(network, TileableInterpolator):
-        tile = min(pixels, (effort.tile + 2 * network.halo) ** 2)
-    moving = pixels * effort.flow_scale**2
-    peak = max(need.synthesis * tile, need.matching * (moving / CELL**2) ** 2)
-    return int((need.kept + HELD) * pixels + need.motion * moving + peak)
+    if budget.tile is not None and isinstance(network, TileableInterpolator):
+        tile = min(pixels, (budget.tile + 2 * network.halo) ** 2)
+    moving = pixels * budget.flow_scale**2
+    peak = max(need.synthesis * tile, need.matching * (moving / MATCHING_CELL**2) ** 2)
+    return int((need.kept + PIPELINE_BYTES) * pixels + need.motion * moving + peak)
 
 
-def affordable(
-    network: Interpolator, wanted: Effort, height: int, width: int, free: int | None
-) -> Effort:
+def fit_budget(
+    network: Interpolator, wanted: MemoryBudget, height: int, width: int, free: int | None
+) -> MemoryBudget:
     """The effort that is wanted, or the largest below it that the free memory allows.
 
     Where nothing does, the least there is: then the attempt will tell.
     """
-    effort = wanted
-    while free is not None and needed(network, effort, height, width) > SAFETY * free:
-        smaller = reduced(effort, network)
+    budget = wanted
+    while free is not None and estimate_memory(network, budget, height, width) > SAFE_SHARE * free:
+        smaller = reduce_budget(budget, network)
         if smaller is None:
             break
-        effort = smaller
-    return effort
+        budget = smaller
+    return budget
 
 
-def free_memory(device: torch.device) -> int | None:
+def measure_free_memory(device: torch.device) -> int | None:
     """Bytes to be had on a device; None where that is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return available_memory()
+    return measure_host_memory()
 
 
-def available_memory() -> int | None:
+def measure_host_memory() -> int | None:
     """Bytes that a process can take without pushing others out; None where it is not known."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:

@@ -16,10 +16,10 @@ import av
 import torch
 
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
-from sgm_vfi.video.encoding import PIECE_RATE, Encoding, PieceWriter
-from sgm_vfi.video.frame_format import light_of, tags_of
-from sgm_vfi.video.source import Source
-from sgm_vfi.video.timeline import ticks
+from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata
+from sgm_vfi.video.encoding import SEGMENT_RATE, EncoderSettings, SegmentEncoder
+from sgm_vfi.video.source_video import SourceVideo
+from sgm_vfi.video.timeline import to_pts
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
 OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -37,7 +37,7 @@ class EncodedSegment(NamedTuple):
 class FrameClock(NamedTuple):
     """When frames are shown, in whole ticks."""
 
-    tick: Fraction  # seconds
+    time_base: Fraction  # seconds
     times: Iterator[int]
     end: int  # when the last one disappears
 
@@ -53,7 +53,7 @@ class CopiedStreams:
 
 
 def choose_copied_streams(
-    source: Source, encoding: Encoding, suffix: str, stretch: int = 1
+    source: SourceVideo, encoding: EncoderSettings, suffix: str, stretch: int = 1
 ) -> CopiedStreams:
     """Find out by trial what a container can hold, before any work is done.
 
@@ -66,11 +66,11 @@ def choose_copied_streams(
     streams, lost = [], []
     with tempfile.TemporaryDirectory() as folder:
         piece = Path(folder, "piece.mkv")
-        writer = PieceWriter(piece, encoding)
+        writer = SegmentEncoder(piece, encoding)
         writer.write(torch.full((1, 3, source.height, source.width), 0.5))
         writer.close()
         trial = Path(folder, f"trial{suffix}")
-        clock = (Fraction(1, PIECE_RATE), iter((0,)), 1)
+        clock = (Fraction(1, SEGMENT_RATE), iter((0,)), 1)
         try:
             assemble(trial, source, [EncodedSegment(piece, 0)], FrameClock(*clock), CopiedStreams())
         except (ValueError, av.error.FFmpegError) as error:
@@ -79,7 +79,7 @@ def choose_copied_streams(
                 f"as .mkv, or another --codec."
             ) from error
         lost += changes(trial, source, encoding)
-        for other in source.header.others:
+        for other in source.header.other_streams:
             if stretch != 1:
                 lost.append(f"{other}: it is not slowed down with the pictures")
             elif can_hold(trial, source.path, piece, other.index):
@@ -106,24 +106,24 @@ def can_hold(trial: Path, source: Path, piece: Path, index: int) -> bool:
     return True
 
 
-def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
+def changes(file: Path, source: SourceVideo, encoding: EncoderSettings) -> list[str]:
     """In what the pictures of a file are not as they should be, but for their contents."""
     with av.open(file) as container:
         stream = container.streams.video[0]
         picture = next(container.decode(stream))
-        aspect = stream.sample_aspect_ratio or 1
+        pixel_aspect = stream.sample_aspect_ratio or 1
     pix_fmt = picture.format.name.replace("yuvj", "yuv")
     size = f"{picture.width}x{picture.height} {pix_fmt}"
-    wanted_size = f"{encoding.width}x{encoding.height} {encoding.colours.layout.pix_fmt}"
+    wanted_size = f"{encoding.width}x{encoding.height} {encoding.pixel_format.layout.pix_fmt}"
     found = [] if size == wanted_size else [f"its pictures: {size} for {wanted_size}"]
     orientation = parse_display_matrix(read_display_matrix(picture))
     if orientation != source.orientation:
         found.append(f"its rotation: {orientation} for {source.orientation}")
-    if (source.header.aspect or 1) != aspect:
-        found.append(f"the shape of its pixels: {aspect} for {source.header.aspect}")
-    if light_of(picture) != source.light:
+    if (source.header.pixel_aspect or 1) != pixel_aspect:
+        found.append(f"the shape of its pixels: {pixel_aspect} for {source.header.pixel_aspect}")
+    if read_hdr_metadata(picture) != source.hdr_metadata:
         found.append("its HDR10 metadata (mastering display, light levels)")
-    tags = zip(encoding.tags._fields, encoding.tags, tags_of(picture), strict=True)
+    tags = zip(encoding.tags._fields, encoding.tags, read_colour_tags(picture), strict=True)
     for name, wanted, got in tags:
         both_narrow = name == "colour_range" and {wanted, got} == {0, 1}  # unstated means narrow
         if wanted != got and not both_narrow:
@@ -133,7 +133,7 @@ def changes(file: Path, source: Source, encoding: Encoding) -> list[str]:
 
 def assemble(
     output: Path,
-    source: Source,
+    source: SourceVideo,
     pieces: Sequence[EncodedSegment],
     clock: FrameClock,
     kept: CopiedStreams,
@@ -155,7 +155,7 @@ def assemble(
         av.open(output, "w", container_options=options) as container,
     ):
         video = container.add_stream_from_template(first.streams[0], opaque=True)
-        video.time_base = clock.tick
+        video.time_base = clock.time_base
         video.metadata.update(
             without_packet_tags(without_container_tags(original.streams.video[0].metadata))
         )
@@ -172,7 +172,7 @@ def assemble(
         container.metadata.update(without_container_tags(original.metadata))
         if kept.chapters:
             container.set_chapters(
-                stretch_chapters(original.chapters(), source.stamps[0], kept.stretch)
+                stretch_chapters(original.chapters(), source.timestamps[0], kept.stretch)
             )
         streams = [read_video_packets(pieces, clock, video)]
         if copies:
@@ -186,8 +186,8 @@ def stretch_chapters(
 ) -> list[dict[str, Any]]:
     """Chapters of a video that lasts so many times as long from its start on."""
 
-    def moved(count: int, tick: Fraction) -> int:
-        return ticks(start + (count * tick - start) * stretch, tick)
+    def moved(count: int, time_base: Fraction) -> int:
+        return to_pts(start + (count * time_base - start) * stretch, time_base)
 
     return [
         {**c, **{end: moved(c[end], c["time_base"]) for end in ("start", "end")}} for c in chapters
@@ -221,14 +221,14 @@ def read_video_packets(
             for packet in container.demux(container.streams[0]):
                 if packet.pts is None:  # the end
                     continue
-                number = start + ticks(packet.pts * packet.time_base, Fraction(1, PIECE_RATE))
+                number = start + to_pts(packet.pts * packet.time_base, Fraction(1, SEGMENT_RATE))
                 packet.stream = stream
-                packet.time_base = clock.tick
+                packet.time_base = clock.time_base
                 packet.pts, packet.dts = shown.at(number), shown.at(place - delay)
                 packet.duration = shown.at(number + 1) - packet.pts
                 shown.forget(place - delay - 1)
                 place += 1
-                yield packet.dts * clock.tick, packet
+                yield packet.dts * clock.time_base, packet
         start = place
 
 
@@ -262,7 +262,7 @@ def read_copied_packets(
     for packet in original.demux([original.streams[index] for index in copies]):
         if packet.size == 0 and packet.dts is None:  # the end
             continue
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        last = last if stamp is None else stamp * packet.time_base
+        timestamp = packet.dts if packet.dts is not None else packet.pts
+        last = last if timestamp is None else timestamp * packet.time_base
         packet.stream = copies[packet.stream.index]
         yield last, packet

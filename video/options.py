@@ -7,10 +7,10 @@ from typing import get_args
 
 from sgm_vfi.model.cli_options import argument_type, parse_multiple
 from sgm_vfi.video.comparison import CompareLayout
-from sgm_vfi.video.cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
-from sgm_vfi.video.encoding import SAME, Wish
-from sgm_vfi.video.reliability import FallBack
+from sgm_vfi.video.encoding import SAME_CODEC, EncodingOptions
+from sgm_vfi.video.reliability import Fallback
+from sgm_vfi.video.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.segments import LENGTH
 from sgm_vfi.video.timeline import Target
 
@@ -20,10 +20,10 @@ class VideoOptions:
     """Everything that decides what becomes of a video, but the network."""
 
     target: Target = field(default_factory=lambda: Target(multi=2))
-    wish: Wish = field(default_factory=Wish)
+    encoding: EncodingOptions = field(default_factory=EncodingOptions)
     cuts: bool = True  # find them, and do not interpolate across
     cut_threshold: float = CUT_THRESHOLD
-    at_cuts: FallBack = "hold"  # the frame before until the cut; or a blend of both
+    at_cuts: Fallback = "hold"  # the frame before until the cut; or a blend of both
     dedup: bool = False  # a run of repeated frames is one long frame
     dedup_threshold: float = DEDUP_THRESHOLD
     protect_static: bool = False  # overlays stay as they are
@@ -95,8 +95,8 @@ def add_encoding(group: argparse._ActionsContainer) -> None:
     """Add how frames are compressed."""
     group.add_argument(
         "--codec",
-        help=f"h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or {SAME} as the input "
-        f"(default: h264)",
+        help=f"h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or {SAME_CODEC} as the "
+        f"input (default: h264)",
     )
     group.add_argument("--crf", type=int, help="quality: lower is better and larger (default: 16)")
     group.add_argument("--preset", help="speed of the encoder (default: medium)")
@@ -158,7 +158,7 @@ def read_video_options(args: argparse.Namespace) -> VideoOptions:
     multi = args.multi or (None if args.fps or args.slow else 2)
     return VideoOptions(
         target=Target(multi=multi, fps=args.fps, slow=args.slow),
-        wish=Wish(
+        encoding=EncodingOptions(
             codec=args.codec,
             crf=args.crf,
             preset=args.preset,

@@ -10,65 +10,67 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.video.segments import Segment, WorkFolder
-from sgm_vfi.video.source import Source
-from sgm_vfi.video.threads import Sink, ahead
-from sgm_vfi.video.timeline import Moment
+from sgm_vfi.video.source_video import SourceVideo
+from sgm_vfi.video.threads import BackgroundSink, prefetch
+from sgm_vfi.video.timeline import OutputFrame
 
-DECODED, MADE = 2, 4  # frames that wait for the network, and for the encoder
+DECODE_QUEUE, WRITE_QUEUE = 2, 4  # frames that wait for the network, and for the encoder
 
 Made = TypeVar("Made")
 
 
-class Frames:
+class FrameWindow:
     """The source frames around the present moment; earlier ones are forgotten."""
 
-    def __init__(self, stream: Iterator[tuple[int, Tensor]], see: Callable[[Tensor], None]) -> None:
+    def __init__(
+        self, stream: Iterator[tuple[int, Tensor]], observe: Callable[[Tensor], None]
+    ) -> None:
         self.stream = stream
-        self.see = see  # is shown each frame as it comes
+        self.observe = observe  # is shown each frame as it comes
         self.held: dict[int, Tensor] = {}
 
-    def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
+    def get_pair(self, output_frame: OutputFrame) -> tuple[Tensor, Tensor]:
         """The frames before and after a moment. Shapes: (1, 3, H, W) each."""
-        first = first_of(moment)
+        first = first_needed_frame(output_frame)
         for index in [index for index in self.held if index < first]:
             del self.held[index]
-        self._read(first, moment.right)
-        return self.held[moment.left], self.held[moment.right]
+        self._read(first, output_frame.right)
+        return self.held[output_frame.left], self.held[output_frame.right]
 
-    def around(self, moment: Moment) -> dict[str, Tensor]:
+    def get_context(self, output_frame: OutputFrame) -> dict[str, Tensor]:
         """The frames on either side of this pair, by the names of a network that looks there.
 
         Reads no further than `pair` where the moment names none. Shapes: (1, 3, H, W) each.
         """
-        places = {"before": moment.before, "after": moment.after}
+        places = {"before": output_frame.before, "after": output_frame.after}
         wanted = {name: index for name, index in places.items() if index is not None}
         for index in wanted.values():
-            self._read(first_of(moment), index)
+            self._read(first_needed_frame(output_frame), index)
         return {name: self.held[index] for name, index in wanted.items()}
 
     def _read(self, first: int, last: int) -> None:
         """Take frames of the stream up to one, and hold those from another on."""
         while last not in self.held:
             index, frame = next(self.stream)
-            self.see(frame)
+            self.observe(frame)
             if index >= first:
                 self.held[index] = frame
 
 
-class Making(Protocol[Made]):
+class Producer(Protocol[Made]):
     """Makes what is written, moment by moment."""
 
-    def see(self, frame: Tensor) -> None:
+    def observe(self, frame: Tensor) -> None:
         """Is shown each source frame as it comes."""
 
-    def shoot(self, moment: Moment, frames: Frames) -> Made:
+    def produce(self, output_frame: OutputFrame, frames: FrameWindow) -> Made:
         """What is written of a moment."""
 
-    def take_tally(self) -> dict[str, Any]:
+    def take_stats(self) -> dict[str, Any]:
         """What is to be known about what was made since the last call."""
 
 
-class Writing(Protocol[Made]):
+class OutputWriter(Protocol[Made]):
     """Takes what was made of a segment."""
 
     def write(self, made: Made) -> None:
@@ -78,23 +80,23 @@ class Writing(Protocol[Made]):
         """Finish; give what is to be known when segments are joined."""
 
 
-class Message(NamedTuple, Generic[Made]):
+class WriteRequest(NamedTuple, Generic[Made]):
     """What is on its way to be written."""
 
     number: int  # of the segment
     made: Made | None = None  # None: the segment ends
-    tally: dict[str, Any] | None = None  # at the end
+    stats: dict[str, Any] | None = None  # at the end
 
 
-def run(
-    source: Source,
-    todo: Callable[[], Iterable[Segment]],
-    maker: Making[Made],
-    open_piece: Callable[[int], Writing[Made]],
+def run_pipeline(
+    source: SourceVideo,
+    list_segments: Callable[[], Iterable[Segment]],
+    producer: Producer[Made],
+    open_writer: Callable[[int], OutputWriter[Made]],
     work: WorkFolder,
     device: torch.device,
     *,
-    lead: int = 1,
+    num_history: int = 1,
     progress: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Make and write some segments, in order.
@@ -105,46 +107,48 @@ def run(
         lead: how many source frames, up to the one after a moment, the maker has to see.
         progress: told how many frames were written since the last call.
     """
-    open_pieces: dict[int, Writing[Made]] = {}
+    open_pieces: dict[int, OutputWriter[Made]] = {}
 
-    def write(message: Message[Made]) -> None:
+    def write(message: WriteRequest[Made]) -> None:
         number = message.number
         if number not in open_pieces:
-            open_pieces[number] = open_piece(number)
+            open_pieces[number] = open_writer(number)
         if message.made is not None:
             open_pieces[number].write(message.made)
             progress(1)
         else:
-            work.finish(number, open_pieces.pop(number).close() | (message.tally or {}))
+            work.finish(number, open_pieces.pop(number).close() | (message.stats or {}))
 
-    stream = ahead(decoded(source, wanted(todo(), lead), device), DECODED)
+    stream = prefetch(
+        decode_rgb(source, find_needed_frames(list_segments(), num_history), device), DECODE_QUEUE
+    )
     try:
-        with torch.inference_mode(), Sink(write, MADE) as sink:
-            frames = Frames(stream, maker.see)
-            for segment in todo():
-                for moment in segment.moments:
-                    sink.put(Message(segment.number, maker.shoot(moment, frames)))
-                sink.put(Message(segment.number, None, maker.take_tally()))
+        with torch.inference_mode(), BackgroundSink(write, WRITE_QUEUE) as sink:
+            frames = FrameWindow(stream, producer.observe)
+            for segment in list_segments():
+                for output_frame in segment.output_frames:
+                    sink.put(WriteRequest(segment.number, producer.produce(output_frame, frames)))
+                sink.put(WriteRequest(segment.number, None, producer.take_stats()))
     finally:
         stream.close()
         for number in open_pieces:
             work.discard(number)
 
 
-def decoded(
-    source: Source, indices: Iterable[int], device: torch.device
+def decode_rgb(
+    source: SourceVideo, indices: Iterable[int], device: torch.device
 ) -> Iterator[tuple[int, Tensor]]:
     """Source frames by index, in RGB. Shapes: -> (1, 3, H, W)."""
     for index, planes in source.planes(indices):
-        yield index, source.colours.to_rgb([plane.to(device) for plane in planes])
+        yield index, source.pixel_format.to_rgb([plane.to(device) for plane in planes])
 
 
-def first_of(moment: Moment) -> int:
+def first_needed_frame(output_frame: OutputFrame) -> int:
     """The first source frame that a moment needs."""
-    return moment.left if moment.before is None else moment.before
+    return output_frame.left if output_frame.before is None else output_frame.before
 
 
-def wanted(segments: Iterable[Segment], lead: int = 1) -> Iterator[int]:
+def find_needed_frames(segments: Iterable[Segment], num_history: int = 1) -> Iterator[int]:
     """The source frames that segments need, each once, in order.
 
     Args:
@@ -152,11 +156,11 @@ def wanted(segments: Iterable[Segment], lead: int = 1) -> Iterator[int]:
     """
     last = -1
     for segment in segments:
-        for moment in segment.moments:
-            around = {moment.before, moment.after} - {None}
-            needed = sorted({moment.left, moment.right} | around)
-            if lead > 1:
-                first = min(needed[0], moment.right - lead + 1)
+        for output_frame in segment.output_frames:
+            around = {output_frame.before, output_frame.after} - {None}
+            needed = sorted({output_frame.left, output_frame.right} | around)
+            if num_history > 1:
+                first = min(needed[0], output_frame.right - num_history + 1)
                 needed = [*range(max(first, 0), needed[-1] + 1)]
             for index in needed:
                 if index > last:

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from sgm_vfi.media.images import as_frame
 from sgm_vfi.media.videos import require_quarter_turn
-from sgm_vfi.video.cuts import CutDetector
-from sgm_vfi.video.duplicates import is_duplicate, without_repeats
-from sgm_vfi.video.encoding import Encoding, choose_encoding
-from sgm_vfi.video.frame_format import colours_of, to_planes
-from sgm_vfi.video.frame_producer import Judgement
+from sgm_vfi.video.av_frames import read_pixel_format, read_planes
+from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
+from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
+from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.image_output import (
     choose_png_encoding,
     find_folder_losses,
@@ -25,9 +24,10 @@ from sgm_vfi.video.image_output import (
 from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.output_paths import default_output, free_space, output_paths, require_outputs
+from sgm_vfi.video.scene_cuts import CutDetector
 from sgm_vfi.video.segments import Segment, segments
-from sgm_vfi.video.source import Seen, Source, survey
-from sgm_vfi.video.timeline import Moment, Timeline, ticks
+from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
+from sgm_vfi.video.timeline import OutputFrame, Timeline, to_pts
 from sgm_vfi.video.writer import COMPARE, EXPLAIN
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
@@ -43,20 +43,20 @@ NAMED_CUTS = 12  # that are listed; the receipt has all
 class VideoPlan:
     """What becomes of a video."""
 
-    source: Source
+    source: SourceVideo
     output: Path
     options: VideoOptions
     timeline: Timeline
     cuts: frozenset[int]  # source frames that begin a scene
-    encoding: Encoding
+    encoding: EncoderSettings
     kept: CopiedStreams
     gathered: int = 0  # bytes of frames that are yet to be put into a video
 
     @property
-    def judgement(self) -> Judgement:
+    def producer_options(self) -> ProducerOptions:
         """When not to believe the network."""
         options = self.options
-        return Judgement(
+        return ProducerOptions(
             cuts=self.cuts,
             at_cuts=options.at_cuts,
             min_reliability=options.min_reliability,
@@ -69,31 +69,31 @@ class VideoPlan:
         """What is written, by name, and where to."""
         return output_paths(self.output, self.options)
 
-    def moments(self, *, uses_context_frames: bool = False) -> Iterator[Moment]:
+    def output_frames(self, *, uses_context_frames: bool = False) -> Iterator[OutputFrame]:
         """Every output frame; with the frames around, for a network that looks there."""
-        is_cut = self.judgement.crosses_cut if self.options.at_cuts == "hold" else None
-        return self.timeline.moments(is_cut, uses_context_frames=uses_context_frames)
+        is_cut = self.producer_options.crosses_cut if self.options.at_cuts == "hold" else None
+        return self.timeline.output_frames(is_cut, uses_context_frames=uses_context_frames)
 
     def segments(self, *, uses_context_frames: bool = False) -> Iterator[Segment]:
         """The pieces of the work."""
-        moments = self.moments(uses_context_frames=uses_context_frames)
-        return segments(moments, self.cuts, self.options.segment_frames)
+        output_frames = self.output_frames(uses_context_frames=uses_context_frames)
+        return segments(output_frames, self.cuts, self.options.segment_frames)
 
     def clock(self) -> FrameClock:
         """When output frames are shown."""
-        tick = self.timeline.out_tick
-        times = (ticks(moment.shown, tick) for moment in self.moments())
-        return FrameClock(tick, times, ticks(self.timeline.out_end, tick))
+        time_base = self.timeline.output_time_base
+        times = (to_pts(output_frame.timestamp, time_base) for output_frame in self.output_frames())
+        return FrameClock(time_base, times, to_pts(self.timeline.output_end, time_base))
 
     @property
     def duration(self) -> Fraction:
         """Of the output, in seconds."""
-        return self.timeline.out_end - self.timeline.start
+        return self.timeline.output_end - self.timeline.start
 
     @property
     def bytes_needed(self) -> int:
         """On disk, about: the pieces and the whole, for a moment both."""
-        bits = LOSSLESS_BITS if self.options.wish.lossless else BITS_PER_PIXEL
+        bits = LOSSLESS_BITS if self.options.encoding.lossless else BITS_PER_PIXEL
         if is_folder(self.output):
             bits = PNG_BITS
         pixels = self.encoding.height * self.encoding.width
@@ -115,7 +115,7 @@ class VideoPlan:
             "fps": None if target.fps is None else str(target.fps),
             "slow": target.slow,
             "encoding": str(self.encoding),
-            "pix_fmt": self.encoding.colours.layout.pix_fmt,
+            "pix_fmt": self.encoding.pixel_format.layout.pix_fmt,
             "cuts": sorted(self.cuts),
             "at_cuts": options.at_cuts,
             "dedup": options.dedup,
@@ -139,21 +139,21 @@ def plan_video(path: Path, output: Path | None, options: VideoOptions) -> VideoP
     cuts: set[int] = set()
     distinct: list[int] = []
 
-    def watch(passing: Iterator[Seen]) -> Iterable[Seen]:
+    def watch(passing: Iterator[DecodedFrame]) -> Iterable[DecodedFrame]:
         if options.cuts:
             passing = record_cuts(passing, options.cut_threshold, cuts)
         if options.dedup:
             passing = record_distinct(path, passing, options.dedup_threshold, distinct)
         return passing
 
-    source = survey(path, watch)
-    if len(source.stamps) < 2:
+    source = probe_video(path, watch)
+    if len(source.timestamps) < 2:
         raise ValueError(f"{path} holds one frame; something lies between two or more.")
     return complete_plan(source, output, options, cuts, distinct if options.dedup else None)
 
 
 def complete_plan(
-    source: Source,
+    source: SourceVideo,
     output: Path,
     options: VideoOptions,
     cuts: Iterable[int] = (),
@@ -169,24 +169,24 @@ def complete_plan(
         ValueError: what is asked for cannot be done.
     """
     timeline = Timeline(
-        source.stamps,
+        source.timestamps,
         source.end,
         options.target,
-        source.header.tick,
+        source.header.time_base,
         distinct,
     )
     if is_folder(output) or options.compare or options.explain:  # what is shown upright
         require_quarter_turn(source.orientation)
-    rate = timeline.num_frames / (timeline.out_end - timeline.start)
+    rate = timeline.num_frames / (timeline.output_end - timeline.start)
     suffix = output.suffix.lower()
     if is_folder(output):
         require_empty(output)
         if options.compare or options.explain:
             raise ValueError("--compare and --explain are videos: name one with --output.")
-        encoding = choose_png_encoding(options.wish, source, rate)
+        encoding = choose_png_encoding(options.encoding, source, rate)
         kept = find_folder_losses(source)
     else:
-        encoding = choose_encoding(options.wish, source, rate, suffix)
+        encoding = choose_encoding(options.encoding, source, rate, suffix)
         kept = choose_copied_streams(source, encoding, suffix, options.target.stretch)
     return VideoPlan(
         source=source,
@@ -199,36 +199,38 @@ def complete_plan(
     )
 
 
-def record_cuts(passing: Iterator[Seen], threshold: float, cuts: set[int]) -> Iterator[Seen]:
+def record_cuts(
+    passing: Iterator[DecodedFrame], threshold: float, cuts: set[int]
+) -> Iterator[DecodedFrame]:
     """Pass pictures on, and note those that begin a scene."""
-    for seen, begins in CutDetector(threshold).scan(passing, thumbnail):
+    for decoded, begins in CutDetector(threshold).scan(passing, thumbnail):
         if begins:
-            cuts.add(seen.index)
-        yield seen
+            cuts.add(decoded.index)
+        yield decoded
 
 
-def thumbnail(seen: Seen) -> Tensor:
+def thumbnail(decoded: DecodedFrame) -> Tensor:
     """A small picture. Shapes: -> (1, 3, 128, 192)."""
     width, height = THUMBNAIL
-    small = seen.picture.reformat(width, height, "rgb24", interpolation=Scaling.AREA)
+    small = decoded.picture.reformat(width, height, "rgb24", interpolation=Scaling.AREA)
     return as_frame(small.to_ndarray())[None]
 
 
 def record_distinct(
-    path: Path, passing: Iterator[Seen], threshold: float, distinct: list[int]
-) -> Iterator[Seen]:
+    path: Path, passing: Iterator[DecodedFrame], threshold: float, distinct: list[int]
+) -> Iterator[DecodedFrame]:
     """Pass on pictures that differ from the one before, and note which they are."""
 
-    def frame(seen: Seen) -> Tensor:
-        colours, _ = colours_of(path, seen.picture)
-        return colours.to_rgb(to_planes(seen.picture, colours.layout))
+    def frame(decoded: DecodedFrame) -> Tensor:
+        pixel_format, _ = read_pixel_format(path, decoded.picture)
+        return pixel_format.to_rgb(read_planes(decoded.picture, pixel_format.layout))
 
-    def is_repeat(first: Seen, second: Seen) -> bool:
+    def is_repeat(first: DecodedFrame, second: DecodedFrame) -> bool:
         return is_duplicate(frame(first), frame(second), threshold)
 
-    for seen in without_repeats(passing, is_repeat, lambda seen: seen.stamp):
-        distinct.append(seen.index)
-        yield seen
+    for decoded in drop_duplicates(passing, is_repeat, lambda decoded: decoded.timestamp):
+        distinct.append(decoded.index)
+        yield decoded
 
 
 def describe_plan(plan: VideoPlan) -> str:
@@ -239,22 +241,22 @@ def describe_plan(plan: VideoPlan) -> str:
     lines = [
         (
             "input",
-            f"{source.path}: {len(source.stamps)} frames, {format_rate(source.rate)}, "
+            f"{source.path}: {len(source.timestamps)} frames, {format_rate(source.frame_rate)}, "
             f"{float(source.duration):.3f} s, {source.width}x{source.height} "
-            f"{source.colours.pix_fmt}, {source.header.codec}",
+            f"{source.pixel_format.pix_fmt}, {source.header.codec}",
         ),
         (
             "output",
             f"{plan.output}: {timeline.num_frames} frames, {format_rate(out_rate)}, "
-            f"{float(plan.duration):.3f} s, {encoding.colours.layout.pix_fmt}, {encoding}",
+            f"{float(plan.duration):.3f} s, {encoding.pixel_format.layout.pix_fmt}, {encoding}",
         ),
         *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.outputs.items() if name),
         ("cuts", describe_cuts(plan)),
     ]
     if timeline.distinct is not None:
-        repeats = len(source.stamps) - len(timeline.distinct)
+        repeats = len(source.timestamps) - len(timeline.distinct)
         lines.append(("repeats", f"{repeats} of the frames repeat the one before"))
-    beside = [str(s) for s in source.header.others if s.index in kept.streams]
+    beside = [str(s) for s in source.header.other_streams if s.index in kept.streams]
     beside += [f"{source.header.num_chapters} chapters"] if kept.chapters else []
     beside += [] if is_folder(plan.output) else ["metadata", "colour tags"]
     lines.append(("copied", ", ".join(beside) or "nothing"))
@@ -273,7 +275,7 @@ def describe_cuts(plan: VideoPlan) -> str:
     if not plan.cuts:
         return "none found"
     cuts = sorted(plan.cuts)
-    named = ", ".join(f"{float(plan.source.stamps[cut]):.2f}" for cut in cuts[:NAMED_CUTS])
+    named = ", ".join(f"{float(plan.source.timestamps[cut]):.2f}" for cut in cuts[:NAMED_CUTS])
     more = f" and {len(cuts) - NAMED_CUTS} more" if len(cuts) > NAMED_CUTS else ""
     what = "the frame before is held" if plan.options.at_cuts == "hold" else "frames are blended"
     return f"{len(cuts)}, at {named}{more} s; there {what}"

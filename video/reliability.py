@@ -12,7 +12,7 @@ from sgm_vfi.model.interpolator import Interpolation
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import backward_warp
 
-FallBack = Literal["hold", "blend"]
+Fallback = Literal["hold", "blend"]
 
 THRESHOLD = 0.3  # below it frames come apart
 ROWS = 180  # of the frames that are compared, about: motion is seen there, grain is not
@@ -21,7 +21,7 @@ BLOCK = 4
 WORST = 0.1  # share of the frame that counts: where most of it stands still, that tells nothing
 
 
-def reliability(frame0: Tensor, frame1: Tensor, result: Interpolation) -> float | None:
+def measure_reliability(frame0: Tensor, frame1: Tensor, result: Interpolation) -> float | None:
     """How well both frames agree along the motion that a network found; 1: everywhere.
 
     Both frames are moved to the new frame's time along the final flow. A difference of colours
@@ -55,7 +55,7 @@ def reliability(frame0: Tensor, frame1: Tensor, result: Interpolation) -> float 
     return 1 - blocks.topk(count).values.mean().item()
 
 
-def fall_back(frame0: Tensor, frame1: Tensor, time: float, how: FallBack) -> Tensor:
+def make_fallback(frame0: Tensor, frame1: Tensor, time: float, how: Fallback) -> Tensor:
     """What to show in place of a frame that is not to be trusted, or across a cut.
 
     Args:
@@ -63,19 +63,19 @@ def fall_back(frame0: Tensor, frame1: Tensor, time: float, how: FallBack) -> Ten
 
     Shapes: frames (1, 3, H, W) -> the same.
     """
-    if how not in get_args(FallBack):
-        raise ValueError(f"Fall back to one of {', '.join(get_args(FallBack))}, got {how!r}.")
+    if how not in get_args(Fallback):
+        raise ValueError(f"Fall back to one of {', '.join(get_args(Fallback))}, got {how!r}.")
     return frame0 if how == "hold" else torch.lerp(frame0, frame1, time)
 
 
-class Judged(NamedTuple):
+class FrameScore(NamedTuple):
     """A new frame and what it is worth."""
 
     score: float
-    shown: Fraction  # seconds
+    timestamp: Fraction  # seconds
 
 
-class Worst:
+class LeastReliable:
     """The least reliable frames of a stream, and never more than `limit` of them."""
 
     def __init__(self, limit: int = 10) -> None:
@@ -84,12 +84,12 @@ class Worst:
         self.limit = limit
         self._heap: list[tuple[float, Fraction]] = []  # negated: the best of the worst comes first
 
-    def add(self, score: float, shown: Fraction) -> None:
+    def add(self, score: float, timestamp: Fraction) -> None:
         """Note a frame and when it is shown."""
-        heapq.heappush(self._heap, (-score, -shown))
+        heapq.heappush(self._heap, (-score, -timestamp))
         if len(self._heap) > self.limit:
             heapq.heappop(self._heap)
 
-    def listed(self) -> list[Judged]:
+    def to_list(self) -> list[FrameScore]:
         """The worst first; of equals the earlier one."""
-        return sorted(Judged(-score, -shown) for score, shown in self._heap)
+        return sorted(FrameScore(-score, -timestamp) for score, timestamp in self._heap)

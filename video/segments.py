@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgm_vfi.media.images import write_atomically
-from sgm_vfi.video.timeline import Moment
+from sgm_vfi.video.timeline import OutputFrame
 
 LENGTH = 240  # frames: what is lost, at most, when a run is cut off
 SETTINGS = "plan.json"
@@ -24,11 +24,11 @@ class Segment(NamedTuple):
     """Consecutive output frames that are encoded by themselves."""
 
     number: int
-    moments: tuple[Moment, ...]
+    output_frames: tuple[OutputFrame, ...]
 
 
 def segments(
-    moments: Iterable[Moment], scenes: Container[int] = (), length: int = LENGTH
+    output_frames: Iterable[OutputFrame], scenes: Container[int] = (), length: int = LENGTH
 ) -> Iterator[Segment]:
     """Cut a timeline into pieces.
 
@@ -39,13 +39,13 @@ def segments(
         scenes: source frames that begin one.
     """
     number, held = 0, []
-    for moment in moments:
-        is_new = held and moment.left != held[-1].left
-        enough = length // 2 if moment.left in scenes else length
+    for output_frame in output_frames:
+        is_new = held and output_frame.left != held[-1].left
+        enough = length // 2 if output_frame.left in scenes else length
         if is_new and len(held) >= enough:
             yield Segment(number, tuple(held))
             number, held = number + 1, []
-        held.append(moment)
+        held.append(output_frame)
     yield Segment(number, tuple(held))
 
 

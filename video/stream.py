@@ -10,12 +10,18 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
-from sgm_vfi.video.cuts import CutDetector
-from sgm_vfi.video.duplicates import is_duplicate, without_repeats
-from sgm_vfi.video.frame_producer import Judgement, Maker
-from sgm_vfi.video.memory_fallback import MANY_TIMES, Effort, Synthesis
+from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
+from sgm_vfi.video.frame_producer import FrameProducer, ProducerOptions
+from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.timeline import Moment, Target, is_even, locate, shown_in
+from sgm_vfi.video.scene_cuts import CutDetector
+from sgm_vfi.video.timeline import (
+    OutputFrame,
+    Target,
+    is_evenly_spaced,
+    locate_timestamp,
+    split_interval,
+)
 
 
 class TimedFrame(NamedTuple):
@@ -29,7 +35,7 @@ class SourceFrame(NamedTuple):
     """A frame as it came in."""
 
     index: int
-    stamp: Fraction
+    timestamp: Fraction
     frame: Tensor  # (1, 3, H, W)
 
 
@@ -41,27 +47,32 @@ class Pair(NamedTuple):
     before: SourceFrame | None = None
     after: SourceFrame | None = None
 
-    def pair(self, moment: Moment) -> tuple[Tensor, Tensor]:
+    def get_pair(self, output_frame: OutputFrame) -> tuple[Tensor, Tensor]:
         """Both, whatever the moment. Shapes: (1, 3, H, W) each."""
         return self.left.frame, self.right.frame
 
-    def around(self, moment: Moment) -> dict[str, Tensor]:
+    def get_context(self, output_frame: OutputFrame) -> dict[str, Tensor]:
         """Those of the frames around that the moment names. Shapes: (1, 3, H, W) each."""
-        sides = {"before": (moment.before, self.before), "after": (moment.after, self.after)}
+        sides = {
+            "before": (output_frame.before, self.before),
+            "after": (output_frame.after, self.after),
+        }
         return {name: came.frame for name, (index, came) in sides.items() if index is not None}
 
     def indices_around(self) -> tuple[int | None, int | None]:
         """Those of the frames around that are as far away as the two are from each other."""
         before = after = None
-        if self.before is not None and is_even((self.before.stamp, *self.stamps), 1):
+        if self.before is not None and is_evenly_spaced(
+            (self.before.timestamp, *self.timestamps), 1
+        ):
             before = self.before.index
-        if self.after is not None and is_even((*self.stamps, self.after.stamp), 1):
+        if self.after is not None and is_evenly_spaced((*self.timestamps, self.after.timestamp), 1):
             after = self.after.index
         return before, after
 
     @property
-    def stamps(self) -> tuple[Fraction, Fraction]:
-        return self.left.stamp, self.right.stamp
+    def timestamps(self) -> tuple[Fraction, Fraction]:
+        return self.left.timestamp, self.right.timestamp
 
 
 def interpolate(
@@ -70,7 +81,7 @@ def interpolate(
     *,
     rate: Fraction | int | None = None,
     network: Interpolator | None = None,
-    effort: Effort | None = None,
+    budget: MemoryBudget | None = None,
 ) -> Iterator[TimedFrame]:
     """Give the frames of a video with a higher, a lower or a slowed-down rate, as they are needed.
 
@@ -91,47 +102,51 @@ def interpolate(
     Shapes: (3, H, W) -> the same.
     """
     options = options or VideoOptions()
-    synthesis = Synthesis(
+    interpolator = MemoryAwareInterpolator(
         load_interpolator(DEFAULT) if network is None else network,
-        effort or Effort(),
+        budget or MemoryBudget(),
         expected_times(options.target),
     )
     cuts: set[int] = set()
-    judgement = Judgement(
+    producer_options = ProducerOptions(
         cuts=cuts,
         at_cuts=options.at_cuts,
         min_reliability=options.min_reliability,
         protect_static=options.protect_static,
     )
-    return _interpolated(number_frames(frames, rate), options, cuts, Maker(synthesis, judgement))
+    return _interpolated(
+        number_frames(frames, rate), options, cuts, FrameProducer(interpolator, producer_options)
+    )
 
 
 def _interpolated(
-    stream: Iterator[SourceFrame], options: VideoOptions, cuts: set[int], maker: Maker
+    stream: Iterator[SourceFrame], options: VideoOptions, cuts: set[int], producer: FrameProducer
 ) -> Iterator[TimedFrame]:
-    stamps: deque[Fraction] = deque()  # of all frames from the left one on
-    stream = noted(stream, stamps)
+    timestamps: deque[Fraction] = deque()  # of all frames from the left one on
+    stream = noted(stream, timestamps)
     if options.cuts:
         stream = with_cuts(stream, options.cut_threshold, cuts)
     if options.dedup:
         threshold = options.dedup_threshold
-        stream = without_repeats(
+        stream = drop_duplicates(
             stream,
             lambda first, second: is_duplicate(first.frame, second.frame, threshold),
-            lambda came: came.stamp,
+            lambda came: came.timestamp,
         )
     first = last = next(stream, None)
     if first is None:
         return
-    start, gap = first.stamp, Fraction(1, 25)
+    start, gap = first.timestamp, Fraction(1, 25)
     with torch.inference_mode():
-        maker.see(first.frame)
-    for pair in pairs(first, stream, uses_context_frames=maker.synthesis.uses_context_frames):
-        last, gap = pair.right, pair.right.stamp - pair.left.stamp
-        yield from between(pair, start, stamps, options.target, maker)
-    while len(stamps) > 1:  # repeats of the last frame
-        yield from held(last, stamps.popleft(), stamps[0], start, options.target, is_last=False)
-    yield from held(last, stamps[0], stamps[0] + gap, start, options.target, is_last=True)
+        producer.observe(first.frame)
+    for pair in pairs(first, stream, uses_context_frames=producer.interpolator.uses_context_frames):
+        last, gap = pair.right, pair.right.timestamp - pair.left.timestamp
+        yield from between(pair, start, timestamps, options.target, producer)
+    while len(timestamps) > 1:  # repeats of the last frame
+        yield from held(
+            last, timestamps.popleft(), timestamps[0], start, options.target, is_last=False
+        )
+    yield from held(last, timestamps[0], timestamps[0] + gap, start, options.target, is_last=True)
 
 
 def pairs(
@@ -147,23 +162,29 @@ def pairs(
 
 
 def between(
-    pair: Pair, start: Fraction, stamps: deque[Fraction], target: Target, maker: Maker
+    pair: Pair,
+    start: Fraction,
+    timestamps: deque[Fraction],
+    target: Target,
+    producer: FrameProducer,
 ) -> Iterator[TimedFrame]:
     """The output frames from one frame on until the next one, and forget the stamps in between."""
     left, right = pair.left, pair.right
-    inner = [stamp for stamp in stamps if stamp <= right.stamp]
-    while stamps[0] < right.stamp:
-        stamps.popleft()
+    inner = [timestamp for timestamp in timestamps if timestamp <= right.timestamp]
+    while timestamps[0] < right.timestamp:
+        timestamps.popleft()
     with torch.inference_mode():
-        maker.see(right.frame)
+        producer.observe(right.frame)
     around = pair.indices_around()
     for begin, end in pairwise(inner):
-        for shown, when in shown_in(begin, end, start, target, is_last=False):
-            _, time = locate([left.stamp, right.stamp], when)
-            moment = Moment(shown, left.index, time, right.index if time else left.index, *around)
+        for timestamp, when in split_interval(begin, end, start, target, is_last=False):
+            _, time = locate_timestamp([left.timestamp, right.timestamp], when)
+            output_frame = OutputFrame(
+                timestamp, left.index, time, right.index if time else left.index, *around
+            )
             with torch.inference_mode():
-                shot = maker.shoot(moment, pair)
-            yield TimedFrame(shown, shot.frame[0])
+                produced = producer.produce(output_frame, pair)
+            yield TimedFrame(timestamp, produced.frame[0])
 
 
 def held(
@@ -176,8 +197,8 @@ def held(
     is_last: bool,
 ) -> Iterator[TimedFrame]:
     """The output frames of a time in which nothing follows."""
-    for shown, _ in shown_in(begin, end, start, target, is_last=is_last):
-        yield TimedFrame(shown, last.frame[0])
+    for timestamp, _ in split_interval(begin, end, start, target, is_last=is_last):
+        yield TimedFrame(timestamp, last.frame[0])
 
 
 def number_frames(
@@ -186,7 +207,7 @@ def number_frames(
     """Number the frames, and see that they are some."""
     before = size = None
     for index, item in enumerate(frames):
-        stamp, frame = (index / Fraction(rate), item) if rate is not None else item
+        timestamp, frame = (index / Fraction(rate), item) if rate is not None else item
         if not isinstance(frame, Tensor) or frame.ndim != 3 or frame.shape[0] != 3:
             got = tuple(frame.shape) if isinstance(frame, Tensor) else type(frame).__name__
             raise ValueError(f"Frames are tensors (3, H, W); number {index} is {got}.")
@@ -196,17 +217,19 @@ def number_frames(
                 f"Frames are of one size; number {index} is {tuple(frame.shape)} after "
                 f"{tuple(size)}. Resize them, or give the parts one by one."
             )
-        came = SourceFrame(index, Fraction(stamp), frame[None])
-        if before is not None and came.stamp <= before:
-            raise ValueError(f"Times increase; frame {index} comes at {stamp} after {before} s.")
-        before = came.stamp
+        came = SourceFrame(index, Fraction(timestamp), frame[None])
+        if before is not None and came.timestamp <= before:
+            raise ValueError(
+                f"Times increase; frame {index} comes at {timestamp} after {before} s."
+            )
+        before = came.timestamp
         yield came
 
 
-def noted(stream: Iterator[SourceFrame], stamps: deque[Fraction]) -> Iterator[SourceFrame]:
+def noted(stream: Iterator[SourceFrame], timestamps: deque[Fraction]) -> Iterator[SourceFrame]:
     """Pass frames on, and note when they come."""
     for came in stream:
-        stamps.append(came.stamp)
+        timestamps.append(came.timestamp)
         yield came
 
 
@@ -222,5 +245,5 @@ def with_cuts(
 
 def expected_times(target: Target) -> list[Fraction]:
     """Times between two frames that will be asked for: of a rate, any."""
-    shares = MANY_TIMES if target.fps is not None else target.shares
+    shares = MAX_TIMES if target.fps is not None else target.frames_per_interval
     return [Fraction(share, shares) for share in range(1, shares)]

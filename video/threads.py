@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 0.1  # seconds between looks at whether the other side is still there
+POLL_SECONDS = 0.1  # seconds between looks at whether the other side is still there
 
 
 class _End:
@@ -16,7 +16,7 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterable[T], size: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], size: int) -> Iterator[T]:
     """Give the items, while a thread makes up to `size` of the next ones.
 
     An error in making them is raised here, in its turn. Closing the generator ends the thread.
@@ -27,7 +27,7 @@ def ahead(items: Iterable[T], size: int) -> Iterator[T]:
     def send(item: T | _End) -> None:
         while not stop.is_set():
             try:
-                waiting.put(item, timeout=PATIENCE)
+                waiting.put(item, timeout=POLL_SECONDS)
             except queue.Full:
                 continue
             return
@@ -58,7 +58,7 @@ def ahead(items: Iterable[T], size: int) -> Iterator[T]:
         thread.join()
 
 
-class Sink(Generic[T]):
+class BackgroundSink(Generic[T]):
     """Takes items and hands them to a function in another thread, up to `size` behind.
 
     An error there is raised by the next `put`, or by the end of the `with` block; that waits until
@@ -79,7 +79,7 @@ class Sink(Generic[T]):
     def _send(self, item: T | _End) -> None:
         while self.error is None:
             try:
-                self.waiting.put(item, timeout=PATIENCE)
+                self.waiting.put(item, timeout=POLL_SECONDS)
             except queue.Full:
                 continue
             return
@@ -88,7 +88,7 @@ class Sink(Generic[T]):
     def _consume(self) -> None:
         while not self.stop.is_set():
             try:
-                item = self.waiting.get(timeout=PATIENCE)
+                item = self.waiting.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
             if isinstance(item, _End):
@@ -99,7 +99,7 @@ class Sink(Generic[T]):
                 self.error = error
                 return
 
-    def __enter__(self) -> "Sink[T]":
+    def __enter__(self) -> "BackgroundSink[T]":
         self.thread.start()
         return self
 

@@ -11,15 +11,17 @@ from itertools import pairwise
 from math import ceil, floor, gcd
 from typing import NamedTuple
 
-FINEST_CLOCK = 2**30  # ticks per second that every container can count
-SNAP_SHARE = Fraction(1, 32)  # of the way between two frames: no original is moved further
-EVEN = Fraction(1, 8)  # intervals that differ by less of either are as long: clocks are rounded
+MAX_TICKS_PER_SECOND = 2**30  # ticks per second that every container can count
+MAX_SNAP = Fraction(1, 32)  # of the way between two frames: no original is moved further
+MAX_UNEVENNESS = Fraction(
+    1, 8
+)  # intervals that differ by less of either are as long: clocks are rounded
 
 
-class Moment(NamedTuple):
+class OutputFrame(NamedTuple):
     """One output frame."""
 
-    shown: Fraction  # seconds at which it appears
+    timestamp: Fraction  # seconds at which it appears
     left: int  # index of the source frame before it, or of the one that it is
     time: Fraction  # of the way to `right`, in [0, 1); 0: the source frame itself
     right: int  # index of the source frame after it; `left` where none is needed
@@ -61,7 +63,7 @@ class Target:
         object.__setattr__(self, "fps", Fraction(self.fps))  # of whole numbers too
 
     @property
-    def shares(self) -> int:
+    def frames_per_interval(self) -> int:
         """Into how many parts an interval is divided where that does not depend on the clock."""
         return self.multi or self.slow or 1
 
@@ -74,19 +76,19 @@ class Target:
 class Timeline(NamedTuple):
     """Source frames in time, and what becomes of them."""
 
-    stamps: Sequence[Fraction]  # when each source frame appears, increasing
+    timestamps: Sequence[Fraction]  # when each source frame appears, increasing
     end: Fraction  # when the last one disappears
     target: Target
-    tick: Fraction = Fraction(0)  # of the source's clock: its stamps are known no better
+    time_base: Fraction = Fraction(0)  # of the source's clock: its stamps are known no better
     distinct: Sequence[int] | None = None  # frames to interpolate between; None: all
 
     @property
     def start(self) -> Fraction:
         """When the first frame appears."""
-        return self.stamps[0]
+        return self.timestamps[0]
 
     @property
-    def out_end(self) -> Fraction:
+    def output_end(self) -> Fraction:
         """When the last output frame disappears."""
         if self.target.fps is not None:
             return self.start + self.num_frames / self.target.fps
@@ -103,28 +105,34 @@ class Timeline(NamedTuple):
         N for `slow`) to within one output frame.
         """
         if self.target.fps is not None:
-            return num_at_rate(self.start, self.stamps[-1], self.end, self.target.fps)
-        return len(self.stamps) * self.target.shares
+            return count_frames_at_rate(self.start, self.timestamps[-1], self.end, self.target.fps)
+        return len(self.timestamps) * self.target.frames_per_interval
 
     @property
-    def out_tick(self) -> Fraction:
+    def output_time_base(self) -> Fraction:
         """The longest clock tick that counts every output time exactly, where containers can."""
         if self.target.fps is not None:
             grid = (self.start, 1 / self.target.fps)
         else:
-            shares = self.target.multi or 1  # of `slow` the parts are as long as the whole was
-            grid = (self.start, *((b - a) / shares for a, b in self.intervals()))
-        tick = common_tick(grid)
-        return tick if tick.denominator <= FINEST_CLOCK else Fraction(1, FINEST_CLOCK)
+            frames_per_interval = (
+                self.target.multi or 1
+            )  # of `slow` the parts are as long as the whole was
+            grid = (self.start, *((b - a) / frames_per_interval for a, b in self.intervals()))
+        time_base = find_time_base(grid)
+        return (
+            time_base
+            if time_base.denominator <= MAX_TICKS_PER_SECOND
+            else Fraction(1, MAX_TICKS_PER_SECOND)
+        )
 
     def intervals(self) -> Iterator[tuple[Fraction, Fraction]]:
         """From when to when each source frame is shown."""
-        yield from pairwise(self.stamps)
-        yield self.stamps[-1], self.end
+        yield from pairwise(self.timestamps)
+        yield self.timestamps[-1], self.end
 
-    def moments(
+    def output_frames(
         self, is_cut: Callable[[int, int], bool] | None = None, *, uses_context_frames: bool = False
-    ) -> Iterator[Moment]:
+    ) -> Iterator[OutputFrame]:
         """Every output frame, in order.
 
         A frame that falls on a source frame is that frame, and so is one that misses it by no more
@@ -136,30 +144,30 @@ class Timeline(NamedTuple):
                 until the second appears.
             uses_context_frames: tell the frames before and after as well, where intervals are even.
         """
-        sources = range(len(self.stamps)) if self.distinct is None else self.distinct
-        stamps = [self.stamps[index] for index in sources]
+        sources = range(len(self.timestamps)) if self.distinct is None else self.distinct
+        timestamps = [self.timestamps[index] for index in sources]
         before = after = None
-        for shown, when in self.output_times():
-            place, time = locate(stamps, when, self.tick)
+        for timestamp, when in self.output_times():
+            place, time = locate_timestamp(timestamps, when, self.time_base)
             left = sources[place]
             right = sources[place + 1] if time else left
             if time and is_cut is not None and is_cut(left, right):
                 right, time = left, Fraction(0)
             if uses_context_frames:
-                is_near, is_far = (is_even(stamps, place + step) for step in (0, 1))
+                is_near, is_far = (is_evenly_spaced(timestamps, place + step) for step in (0, 1))
                 before = sources[place - 1] if is_near else None
                 after = sources[place + 2] if time and is_far else None
-            yield Moment(shown, left, time, right, before, after)
+            yield OutputFrame(timestamp, left, time, right, before, after)
 
     def output_times(self) -> Iterator[tuple[Fraction, Fraction]]:
         """When each output frame is shown, and which time of the source it shows."""
         for begin, end in self.intervals():
-            yield from shown_in(
-                begin, end, self.start, self.target, is_last=begin == self.stamps[-1]
+            yield from split_interval(
+                begin, end, self.start, self.target, is_last=begin == self.timestamps[-1]
             )
 
 
-def shown_in(
+def split_interval(
     begin: Fraction, end: Fraction, start: Fraction, target: Target, *, is_last: bool
 ) -> Iterator[tuple[Fraction, Fraction]]:
     """The output frames of the time in which one source frame is shown.
@@ -171,54 +179,54 @@ def shown_in(
         is_last: whether the source ends there.
     """
     if target.fps is None:
-        for share in range(target.shares):
-            when = begin + (end - begin) * share / target.shares
+        for share in range(target.frames_per_interval):
+            when = begin + (end - begin) * share / target.frames_per_interval
             yield start + (when - start) * target.stretch, when
         return
     first = ceil((begin - start) * target.fps)
     if is_last:
-        beyond = num_at_rate(start, begin, end, target.fps)
+        beyond = count_frames_at_rate(start, begin, end, target.fps)
     else:
         beyond = ceil((end - start) * target.fps)
     for number in range(first, beyond):
         yield start + number / target.fps, start + number / target.fps
 
 
-def num_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fraction) -> int:
+def count_frames_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fraction) -> int:
     """How many frames at a rate stand for a source; see `Timeline.num_frames`."""
     return max(1, ceil((last - start) * fps), floor((end - start) * fps + Fraction(1, 2)))
 
 
-def locate(
-    stamps: Sequence[Fraction], when: Fraction, tick: Fraction = Fraction(0)
+def locate_timestamp(
+    timestamps: Sequence[Fraction], when: Fraction, time_base: Fraction = Fraction(0)
 ) -> tuple[int, Fraction]:
     """Index of the frame at or before a time, and how far on the way to the next one it is.
 
     Before the first frame and after the last, it is these frames.
     """
-    left = bisect_right(stamps, when) - 1
+    left = bisect_right(timestamps, when) - 1
     if left < 0:
         return 0, Fraction(0)
-    if left == len(stamps) - 1:
+    if left == len(timestamps) - 1:
         return left, Fraction(0)
-    gap = stamps[left + 1] - stamps[left]
-    slack = min(tick, gap * SNAP_SHARE)
-    if when - stamps[left] <= slack:
+    gap = timestamps[left + 1] - timestamps[left]
+    slack = min(time_base, gap * MAX_SNAP)
+    if when - timestamps[left] <= slack:
         return left, Fraction(0)
-    if stamps[left + 1] - when <= slack:
+    if timestamps[left + 1] - when <= slack:
         return left + 1, Fraction(0)
-    return left, (when - stamps[left]) / gap
+    return left, (when - timestamps[left]) / gap
 
 
-def is_even(stamps: Sequence[Fraction], place: int) -> bool:
+def is_evenly_spaced(timestamps: Sequence[Fraction], place: int) -> bool:
     """Whether there is a frame before this one and one after it, as far away as each other."""
-    if not 0 < place < len(stamps) - 1:
+    if not 0 < place < len(timestamps) - 1:
         return False
-    earlier, later = (b - a for a, b in pairwise(stamps[place - 1 : place + 2]))
-    return abs(later - earlier) < EVEN * max(earlier, later)
+    earlier, later = (b - a for a, b in pairwise(timestamps[place - 1 : place + 2]))
+    return abs(later - earlier) < MAX_UNEVENNESS * max(earlier, later)
 
 
-def common_tick(times: Sequence[Fraction]) -> Fraction:
+def find_time_base(times: Sequence[Fraction]) -> Fraction:
     """The longest duration of which all of these are multiples; the times are not all zero."""
     denominator = 1
     for time in times:
@@ -226,6 +234,6 @@ def common_tick(times: Sequence[Fraction]) -> Fraction:
     return Fraction(gcd(*(int(time * denominator) for time in times)), denominator)
 
 
-def ticks(time: Fraction, tick: Fraction) -> int:
+def to_pts(time: Fraction, time_base: Fraction) -> int:
     """A time as a whole number of ticks, rounded to the nearest, halves up."""
-    return floor(time / tick + Fraction(1, 2))
+    return floor(time / time_base + Fraction(1, 2))

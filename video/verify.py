@@ -30,7 +30,9 @@ def check(file: Path, plan: VideoPlan) -> list[str]:
     with av.open(file) as container:
         kinds = sorted(stream.type for stream in container.streams if stream.type != "video")
         chapters = len(container.chapters())
-    wanted = sorted(o.kind for o in plan.source.header.others if o.index in plan.kept.streams)
+    wanted = sorted(
+        o.kind for o in plan.source.header.other_streams if o.index in plan.kept.streams
+    )
     if kinds != wanted:
         found.append(f"streams beside the video: {kinds} for {wanted}")
     if plan.kept.chapters and chapters < plan.source.header.num_chapters:
@@ -41,23 +43,25 @@ def check(file: Path, plan: VideoPlan) -> list[str]:
 def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     """Compare when each frame is shown with the plan."""
     with av.open(file) as container:
-        tick = container.streams.video[0].time_base
-    count, late, start, stamp = 0, 0, Fraction(0), Fraction(0)
-    planned = (moment.shown - plan.timeline.start for moment in plan.moments())
+        time_base = container.streams.video[0].time_base
+    count, late, start, timestamp = 0, 0, Fraction(0), Fraction(0)
+    planned = (
+        output_frame.timestamp - plan.timeline.start for output_frame in plan.output_frames()
+    )
     for picture in VideoReader(file.name, file).decode():
-        stamp = picture.pts * picture.time_base
-        start = start if count else stamp
+        timestamp = picture.pts * picture.time_base
+        start = start if count else timestamp
         count += 1
         wanted = next(planned, None)
-        late += wanted is not None and abs(stamp - start - wanted) > tick
+        late += wanted is not None and abs(timestamp - start - wanted) > time_base
         length = (picture.duration or 0) * picture.time_base
     found = []
     if count != plan.timeline.num_frames:
         found.append(f"{count} frames for {plan.timeline.num_frames}")
     if late:
         found.append(f"{late} frames at another time than planned")
-    if length and abs(stamp + length - start - plan.duration) > 1 / plan.encoding.rate:
-        found.append(f"{float(stamp + length - start):.3f} s for {float(plan.duration):.3f} s")
+    if length and abs(timestamp + length - start - plan.duration) > 1 / plan.encoding.frame_rate:
+        found.append(f"{float(timestamp + length - start):.3f} s for {float(plan.duration):.3f} s")
     return found
 
 
@@ -67,16 +71,20 @@ def receipt(plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]) ->
     return {
         "input": str(source.path),
         "output": str(plan.output),
-        "source frames": len(source.stamps),
+        "source frames": len(source.timestamps),
         "frames": timeline.num_frames,
         "source duration": float(source.duration),
         "duration": float(plan.duration),
-        "source rate": str(source.rate),
+        "source rate": str(source.frame_rate),
         "rate": str(timeline.num_frames / plan.duration),
-        "copied streams": [str(s) for s in source.header.others if s.index in plan.kept.streams],
+        "copied streams": [
+            str(s) for s in source.header.other_streams if s.index in plan.kept.streams
+        ],
         "lost": list(plan.kept.lost),
         "notes": [*source.notes, *plan.encoding.notes],
-        "cuts": [{"frame": cut, "seconds": float(source.stamps[cut])} for cut in sorted(plan.cuts)],
+        "cuts": [
+            {"frame": cut, "seconds": float(source.timestamps[cut])} for cut in sorted(plan.cuts)
+        ],
         "colour tags": plan.encoding.tags._asdict(),
         "settings": settings,
         "torch": torch.__version__,

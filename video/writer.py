@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation
-from sgm_vfi.video.colour import LAYOUTS, Colours
+from sgm_vfi.video.av_frames import UNSPECIFIED, ColourTags, apply_orientation, guess_matrix
+from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
-from sgm_vfi.video.encoding import Encoding, PieceWriter
-from sgm_vfi.video.frame_format import UNSTATED, Tags, upright, usual_matrix
-from sgm_vfi.video.frame_producer import Shot
+from sgm_vfi.video.encoding import EncoderSettings, SegmentEncoder
+from sgm_vfi.video.frame_producer import ProducedFrame
 
 MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of outputs
 UPRIGHT = Orientation()
@@ -33,7 +33,7 @@ class SegmentWriter:
     def __init__(
         self,
         paths: dict[str, Path],
-        encoding: Encoding,
+        encoding: EncoderSettings,
         *,
         layout: CompareLayout = "side",
         orientation: Orientation = UPRIGHT,
@@ -44,30 +44,34 @@ class SegmentWriter:
         self.layout = layout
         self.orientation = orientation
         self.view = ExplainView(explained)
-        self.writers = {MAIN: PieceWriter(paths[MAIN], encoding)}
+        self.writers = {MAIN: SegmentEncoder(paths[MAIN], encoding)}
 
-    def write(self, made: Shot) -> None:
+    def write(self, made: ProducedFrame) -> None:
         """Encode a frame, and draw and encode the views of it."""
         self.writers[MAIN].write(made.frame)
         if len(self.paths) == 1:
             return
         frame0, frame1, frame = (
-            upright(x, self.orientation) for x in (made.frame0, made.frame1, made.frame)
+            apply_orientation(x, self.orientation) for x in (made.frame0, made.frame1, made.frame)
         )
         if COMPARE in self.paths:
             self._write_view(COMPARE, compare(frame0, frame, layout=self.layout))
         if EXPLAIN in self.paths:
-            notes = made.notes
+            notes = made.explanation
             if notes is not None:
                 notes = {name: rotate_flow(note, self.orientation) for name, note in notes.items()}
-            time = f"t = {float(made.moment.time):.3g}" if made.moment.time else "source frame"
+            time = (
+                f"t = {float(made.output_frame.time):.3g}"
+                if made.output_frame.time
+                else "source frame"
+            )
             panel = self.view.panel(frame0, frame1, frame, time, notes)
             self._write_view(EXPLAIN, panel)
 
     def _write_view(self, name: str, picture: Tensor) -> None:
         if name not in self.writers:
             encoding = view_encoding(self.encoding, *picture.shape[-2:])
-            self.writers[name] = PieceWriter(self.paths[name], encoding)
+            self.writers[name] = SegmentEncoder(self.paths[name], encoding)
         self.writers[name].write(picture)
 
     def close(self) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def rotate_flow(note: Tensor, orientation: Orientation) -> Tensor:
 
     Shapes: (1, C, H, W) -> the same, or (1, C, W, H).
     """
-    note = upright(note, orientation)
+    note = apply_orientation(note, orientation)
     if note.shape[1] == 4:
         if orientation.is_mirrored:
             note = note * note.new_tensor([-1, 1, -1, 1]).view(4, 1, 1)
@@ -91,16 +95,16 @@ def rotate_flow(note: Tensor, orientation: Orientation) -> Tensor:
     return note
 
 
-def view_encoding(encoding: Encoding, height: int, width: int) -> Encoding:
+def view_encoding(encoding: EncoderSettings, height: int, width: int) -> EncoderSettings:
     """A common encoding for pictures that are only looked at."""
-    matrix = usual_matrix(height)
+    matrix = guess_matrix(height)
     return replace(
         encoding,
         encoder="libx264",
-        colours=Colours(LAYOUTS["yuv420p"], matrix),
-        tags=Tags(matrix, 1, UNSTATED, UNSTATED),
+        pixel_format=PixelFormat(PLANE_LAYOUTS["yuv420p"], matrix),
+        tags=ColourTags(matrix, 1, UNSPECIFIED, UNSPECIFIED),
         options=VIEW_OPTIONS,
         height=height,
         width=width,
-        aspect=None,
+        pixel_aspect=None,
     )

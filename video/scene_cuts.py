@@ -18,16 +18,18 @@ from torch import Tensor
 Item = TypeVar("Item")
 
 THRESHOLD = 0.42  # of 300 pairs of unrelated scenes none had a score below 0.5
-SIZE = (32, 48)  # height and width of a thumbnail
-SAMPLES = 4  # pixels of the frame per pixel of the thumbnail and side: more say nothing more
+THUMBNAIL_SIZE = (32, 48)  # height and width of a thumbnail
+SAMPLES_PER_CELL = (
+    4  # pixels of the frame per pixel of the thumbnail and side: more say nothing more
+)
 BLOCK = 8
-REACH = (8, 12)  # of the search: a quarter of the frame, down and to the right
-KEPT = 0.75  # share of the blocks that counts
-NOISE = 2e-5  # squared: structure that grain leaves on a thumbnail
-GAIN = 2.0  # contrast that a change of light may add or take away
-EQUAL = 0.02  # difference in contrast that makes none
-FLASH = 3  # frames that a flash lasts at most
-LUMA = (0.299, 0.587, 0.114)
+SEARCH_RADIUS = (8, 12)  # of the search: a quarter of the frame, down and to the right
+KEPT_SHARE = 0.75  # share of the blocks that counts
+NOISE_FLOOR = 2e-5  # squared: structure that grain leaves on a thumbnail
+MAX_GAIN = 2.0  # contrast that a change of light may add or take away
+MIN_GAIN_CHANGE = 0.02  # difference in contrast that makes none
+MAX_FLASH_FRAMES = 3  # frames that a flash lasts at most
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 class Thumbnail(NamedTuple):
@@ -43,13 +45,13 @@ class Thumbnail(NamedTuple):
 
 
 class CutDetector:
-    """Tells cuts from motion, flashes, fades and dissolves, in one stream of frames.
+    """Finds scene cuts in a stream of frames; motion, flashes, fades and dissolves are none.
 
-    A frame begins a scene where its score stands out from its neighbours' by the threshold,
-    unless the scene before it comes back within `FLASH` frames (that was a flash), or the change
-    goes on in the next step or began in the one before (a fade or a dissolve). To know, up to
-    `FLASH` frames are looked at ahead, but only where there is a doubt. The first frame begins
-    nothing. Memory: a few thumbnails.
+    A frame begins a scene if its score exceeds the scores of its neighbours by the threshold,
+    unless the scene before it returns within `MAX_FLASH_FRAMES` frames (a flash), or the change
+    continues in the next step or began in the previous one (a fade or a dissolve). The detector
+    reads up to `MAX_FLASH_FRAMES` frames ahead where the score is high. The first frame begins no
+    scene. Memory: a few thumbnails.
 
     Args:
         threshold: a score from which on two frames belong to different scenes, in (0, 1]. Lower
@@ -60,12 +62,12 @@ class CutDetector:
         if not 0 < threshold <= 1:
             raise ValueError(f"The threshold of cuts lies in (0, 1], got {threshold:g}.")
         self.threshold = threshold
-        self._past: deque[Thumbnail] = deque(maxlen=FLASH + 1)
+        self._past: deque[Thumbnail] = deque(maxlen=MAX_FLASH_FRAMES + 1)
         self._ahead: deque[Thumbnail] = deque()  # of frames that are not judged yet
 
     def is_cut(self, frame0: Tensor, frame1: Tensor) -> bool:
         """True where two frames, seen alone, share no scene. Shapes: (1, 3, H, W) each."""
-        return score(thumbnail(frame0), thumbnail(frame1)) >= self.threshold
+        return measure_change(make_thumbnail(frame0), make_thumbnail(frame1)) >= self.threshold
 
     def feed(self, frame: Tensor) -> list[bool]:
         """Take the next frame; tell of each frame that can be judged now if it begins a scene.
@@ -75,7 +77,7 @@ class CutDetector:
 
         Shapes: (1, 3, H, W), on any device.
         """
-        self._ahead.append(thumbnail(frame))
+        self._ahead.append(make_thumbnail(frame))
         return self._judge(is_last=False)
 
     def finish(self) -> list[bool]:
@@ -103,10 +105,12 @@ class CutDetector:
         verdicts = []
         while self._ahead:
             cut = False
-            if self._past and score(self._past[-1], self._ahead[0]) >= self.threshold:
-                if len(self._ahead) <= FLASH and not is_last:
+            if self._past and measure_change(self._past[-1], self._ahead[0]) >= self.threshold:
+                if len(self._ahead) <= MAX_FLASH_FRAMES and not is_last:
                     break
-                cut = self._begins_scene(list(self._past), list(self._ahead)[: FLASH + 1])
+                cut = self._begins_scene(
+                    list(self._past), list(self._ahead)[: MAX_FLASH_FRAMES + 1]
+                )
             self._past.append(self._ahead.popleft())
             verdicts.append(cut)
         return verdicts
@@ -114,24 +118,24 @@ class CutDetector:
     def _begins_scene(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
         """Whether the first of the frames ahead begins a scene."""
         around = [*past[-2:], *ahead[:2]]
-        scores = [score(*pair) for pair in pairwise(around)]
+        scores = [measure_change(*pair) for pair in pairwise(around)]
         here = scores[min(len(past), 2) - 1]
         level = (sum(scores) - here) / 2  # of the neighbours
         if here - level / 2 < self.threshold:
             return False
-        return not (goes_on(past, ahead) or self._comes_back(past, ahead))
+        return not (is_gradual(past, ahead) or self._comes_back(past, ahead))
 
     def _comes_back(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
         """Whether some frame before is like some frame after, not more than a flash apart."""
         return any(
-            score(before, after) < self.threshold
+            measure_change(before, after) < self.threshold
             for i, before in enumerate(reversed(past))
             for j, after in enumerate(ahead)
-            if 0 < i + j <= FLASH
+            if 0 < i + j <= MAX_FLASH_FRAMES
         )
 
 
-def goes_on(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
+def is_gradual(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
     """Whether a neighbouring step changes the picture as this one does, by half as much or more."""
     step = ahead[0].picture - past[-1].picture
     others = []
@@ -142,79 +146,87 @@ def goes_on(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
     return any((step * other).sum() > step.square().sum() / 2 for other in others)
 
 
-def thumbnail(frame: Tensor) -> Thumbnail:
+def make_thumbnail(frame: Tensor) -> Thumbnail:
     """Shapes: RGB in [0, 1], (1, 3, H, W), on any device."""
     if frame.ndim != 4 or frame.shape[:2] != (1, 3):
         raise ValueError(f"Cuts are sought in frames (1, 3, H, W), got {tuple(frame.shape)}.")
     rows, columns = (
-        max(side // (cells * SAMPLES), 1)
-        for side, cells in zip(frame.shape[-2:], SIZE, strict=True)
+        max(side // (cells * SAMPLES_PER_CELL), 1)
+        for side, cells in zip(frame.shape[-2:], THUMBNAIL_SIZE, strict=True)
     )
-    small = F.interpolate(frame[..., ::rows, ::columns].float(), size=SIZE, mode="area").cpu()
-    luma = torch.einsum("bchw,c->bhw", small, torch.tensor(LUMA))[:, None]
+    small = F.interpolate(
+        frame[..., ::rows, ::columns].float(), size=THUMBNAIL_SIZE, mode="area"
+    ).cpu()
+    luma = torch.einsum("bchw,c->bhw", small, torch.tensor(LUMA_WEIGHTS))[:, None]
     contrast = luma.std().item() + 1e-3
     return Thumbnail(luma, small[:, [0, 2]] - luma, contrast)
 
 
-def score(first: Thumbnail, second: Thumbnail) -> float:
+def measure_change(first: Thumbnail, second: Thumbnail) -> float:
     """The share of two frames that neither explains of the other, in [0, 1].
 
     As they are, or with light and contrast made equal, whichever explains more: what enters the
     frame may change its contrast as well.
     """
     ratio = second.contrast / first.contrast
-    gain = min(max(ratio, 1 / GAIN**2), GAIN**2) ** 0.5
-    shares = [share_unexplained(first, second)]
-    if abs(gain - 1) > EQUAL:
-        shares.append(share_unexplained(lit(first, gain), lit(second, 1 / gain)))
+    gain = min(max(ratio, 1 / MAX_GAIN**2), MAX_GAIN**2) ** 0.5
+    shares = [measure_unexplained(first, second)]
+    if abs(gain - 1) > MIN_GAIN_CHANGE:
+        shares.append(
+            measure_unexplained(scale_brightness(first, gain), scale_brightness(second, 1 / gain))
+        )
     return min(shares)
 
 
-def share_unexplained(first: Thumbnail, second: Thumbnail) -> float:
+def measure_unexplained(first: Thumbnail, second: Thumbnail) -> float:
     """The mean over blocks of both, weighted by how much structure there is to explain.
 
     The worst blocks are left out: what enters and leaves the frame is new in any motion.
     """
-    missing, whole = torch.cat((unexplained(first, second), unexplained(second, first)), dim=1)
+    missing, whole = torch.cat((match_blocks(first, second), match_blocks(second, first)), dim=1)
     share, order = (missing / whole).sort()
-    kept = round(KEPT * len(share))
+    kept = round(KEPT_SHARE * len(share))
     weight = whole[order].sqrt()[:kept]
     return ((share[:kept] * weight).sum() / weight.sum()).item()
 
 
-def lit(thumb: Thumbnail, gain: float) -> Thumbnail:
+def scale_brightness(thumb: Thumbnail, gain: float) -> Thumbnail:
     """With so much more light."""
     return thumb._replace(luma=thumb.luma * gain, colour=thumb.colour * gain)
 
 
-def unexplained(target: Thumbnail, source: Thumbnail) -> Tensor:
+def match_blocks(target: Thumbnail, source: Thumbnail) -> Tensor:
     """Seek each block of the target in the source.
 
     Of brightness only the structure within blocks counts, of colour only what changes; squared.
 
     Returns: what the best place does not explain of each block, and all of it: (2, N).
     """
-    down, right = REACH
+    down, right = SEARCH_RADIUS
     luma, colour = (
         F.pad(picture, (right, right, down, down), mode="replicate")
         for picture in (source.luma, source.colour)
     )
-    blocks = windows(target.luma, BLOCK, BLOCK)  # (N, 1, BLOCK, BLOCK)
+    blocks = extract_windows(target.luma, BLOCK, BLOCK)  # (N, 1, BLOCK, BLOCK)
     blocks = blocks - blocks.mean(dim=(2, 3), keepdim=True)
     own = blocks.square().mean(dim=(1, 2, 3))
-    around = windows(luma, BLOCK + 2 * down, BLOCK + 2 * right).transpose(0, 1)
+    around = extract_windows(luma, BLOCK + 2 * down, BLOCK + 2 * right).transpose(0, 1)
     shared = F.conv2d(around, blocks / BLOCK**2, groups=len(blocks))[0]  # (N, places)
-    found = windows(mean(luma.square()) - mean(luma).square(), 2 * down + 1, 2 * right + 1)[:, 0]
+    found = extract_windows(
+        average_blocks(luma.square()) - average_blocks(luma).square(), 2 * down + 1, 2 * right + 1
+    )[:, 0]
     missing, place = (own[:, None, None] + found - 2 * shared).flatten(1).min(dim=1)
     missing = missing.clamp(min=0).minimum(own)
-    there = windows(mean(colour), 2 * down + 1, 2 * right + 1).flatten(2)  # (N, 2, places)
+    there = extract_windows(average_blocks(colour), 2 * down + 1, 2 * right + 1).flatten(
+        2
+    )  # (N, 2, places)
     there = there.gather(2, place[:, None, None].expand(-1, 2, 1))[..., 0]
-    here = windows(target.colour, BLOCK, BLOCK).mean(dim=(2, 3))
+    here = extract_windows(target.colour, BLOCK, BLOCK).mean(dim=(2, 3))
     changed = (here - there).square().sum(dim=1) / 2
-    return torch.stack((missing + changed, own + changed + NOISE))
+    return torch.stack((missing + changed, own + changed + NOISE_FLOOR))
 
 
-def windows(picture: Tensor, height: int, width: int) -> Tensor:
+def extract_windows(picture: Tensor, height: int, width: int) -> Tensor:
     """One for each block, from its upper left corner on.
 
     Shapes: (1, C, h, w) -> (N, C, height, width).
@@ -223,6 +235,6 @@ def windows(picture: Tensor, height: int, width: int) -> Tensor:
     return found[0].flatten(1, 2).transpose(0, 1)
 
 
-def mean(picture: Tensor) -> Tensor:
+def average_blocks(picture: Tensor) -> Tensor:
     """Of the block that begins at each pixel."""
     return F.avg_pool2d(picture, BLOCK, stride=1)

@@ -14,15 +14,15 @@ from torch import Tensor
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.images import describe_path
 from sgm_vfi.media.videos import VideoError, VideoReader
-from sgm_vfi.video.colour import Colours
-from sgm_vfi.video.frame_format import (
-    Light,
-    Tags,
-    colours_of,
-    light_of,
-    tags_of,
-    to_planes,
+from sgm_vfi.video.av_frames import (
+    ColourTags,
+    HDRMetadata,
+    read_colour_tags,
+    read_hdr_metadata,
+    read_pixel_format,
+    read_planes,
 )
+from sgm_vfi.video.colour_conversion import PixelFormat
 
 
 class OtherStream(NamedTuple):
@@ -38,33 +38,33 @@ class OtherStream(NamedTuple):
         return f"{self.kind} stream {self.index} ({self.codec}{language})"
 
 
-class Header(NamedTuple):
+class VideoHeader(NamedTuple):
     """What a file says of itself, before anything is decoded."""
 
     codec: str
     bit_rate: int
-    promised: int  # frames; 0 where the file does not say
-    tick: Fraction  # of its clock, in seconds
-    rate: Fraction | None  # frames per second, on average
-    aspect: Fraction | None  # width of a pixel over its height
+    num_declared_frames: int  # frames; 0 where the file does not say
+    time_base: Fraction  # of its clock, in seconds
+    frame_rate: Fraction | None  # frames per second, on average
+    pixel_aspect: Fraction | None  # width of a pixel over its height
     duration: Fraction  # of all streams, in seconds; 0 where the file does not say
-    others: tuple[OtherStream, ...]
+    other_streams: tuple[OtherStream, ...]
     num_chapters: int
-    num_more_videos: int
+    num_extra_videos: int
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceVideo:
     """A video that was decoded once from end to end."""
 
     path: Path
-    header: Header
+    header: VideoHeader
     height: int  # as stored, before any rotation
     width: int
-    colours: Colours
-    tags: Tags
-    light: Light
-    stamps: tuple[Fraction, ...]  # seconds at which each frame appears
+    pixel_format: PixelFormat
+    tags: ColourTags
+    hdr_metadata: HDRMetadata
+    timestamps: tuple[Fraction, ...]  # seconds at which each frame appears
     end: Fraction  # seconds at which the last one disappears
     display_matrix: tuple[int, ...] | None  # where the file asks to be turned or mirrored
     notes: tuple[str, ...]  # what was guessed, repaired or cannot be kept
@@ -72,7 +72,7 @@ class Source:
     @property
     def duration(self) -> Fraction:
         """In seconds, from the first frame's appearance to the last one's end."""
-        return self.end - self.stamps[0]
+        return self.end - self.timestamps[0]
 
     @property
     def orientation(self) -> Orientation:
@@ -80,9 +80,9 @@ class Source:
         return parse_display_matrix(self.display_matrix)
 
     @property
-    def rate(self) -> Fraction:
+    def frame_rate(self) -> Fraction:
         """Frames per second, on average."""
-        return len(self.stamps) / self.duration
+        return len(self.timestamps) / self.duration
 
     def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
         """Index and samples of each frame that is wanted (in order; None: all); see `to_planes`.
@@ -90,25 +90,27 @@ class Source:
         Always decodes from the beginning: seeking is not exact in every format, and decoding takes
         little time beside a network.
         """
-        numbers = iter(range(len(self.stamps)) if wanted is None else wanted)
+        numbers = iter(range(len(self.timestamps)) if wanted is None else wanted)
         next_wanted = next(numbers, None)
-        for seen in Passing(self.path, self.header):
+        for decoded in SourceDecoder(self.path, self.header):
             if next_wanted is None:
                 return
-            if seen.index == next_wanted:
-                yield seen.index, to_planes(seen.picture, self.colours.layout)
+            if decoded.index == next_wanted:
+                yield decoded.index, read_planes(decoded.picture, self.pixel_format.layout)
                 next_wanted = next(numbers, None)
 
 
-class Seen(NamedTuple):
+class DecodedFrame(NamedTuple):
     """A picture as it passes by."""
 
     index: int
-    stamp: Fraction  # seconds
+    timestamp: Fraction  # seconds
     picture: av.VideoFrame
 
 
-def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None = None) -> Source:
+def probe_video(
+    path: Path, watch: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None
+) -> SourceVideo:
     """Decode a video from end to end without keeping its pictures.
 
     There is no shorter way to know its timestamps, or that all of it can be decoded.
@@ -120,67 +122,69 @@ def survey(path: Path, watch: Callable[[Iterator[Seen]], Iterable[Seen]] | None 
         VideoError: no video, no frame, or damage; says which and how far it could be read.
     """
     header = read_header(path)
-    passing = Passing(path, header)
+    passing = SourceDecoder(path, header)
     for _ in passing if watch is None else watch(iter(passing)):
         pass
-    first, stamps, dropped = passing.first, passing.stamps, passing.dropped
+    first, timestamps, dropped = passing.first, passing.timestamps, passing.dropped
     if first is None:
         raise VideoError(f"{path} holds a video stream without a single frame.")
-    colours, notes = colours_of(path, first)
+    pixel_format, notes = read_pixel_format(path, first)
     if dropped:
         notes.append(f"{dropped} frames whose timestamps do not advance are left out")
     if passing.is_interlaced:
         notes.append("the video is interlaced; its frames are taken as they are. Deinterlace first")
-    if header.num_more_videos:
-        notes.append(f"{header.num_more_videos} more video streams are left out")
-    if header.promised > len(stamps) + dropped:
-        notes.append(f"the file promises {header.promised} frames and gives {len(stamps)}")
-    end = stamps[-1] + (passing.duration or usual_gap(stamps, header))
-    if header.duration > end - stamps[0] + 2 * usual_gap(stamps, header):
-        notes += missing_end(path, header.duration)
-    return Source(
+    if header.num_extra_videos:
+        notes.append(f"{header.num_extra_videos} more video streams are left out")
+    if header.num_declared_frames > len(timestamps) + dropped:
+        notes.append(
+            f"the file promises {header.num_declared_frames} frames and gives {len(timestamps)}"
+        )
+    end = timestamps[-1] + (passing.duration or estimate_frame_duration(timestamps, header))
+    if header.duration > end - timestamps[0] + 2 * estimate_frame_duration(timestamps, header):
+        notes += find_missing_end(path, header.duration)
+    return SourceVideo(
         path=path,
         header=header,
         height=first.height,
         width=first.width,
-        colours=colours,
-        tags=tags_of(first),
-        light=light_of(first),
-        stamps=tuple(stamps),
+        pixel_format=pixel_format,
+        tags=read_colour_tags(first),
+        hdr_metadata=read_hdr_metadata(first),
+        timestamps=tuple(timestamps),
         end=end,
         display_matrix=read_display_matrix(first),
         notes=tuple(notes),
     )
 
 
-class Passing:
+class SourceDecoder:
     """Decodes a video once, and remembers of its pictures what takes no room."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: VideoHeader) -> None:
         self.path = path
         self.header = header
         self.first: av.VideoFrame | None = None
-        self.stamps: list[Fraction] = []
+        self.timestamps: list[Fraction] = []
         self.dropped = 0
         self.duration = Fraction(0)  # of the last frame
         self.is_interlaced = False
 
-    def __iter__(self) -> Iterator[Seen]:
+    def __iter__(self) -> Iterator[DecodedFrame]:
         for picture in VideoReader(self.path.name, self.path).decode():
-            index = len(self.stamps)
+            index = len(self.timestamps)
             self.first = self.first or picture
-            require_alike(self.path, index, self.first, picture)
+            require_same_format(self.path, index, self.first, picture)
             self.is_interlaced = self.is_interlaced or picture.interlaced_frame
-            stamp = stamp_of(picture, index, self.header)
-            if index and stamp <= self.stamps[-1]:
+            timestamp = read_timestamp(picture, index, self.header)
+            if index and timestamp <= self.timestamps[-1]:
                 self.dropped += 1
                 continue
-            self.stamps.append(stamp)
-            self.duration = (picture.duration or 0) * (picture.time_base or self.header.tick)
-            yield Seen(index, stamp, picture)
+            self.timestamps.append(timestamp)
+            self.duration = (picture.duration or 0) * (picture.time_base or self.header.time_base)
+            yield DecodedFrame(index, timestamp, picture)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> VideoHeader:
     """Open a file and read what it says of itself.
 
     Raises:
@@ -192,7 +196,7 @@ def read_header(path: Path) -> Header:
         raise VideoError(f"Cannot read {path}: the file is empty.")
     try:
         with av.open(path) as container:
-            videos = [s for s in container.streams.video if not is_cover(s)]
+            videos = [s for s in container.streams.video if not is_cover_art(s)]
             if not videos:
                 kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
                 raise VideoError(f"{path} holds no video stream ({', '.join(kinds)} only).")
@@ -202,20 +206,20 @@ def read_header(path: Path) -> Header:
                     f"{path} has a cover picture before its video. Remove the cover first:\n"
                     f"  ffmpeg -i {path} -map 0 -map -0:v -map 0:V -c copy clean{path.suffix}"
                 )
-            others = [s for s in container.streams if s.type != "video"]
-            return Header(
+            other_streams = [s for s in container.streams if s.type != "video"]
+            return VideoHeader(
                 codec=stream.codec_context.name if stream.codec_context else "unknown",
                 bit_rate=stream.bit_rate or container.bit_rate or 0,
-                promised=stream.frames,
-                tick=stream.time_base,
-                rate=stream.average_rate or stream.guessed_rate,
-                aspect=stream.sample_aspect_ratio,
+                num_declared_frames=stream.frames,
+                time_base=stream.time_base,
+                frame_rate=stream.average_rate or stream.guessed_rate,
+                pixel_aspect=stream.sample_aspect_ratio,
                 duration=Fraction(container.duration or 0, av.time_base),
-                others=tuple(
-                    OtherStream(s.index, s.type, s.name or "", s.language) for s in others
+                other_streams=tuple(
+                    OtherStream(s.index, s.type, s.name or "", s.language) for s in other_streams
                 ),
                 num_chapters=len(container.chapters()),
-                num_more_videos=len(container.streams.video) - 1,
+                num_extra_videos=len(container.streams.video) - 1,
             )
     except av.error.FFmpegError as error:
         raise VideoError(
@@ -224,24 +228,24 @@ def read_header(path: Path) -> Header:
         ) from error
 
 
-def is_cover(stream: av.VideoStream) -> bool:
+def is_cover_art(stream: av.VideoStream) -> bool:
     """Whether a video stream is a picture to show beside music."""
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def stamp_of(picture: av.VideoFrame, index: int, header: Header) -> Fraction:
+def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> Fraction:
     """When a picture appears, in seconds; by counting where the file gives no timestamps."""
     if picture.pts is not None:
-        return picture.pts * (picture.time_base or header.tick)
-    if header.rate is None:
+        return picture.pts * (picture.time_base or header.time_base)
+    if header.frame_rate is None:
         raise VideoError(
             "The file gives neither timestamps nor a rate. Put it into a container first: "
             "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
-    return index / header.rate
+    return index / header.frame_rate
 
 
-def missing_end(path: Path, promised: Fraction) -> list[str]:
+def find_missing_end(path: Path, promised: Fraction) -> list[str]:
     """A note where all streams together end sooner than the file promises.
 
     Matroska promises when they end; others, how long they last from when the file begins.
@@ -263,14 +267,16 @@ def missing_end(path: Path, promised: Fraction) -> list[str]:
     ]
 
 
-def usual_gap(stamps: list[Fraction], header: Header) -> Fraction:
+def estimate_frame_duration(timestamps: list[Fraction], header: VideoHeader) -> Fraction:
     """How long a frame of unknown duration is shown: as long as most of the others."""
-    if len(stamps) > 1:
-        return median(after - before for before, after in pairwise(stamps))
-    return 1 / header.rate if header.rate else Fraction(1, 25)
+    if len(timestamps) > 1:
+        return median(after - before for before, after in pairwise(timestamps))
+    return 1 / header.frame_rate if header.frame_rate else Fraction(1, 25)
 
 
-def require_alike(path: Path, index: int, first: av.VideoFrame, picture: av.VideoFrame) -> None:
+def require_same_format(
+    path: Path, index: int, first: av.VideoFrame, picture: av.VideoFrame
+) -> None:
     """Refuse a video that changes its size or its format on the way."""
     old, new = (f"{p.width}x{p.height} {p.format.name}" for p in (first, picture))
     if old != new:

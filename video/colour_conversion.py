@@ -25,7 +25,7 @@ BT709, BT601 = 1, 6
 FULL_RANGE = 2  # as FFmpeg numbers it; 1 is the range of broadcast, 0 is unstated
 
 
-class Layout(NamedTuple):
+class PlaneLayout(NamedTuple):
     """How samples lie in planes: one brightness and two colour planes, or green, blue and red."""
 
     pix_fmt: str
@@ -35,44 +35,44 @@ class Layout(NamedTuple):
     is_rgb: bool = False
 
 
-def _layouts() -> dict[str, Layout]:
+def _layouts() -> dict[str, PlaneLayout]:
     found = {}
     for bits in (8, 9, 10, 12, 14, 16):
         ending = "" if bits == 8 else f"{bits}le"
         for name, step_y, step_x in (("420", 2, 2), ("422", 1, 2), ("444", 1, 1)):
             pix_fmt = f"yuv{name}p{ending}"
-            found[pix_fmt] = Layout(pix_fmt, bits, step_y, step_x)
-        found[f"gbrp{ending}"] = Layout(f"gbrp{ending}", bits, 1, 1, is_rgb=True)
+            found[pix_fmt] = PlaneLayout(pix_fmt, bits, step_y, step_x)
+        found[f"gbrp{ending}"] = PlaneLayout(f"gbrp{ending}", bits, 1, 1, is_rgb=True)
     return found
 
 
-LAYOUTS = _layouts()
+PLANE_LAYOUTS = _layouts()
 
 
-class Colours(NamedTuple):
+class PixelFormat(NamedTuple):
     """What samples mean."""
 
-    layout: Layout
+    layout: PlaneLayout
     matrix: int = BT709  # a key of MATRICES
-    is_full: bool = False  # luma from 0 to the largest sample, not from 16/255 to 235/255
-    native: str = ""  # the format of the file, where it is not the layout's
-    is_grey: bool = False  # red, green and blue are one
+    is_full_range: bool = False  # luma from 0 to the largest sample, not from 16/255 to 235/255
+    native_pix_fmt: str = ""  # the format of the file, where it is not the layout's
+    is_greyscale: bool = False  # red, green and blue are one
 
     @property
     def pix_fmt(self) -> str:
         """Of the file."""
-        return self.native or self.layout.pix_fmt
+        return self.native_pix_fmt or self.layout.pix_fmt
 
     def to_rgb(self, planes: list[Tensor]) -> Tensor:
         """Shapes: three planes (h, w) of whole numbers -> (1, 3, H, W), float32, about [0, 1]."""
         first, second, third = (plane.float() for plane in planes)
         if self.layout.is_rgb:
-            green, blue, red = (plane / self.largest for plane in (first, second, third))
+            green, blue, red = (plane / self.max_value for plane in (first, second, third))
             return torch.stack((red, green, blue))[None]
         height, width = first.shape
-        luma = (first - self.black) / self.luma_span
-        chroma = (torch.stack((second, third)) - self.grey) / self.chroma_span
-        blue, red = enlarge(chroma, self.layout, height, width)
+        luma = (first - self.luma_black) / self.luma_range
+        chroma = (torch.stack((second, third)) - self.chroma_zero) / self.chroma_range
+        blue, red = upsample_chroma(chroma, self.layout, height, width)
         _, share_red, share_blue = MATRICES[self.matrix]
         share_green = 1 - share_red - share_blue
         from_red, from_blue = 2 * (1 - share_red), 2 * (1 - share_blue)
@@ -87,42 +87,44 @@ class Colours(NamedTuple):
         """Shapes: (1, 3, H, W) -> three planes (h, w), uint8, or int32 above 8 bits."""
         red, green, blue = frame[0].float()
         if self.layout.is_rgb:
-            return [self.stored(plane * self.largest) for plane in (green, blue, red)]
+            return [self.quantize(plane * self.max_value) for plane in (green, blue, red)]
         _, share_red, share_blue = MATRICES[self.matrix]
         luma = share_red * red + (1 - share_red - share_blue) * green + share_blue * blue
         chroma = torch.stack(
             ((blue - luma) / (2 * (1 - share_blue)), (red - luma) / (2 * (1 - share_red)))
         )
-        chroma = reduce(chroma, self.layout) * self.chroma_span + self.grey
-        return [self.stored(plane) for plane in (luma * self.luma_span + self.black, *chroma)]
+        chroma = downsample_chroma(chroma, self.layout) * self.chroma_range + self.chroma_zero
+        return [
+            self.quantize(plane) for plane in (luma * self.luma_range + self.luma_black, *chroma)
+        ]
 
-    def stored(self, plane: Tensor) -> Tensor:
+    def quantize(self, plane: Tensor) -> Tensor:
         """Values to whole samples."""
-        whole = plane.round_().clamp_(0, self.largest)
+        whole = plane.round_().clamp_(0, self.max_value)
         return whole.to(torch.uint8 if self.layout.bits == 8 else torch.int32)
 
     @property
-    def largest(self) -> int:
+    def max_value(self) -> int:
         return 2**self.layout.bits - 1
 
     @property
-    def grey(self) -> int:
+    def chroma_zero(self) -> int:
         return 2 ** (self.layout.bits - 1)
 
     @property
-    def black(self) -> int:
-        return 0 if self.is_full else 16 << (self.layout.bits - 8)
+    def luma_black(self) -> int:
+        return 0 if self.is_full_range else 16 << (self.layout.bits - 8)
 
     @property
-    def luma_span(self) -> int:
-        return self.largest if self.is_full else 219 << (self.layout.bits - 8)
+    def luma_range(self) -> int:
+        return self.max_value if self.is_full_range else 219 << (self.layout.bits - 8)
 
     @property
-    def chroma_span(self) -> int:
-        return self.largest if self.is_full else 224 << (self.layout.bits - 8)
+    def chroma_range(self) -> int:
+        return self.max_value if self.is_full_range else 224 << (self.layout.bits - 8)
 
 
-def shared_excess(frame0: Tensor, frame1: Tensor) -> Tensor:
+def shared_overshoot(frame0: Tensor, frame1: Tensor) -> Tensor:
     """What two frames have beyond [0, 1] at the same place: where nothing moves, all of it.
 
     Shapes: (B, C, H, W), twice -> the same.
@@ -131,7 +133,7 @@ def shared_excess(frame0: Tensor, frame1: Tensor) -> Tensor:
     return above.add_(torch.maximum(frame0, frame1).clamp_(max=0))
 
 
-def enlarge(chroma: Tensor, layout: Layout, height: int, width: int) -> Tensor:
+def upsample_chroma(chroma: Tensor, layout: PlaneLayout, height: int, width: int) -> Tensor:
     """Chroma for every pixel, linearly: samples sit on even columns and between two rows.
 
     Shapes: (2, h, w) -> (2, H, W).
@@ -148,8 +150,8 @@ def enlarge(chroma: Tensor, layout: Layout, height: int, width: int) -> Tensor:
     return chroma
 
 
-def reduce(chroma: Tensor, layout: Layout) -> Tensor:
-    """The inverse of `enlarge`: of what it gave, this gives back what it was given.
+def downsample_chroma(chroma: Tensor, layout: PlaneLayout) -> Tensor:
+    """The inverse of `upsample_chroma`: of what it gave, this gives back what it was given.
 
     Columns are weighed -1, 2, 6, 2, -1 over 8 and rows -1, 3, 3, -1 over 4: short low-pass filters
     that undo the linear enlargement exactly (of an odd last row to within an eighth).
