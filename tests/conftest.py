@@ -14,8 +14,8 @@ from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
-from tests.small_scenes import CLEAN, SEEDS
-from tests.small_trees import SCENES, SIZES, SMALL
+from tests.fixtures.data_sets import SCENES, SIZES, SMALL
+from tests.fixtures.scenes import CLEAN, SEEDS
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread each, or they wait
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.stem, len(SLOWEST)))
 
 
-def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+def randomize_weights(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Random weights strong enough that motion, masks and matches are not all alike."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in net.named_parameters():
@@ -59,7 +59,7 @@ def lively(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the test's own to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -68,7 +68,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny() -> SGM:
     """The smallest SGM there is, in evaluation mode."""
-    return lively(SGM(TINY)).eval()
+    return randomize_weights(SGM(TINY)).eval()
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def speak(caplog: pytest.LogCaptureFixture) -> None:
+def info_logs(caplog: pytest.LogCaptureFixture) -> None:
     """What runs say is heard."""
     caplog.set_level(logging.INFO)
 

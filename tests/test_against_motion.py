@@ -25,7 +25,7 @@ SMALL = partial(
 MODELS = ("blend", "repeat", "ours-local-small")
 BINS = (20, 60)
 
-pytestmark = pytest.mark.usefixtures("here", "small_scenes")
+pytestmark = pytest.mark.usefixtures("workdir", "small_scenes")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sgm_vfi.dataset.triplet_sampling import (
     sample_any_frame,
     sample_middle_frame,
 )
-from tests.small_trees import Painted
+from tests.fixtures.data_sets import Painted
 
 # ---- choosing frames -----------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
 from sgm_vfi.model.sgm.checkpoint_names import SCOPES, to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 PUBLISHED = replace(
     TINY, depths=(2, 2, 2, 3), colour_order="bgr", keypoint_ratio=0.5, dense_up_to=32
@@ -56,7 +56,7 @@ def assert_same(net: torch.nn.Module, loaded: torch.nn.Module) -> None:
 @pytest.mark.parametrize("prefix", ["module.", ""])
 @pytest.mark.parametrize("ending", [".pth", ".pkl"])
 def test_published_checkpoint_loads_whole(tmp_path: Path, prefix: str, ending: str) -> None:
-    net = lively(SGM(PUBLISHED))
+    net = randomize_weights(SGM(PUBLISHED))
     path = save_published(tmp_path / f"any{ending}", net, prefix)
     loaded = load_interpolator(path)
     assert loaded.config == PUBLISHED
@@ -65,7 +65,7 @@ def test_published_checkpoint_loads_whole(tmp_path: Path, prefix: str, ending: s
 
 
 def test_local_checkpoint_makes_the_local_network(tmp_path: Path) -> None:
-    net = lively(SGM(replace(PUBLISHED, keypoint_ratio=None)))
+    net = randomize_weights(SGM(replace(PUBLISHED, keypoint_ratio=None)))
     loaded = load_interpolator(save_published(tmp_path / "local.pth", net))
     assert loaded.config.keypoint_ratio is None
     assert_same(net, loaded)
@@ -85,7 +85,7 @@ def test_share_of_key_points_is_chosen_when_loading(
 
 def test_published_places_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    net = lively(SGM(replace(SGM_SMALL, colour_order="bgr")))
+    net = randomize_weights(SGM(replace(SGM_SMALL, colour_order="bgr")))
     save_published(tmp_path / "log/ours-1-2-points/ckpt/ours-1-2-points.pkl", net)
     assert_same(net, load_interpolator("ours-1-2-points"))
     by_zoo_name = load_interpolator("ours-small-1-2")
@@ -110,7 +110,7 @@ def test_a_name_refuses_weights_of_another_size(
 
 def test_own_format_keeps_the_config(tmp_path: Path) -> None:
     config = replace(TINY, any_time=True, keypoint_ratio=0.125)
-    net = lively(SGM(config))
+    net = randomize_weights(SGM(config))
     path = tmp_path / "own.safetensors"
     save_weights(net, path, {"config": asdict(config), "recipe": {"epochs": 3}})
     loaded = load_interpolator(path)
@@ -123,7 +123,7 @@ def test_own_format_keeps_the_config(tmp_path: Path) -> None:
 
 
 def test_training_checkpoint_keeps_the_config(tmp_path: Path) -> None:
-    net = lively(SGM(TINY))
+    net = randomize_weights(SGM(TINY))
     path = tmp_path / "last.pth"
     torch.save({"model": net.state_dict(), "metadata": {"config": asdict(TINY)}}, path)
     assert_same(net, load_interpolator(path))
@@ -300,7 +300,7 @@ def test_names_translate_both_ways(config: SGMConfig) -> None:
 
 
 def test_loaded_weights_predict_what_the_saved_ones_did(tmp_path: Path) -> None:
-    net = lively(SGM(PUBLISHED)).eval()
+    net = randomize_weights(SGM(PUBLISHED)).eval()
     loaded = load_interpolator(save_published(tmp_path / "any.pth", net))
     frames = torch.rand(2, 1, 3, 272, 64)
     time = time_like(frames[0], 0.5)

@@ -16,7 +16,7 @@ from sgm_vfi.media.videos import (
     VideoReader,
     find_frame_readers,
 )
-from tests.small_photographs import error, photograph
+from tests.fixtures.photographs import error, photograph
 
 
 def save(path: Path, image: np.ndarray, bits: int = 8) -> None:

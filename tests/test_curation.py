@@ -24,7 +24,7 @@ from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.raft import RAFT
-from tests.conftest import lively
+from tests.conftest import randomize_weights
 
 SHIFTS = (2, 9, 0, 5, 1, 7, 3)  # pixels per frame, by sequence
 PREFIX = "data/SNU-FILM/test/GOPRO_test"
@@ -155,7 +155,7 @@ def test_from_a_list_to_its_harder_half(root: Path, capsys: pytest.CaptureFixtur
 
 def test_raft_with_named_weights(root: Path, tmp_path: Path) -> None:
     """Its numbers are those of the estimator itself, at the resolution that is asked for."""
-    network = lively(RAFT(iterations=2)).eval()
+    network = randomize_weights(RAFT(iterations=2)).eval()
     torch.save(network.network.state_dict(), tmp_path / "raft.pth")
     (root / "test-hard.txt").write_text(f"{line_of(0)}\n{line_of(1)}\n")
     arguments = ("--weights", tmp_path / "raft.pth", "--iterations", 2, "--max_side", 64)

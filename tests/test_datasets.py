@@ -18,7 +18,7 @@ from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.triplet_sampling import SampleKey
 from sgm_vfi.dataset.verify import verify_data_set
 from sgm_vfi.media.images import read_samples, write_frame
-from tests.small_trees import SCENES, SIZES, SMALL, damage
+from tests.fixtures.data_sets import SCENES, SIZES, SMALL, damage
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -22,10 +22,10 @@ from sgm_vfi.model.cli_options import load_network
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.zoo import default_interpolator
-from tests.conftest import TINY, lively
-from tests.demo_runs import run
+from tests.conftest import TINY, randomize_weights
+from tests.fixtures.demo import run
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("workdir")
 
 ROOT = Path(demo_2x.__file__).resolve().parent
 PYTHON = (sys.executable, str(ROOT / "demo_2x.py"))
@@ -53,7 +53,7 @@ def samples(path: Path) -> np.ndarray:
 @pytest.fixture
 def local() -> SGM:
     """A network that knows the middle only; without matching, which takes longest."""
-    return lively(SGM(replace(TINY, keypoint_ratio=None))).eval()
+    return randomize_weights(SGM(replace(TINY, keypoint_ratio=None))).eval()
 
 
 def saved(network: SGM) -> Path:
@@ -62,10 +62,12 @@ def saved(network: SGM) -> Path:
     return path
 
 
-def test_without_arguments(here: Path) -> None:
+def test_without_arguments(workdir: Path) -> None:
     """A real process, nothing else given: four files, and what made them in words."""
-    done = subprocess.run(PYTHON, cwd=here, capture_output=True, text=True, check=True, timeout=120)
-    output = here / "output"
+    done = subprocess.run(
+        PYTHON, cwd=workdir, capture_output=True, text=True, check=True, timeout=120
+    )
+    output = workdir / "output"
     names = ["animation.webp", "comparison.jpg", "flow.jpg", "middle.png"]
     assert sorted(file.name for file in output.iterdir()) == names
     assert samples(output / "middle.png").shape == (500, 741, 3)
@@ -78,49 +80,49 @@ def test_without_arguments(here: Path) -> None:
     assert hint == (default_interpolator() == "matched")
 
 
-def test_two_images_of_known_motion(here: Path) -> None:
+def test_two_images_of_known_motion(workdir: Path) -> None:
     """Texture that moved by 8 pixels is found half way, where the average sees it double."""
     texture = cv2.resize(noise(0, 24, 40), (320, 192), interpolation=cv2.INTER_CUBIC)
     left, middle, right = (texture[16:-16, x : x + 256] for x in (36, 32, 28))
-    write_image(here / "a.png", left)
-    write_image(here / "b.png", right)
+    write_image(workdir / "a.png", left)
+    write_image(workdir / "b.png", right)
     run("a.png", "b.png", "--output", "deep/below/c.png")
-    assert [file.name for file in (here / "deep/below").iterdir()] == ["c.png"]
+    assert [file.name for file in (workdir / "deep/below").iterdir()] == ["c.png"]
     inside = np.s_[16:-16, 16:-16]  # what enters at the edges is not to be known
 
     def error(picture: np.ndarray) -> float:
         return np.mean((picture - middle.astype(float))[inside] ** 2)
 
     average = (left.astype(float) + right) / 2
-    assert error(samples(here / "deep/below/c.png")) < error(average) / 20
+    assert error(samples(workdir / "deep/below/c.png")) < error(average) / 20
 
 
-def test_new_samples_are_rounded(here: Path) -> None:
+def test_new_samples_are_rounded(workdir: Path) -> None:
     """1 and 4 at a quarter are 1.75, which is 2; truncated it would be 1."""
-    write_image(here / "a.png", even(1))
-    write_image(here / "b.png", even(4))
+    write_image(workdir / "a.png", even(1))
+    write_image(workdir / "b.png", even(4))
     run("a.png", "b.png", "--model", "blend", "--time", "1/4", "--output", "c.png")
-    assert np.unique(samples(here / "c.png")).tolist() == [2]
+    assert np.unique(samples(workdir / "c.png")).tolist() == [2]
 
 
-def test_sixteen_bits_stay_sixteen(here: Path) -> None:
-    write_image(here / "a.png", even(1001, np.uint16))
-    write_image(here / "b.png", even(1003, np.uint16))
+def test_sixteen_bits_stay_sixteen(workdir: Path) -> None:
+    write_image(workdir / "a.png", even(1001, np.uint16))
+    write_image(workdir / "b.png", even(1003, np.uint16))
     run("a.png", "b.png", "--model", "blend", "--output", "c.png")
-    middle = samples(here / "c.png")
+    middle = samples(workdir / "c.png")
     assert middle.dtype == np.uint16
     assert np.unique(middle).tolist() == [1002]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_folder_becomes_denser(here: Path, dtype: type) -> None:
+def test_folder_becomes_denser(workdir: Path, dtype: type) -> None:
     """Natural order, given frames bit by bit, new ones at their times."""
     given = [even(value, dtype, 6, 10) for value in (30, 60, 0)]
     for name, picture in zip(("f1.png", "f2.png", "f10.png"), given, strict=True):
-        write_image(here / "clip" / name, picture)
-    (here / "clip" / "notes.txt").write_text("no frame")
+        write_image(workdir / "clip" / name, picture)
+    (workdir / "clip" / "notes.txt").write_text("no frame")
     run("clip", "--multi", "3", "--model", "blend")
-    files = sorted((here / "output" / "clip").iterdir())
+    files = sorted((workdir / "output" / "clip").iterdir())
     assert [file.name for file in files] == [f"{n:06d}.png" for n in range(1, 8)]
     values = [np.unique(samples(file)).tolist() for file in files]
     assert values == [[30], [40], [50], [60], [40], [20], [0]]
@@ -128,57 +130,57 @@ def test_folder_becomes_denser(here: Path, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_given_frames_pass_untouched(here: Path, dtype: type) -> None:
+def test_given_frames_pass_untouched(workdir: Path, dtype: type) -> None:
     given = [noise(seed, dtype=dtype) for seed in range(3)]
     for number, picture in enumerate(given):
-        write_image(here / "clip" / f"{number}.tif", picture)
+        write_image(workdir / "clip" / f"{number}.tif", picture)
     run("clip", "--output", "denser")
     for number, picture in enumerate(given):
-        assert np.array_equal(samples(here / "denser" / f"{2 * number + 1:06d}.png"), picture)
+        assert np.array_equal(samples(workdir / "denser" / f"{2 * number + 1:06d}.png"), picture)
 
 
-def test_times_between_two_images(here: Path) -> None:
-    write_image(here / "a.png", even(0))
-    write_image(here / "b.png", even(200))
+def test_times_between_two_images(workdir: Path) -> None:
+    write_image(workdir / "a.png", even(0))
+    write_image(workdir / "b.png", even(200))
     asked = ("--time", "3/4", "--time", "0.1")
     run("a.png", "b.png", *asked, "--model", "blend", "--output", "x", "--flow_scale", "1/2")
-    assert np.unique(samples(here / "x" / "between_1.png")).tolist() == [20]
-    assert np.unique(samples(here / "x" / "between_2.png")).tolist() == [150]
+    assert np.unique(samples(workdir / "x" / "between_1.png")).tolist() == [20]
+    assert np.unique(samples(workdir / "x" / "between_2.png")).tolist() == [150]
 
 
 def test_fixed_time_network_recurses_and_says_so(
-    here: Path, local: SGM, capsys: pytest.CaptureFixture[str]
+    workdir: Path, local: SGM, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Quarters come from halves: the middle of frame 0 and the middle frame is the first."""
     for name, seed in (("a", 0), ("b", 1)):
-        write_image(here / f"{name}.png", noise(seed, 16, 32))
+        write_image(workdir / f"{name}.png", noise(seed, 16, 32))
     run("a.png", "b.png", "--model", saved(local), "--multi", "4", "--output", "x", "--explain")
     assert "to within 1/64, by halving" in capsys.readouterr().out
-    assert (here / "x" / "explain.jpg").is_file()
-    frame0, frame1 = (read_frame(here / f"{name}.png")[None] for name in "ab")
+    assert (workdir / "x" / "explain.jpg").is_file()
+    frame0, frame1 = (read_frame(workdir / f"{name}.png")[None] for name in "ab")
     half = time_like(frame0, 0.5)
     with torch.inference_mode():
         middle = local(frame0, frame1, half).frame
         first = local(frame0, middle, half).frame
     for number, expected in ((1, first), (2, middle)):
-        written = read_frame(here / "x" / f"between_{number}.png")
+        written = read_frame(workdir / "x" / f"between_{number}.png")
         torch.testing.assert_close(written, expected[0], atol=0.51 / 255, rtol=0)
 
 
 def test_fixed_time_network_at_its_time_needs_no_recursion(
-    here: Path, local: SGM, capsys: pytest.CaptureFixture[str]
+    workdir: Path, local: SGM, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, seed in (("a", 0), ("b", 1)):
-        write_image(here / f"{name}.png", noise(seed, 17, 33))
+        write_image(workdir / f"{name}.png", noise(seed, 17, 33))
     options = ("--tile", "16", "--flip_ensemble")
     run("a.png", "b.png", "--model", saved(local), *options, "--output", "c.png")
     assert "halving" not in capsys.readouterr().out
-    assert samples(here / "c.png").shape == (17, 33, 3)
+    assert samples(workdir / "c.png").shape == (17, 33, 3)
 
 
 @pytest.mark.parametrize(("share", "ratio"), [("-1", 1), ("1/8", 1 / 8), (None, 1 / 4)])
 def test_key_points_reach_the_network(
-    here: Path, tiny: SGM, share: str | None, ratio: float
+    workdir: Path, tiny: SGM, share: str | None, ratio: float
 ) -> None:
     asked = [] if share is None else ["--num_key_points", share]
     network = load_network(demo_2x.parse(["--model", str(saved(tiny)), *asked]))
@@ -186,11 +188,11 @@ def test_key_points_reach_the_network(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 2)])
-def test_smallest_frames(here: Path, size: tuple[int, int]) -> None:
+def test_smallest_frames(workdir: Path, size: tuple[int, int]) -> None:
     for name in "ab":
-        write_image(here / f"{name}.png", even(77, np.uint8, *size))
+        write_image(workdir / f"{name}.png", even(77, np.uint8, *size))
     run("a.png", "b.png", "--output", "x", "--explain")
-    middle = samples(here / "x" / "middle.png")
+    middle = samples(workdir / "x" / "middle.png")
     assert middle.shape == (*size, 3)
     assert np.unique(middle).tolist() == [77]
 
@@ -272,29 +274,29 @@ MISTAKES = {
 
 
 @pytest.fixture
-def mistaken(here: Path) -> Path:
+def mistaken(workdir: Path) -> Path:
     """Files to be used wrongly."""
     for name in ("a.png", "b.png", "single/1.png", "mixed/1.png", "damaged/1.png"):
-        write_image(here / name, noise(0))
+        write_image(workdir / name, noise(0))
     for name in ("small.png", "mixed/2.png", "clip/000001.png", "clip/000003.png"):
-        write_image(here / name, even(9))
+        write_image(workdir / name, even(9))
     for name in ("deep.png", "deep2.png"):
-        write_image(here / name, even(9, np.uint16))
-    write_image(here / "pictures" / "comparison.jpg", noise(0))
+        write_image(workdir / name, even(9, np.uint16))
+    write_image(workdir / "pictures" / "comparison.jpg", noise(0))
     animation = cv2.Animation()
     animation.frames, animation.durations = [even(3), even(9)], np.array([80, 80])
     for suffix in ("png", "webp"):
-        assert cv2.imwriteanimation(str(here / f"moves.{suffix}"), animation)
-    write_image(here / "film" / "1.png", noise(0))
-    write_image(here / "film" / "2.png", noise(0))
-    (here / "output").mkdir()
-    (here / "output" / "film").touch()
-    (here / "moves.avif").write_bytes(b"\0\0\0\x2cftypavis")
+        assert cv2.imwriteanimation(str(workdir / f"moves.{suffix}"), animation)
+    write_image(workdir / "film" / "1.png", noise(0))
+    write_image(workdir / "film" / "2.png", noise(0))
+    (workdir / "output").mkdir()
+    (workdir / "output" / "film").touch()
+    (workdir / "moves.avif").write_bytes(b"\0\0\0\x2cftypavis")
     for name in ("text.png", "text.txt", "film.mp4", "damaged/2.png"):
-        (here / name).write_text("hello world")
-    (here / "empty.png").touch()
-    (here / "void").mkdir()
-    return here
+        (workdir / name).write_text("hello world")
+    (workdir / "empty.png").touch()
+    (workdir / "void").mkdir()
+    return workdir
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -320,12 +322,12 @@ def test_mistake_in_a_real_process(mistaken: Path) -> None:
     assert done.stdout == ""  # no network was built before the images were looked at
 
 
-def test_interrupted_folder_keeps_whole_frames(here: Path) -> None:
+def test_interrupted_folder_keeps_whole_frames(workdir: Path) -> None:
     """Ctrl-C in the middle: no traceback, every file can be read, and the same command goes on."""
     for number in range(400):
-        write_image(here / "clip" / f"{number}.png", noise(number, 64, 64))
+        write_image(workdir / "clip" / f"{number}.png", noise(number, 64, 64))
     process = subprocess.Popen([*PYTHON, "clip"], stderr=subprocess.PIPE, text=True)
-    output = here / "output" / "clip"
+    output = workdir / "output" / "clip"
     deadline = time.monotonic() + 60
     while not (output / "000005.png").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -352,46 +354,46 @@ def interrupted_after(count: int) -> object:
     return patch("sgm_vfi.demo_2x.write_frame", write)
 
 
-def test_interrupted_folder_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupted_folder_goes_on(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From the last given frame on, with the frames of one uninterrupted run and no trace."""
     for number in range(5):
-        write_image(here / "clip" / f"{number}.png", noise(number))
+        write_image(workdir / "clip" / f"{number}.png", noise(number))
     command = ("clip", "--multi", "3", "--model", "blend", "--output")
     run(*command, "whole")
     with interrupted_after(8), pytest.raises(SystemExit):
         run(*command, "out")
-    kept = {file: file.stat().st_mtime_ns for file in sorted((here / "out").glob("*.png"))[:6]}
+    kept = {file: file.stat().st_mtime_ns for file in sorted((workdir / "out").glob("*.png"))[:6]}
     run(*command, "out")
     assert "resume  after out/000006.png" in capsys.readouterr().out
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
-    names = sorted(file.name for file in (here / "out").iterdir())
-    assert names == sorted(file.name for file in (here / "whole").iterdir())
+    names = sorted(file.name for file in (workdir / "out").iterdir())
+    assert names == sorted(file.name for file in (workdir / "whole").iterdir())
     assert all(
-        np.array_equal(samples(here / "out" / x), samples(here / "whole" / x)) for x in names
+        np.array_equal(samples(workdir / "out" / x), samples(workdir / "whole" / x)) for x in names
     )
 
 
-def test_unfinished_folder_is_not_mixed_with_another_run(here: Path) -> None:
+def test_unfinished_folder_is_not_mixed_with_another_run(workdir: Path) -> None:
     """Another network, other times, other frames: refused, and nothing is touched."""
     for number in range(4):
-        write_image(here / "clip" / f"{number}.png", even(50 * number))
+        write_image(workdir / "clip" / f"{number}.png", even(50 * number))
     with interrupted_after(4), pytest.raises(SystemExit):
         run("clip", "--model", "blend")
-    before = {file: file.stat().st_mtime_ns for file in (here / "output/clip").iterdir()}
+    before = {file: file.stat().st_mtime_ns for file in (workdir / "output/clip").iterdir()}
     with pytest.raises(SystemExit, match=r"other settings: .*model \(blend .*now repeat.*empty"):
         run("clip", "--model", "repeat")
     with pytest.raises(SystemExit, match=r"times \(\[0\.5\], now \[0\.25\]\)"):
         run("clip", "--model", "blend", "--time", "1/4")
-    write_image(here / "clip" / "3.png", even(160))
+    write_image(workdir / "clip" / "3.png", even(160))
     with pytest.raises(SystemExit, match=r"frames \(4 files, \w+, now 4 files, \w+\)"):
         run("clip", "--model", "blend")
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
-def test_full_disk_is_explained_and_leaves_what_is_done(here: Path) -> None:
+def test_full_disk_is_explained_and_leaves_what_is_done(workdir: Path) -> None:
     """The file that there is no room for is missing, and the same command goes on from it."""
     for number in range(3):
-        write_image(here / "clip" / f"{number}.png", noise(number))
+        write_image(workdir / "clip" / f"{number}.png", noise(number))
     write = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
@@ -402,10 +404,10 @@ def test_full_disk_is_explained_and_leaves_what_is_done(here: Path) -> None:
     message = r"^demo_2x.py: The disk is full\..*kept in output/clip: make room.* goes on\.$"
     with patch.object(Path, "write_bytes", full), pytest.raises(SystemExit, match=message):
         run("clip")
-    files = sorted(file.name for file in (here / "output" / "clip").iterdir())
+    files = sorted(file.name for file in (workdir / "output" / "clip").iterdir())
     assert files == ["000001.png", "000002.png", "000003.png", "unfinished.json"]
     run("clip")
-    assert len(list((here / "output" / "clip").iterdir())) == 5
+    assert len(list((workdir / "output" / "clip").iterdir())) == 5
     with (
         patch.object(Path, "write_bytes", side_effect=OSError(errno.EIO, "Input/output error")),
         pytest.raises(SystemExit, match=r"Cannot write c\.png: Input/output error\.$"),
@@ -413,43 +415,45 @@ def test_full_disk_is_explained_and_leaves_what_is_done(here: Path) -> None:
         run("clip/0.png", "clip/1.png", "--output", "c.png")
 
 
-def test_frames_of_an_earlier_run_do_not_count_as_done(here: Path) -> None:
+def test_frames_of_an_earlier_run_do_not_count_as_done(workdir: Path) -> None:
     for number in range(4):
-        write_image(here / "clip" / f"{number}.png", even(50 * number))
+        write_image(workdir / "clip" / f"{number}.png", even(50 * number))
     run("clip", "--model", "repeat")
     with interrupted_after(4), pytest.raises(SystemExit):
         run("clip", "--model", "blend")
     run("clip", "--model", "blend")
-    values = [samples(here / f"output/clip/{n:06d}.png")[0, 0, 0] for n in range(1, 8)]
+    values = [samples(workdir / f"output/clip/{n:06d}.png")[0, 0, 0] for n in range(1, 8)]
     assert values == [0, 25, 50, 75, 100, 125, 150]
 
 
-def test_a_folder_may_be_called_as_it_likes_once_it_is_there(here: Path) -> None:
+def test_a_folder_may_be_called_as_it_likes_once_it_is_there(workdir: Path) -> None:
     """A suffix is a mistake only where it would make a folder that looks like a file."""
     for name in ("clip/1.png", "clip/2.png"):
-        write_image(here / name, noise(0))
+        write_image(workdir / name, noise(0))
     for name in ("run.mp4", "run.png"):
-        (here / name).mkdir()
+        (workdir / name).mkdir()
     run("clip", "--model", "blend", "--output", "run.png")
     run("clip/1.png", "clip/2.png", "--model", "blend", "--output", "run.mp4")
-    assert len(list((here / "run.png").iterdir())) == 3
-    assert samples(here / "run.mp4" / "middle.png").shape == (12, 20, 3)
+    assert len(list((workdir / "run.png").iterdir())) == 3
+    assert samples(workdir / "run.mp4" / "middle.png").shape == (12, 20, 3)
 
 
-def test_same_command_again_replaces_its_frames(here: Path) -> None:
+def test_same_command_again_replaces_its_frames(workdir: Path) -> None:
     for number in range(3):
-        write_image(here / "clip" / f"{number}.png", noise(number))
+        write_image(workdir / "clip" / f"{number}.png", noise(number))
     run("clip", "--multi", "3")
-    before = [samples(file) for file in sorted((here / "output" / "clip").iterdir())]
+    before = [samples(file) for file in sorted((workdir / "output" / "clip").iterdir())]
     run("clip", "--multi", "3")
-    after = [samples(file) for file in sorted((here / "output" / "clip").iterdir())]
+    after = [samples(file) for file in sorted((workdir / "output" / "clip").iterdir())]
     assert len(before) == 7
     assert all(map(np.array_equal, before, after))
     with pytest.raises(SystemExit, match=r"holds 2 images .*000006.png"):
         run("clip", "--multi", "2")  # would leave two of the seven behind
 
 
-def test_running_out_of_memory_says_what_helps(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_says_what_helps(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 

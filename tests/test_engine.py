@@ -96,7 +96,7 @@ def test_processes_meet_where_nobody_was_before() -> None:
         mine = TCPStore("127.0.0.1", server.port, is_master=False)
         meeting = meet(mine, rank, 3)
         assert not meeting.store.check([f"address/{rank}"])  # nothing of earlier attempts
-        meeting.store.set(f"address/{rank}", "here")
+        meeting.store.set(f"address/{rank}", "workdir")
         return meeting
 
     places: set[str] = set()

@@ -23,7 +23,7 @@ from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, time_like
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.zoo import ZOO
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 TINY_IFRNET = IFRNetConfig(widths=(8, 8, 12, 12), side_channels=4, any_time=True)
 TINY_RIFE = RIFEConfig(channels=(12, 8, 8), context_channels=2)
@@ -52,14 +52,14 @@ def frames(size: tuple[int, int] = SIZE, seed: int = 5) -> tuple[Tensor, Tensor]
 
 @pytest.fixture
 def ifrnet() -> IFRNet:
-    return lively(IFRNet(TINY_IFRNET)).eval()
+    return randomize_weights(IFRNet(TINY_IFRNET)).eval()
 
 
 def sparse_sgm() -> SGM:
     """With few layers, and few cells that are matched."""
     net = SGM(replace(TINY, dense_up_to=2))
     net.gmflow = GMFlowFeatures(num_layers=1)
-    return lively(net).eval()
+    return randomize_weights(net).eval()
 
 
 def saved(net: IFRNet, path: Path) -> Path:
@@ -104,7 +104,7 @@ def test_a_file_runs_without_this_project(
     ids=["rife", "rife_m", "local"],
 )
 def test_networks_stay_what_they_are(net: Interpolator, kind: str, tmp_path: Path) -> None:
-    net, path = lively(net).eval(), tmp_path / f"net{FORMATS[kind].ending}"
+    net, path = randomize_weights(net).eval(), tmp_path / f"net{FORMATS[kind].ending}"
     agreement = export(net, kind, SIZE, path)
     assert agreement.largest < 1e-3
     assert agreement.mean < 1e-5

@@ -13,7 +13,7 @@ from sgm_vfi.model.flow.flow_zoo import build_flow_estimator, load_flow_estimato
 from sgm_vfi.model.flow.gma import AggregatingUpdate
 from sgm_vfi.model.flow.gmflow import FlowPropagation, GMFlow
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
-from tests.conftest import lively
+from tests.conftest import randomize_weights
 from tests.parity.zoo.flow_nets import published_state
 
 FILES = {
@@ -32,14 +32,14 @@ def frames(height: int, width: int, seed: int = 0) -> Tensor:
 @pytest.fixture(scope="module")
 def gmflow() -> GMFlow:
     """One block of each kind, shifted and not, of random weights."""
-    return lively(GMFlow(num_layers=2)).eval()
+    return randomize_weights(GMFlow(num_layers=2)).eval()
 
 
 # GMA
 def test_aggregation_shares_motion_between_cells_that_look_alike() -> None:
     """Against attention written out: cell by cell, over all cells."""
     torch.manual_seed(0)
-    update = lively(AggregatingUpdate())
+    update = randomize_weights(AggregatingUpdate())
     update.gamma.data.fill_(0.7)
     seen = []
     update.recurrent_block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
@@ -59,7 +59,7 @@ def test_aggregation_shares_motion_between_cells_that_look_alike() -> None:
 # GMFlow
 def test_windows_see_only_themselves() -> None:
     """Without a shift, what changes in one quarter of the map changes nothing in the others."""
-    features = lively(GMFlowFeatures(num_layers=1, splits=2)).eval()
+    features = randomize_weights(GMFlowFeatures(num_layers=1, splits=2)).eval()
     tokens = torch.randn(2, 6, 8, 128)
     changed = tokens.clone()
     changed[1, 4, 6] += 1
@@ -72,7 +72,7 @@ def test_windows_see_only_themselves() -> None:
 
 def test_shifted_windows_do_not_see_around_the_border() -> None:
     """A change in the last cell reaches the window around it, not the cells of the first rows."""
-    transformer = lively(GMFlowFeatures(num_layers=2, splits=2)).transformer.eval()
+    transformer = randomize_weights(GMFlowFeatures(num_layers=2, splits=2)).transformer.eval()
     transformer.layers[0] = Unchanged()
     tokens = torch.randn(2, 8, 8, 128)
     changed = tokens.clone()
@@ -90,7 +90,7 @@ class Unchanged(torch.nn.Module):
 
 
 def test_one_split_looks_over_the_whole_frame() -> None:
-    features = lively(GMFlowFeatures(num_layers=1)).eval()
+    features = randomize_weights(GMFlowFeatures(num_layers=1)).eval()
     tokens = torch.randn(2, 4, 6, 128)
     changed = tokens.clone()
     changed[1, 3, 5] += 1
@@ -101,7 +101,7 @@ def test_one_split_looks_over_the_whole_frame() -> None:
 
 def test_propagation_is_a_mean_of_flows() -> None:
     """Alike everywhere, every cell gets the mean flow; a flow without differences stays."""
-    propagation = lively(FlowPropagation())
+    propagation = randomize_weights(FlowPropagation())
     flow = torch.randn(2, 12, 2)
     with torch.inference_mode():
         mean = propagation(torch.ones(2, 12, 128), flow)

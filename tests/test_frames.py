@@ -18,7 +18,7 @@ from sgm_vfi.media.images import (
     read_samples,
     write_frame,
 )
-from tests.small_photographs import photograph
+from tests.fixtures.photographs import photograph
 
 LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".ppm")
 

@@ -12,7 +12,7 @@ from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.optimiser import GuardedAdamW
 from sgm_vfi.model import load_interpolator
 from sgm_vfi.model.checkpoint import CheckpointError
-from tests.small_runs import here
+from tests.fixtures.training_runs import run_in
 
 
 def flip_a_bit(path: Path, place: int) -> None:
@@ -71,7 +71,7 @@ def test_each_weight_gets_its_own_past_back() -> None:
 
 def test_the_main_process_knows_whether_there_is_a_checkpoint(tmp_path: Path) -> None:
     """A process whose own disk has none goes on with the others, and does not wait for them."""
-    run = here(tmp_path, resume=True)
+    run = run_in(tmp_path, resume=True)
     assert not run.goes_on
     with patch.object(World, "share", lambda world, value: True):
         assert run.goes_on

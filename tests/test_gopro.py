@@ -17,7 +17,7 @@ from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator, sample_
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
-from tests.small_runs import here
+from tests.fixtures.training_runs import run_in
 
 SHARE = LoaderShard(torch.device("cpu"))
 
@@ -145,7 +145,7 @@ def test_ifrnet_learns_from_it(tree: Path, tmp_path: Path) -> None:
         training=replace(published.training, steps=2, batch_size=2, log_every=1, validate_every=99),
     )
     with process_group(torch.device("cpu")):
-        trainer = ZooTrainer(experiment, here(tmp_path))
+        trainer = ZooTrainer(experiment, run_in(tmp_path))
         convolutions = [w for w in trainer.model.parameters() if w.ndim > 1]
         before = [weight.clone() for weight in convolutions]
         trainer.train_epoch()

@@ -12,7 +12,7 @@ from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.precision import set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 
 def test_networks_are_known_by_what_they_are_made_of() -> None:
@@ -38,7 +38,7 @@ def test_a_precision_is_another_network(tiny: SGM) -> None:
 
 
 def test_weights_are_known_by_their_values() -> None:
-    one, same, other = (lively(SGM(TINY), seed) for seed in (0, 0, 1))
+    one, same, other = (randomize_weights(SGM(TINY), seed) for seed in (0, 0, 1))
     assert fingerprint(one) == fingerprint(same) != fingerprint(other)
     assert fingerprint(one.to(torch.float64)) != fingerprint(same)
     assert len(fingerprint(torch.nn.BatchNorm2d(3))) == 8

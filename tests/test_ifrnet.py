@@ -35,11 +35,11 @@ from sgm_vfi.training.ifrnet_loss import (
 from sgm_vfi.training.losses import census_loss, charbonnier
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
-from tests.conftest import lively
+from tests.conftest import randomize_weights
+from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity import recipe as parity
 from tests.parity.zoo.ifrnet import filled, pseudo_label
 from tests.parity.zoo.recipe import CASES
-from tests.small_runs import here, losses, recipe
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 
@@ -48,7 +48,7 @@ TINY = IFRNetConfig(widths=(8, 8, 12, 12), side_channels=4, any_time=True)
 
 @pytest.fixture
 def net() -> IFRNet:
-    return lively(IFRNet(TINY)).eval()
+    return randomize_weights(IFRNet(TINY)).eval()
 
 
 def frames(height: int = 64, width: int = 96, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -318,7 +318,7 @@ def test_a_step_has_the_published_loss(tmp_path: Path) -> None:
     smoke = recipe(EXPERIMENTS["smoke-ifrnet"], data={"train_scenes": 16})
     published = replace(EXPERIMENTS["ifrnet_s"], data=smoke.data)
     with process_group(torch.device("cpu")):
-        trainer = ZooTrainer(published, here(tmp_path))
+        trainer = ZooTrainer(published, run_in(tmp_path))
         load_weights(
             trainer.model, from_published(filled("ifrnet", trainer.model, PUBLISHED_NAMES)[0])
         )

@@ -15,7 +15,7 @@ from sgm_vfi.dataset.loader import ShardSampler, TripletLoader
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet, stack_triplets
 from sgm_vfi.dataset.triplet_sampling import TrainingTriplets, build_generator
 from sgm_vfi.media.images import FrameError, read_samples
-from tests.small_trees import Painted
+from tests.fixtures.data_sets import Painted
 
 # ---- dealing out ---------------------------------------------------------------------------------
 

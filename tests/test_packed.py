@@ -12,7 +12,7 @@ from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.__main__ import main
 from sgm_vfi.dataset.augment import Augmentation
 from sgm_vfi.dataset.triplet_sampling import SampleKey
-from tests.small_trees import damage
+from tests.fixtures.data_sets import damage
 
 
 def test_packed_cache_gives_the_same_samples(trees: dict[str, Path], tmp_path: Path) -> None:

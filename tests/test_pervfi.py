@@ -28,9 +28,9 @@ from sgm_vfi.training.perceptual import PerceptualDistance, load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
+from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity.zoo.flow_nets import published_state
 from tests.parity.zoo.pervfi import golden_inputs, golden_network
-from tests.small_runs import here, losses, recipe
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 GOLDEN_NAMES = {"pervfi": "pervfi_v00", "pervfi_vb": "pervfi_vb"}
@@ -45,7 +45,7 @@ class Shift(FlowEstimator):
         return flow
 
 
-def lively(net: torch.nn.Module) -> torch.nn.Module:
+def randomize_weights(net: torch.nn.Module) -> torch.nn.Module:
     """Random weights that keep what passes about as large as it was; what scales scales little."""
     generator = torch.Generator().manual_seed(0)
     for name, weight in net.named_parameters():
@@ -61,7 +61,7 @@ def lively(net: torch.nn.Module) -> torch.nn.Module:
 
 def network(config: PerVFIConfig = PERVFI, seed: int = 0) -> PerVFI:
     torch.manual_seed(seed)
-    return lively(PerVFI(config, estimator=Shift())).eval()
+    return randomize_weights(PerVFI(config, estimator=Shift())).eval()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_a_flow_at_half_size_is_half_as_long() -> None:
 def test_away_from_holes_frame_0_stays_as_it_is() -> None:
     """A hole reaches five pixels: half of a 9 x 9 and of a 3 x 3 window."""
     torch.manual_seed(0)
-    mask = lively(QuasiBinaryMask(6)).eval()
+    mask = randomize_weights(QuasiBinaryMask(6)).eval()
     hole = torch.zeros(1, 1, 20, 20)
     hole[..., 10, 10] = 1
     with torch.inference_mode():
@@ -127,7 +127,7 @@ def test_away_from_holes_frame_0_stays_as_it_is() -> None:
 
 
 def test_training_adds_noise_to_the_mask() -> None:
-    mask = lively(QuasiBinaryMask(6)).train()
+    mask = randomize_weights(QuasiBinaryMask(6)).train()
     empty = torch.zeros(1, 1, 8, 8)
     share = mask(empty, *torch.rand(2, 1, 6, 8, 8))
     assert 0 < share.abs().max() <= 0.005
@@ -144,7 +144,7 @@ def conditions() -> list[Tensor]:
 @pytest.fixture(scope="module")
 def flow() -> ConditionalFlow:
     torch.manual_seed(0)
-    return lively(ConditionalFlow()).eval().double()
+    return randomize_weights(ConditionalFlow()).eval().double()
 
 
 def test_noise_and_picture_are_each_other_s_inverse(
@@ -317,7 +317,7 @@ def test_training_begins_from_data_and_leaves_what_loads(tmp_path: Path) -> None
     """One step of the loop, whole; the file it leaves is found by what is in it."""
     few = {"train_scenes": 2, "val_scenes": 1}
     experiment = recipe(EXPERIMENTS["smoke-pervfi"], data=few, steps=1, val_batch_size=1)
-    trainer = ZooTrainer(experiment, here(tmp_path))
+    trainer = ZooTrainer(experiment, run_in(tmp_path))
     assert begun(trainer.model) == {1}
     trainer.fit()
     loaded = load_interpolator(tmp_path / "ckpt" / "smoke-pervfi.safetensors")
@@ -349,7 +349,7 @@ def test_a_step_has_the_published_loss(
     """
     few = {"train_scenes": 2, "val_scenes": 1}
     experiment = recipe(EXPERIMENTS[f"smoke-{name}"], data=few, steps=1)
-    trainer = ZooTrainer(experiment, here(tmp_path))
+    trainer = ZooTrainer(experiment, run_in(tmp_path))
     golden, invertible = np.load(GOLDEN / f"{GOLDEN_NAMES[name]}.npz"), experiment.model.invertible
     trainer.model.load_state_dict(golden_network(invertible, torch.device("cpu"))[0].state_dict())
     arrays = {key: torch.from_numpy(array[:1]) for key, array in golden_inputs().items()}
@@ -378,7 +378,7 @@ def test_training_leaves_the_flow_network_alone() -> None:
 # how pictures look
 def test_the_perceptual_distance_tells_pictures_apart(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    whole = lively(PerceptualDistance())
+    whole = randomize_weights(PerceptualDistance())
     beyond = {"features.30.weight": torch.ones(1), "classifier.0.weight": torch.ones(1)}
     path = tmp_path / "vgg19.pth"
     torch.save(whole.state_dict() | beyond, path)
@@ -462,7 +462,7 @@ def test_published_files_load_with_the_flow_network_beside(
 
 def test_own_files_are_whole(tmp_path: Path) -> None:
     config = replace(PERVFI_VB, estimator="gmflow", seed=7)
-    net = lively(PerVFI(config))
+    net = randomize_weights(PerVFI(config))
     metadata = {"network": "pervfi", "config": vars(config)}
     save_weights(net, tmp_path / "mine.safetensors", metadata)
     loaded = load_interpolator(tmp_path / "mine.safetensors")

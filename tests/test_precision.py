@@ -18,12 +18,12 @@ from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.precision import PRECISIONS, compile_modules, set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 
 def twin() -> SGM:
     """Another network with the weights of `tiny`."""
-    return lively(SGM(TINY)).eval()
+    return randomize_weights(SGM(TINY)).eval()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -11,13 +11,13 @@ from torchvision.models.optical_flow._utils import make_coords_grid
 
 from sgm_vfi.model.checkpoint import CheckpointError, published_name
 from sgm_vfi.model.flow.raft import PUBLISHED_NAMES, RAFT, load_raft, torchvision_weights
-from tests.conftest import lively
+from tests.conftest import randomize_weights
 
 
 @pytest.fixture(scope="module")
 def estimator() -> RAFT:
     """Two updates of a network with random weights."""
-    return lively(RAFT(iterations=2)).eval()
+    return randomize_weights(RAFT(iterations=2)).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +25,8 @@ def nothing_lies_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """This machine's weights, if it has some, are out of sight."""
     monkeypatch.setattr("sgm_vfi.model.flow.raft.ROOT", tmp_path / "repository")
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "workdir").mkdir()
+    monkeypatch.chdir(tmp_path / "workdir")
 
 
 def frames(height: int, width: int, seed: int = 0) -> Tensor:

@@ -31,7 +31,7 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.splat import gaussian, splat_sum
 from sgm_vfi.model.precision import set_inference_precision
 from sgm_vfi.model.zoo import ZOO
-from tests.conftest import lively
+from tests.conftest import randomize_weights
 
 
 class Known(FlowEstimator):
@@ -64,7 +64,7 @@ def marked(x: int, y: int, height: int = 64, width: int = 96) -> Tensor:
 
 def plain(flow: FlowEstimator | None = None, order: str = "rgb") -> RAFTVFI:
     """The network without corrections and without a static layer: pure motion."""
-    net = lively(RAFTVFI(RAFTVFIConfig(iterations=1, colour_order=order)))
+    net = randomize_weights(RAFTVFI(RAFTVFIConfig(iterations=1, colour_order=order)))
     for layer in (*(stage.output for stage in net.refinement), net.synthesis.unet.output):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -128,7 +128,7 @@ def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
 def test_windows_end_where_the_map_does(shifted: bool) -> None:
     """Equal to attention in each window by itself; shifted, those at the edges are smaller."""
     torch.manual_seed(0)
-    layer = lively(attention.WindowLayer(4, attention.WindowAttention(4), shifted))
+    layer = randomize_weights(attention.WindowLayer(4, attention.WindowAttention(4), shifted))
     nn.init.normal_(layer.attention.offset_bias)
     grid = torch.randn(1, 8, 12, 4)
     expected = torch.empty_like(grid)
@@ -308,7 +308,7 @@ def test_samples_have_times_of_their_own() -> None:
 
 def test_gradients_reach_every_part() -> None:
     """What is given back can be learnt from, down to the flow's network."""
-    net = lively(RAFTVFI(RAFTVFIConfig(iterations=1))).train()
+    net = randomize_weights(RAFTVFI(RAFTVFIConfig(iterations=1))).train()
     frames = torch.rand(2, 1, 3, 32, 32)
     net(*frames, time_like(frames[0], 0.25)).frame.square().mean().backward()
     still = [name for name, weight in net.named_parameters() if weight.grad is None]
@@ -494,7 +494,7 @@ def test_published_names(ours: str, theirs: str) -> None:
 def test_published_files_and_ours_give_the_same_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    net = lively(RAFTVFI(RAFTVFIConfig(colour_order="bgr"))).eval()
+    net = randomize_weights(RAFTVFI(RAFTVFIConfig(colour_order="bgr"))).eval()
     published = save_published(tmp_path / "log" / "interpnet" / "ckpt", net)
     own = tmp_path / "own.safetensors"
     save_weights(net, own, {"network": "raft_vfi", "config": {"colour_order": "bgr"}})

@@ -25,7 +25,7 @@ from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
 from sgm_vfi.training.initialisation import calibrate
 from sgm_vfi.training.losses import motion_error
 from sgm_vfi.training.motion_supervision import KnownMotion, search_error
-from tests.small_runs import SIDE, here, losses, recipe, recipe_global
+from tests.fixtures.training_runs import SIDE, losses, recipe, recipe_global, run_in
 
 pytestmark = pytest.mark.usefixtures("world")
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
@@ -77,7 +77,7 @@ def test_motion_is_that_of_the_target(batch: Triplet) -> None:
 def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch: Triplet) -> None:
     """And nothing that is frozen, nor the synthesis, which has no part in it."""
     kind, experiment = (Trainer, recipe()) if stage == "local" else (X4KTrainer, recipe_global())
-    trainer = kind(knowing(experiment), here(tmp_path))
+    trainer = kind(knowing(experiment), run_in(tmp_path))
     prediction = trainer.predict(trainer.network.train(), batch)
     motion_error(prediction.explanation, *batch.target_flow()).backward()
     moved = {name for name, weight in trainer.model.named_parameters() if weight.grad is not None}
@@ -88,7 +88,7 @@ def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch:
 def test_known_motion_fades_and_adds_nothing_in_the_end(tmp_path: Path, batch: Triplet) -> None:
     config = TrainConfig(motion_loss=0.1, motion_until=0.5)
     assert [config.motion_share(progress) for progress in (0, 0.25, 0.5, 1)] == [1, 0.5, 0, 0]
-    trainer = Trainer(knowing(recipe(steps=4), motion_until=0.5), here(tmp_path))
+    trainer = Trainer(knowing(recipe(steps=4), motion_until=0.5), run_in(tmp_path))
     prediction = trainer.predict(trainer.network.train(), batch)
     plain = Trainer.loss(trainer, prediction._replace(explanation=None), batch)
     assert trainer.loss(prediction, batch) > plain
@@ -192,7 +192,7 @@ def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
     experiment = recipe(minutes=2, warmup_steps=0, steps=10_000, log_every=1)
     experiment = replace(experiment, data=replace(experiment.data, train_scenes=2, val_scenes=1))
     experiment = replace(experiment, training=replace(experiment.training, validate_every=1000))
-    trainer = Trainer(experiment, here(tmp_path))
+    trainer = Trainer(experiment, run_in(tmp_path))
     ticks = count(step=8)
     trainer.clock = Clock(2, trainer.world, lambda: next(ticks))
     trainer.fit()
@@ -282,12 +282,12 @@ def test_a_first_look_is_blind_to_brightness_and_the_same_again(batch: Triplet) 
 
 def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
     """Fresh runs only: resumed ones have their weights."""
-    plain = Trainer(recipe(), here(tmp_path / "plain"))
-    trainer = Trainer(recipe(calibrate=True, steps=2), here(tmp_path / "looked"))
+    plain = Trainer(recipe(), run_in(tmp_path / "plain"))
+    trainer = Trainer(recipe(calibrate=True, steps=2), run_in(tmp_path / "looked"))
     name = "local_flow.0.head.0.0.weight"
     assert not torch.equal(plain.model.state_dict()[name], trainer.model.state_dict()[name])
     trainer.fit()
-    again = Trainer(recipe(calibrate=True, steps=2), here(tmp_path / "looked", resume=True))
+    again = Trainer(recipe(calibrate=True, steps=2), run_in(tmp_path / "looked", resume=True))
     for mine, theirs in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 

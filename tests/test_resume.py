@@ -13,7 +13,7 @@ import torch
 
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator
-from tests.small_runs import (
+from tests.fixtures.training_runs import (
     ROOT,
     SIDE,
     losses,

@@ -26,14 +26,14 @@ from sgm_vfi.model.inference.tiling import Tiled
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.training.losses import end_point_error, laplacian_loss, sobel_loss
 from sgm_vfi.training.rife_loss import BETTER, distillation_loss, rife_loss
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 SMALL = RIFEConfig(channels=(12, 8, 8), context_channels=2)
 ANY_TIME = replace(SMALL, any_time=True)
 
 
 def net_of(config: RIFEConfig, **changes: bool | str) -> RIFE:
-    return lively(RIFE(replace(config, **changes))).eval()
+    return randomize_weights(RIFE(replace(config, **changes))).eval()
 
 
 def some_frames(count: int = 2, height: int = 64, width: int = 96) -> Tensor:

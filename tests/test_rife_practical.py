@@ -16,7 +16,7 @@ from sgm_vfi.model.baselines.rife.practical_rife import (
 )
 from sgm_vfi.model.checkpoint import CheckpointError, published_name
 from sgm_vfi.model.ops.warp import backward_warp
-from tests.conftest import lively
+from tests.conftest import randomize_weights
 
 SMALL = PracticalConfig(channels=(12, 8, 8, 8))
 ENCODED = PracticalConfig(channels=(12, 8, 8, 8, 8), encoded=True)
@@ -60,7 +60,7 @@ def test_blocks_add_up_in_pixels_of_the_frame(config: PracticalConfig) -> None:
 
 @BOTH
 def test_blocks_are_told_the_time_and_the_frames(config: PracticalConfig) -> None:
-    net = lively(PracticalRIFE(config)).eval()
+    net = randomize_weights(PracticalRIFE(config)).eval()
     frame0, frame1 = frames_for(net)
     with torch.no_grad():
         state = net.prepare(frame0, frame1)
@@ -98,7 +98,7 @@ def test_published_files_are_recognised(
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     """Their tensors do not tell at which scales their blocks look; older ones are built unlike."""
     path = save_published(tmp_path / "flownet.pkl", PracticalRIFE(SMALL))
-    with pytest.raises(CheckpointError, match=r"not known here.*\(12, 8, 8, 8\).*Known are 4.6"):
+    with pytest.raises(CheckpointError, match=r"not known workdir.*\(12, 8, 8, 8\).*Known are 4.6"):
         load_interpolator(path)
     older = {"module.block0.conv0.0.0.weight": torch.ones(45, 11, 3, 3)}
     torch.save(older, path)

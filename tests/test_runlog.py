@@ -21,7 +21,7 @@ from sgm_vfi.media.charts import (
     plot_line_charts,
     plot_lines,
 )
-from tests.full_disk import full_disk
+from tests.fixtures.full_disk import full_disk
 
 
 def test_log_rows_come_back_and_can_be_rewound(tmp_path: Path) -> None:

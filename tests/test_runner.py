@@ -27,8 +27,8 @@ from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.media.images import read_frame
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM
-from tests.conftest import TINY, lively
-from tests.small_runs import ROOT, python, run_script, start_as_ranks
+from tests.conftest import TINY, randomize_weights
+from tests.fixtures.training_runs import ROOT, python, run_script, start_as_ranks
 
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 TREES = {  # data set -> scenes, (height, width)
@@ -58,7 +58,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to run commands in, with weights where published commands look for them."""
     folder = tmp_path_factory.mktemp("work")
     weights = folder / f"log/{RANDOM}/ckpt/{RANDOM}.safetensors"
-    save_weights(lively(SGM(TINY)), weights, {"config": dataclasses.asdict(TINY)})
+    save_weights(randomize_weights(SGM(TINY)), weights, {"config": dataclasses.asdict(TINY)})
     return folder
 
 

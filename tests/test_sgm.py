@@ -21,7 +21,7 @@ from sgm_vfi.model.sgm.flow_compensation import (
 from sgm_vfi.model.sgm.flow_merge import FlowMerge
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.training.losses import interpolation_loss, laplacian_loss, laplacian_pyramid
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 Frames = tuple[Tensor, Tensor]
 
@@ -35,7 +35,7 @@ def test_results_do_not_depend_on_what_was_run_before(tiny: SGM) -> None:
         first = tiny(*one, time).frame
         tiny(*other, time)
         again = tiny(*one, time).frame
-        fresh = lively(SGM(TINY)).eval()
+        fresh = randomize_weights(SGM(TINY)).eval()
         assert torch.equal(tiny(*other, time).frame, fresh(*other, time).frame)
     assert torch.equal(first, again)
 
@@ -62,7 +62,7 @@ def test_each_sample_of_a_batch_has_its_own_time(tiny: SGM, pair: Frames) -> Non
 
 def test_double_precision_is_single_precision_and_more(pair: Frames) -> None:
     """Without matching, whose choices hang on last bits. A mask has the type of its queries."""
-    local = lively(SGM(replace(TINY, keypoint_ratio=None))).eval()
+    local = randomize_weights(SGM(replace(TINY, keypoint_ratio=None))).eval()
     time = time_like(pair[0], 0.5)
     with torch.no_grad():
         single = local(*pair, time).frame
@@ -73,7 +73,7 @@ def test_double_precision_is_single_precision_and_more(pair: Frames) -> None:
 
 def test_colours_are_turned_at_the_door(tiny: SGM, pair: Frames) -> None:
     """Weights for BGR see BGR, whoever calls with RGB."""
-    blue_first = lively(SGM(replace(TINY, colour_order="bgr"))).eval()
+    blue_first = randomize_weights(SGM(replace(TINY, colour_order="bgr"))).eval()
     time = time_like(pair[0], 0.5)
     with torch.no_grad():
         inside = tiny(pair[0].flip(1), pair[1].flip(1), time).frame.flip(1)
@@ -94,7 +94,7 @@ def test_tiles_equal_the_whole_frame(tiny: SGM) -> None:
 
 def test_all_key_points_are_dense_matching(pair: Frames) -> None:
     """The shortest way round the selection gives what the selection of everything gives."""
-    dense = lively(SGM(replace(TINY, keypoint_ratio=1.0))).eval()
+    dense = randomize_weights(SGM(replace(TINY, keypoint_ratio=1.0))).eval()
     features = torch.randn(2, 128, 34, 12)
     everything = torch.arange(34 * 12).expand(2, -1)
     torch.testing.assert_close(match_globally(features), match_globally(features, everything))
@@ -105,7 +105,7 @@ def test_all_key_points_are_dense_matching(pair: Frames) -> None:
 
 
 def test_no_key_points_leave_the_local_flow(pair: Frames) -> None:
-    none = lively(SGM(replace(TINY, keypoint_ratio=0.0))).eval()
+    none = randomize_weights(SGM(replace(TINY, keypoint_ratio=0.0))).eval()
     with torch.no_grad():
         out = none(*pair, time_like(pair[0], 0.5), explain=True)
     assert out.explanation is not None

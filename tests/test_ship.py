@@ -19,7 +19,7 @@ from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
 from sgm_vfi.training import release as ship
 from sgm_vfi.training.release import TABLE, agreement, main
-from tests.conftest import TINY, lively
+from tests.conftest import TINY, randomize_weights
 
 LOCAL = replace(TINY, keypoint_ratio=None)
 BOUND = 58.0  # dB: what rounding to float16 may cost, as noise on the prediction
@@ -27,11 +27,11 @@ SMALL_PART = 1_600_000  # bytes
 
 
 @pytest.fixture
-def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, with a table for weights; rounding is measured on a small picture."""
-    monkeypatch.setattr(zoo, "ROOT", here)
+    monkeypatch.setattr(zoo, "ROOT", workdir)
     monkeypatch.setattr(ship, "MIDDLE", np.s_[122:218, 242:338])
-    place = here / "pretrained"
+    place = workdir / "pretrained"
     place.mkdir()
     (place / "README.md").write_text(f"Weights\n\n{TABLE}\n{ship.CORNERS}\n\nThe end.\n")
     return place
@@ -44,7 +44,7 @@ def trained(path: Path, network: SGM) -> Path:
 
 def both(folder: Path) -> tuple[SGM, SGM]:
     """A local branch, and a network whose second stage kept all of it but the context network."""
-    local, whole = lively(SGM(LOCAL)), lively(SGM(TINY), seed=1)
+    local, whole = randomize_weights(SGM(LOCAL)), randomize_weights(SGM(TINY), seed=1)
     shared = {
         name: tensor
         for name, tensor in local.state_dict().items()
@@ -79,7 +79,7 @@ def test_whole_and_in_parts_load_alike(
     folder: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:
     monkeypatch.setattr(ship, "PART_BYTES", part_bytes)
-    network = lively(SGM(LOCAL))
+    network = randomize_weights(SGM(LOCAL))
     run(trained(folder.parent / "net.safetensors", network), folder)
     parts = sorted(folder.glob("*.safetensors"))
     assert (len(parts) == 1) == (part_bytes == 2**24)
@@ -147,7 +147,7 @@ def test_the_table_has_one_row_for_each(
     before = (folder / "README.md").read_text()
     assert "ship it again" not in capsys.readouterr().out
     monkeypatch.setattr(ship, "PART_BYTES", 2**24)
-    lively(local, seed=5)
+    randomize_weights(local, seed=5)
     path = trained(folder.parent / "local.safetensors", local)
     run(path, folder, "--measured", "30 dB", "--curve", "local.png")
     assert "whole.json was made for what local.json was before" in capsys.readouterr().out
@@ -166,13 +166,13 @@ def test_the_table_has_one_row_for_each(
 
 def test_what_cannot_ship_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = folder.parent
-    run(trained(home / "other.safetensors", lively(SGM(LOCAL), seed=3)), folder)
-    huge = lively(SGM(LOCAL))
+    run(trained(home / "other.safetensors", randomize_weights(SGM(LOCAL), seed=3)), folder)
+    huge = randomize_weights(SGM(LOCAL))
     huge.state_dict()["encoder.look.block1.0.bias"].fill_(1e6)
     bare = home / "bare.safetensors"
     save_weights(SGM(LOCAL), bare, {})
-    wide = trained(home / "wide.safetensors", lively(SGM(TINY)))
-    narrow = trained(home / "narrow.safetensors", lively(SGM(LOCAL)))
+    wide = trained(home / "wide.safetensors", randomize_weights(SGM(TINY)))
+    narrow = trained(home / "narrow.safetensors", randomize_weights(SGM(LOCAL)))
     run(wide, folder)
     for path, more, said in (
         (trained(home / "huge.safetensors", huge), (), "values that float16 has not"),
@@ -225,7 +225,7 @@ def test_float16_costs_next_to_nothing(pair: tuple[Tensor, Tensor]) -> None:
     """
     time = time_like(pair[0], 0.5)
     for seed in range(3):
-        network = lively(SGM(LOCAL), seed).eval()
+        network = randomize_weights(SGM(LOCAL), seed).eval()
         with torch.no_grad():
             exact = network(*pair, time).frame
             network.load_state_dict(rounded(network))
@@ -234,7 +234,7 @@ def test_float16_costs_next_to_nothing(pair: tuple[Tensor, Tensor]) -> None:
 
 
 def test_shipping_measures_what_rounding_costs(folder: Path) -> None:
-    network = lively(SGM(LOCAL))
+    network = randomize_weights(SGM(LOCAL))
     path = trained(folder.parent / "net.safetensors", network)
     run(path, folder)
     assert BOUND < agreement(path, folder / "net.json") < 80

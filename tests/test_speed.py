@@ -23,7 +23,7 @@ from sgm_vfi.benchmark.timing import (
 )
 from sgm_vfi.model import time_like
 from sgm_vfi.model.sgm.network import SGM
-from tests.small_runs import quick_probes
+from tests.fixtures.training_runs import quick_probes
 
 CPU = torch.device("cpu")
 

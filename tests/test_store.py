@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sgm_vfi.engine.checkpoints import CheckpointStore, StoreError
-from tests.full_disk import full_disk
+from tests.fixtures.full_disk import full_disk
 
 
 def some_state(step: int) -> dict[str, object]:

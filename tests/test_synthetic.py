@@ -6,7 +6,7 @@ import torch
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.synthetic.scene_parameters import SceneParameters
 from sgm_vfi.dataset.triplet import Triplet
-from tests.small_scenes import CLEAN, SEEDS, changed, times
+from tests.fixtures.scenes import CLEAN, SEEDS, changed, times
 
 # ---- what scenes are like ------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import torch
 from sgm_vfi.dataset.__main__ import main
 from sgm_vfi.dataset.synthetic import SyntheticLoader
 from sgm_vfi.media.images import read_frame
-from tests.small_scenes import CLEAN
+from tests.fixtures.scenes import CLEAN
 
 
 @pytest.fixture

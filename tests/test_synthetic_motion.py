@@ -6,7 +6,7 @@ from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator
 from sgm_vfi.dataset.synthetic.layer_motion import NonRigidMotion, ProjectiveMotion
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.ops.warp import backward_warp
-from tests.small_scenes import CLEAN, SEEDS, changed, times
+from tests.fixtures.scenes import CLEAN, SEEDS, changed, times
 
 
 def still(rigid: ProjectiveMotion) -> ProjectiveMotion:

@@ -16,9 +16,9 @@ from sgm_vfi.model.architectures import ARCHITECTURES
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, label
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
+from tests.fixtures.training_runs import ROOT, losses, recipe, run_in
 from tests.parity import recipe as parity
 from tests.parity.zoo.rife import SMALL, golden_network
-from tests.small_runs import ROOT, here, losses, recipe
 
 pytestmark = pytest.mark.usefixtures("world")
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def test_a_step_of_rife_has_the_published_loss(
     """
     published, smoke = EXPERIMENTS[name], EXPERIMENTS[f"smoke-{name}"]
     few = recipe(smoke, data={"train_scenes": 16}).data
-    trainer = ZooTrainer(replace(published, data=few), here(tmp_path))
+    trainer = ZooTrainer(replace(published, data=few), run_in(tmp_path))
     weights = golden_network(published.model, CPU)[0].state_dict()
     trainer.model.load_state_dict(weights)
     trainer.model.train()
@@ -86,7 +86,7 @@ def test_every_family_that_has_a_recipe_has_its_loss() -> None:
 def test_smoke(tmp_path: Path, name: str) -> None:
     """Trains, validates, draws, and leaves weights that load and predict."""
     experiment: ZooExperiment = recipe(EXPERIMENTS[name], steps=3, picture_every=2)
-    ZooTrainer(experiment, here(tmp_path)).fit()
+    ZooTrainer(experiment, run_in(tmp_path)).fit()
     rows = read_rows(tmp_path)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
     assert [row["psnr"] > 5 for row in rows if "psnr" in row] == [True]
@@ -102,7 +102,7 @@ def test_distillation_is_the_recipes_to_weigh(tmp_path: Path) -> None:
     told = []
     for weight in (0.0, 1.0):
         experiment = replace(recipe(SMOKE, steps=1), distillation=weight)
-        ZooTrainer(experiment, here(tmp_path / str(weight))).fit()
+        ZooTrainer(experiment, run_in(tmp_path / str(weight))).fit()
         told.append(losses(tmp_path / str(weight))[0][1])
     assert told[1] > told[0]
 

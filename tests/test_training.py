@@ -15,31 +15,31 @@ from sgm_vfi.model.checkpoint import read_weights
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
-from tests.small_runs import (
+from tests.fixtures.training_runs import (
     SIDE,
-    here,
     losses,
     recipe,
     recipe_global,
+    run_in,
     same,
     some_batch,
     weights_of,
     write_vimeo,
 )
 
-pytestmark = pytest.mark.usefixtures("world", "speak")
+pytestmark = pytest.mark.usefixtures("world", "info_logs")
 
 
 def test_rates_scale_only_when_asked(tmp_path: Path) -> None:
     common = {"warmup_steps": 0, "learning_rate": 1e-3, "batch_size": 2}
-    plain = Trainer(recipe(**common), here(tmp_path / "a"))
-    scaled = Trainer(recipe(**common, reference_batch=8), here(tmp_path / "b"))
+    plain = Trainer(recipe(**common), run_in(tmp_path / "a"))
+    scaled = Trainer(recipe(**common, reference_batch=8), run_in(tmp_path / "b"))
     assert plain.learning_rate() == 1e-3
     assert scaled.learning_rate() == pytest.approx(1e-3 * 2 / 8)
 
 
 def test_a_run_learns_validates_and_leaves_weights(tmp_path: Path) -> None:
-    trainer = Trainer(recipe(epochs=2, validate_first=True), here(tmp_path / "smoke-local"))
+    trainer = Trainer(recipe(epochs=2, validate_first=True), run_in(tmp_path / "smoke-local"))
     trainer.fit()
     rows = read_rows(trainer.run.folder)
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, 9))
@@ -57,7 +57,7 @@ def test_a_run_learns_validates_and_leaves_weights(tmp_path: Path) -> None:
 
 def test_validation_is_the_mean_over_all_samples(tmp_path: Path) -> None:
     """3 samples in batches of 2 and 1: not the mean of batch means."""
-    trainer = Trainer(recipe(), here(tmp_path))
+    trainer = Trainer(recipe(), run_in(tmp_path))
     result = trainer.validate()
     values = []
     for batch in trainer.validation:
@@ -69,7 +69,7 @@ def test_validation_is_the_mean_over_all_samples(tmp_path: Path) -> None:
 
 
 def test_equal_frames_count_as_a_hundred_decibels(tmp_path: Path) -> None:
-    trainer = Trainer(recipe(), here(tmp_path))
+    trainer = Trainer(recipe(), run_in(tmp_path))
     batch = some_batch()
     perfect = trainer.predict(trainer.model.eval(), batch)._replace(frame=batch.target)
     assert trainer.scores(perfect, batch)[:, 0].tolist() == [100.0, 100.0]
@@ -78,7 +78,7 @@ def test_equal_frames_count_as_a_hundred_decibels(tmp_path: Path) -> None:
 def test_accumulating_equals_a_larger_batch(tmp_path: Path) -> None:
     curves = []
     for name, changes in (("a", {"batch_size": 4}), ("b", {"batch_size": 1, "accumulate": 4})):
-        trainer = Trainer(recipe(steps=4, warmup_steps=1, **changes), here(tmp_path / name))
+        trainer = Trainer(recipe(steps=4, warmup_steps=1, **changes), run_in(tmp_path / name))
         trainer.fit()
         curves.append(losses(tmp_path / name))
     for one, other in zip(*curves, strict=True):
@@ -90,13 +90,13 @@ def test_resuming_gives_the_bits_of_a_run_never_stopped(tmp_path: Path) -> None:
     changes = {"epochs": 2, "batch_size": 1, "average_decay": 0.9, "clip_norm": 1.0}
     experiment = recipe_global(**changes, scales=(1.0, 1.5), chances=(0.5, 0.5))
     experiment = replace(experiment, data=replace(experiment.data, train_scenes=4))
-    whole = X4KTrainer(experiment, here(tmp_path / "whole"))
+    whole = X4KTrainer(experiment, run_in(tmp_path / "whole"))
     whole.fit()
 
     class Crash(Exception):
         pass
 
-    first = X4KTrainer(experiment, here(tmp_path / "parts"))
+    first = X4KTrainer(experiment, run_in(tmp_path / "parts"))
     learn = first.train_step
 
     def crash(*batches: Triplet) -> None:
@@ -110,7 +110,7 @@ def test_resuming_gives_the_bits_of_a_run_never_stopped(tmp_path: Path) -> None:
         first.fit()
     assert [row[0] for row in losses(tmp_path / "parts")] == [1, 2, 3, 4, 5]
     torch.rand(7)  # nothing hangs on the global generators
-    second = X4KTrainer(experiment, here(tmp_path / "parts", resume=True))
+    second = X4KTrainer(experiment, run_in(tmp_path / "parts", resume=True))
     assert second.step == 4  # saved after the validation that ended the first epoch
     second.fit()
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
@@ -130,10 +130,10 @@ def test_resuming_in_the_middle_of_an_epoch_sees_each_sample_once(tmp_path: Path
             return batch
 
     experiment = recipe(save_every=3)
-    trainer = Watching(experiment, here(tmp_path))
+    trainer = Watching(experiment, run_in(tmp_path))
     trainer.total_steps = 3
     trainer.train_epoch()
-    resumed = Watching(experiment, here(tmp_path, resume=True))
+    resumed = Watching(experiment, run_in(tmp_path, resume=True))
     assert (resumed.step, resumed.epoch, resumed.seen) == (3, 0, 6)
     resumed.train_epoch()
     assert len({sample.numpy().tobytes() for sample in seen}) == len(seen) == 8
@@ -149,7 +149,7 @@ def test_a_batch_of_nan_is_skipped_and_reported(
             worst = {1: math.nan, 2: math.inf}.get(self.step)
             return batch if worst is None else batch._replace(target=batch.target + worst)
 
-    trainer = Unlucky(recipe(warmup_steps=0), here(tmp_path))
+    trainer = Unlucky(recipe(warmup_steps=0), run_in(tmp_path))
     trainer.fit()
     rows = [row for row in read_rows(tmp_path) if "loss" in row]
     assert [row.get("skipped", False) for row in rows] == [False, True, True, False]
@@ -163,7 +163,7 @@ def test_a_run_that_only_skips_stops_and_keeps_its_weights(tmp_path: Path) -> No
         def prepare(self, batch: Triplet) -> Triplet:
             return batch._replace(frame0=batch.frame0 * math.nan)
 
-    trainer = Hopeless(recipe(max_skipped=3), here(tmp_path))
+    trainer = Hopeless(recipe(max_skipped=3), run_in(tmp_path))
     before = weights_of(trainer.model)
     with pytest.raises(FloatingPointError, match="3 steps in a row"):
         trainer.fit()
@@ -175,8 +175,8 @@ def test_a_file_that_vanishes_stops_in_good_order(tmp_path: Path) -> None:
     root = write_vimeo(tmp_path / "vimeo", 4)
     files = {"source": "vimeo90k", "train_path": str(root), "val_path": str(root), "workers": 0}
     experiment = recipe(data={**files, "patch_size": SIDE}, batch_size=1, epochs=2)
-    Trainer(experiment, here(tmp_path / "whole")).fit()
-    trainer = Trainer(experiment, here(tmp_path / "parts"))
+    Trainer(experiment, run_in(tmp_path / "whole")).fit()
+    trainer = Trainer(experiment, run_in(tmp_path / "parts"))
     file = root / "sequences" / "00001" / "0003" / "im2.png"
     image = file.read_bytes()
     file.unlink()
@@ -184,14 +184,14 @@ def test_a_file_that_vanishes_stops_in_good_order(tmp_path: Path) -> None:
         trainer.fit()
     assert trainer.step < 4
     file.write_bytes(image)
-    resumed = Trainer(experiment, here(tmp_path / "parts", resume=True))
+    resumed = Trainer(experiment, run_in(tmp_path / "parts", resume=True))
     assert resumed.step == trainer.step
     resumed.fit()
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
 def test_rescaling_shows_all_sizes_as_often_as_asked(tmp_path: Path) -> None:
-    trainer = X4KTrainer(recipe_global(), here(tmp_path))
+    trainer = X4KTrainer(recipe_global(), run_in(tmp_path))
     trainer.config = replace(trainer.config, scales=(1.0, 0.5, 0.25), chances=(0.5, 0.25, 0.25))
     batch = some_batch()
     sides = [trainer.prepare(batch).frame0.shape[-1] for _ in range(400)]
@@ -204,7 +204,7 @@ def test_the_first_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     data = {"overfit": 12, "val_scenes": 1}
     trainer = Trainer(
         recipe(data=data, batch_size=1, learning_rate=1e-3, warmup_steps=1, validate_first=True),
-        here(tmp_path),
+        run_in(tmp_path),
     )
     trainer.fit()
     before, after = [row["psnr"] for row in read_rows(tmp_path) if "psnr" in row]
@@ -214,6 +214,6 @@ def test_the_first_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
 
 
 def test_panels_are_drawn(tmp_path: Path) -> None:
-    trainer = X4KTrainer(recipe_global(steps=1, picture_every=1), here(tmp_path))
+    trainer = X4KTrainer(recipe_global(steps=1, picture_every=1), run_in(tmp_path))
     trainer.fit()
     assert (tmp_path / "panel.png").stat().st_size > 10_000

@@ -12,7 +12,7 @@ from sgm_vfi.config_base import EXPERIMENTS, FLAGS, Experiment
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.launch import launch
 
-pytestmark = pytest.mark.usefixtures("world", "speak")
+pytestmark = pytest.mark.usefixtures("world", "info_logs")
 
 
 class Recorder:

@@ -11,7 +11,7 @@ from sgm_vfi.engine.step_timer import Stopwatch
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.training.losses import blur_by_convolutions, blur_by_sums
 from sgm_vfi.training.profiling import WARM_UP, measure_step, step_table
-from tests.small_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
+from tests.fixtures.training_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
 
 CPU = torch.device("cpu")
 

@@ -20,9 +20,9 @@ from sgm_vfi.training.start_weights import (
     load_features,
     start_from,
 )
-from tests.small_runs import LOCAL, SPARSE, here, recipe, recipe_global, same
+from tests.fixtures.training_runs import LOCAL, SPARSE, recipe, recipe_global, run_in, same
 
-pytestmark = pytest.mark.usefixtures("world", "speak")
+pytestmark = pytest.mark.usefixtures("world", "info_logs")
 
 # ---- where training starts from ------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ def test_second_stage_starts_from_the_first(tmp_path: Path) -> None:
         features=str(tmp_path / "f.safetensors"),
         allow_random_features=False,
     )
-    network = X4KTrainer(experiment, here(tmp_path / "run")).model
+    network = X4KTrainer(experiment, run_in(tmp_path / "run")).model
     state = network.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in local.state_dict().items())
     assert same(network.gmflow.state_dict(), features.state_dict())
@@ -70,7 +70,7 @@ def test_random_features_are_never_used_in_silence(
     monkeypatch.setattr("sgm_vfi.training.start_weights.ROOT", tmp_path)
     experiment = replace(recipe_global(), allow_random_features=False)
     with pytest.raises(FileNotFoundError, match=r"gmflow_sintel-0c07dcb3\.pth.*train_gmflow\.py"):
-        X4KTrainer(experiment, here(tmp_path / "run"))
+        X4KTrainer(experiment, run_in(tmp_path / "run"))
 
 
 def test_published_features_come_before_our_own(
@@ -107,7 +107,7 @@ def test_features_learn_to_match(tmp_path: Path) -> None:
         learning_rate=4e-4,
         warmup_steps=2,
     )
-    trainer = GMFlowTrainer(experiment, here(tmp_path))
+    trainer = GMFlowTrainer(experiment, run_in(tmp_path))
     trainer.fit()
     before, after = [row["error"] for row in read_rows(tmp_path) if "error" in row]
     assert after < 0.6 * before
@@ -118,7 +118,7 @@ def test_features_learn_to_match(tmp_path: Path) -> None:
 
 
 def test_the_true_flow_has_no_loss(tmp_path: Path) -> None:
-    trainer = GMFlowTrainer(recipe(FEATURES["smoke"], data={"truth": True}), here(tmp_path))
+    trainer = GMFlowTrainer(recipe(FEATURES["smoke"], data={"truth": True}), run_in(tmp_path))
     batch = next(iter(trainer.validation))
     true, visible = batch.downsampled_flow(8)
     hidden = torch.where(visible == 1, 0.0, 1000.0)  # what is hidden does not count

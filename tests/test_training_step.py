@@ -20,20 +20,20 @@ from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
 from sgm_vfi.training.gmflow import GMFlowTrainer
 from sgm_vfi.training.zoo import ZooTrainer
-from tests.parity import recipe as parity
-from tests.parity.networks import build, config_of, frames
-from tests.small_runs import (
+from tests.fixtures.training_runs import (
     LOCAL,
     SPARSE,
-    here,
     losses,
     recipe,
     recipe_global,
+    run_in,
     some_batch,
     weights_of,
 )
+from tests.parity import recipe as parity
+from tests.parity.networks import build, config_of, frames
 
-pytestmark = pytest.mark.usefixtures("world", "speak")
+pytestmark = pytest.mark.usefixtures("world", "info_logs")
 GOLDEN = Path(__file__).parent / "golden"
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def test_a_step_has_the_published_loss_and_gradients(
         start_from=None,
         allow_random_features=True,
     )
-    trainer = trainer_class(experiment, here(tmp_path))
+    trainer = trainer_class(experiment, run_in(tmp_path))
     trainer.model.load_state_dict(build(config_of(case), CPU).state_dict())
     trainer.model.train()
     trainer.step = case["step"]
@@ -96,7 +96,7 @@ def test_a_step_has_the_published_loss_and_gradients(
 def test_second_stage_moves_what_it_is_to_move(keep_local: bool, tmp_path: Path) -> None:
     """Matching and the context network, as published; or all but the features."""
     experiment = recipe_global(steps=2, warmup_steps=1, keep_local=keep_local)
-    trainer = X4KTrainer(experiment, here(tmp_path))
+    trainer = X4KTrainer(experiment, run_in(tmp_path))
     before = weights_of(trainer.model)
     trainer.fit()
     after = trainer.model.state_dict()
@@ -168,7 +168,7 @@ def test_options_train_to_about_the_same_loss(tmp_path: Path) -> None:
         "bfloat16": {"precision": "bfloat16"},
         "channels_last": {"channels_last": True},
     }.items():
-        Trainer(recipe(**options), here(tmp_path / name)).fit()
+        Trainer(recipe(**options), run_in(tmp_path / name)).fit()
         curves[name] = [row[1] for row in losses(tmp_path / name)]
     assert curves["channels_last"] == pytest.approx(curves["plain"], rel=1e-3)
     assert curves["bfloat16"] == pytest.approx(curves["plain"], rel=0.05)

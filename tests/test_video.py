@@ -22,27 +22,34 @@ from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.video.av_frames import read_hdr_metadata
 from sgm_vfi.video.source_video import probe_video
-from tests.conftest import lively
-from tests.demo_runs import receipt, run
-from tests.small_videos import moving, packets, pictures, samples, times, write_clip
+from tests.conftest import randomize_weights
+from tests.fixtures.demo import receipt, run
+from tests.fixtures.videos import (
+    decode_pictures,
+    decode_samples,
+    moving_frames,
+    read_packets,
+    read_timestamps,
+    write_clip,
+)
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("workdir")
 
 PYTHON = (sys.executable, demo_2x.__file__)
 FAST = ("--model", "blend", "--preset", "ultrafast")
 
 
 def gaps(path: Path) -> set[Fraction]:
-    return {after - before for before, after in pairwise(times(path))}
+    return {after - before for before, after in pairwise(read_timestamps(path))}
 
 
-def test_everything_is_kept(here: Path) -> None:
+def test_everything_is_kept(workdir: Path) -> None:
     """Frames twice, at twice the rate, and all that was beside them, packet by packet."""
     Path("words.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
     tick = Fraction(1, 1000)
     source = write_clip(
         Path("in.mkv"),
-        moving(9),
+        moving_frames(9),
         rate=Fraction(30000, 1001),
         tags=(1, 1, 1, 13),
         aspect=Fraction(4, 3),
@@ -53,22 +60,22 @@ def test_everything_is_kept(here: Path) -> None:
         title="A title",
     )  # fmt: skip
     run(source, "--output", "out.mkv", *FAST)
-    assert len(pictures(Path("out.mkv"))) == 18
-    shown = times(Path("out.mkv"))
+    assert len(decode_pictures(Path("out.mkv"))) == 18
+    shown = read_timestamps(Path("out.mkv"))
     assert all(abs(t - shown[0] - Fraction(k * 1001, 60000)) <= tick for k, t in enumerate(shown))
     for kind in ("audio", "subtitle"):
-        assert packets(Path("out.mkv"), kind) == packets(source, kind) != []
+        assert read_packets(Path("out.mkv"), kind) == read_packets(source, kind) != []
     with av.open("out.mkv") as container:
         stream = container.streams.video[0]
         assert container.metadata["title"] == "A title"
         assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
         assert stream.sample_aspect_ratio == Fraction(4, 3)
-    picture = pictures(Path("out.mkv"))[0]
+    picture = decode_pictures(Path("out.mkv"))[0]
     tags = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
     assert tags == (1, 1, 1, 13)
     said = receipt("out.mkv")
     assert (said["frames"], said["source frames"], said["lost"]) == (18, 9, [])
-    assert sorted(path.name for path in here.iterdir()) == [
+    assert sorted(path.name for path in workdir.iterdir()) == [
         "in.mkv", "out.mkv", "out.mkv.json", "words.srt"
     ]  # fmt: skip
 
@@ -84,9 +91,9 @@ def test_everything_is_kept(here: Path) -> None:
     ],
 )
 def test_rates(rate: Fraction, option: tuple[str, str], count: int, gap: Fraction) -> None:
-    source = write_clip(Path("in.mp4"), moving(24), rate=rate, audio=0.2)
+    source = write_clip(Path("in.mp4"), moving_frames(24), rate=rate, audio=0.2)
     run(source, "--output", "out.mp4", *option, *FAST)
-    assert len(pictures(Path("out.mp4"))) == count
+    assert len(decode_pictures(Path("out.mp4"))) == count
     assert gaps(Path("out.mp4")) == {gap}
     with av.open("out.mp4") as container:
         stream = container.streams.video[0]
@@ -101,11 +108,14 @@ def test_originals_keep_their_samples_and_a_still_scene_is_still() -> None:
     """Encoded without loss, every other frame is the source's, bit by bit; nothing flickers."""
     colours = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(1))
     chart = colours.repeat_interleave(8, 2).repeat_interleave(8, 3) * 0.8 + 0.1
-    for name, pix_fmt, frames in (("chart", "yuv420p", [chart] * 4), ("pan", "yuv422p", moving(4))):
+    for name, pix_fmt, frames in (
+        ("chart", "yuv420p", [chart] * 4),
+        ("pan", "yuv422p", moving_frames(4)),
+    ):
         lossless = {"qp": "0"}
         source = write_clip(Path(f"{name}.mp4"), frames, pix_fmt=pix_fmt, options=lossless)
         run(source, "--output", f"{name}2.mkv", "--lossless", "--model", "blend")
-        before, after = samples(source), samples(Path(f"{name}2.mkv"))
+        before, after = decode_samples(source), decode_samples(Path(f"{name}2.mkv"))
         assert after[::2] == before
         if name == "chart":
             assert len(set(after)) == 1
@@ -121,13 +131,13 @@ def test_colours_are_those_of_the_same_encode_without_us() -> None:
         stream = container.add_stream(
             "libx264", rate=50, options={"crf": "16"}, width=128, height=96, pix_fmt="yuv420p"
         )
-        for number, picture in enumerate(p for p in pictures(source) for _ in range(2)):
+        for number, picture in enumerate(p for p in decode_pictures(source) for _ in range(2)):
             picture.pts, picture.time_base = number, Fraction(1, 50)
             picture.pict_type = 0
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
-    ours = [p.to_ndarray(format="rgb24").astype(int) for p in pictures(Path("out.mp4"))]
-    plain = [p.to_ndarray(format="rgb24").astype(int) for p in pictures(Path("plain.mp4"))]
+    ours = [p.to_ndarray(format="rgb24").astype(int) for p in decode_pictures(Path("out.mp4"))]
+    plain = [p.to_ndarray(format="rgb24").astype(int) for p in decode_pictures(Path("plain.mp4"))]
     assert len(ours) == len(plain) == 8
     assert max(abs(a - b).max() for a, b in zip(ours, plain, strict=True)) <= 1
     flicker = [max(abs(frames[0] - frame).max() for frame in frames) for frames in (ours, plain)]
@@ -140,20 +150,20 @@ def test_colours_are_those_of_the_same_encode_without_us() -> None:
      ("yuv422p10le", "ffv1"), ("yuv420p12le", "ffv1"), ("gbrp10le", "ffv1")],
 )  # fmt: skip
 def test_depth_and_chroma_stay(pix_fmt: str, codec: str) -> None:
-    source = write_clip(Path("in.mkv"), moving(3), pix_fmt=pix_fmt, codec=codec)
+    source = write_clip(Path("in.mkv"), moving_frames(3), pix_fmt=pix_fmt, codec=codec)
     run(source, "--output", "out.mkv", "--codec", "same", "--model", "blend")
-    out = pictures(Path("out.mkv"))
+    out = decode_pictures(Path("out.mkv"))
     assert [picture.format.name for picture in out] == [pix_fmt] * 6
     if codec == "ffv1":
-        assert samples(Path("out.mkv"))[::2] == samples(source)
+        assert decode_samples(Path("out.mkv"))[::2] == decode_samples(source)
 
 
 @pytest.mark.parametrize(("height", "width"), [(45, 64), (48, 35), (33, 17), (2, 2)])
 def test_odd_and_tiny_sizes(height: int, width: int) -> None:
     """x264 has no 4:2:0 of odd sizes: chroma is kept for more pixels there, and it is said."""
-    source = write_clip(Path("in.mkv"), moving(3, height, width), codec="ffv1")
+    source = write_clip(Path("in.mkv"), moving_frames(3, height, width), codec="ffv1")
     run(source, "--output", "out.mp4", *FAST)
-    out = pictures(Path("out.mp4"))
+    out = decode_pictures(Path("out.mp4"))
     assert (len(out), out[0].height, out[0].width) == (6, height, width)
     is_odd = bool(height % 2 or width % 2)
     wanted = "yuv444p" if width % 2 else "yuv422p" if height % 2 else "yuv420p"
@@ -165,25 +175,27 @@ def test_variable_rate() -> None:
     """Each interval is divided where it is, and sound stays beside it."""
     stamps = [0, 40, 50, 200, 210]
     tick = Fraction(1, 1000)
-    source = write_clip(Path("in.mkv"), moving(5), stamps=stamps, tick=tick, audio=0.3)
+    source = write_clip(Path("in.mkv"), moving_frames(5), stamps=stamps, tick=tick, audio=0.3)
     run(source, "--output", "out.mp4", *FAST)
     with av.open("out.mp4") as container:
         start = {s.type: s.start_time * s.time_base for s in container.streams}
     with av.open(source) as container:
         before = {s.type: s.start_time * s.time_base for s in container.streams}
     assert start["video"] - start["audio"] == before["video"] - before["audio"]
-    shown = [time - times(Path("out.mp4"))[0] for time in times(Path("out.mp4"))]
+    shown = [
+        time - read_timestamps(Path("out.mp4"))[0] for time in read_timestamps(Path("out.mp4"))
+    ]
     wanted = [0, 20, 40, 45, 50, 125, 200, 205, 210]
     assert shown[:9] == [Fraction(when, 1000) for when in wanted]
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_rotation_stays(rotation: int) -> None:
-    source = write_clip(Path("in.mp4"), moving(2), rotation=rotation)
+    source = write_clip(Path("in.mp4"), moving_frames(2), rotation=rotation)
     for suffix in ("mp4", "mkv"):
         run(source, "--output", f"out.{suffix}", *FAST)
-        out = pictures(Path(f"out.{suffix}"))
-        assert {p.rotation for p in out} == {pictures(source)[0].rotation} != {0}
+        out = decode_pictures(Path(f"out.{suffix}"))
+        assert {p.rotation for p in out} == {decode_pictures(source)[0].rotation} != {0}
         assert (out[0].height, out[0].width) == (48, 64)
 
 
@@ -191,7 +203,7 @@ def test_what_was_counted_of_the_old_pictures_is_not_said_of_the_new() -> None:
     """mkvmerge's statistics of the video; of a stream that is copied they stay true."""
     counted = {"BPS-eng": "1", "NUMBER_OF_FRAMES": "4", "_STATISTICS_TAGS": "BPS", "DURATION": "9"}
     counted |= {"NUMBER_OF_BYTES-eng": "5", "ENCODER": "old", "_STATISTICS_WRITING_APP-eng": "x"}
-    source = write_clip(Path("plain.mkv"), moving(4), audio=0.1)
+    source = write_clip(Path("plain.mkv"), moving_frames(4), audio=0.1)
     with av.open(source) as plain, av.open("in.mkv", "w") as container:
         copies = [container.add_stream_from_template(stream) for stream in plain.streams]
         for copy in copies:
@@ -211,15 +223,15 @@ def test_what_was_counted_of_the_old_pictures_is_not_said_of_the_new() -> None:
 
 def test_full_range_and_wide_gamut_stay() -> None:
     tags = (9, 2, 9, 16)
-    frames = moving(2)
+    frames = moving_frames(2)
     source = write_clip(Path("in.mp4"), frames, tags=tags, pix_fmt="yuv420p10le")
     run(source, "--output", "out.mp4", "--crf", "1", *FAST)
-    picture = pictures(Path("out.mp4"))[0]
+    picture = decode_pictures(Path("out.mp4"))[0]
     got = (picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc)
     assert (got, picture.format.name) == (tags, "yuv420p10le")
     one, other = (
         np.concatenate([np.frombuffer(plane, "<u2") for plane in p.planes]).astype(int)
-        for p in (picture, pictures(source)[0])
+        for p in (picture, decode_pictures(source)[0])
     )
     assert abs(one - other).mean() < 2
 
@@ -232,14 +244,14 @@ def test_hdr10_metadata_stay(codec: str) -> None:
     options = {"x265-params": f"log-level=error:master-display={HDR10}:max-cll=1000,400"}
     source = write_clip(
         Path("in.mp4"),
-        moving(3),
+        moving_frames(3),
         codec="libx265",
         pix_fmt="yuv420p10le",
         tags=(9, 1, 9, 16),
         options=options,
     )
     run(source, "--output", "out.mp4", "--codec", codec, "--model", "blend")
-    light = read_hdr_metadata(pictures(Path("out.mp4"))[0])
+    light = read_hdr_metadata(decode_pictures(Path("out.mp4"))[0])
     assert light.content == (1000, 400)
     assert light.parameters("m", "c") == [f"m={HDR10}", "c=1000,400"]
     assert receipt("out.mp4")["lost"] == []
@@ -249,7 +261,7 @@ def test_hdr10_metadata_stay(codec: str) -> None:
 
 def test_what_a_container_cannot_hold_is_said_first(capsys: pytest.CaptureFixture[str]) -> None:
     Path("words.srt").write_text("1\n00:00:00,000 --> 00:00:00,300\nHello\n")
-    source = write_clip(Path("in.mkv"), moving(2), subtitle=Path("words.srt"))
+    source = write_clip(Path("in.mkv"), moving_frames(2), subtitle=Path("words.srt"))
     run(source, "--output", "out.mp4", "--dry_run", *FAST)
     assert re.search(r"lost +subtitle stream 1 .*\.mp4 cannot hold it", capsys.readouterr().out)
     assert not Path("out.mp4").exists()
@@ -261,7 +273,7 @@ def test_what_a_container_cannot_hold_is_said_first(capsys: pytest.CaptureFixtur
 def test_chapters_are_slowed_down_with_the_pictures() -> None:
     tick = Fraction(1, 1000)
     chapters = [{"id": 1, "start": 40, "end": 100, "time_base": tick, "metadata": {}}]
-    source = write_clip(Path("in.mkv"), moving(5), chapters=chapters)
+    source = write_clip(Path("in.mkv"), moving_frames(5), chapters=chapters)
     run(source, "--slow", "3", "--output", "out.mkv", *FAST)
     with av.open("out.mkv") as container:
         (chapter,) = container.chapters()
@@ -282,16 +294,16 @@ def test_other_containers(name: str, codec: str, pix_fmt: str) -> None:
     if codec == "gif":
         with av.open(source, "w") as container:
             stream = container.add_stream("gif", rate=25, width=64, height=48, pix_fmt="rgb8")
-            for number, frame in enumerate(moving(5)):
+            for number, frame in enumerate(moving_frames(5)):
                 shades = (frame[0].movedim(0, -1).numpy() * 255).astype(np.uint8)
                 picture = av.VideoFrame.from_ndarray(shades).reformat(format="rgb8")
                 picture.pts, picture.time_base = number, Fraction(1, 25)
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
     else:
-        write_clip(source, moving(5), codec=codec, pix_fmt=pix_fmt)
+        write_clip(source, moving_frames(5), codec=codec, pix_fmt=pix_fmt)
     run(source, "--output", "out.mp4", *FAST)
-    assert len(pictures(Path("out.mp4"))) == 10
+    assert len(decode_pictures(Path("out.mp4"))) == 10
     assert gaps(Path("out.mp4")) == {Fraction(1, 50)}
 
 
@@ -303,14 +315,14 @@ def test_other_containers(name: str, codec: str, pix_fmt: str) -> None:
 )  # fmt: skip
 def test_pieces_of_every_codec_join(codec: str, suffix: str, name: str) -> None:
     """Encoders that show pictures out of order too: every frame once, in order, at its time."""
-    frames = [frame * 0 + number / 16 for number, frame in enumerate(moving(16))]
+    frames = [frame * 0 + number / 16 for number, frame in enumerate(moving_frames(16))]
     source = write_clip(Path("in.mkv"), frames, codec="ffv1")
     output = Path(f"out.{suffix}")
     run(source, "--output", output, "--codec", codec, "--segment_frames", "8", "--model", "blend",
         "--no-cuts")  # fmt: skip
-    shown = times(output)
+    shown = read_timestamps(output)
     assert all(abs(time - Fraction(k, 50)) <= Fraction(1, 1000) for k, time in enumerate(shown))
-    levels = [picture.to_ndarray(format="gray").mean() for picture in pictures(output)]
+    levels = [picture.to_ndarray(format="gray").mean() for picture in decode_pictures(output)]
     assert len(levels) == 32
     assert all(after > before + 3 for before, after in pairwise(levels[:31]))
     with av.open(output) as container:
@@ -320,14 +332,14 @@ def test_pieces_of_every_codec_join(codec: str, suffix: str, name: str) -> None:
 
 
 def test_sound_longer_than_the_picture() -> None:
-    source = write_clip(Path("in.mp4"), moving(5), audio=2.0)
+    source = write_clip(Path("in.mp4"), moving_frames(5), audio=2.0)
     run(source, "--output", "out.mp4", *FAST)
-    assert packets(Path("out.mp4"), "audio") == packets(source, "audio")
-    assert len(pictures(Path("out.mp4"))) == 10
+    assert read_packets(Path("out.mp4"), "audio") == read_packets(source, "audio")
+    assert len(decode_pictures(Path("out.mp4"))) == 10
 
 
-def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = write_clip(Path("in.mp4"), moving(4), audio=0.1)
+def test_dry_run_writes_nothing(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_clip(Path("in.mp4"), moving_frames(4), audio=0.1)
     run(source, "--fps", "60", "--dry_run")
     said = capsys.readouterr().out
     for word in (
@@ -338,7 +350,7 @@ def test_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) 
         "audio stream 1",
     ):
         assert word in said
-    assert [path.name for path in here.iterdir()] == ["in.mp4"]
+    assert [path.name for path in workdir.iterdir()] == ["in.mp4"]
 
 
 MISTAKES = {
@@ -384,12 +396,12 @@ MISTAKES = {
 def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files that are no good videos, and some that are."""
     folder = tmp_path_factory.mktemp("mistaken")
-    good = write_clip(folder / "good.mp4", moving(12)).read_bytes()
+    good = write_clip(folder / "good.mp4", moving_frames(12)).read_bytes()
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("hello world")
     (folder / "truncated.mp4").write_bytes(good[: len(good) // 2])
-    write_clip(folder / "one.mp4", moving(1))
-    write_clip(folder / "odd.mkv", moving(2, 48, 35), codec="ffv1")
+    write_clip(folder / "one.mp4", moving_frames(1))
+    write_clip(folder / "odd.mkv", moving_frames(2, 48, 35), codec="ffv1")
     with av.open(folder / "sound.mp4", "w") as container:
         stream = container.add_stream("aac", rate=48000)
         sound = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
@@ -416,14 +428,14 @@ def test_mistake_is_explained_and_leaves_nothing(
 def test_a_file_that_was_cut_off_is_noticed() -> None:
     """Matroska can be read up to where it ends; that this is too early is said."""
     for audio in (0.0, 0.4):
-        source = write_clip(Path("in.mkv"), moving(12), codec="ffv1", audio=audio)
+        source = write_clip(Path("in.mkv"), moving_frames(12), codec="ffv1", audio=audio)
         data = source.read_bytes()
         source.write_bytes(data[: len(data) // 2])
         run(source, "--output", "out.mkv", *FAST)
         said = receipt("out.mkv")
         assert 2 * said["source frames"] == said["frames"] < 24
         assert any("0.480 s" in note and "cut off" in note for note in said["notes"])
-    run(write_clip(Path("long.mkv"), moving(5), audio=2.0), "--output", "out.mkv", *FAST)
+    run(write_clip(Path("long.mkv"), moving_frames(5), audio=2.0), "--output", "out.mkv", *FAST)
     assert not any("cut off" in note for note in receipt("out.mkv")["notes"])
 
 
@@ -431,7 +443,7 @@ def test_a_file_that_was_cut_off_is_noticed() -> None:
 def test_a_late_start_is_no_early_end(name: str) -> None:
     """Also of a file that begins late and was cut off, that is said."""
     codec = "ffv1" if name == "in.mkv" else "mpeg4"
-    source = write_clip(Path(name), moving(12), stamps=range(100, 112), codec=codec)
+    source = write_clip(Path(name), moving_frames(12), stamps=range(100, 112), codec=codec)
     assert not any("cut off" in note for note in probe_video(source).notes)
     if name == "in.mkv":
         data = source.read_bytes()
@@ -440,14 +452,14 @@ def test_a_late_start_is_no_early_end(name: str) -> None:
 
 
 def test_two_frames_are_enough() -> None:
-    source = write_clip(Path("in.mp4"), moving(2))
+    source = write_clip(Path("in.mp4"), moving_frames(2))
     run(source, *FAST)
-    assert len(pictures(Path("output/in_2x.mp4"))) == 4
+    assert len(decode_pictures(Path("output/in_2x.mp4"))) == 4
 
 
 def test_killed_and_started_again_gives_the_same_frames() -> None:
     """kill -9 when some segments are finished; the same command makes only what is missing."""
-    source = write_clip(Path("in.mp4"), moving(60, 48, 64), audio=1.0)
+    source = write_clip(Path("in.mp4"), moving_frames(60, 48, 64), audio=1.0)
     command = [str(source), "--segment_frames", "6", *FAST, "--output"]
     process = subprocess.Popen([*PYTHON, *command, "killed.mp4"], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -462,15 +474,15 @@ def test_killed_and_started_again_gives_the_same_frames() -> None:
     run(*command, "undisturbed.mp4")
     made = receipt("killed.mp4")["frames made in this run"]
     assert 0 < made <= 120 - 3 * 6
-    assert samples(Path("killed.mp4")) == samples(Path("undisturbed.mp4"))
-    assert times(Path("killed.mp4")) == times(Path("undisturbed.mp4"))
-    assert packets(Path("killed.mp4"), "audio") == packets(source, "audio")
+    assert decode_samples(Path("killed.mp4")) == decode_samples(Path("undisturbed.mp4"))
+    assert read_timestamps(Path("killed.mp4")) == read_timestamps(Path("undisturbed.mp4"))
+    assert read_packets(Path("killed.mp4"), "audio") == read_packets(source, "audio")
     assert not Path("killed.mp4.parts").exists()
 
 
 def test_other_weights_are_another_run(tiny: SGM) -> None:
     """A network that was trained on meanwhile does not go on with its predecessor's work."""
-    source = write_clip(Path("in.mp4"), moving(3, 96, 96))
+    source = write_clip(Path("in.mp4"), moving_frames(3, 96, 96))
     config = {"network": "sgm", "config": asdict(tiny.config)}
     save_weights(tiny, Path("weights.safetensors"), config)
     command = (source, "--model", "weights.safetensors", "--preset", "ultrafast")
@@ -479,7 +491,7 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
     settings = receipt("out.mkv")["settings"]
     Path("out.mkv.parts").mkdir()
     Path("out.mkv.parts/plan.json").write_text(json.dumps(settings))
-    save_weights(lively(tiny, seed=1), Path("weights.safetensors"), config)
+    save_weights(randomize_weights(tiny, seed=1), Path("weights.safetensors"), config)
     with pytest.raises(SystemExit, match=r"other settings: weights \("):
         run(*command, "--output", "out.mkv")
     run(*command, "--output", "out.mkv", "--restart", "--explain", "--min_reliability", "0")
@@ -487,7 +499,7 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
 
 
 def test_interrupted_ends_cleanly_and_goes_on() -> None:
-    source = write_clip(Path("in.mp4"), moving(200, 32, 48, step=1))
+    source = write_clip(Path("in.mp4"), moving_frames(200, 32, 48, step=1))
     command = [str(source), "--segment_frames", "4", *FAST, "--output", "out.mp4"]
     process = subprocess.Popen([*PYTHON, *command], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -500,12 +512,12 @@ def test_interrupted_ends_cleanly_and_goes_on() -> None:
     assert "Traceback" not in said
     assert not list(Path("out.mp4.parts").glob(".*"))
     run(*command, "--resume")
-    assert len(pictures(Path("out.mp4"))) == 400
+    assert len(decode_pictures(Path("out.mp4"))) == 400
 
 
 def test_two_processes_share_the_work() -> None:
     """As under torchrun: each makes every second segment, the first joins; the same frames."""
-    source = write_clip(Path("in.mp4"), moving(40, 32, 48), audio=1.0)
+    source = write_clip(Path("in.mp4"), moving_frames(40, 32, 48), audio=1.0)
     command = [str(source), "--segment_frames", "8", *FAST, "--output"]
     processes = [
         subprocess.Popen(
@@ -521,7 +533,7 @@ def test_two_processes_share_the_work() -> None:
     assert [process.returncode for process in processes] == [0, 0], said
     assert said[0][0] == ""  # the first process speaks for all
     run(*command, "alone.mp4")
-    assert samples(Path("shared.mp4")) == samples(Path("alone.mp4"))
-    assert packets(Path("shared.mp4"), "audio") == packets(source, "audio")
+    assert decode_samples(Path("shared.mp4")) == decode_samples(Path("alone.mp4"))
+    assert read_packets(Path("shared.mp4"), "audio") == read_packets(source, "audio")
     assert 0 < receipt("shared.mp4")["frames made in this run"] < 80
     assert not Path("shared.mp4.parts").exists()

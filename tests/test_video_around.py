@@ -19,8 +19,8 @@ from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate, in
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.pipeline import find_needed_frames
 from sgm_vfi.video.timeline import Timeline
-from tests.conftest import lively
-from tests.small_videos import moving, samples, write_clip
+from tests.conftest import randomize_weights
+from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 
 HALF = Fraction(1, 2)
 EXACT = VideoOptions(encoding=EncodingOptions(codec="ffv1", pix_fmt="yuv444p"))
@@ -52,11 +52,11 @@ class Looking(Blend):
 
 def pan(count: int) -> list[Tensor]:
     """A picture that moves. Shapes: (3, 48, 64) each."""
-    return [frame[0] for frame in moving(count)]
+    return [frame[0] for frame in moving_frames(count)]
 
 
 def small_network() -> RAFTVFI:
-    return lively(RAFTVFI(RAFTVFIConfig(iterations=1))).eval()
+    return randomize_weights(RAFTVFI(RAFTVFIConfig(iterations=1))).eval()
 
 
 Show = Callable[[Path, list[Tensor], VideoOptions, Interpolator], object]
@@ -123,7 +123,7 @@ def test_uneven_neighbours_are_of_no_use() -> None:
 def test_a_video_equals_the_network_asked_directly() -> None:
     """To the bit, though each frame is looked at once: what is known of a pair serves the next."""
     network = small_network()
-    frames = [frame[0] for frame in moving(5, 40, 56)]
+    frames = [frame[0] for frame in moving_frames(5, 40, 56)]
     shown = [timed.frame for timed in interpolate(frames, rate=25, network=network)]
     padded = Padded(network)
     batches = [None, *(frame[None] for frame in frames), None]
@@ -140,7 +140,7 @@ def test_the_next_pair_costs_one_look_and_two_flows(
     wrap: Callable[[Interpolator], Interpolator],
 ) -> None:
     """RAFT's encoder sees the new frame alone, whichever pair comes next, with equal results."""
-    network, frames = small_network(), moving(5, 64, 64)
+    network, frames = small_network(), moving_frames(5, 64, 64)
     wrapped, passes = wrap(network), 2 if wrap is FlipEnsemble else 1
     looks: list[int] = []
     flows: list[int] = []
@@ -169,12 +169,14 @@ def test_the_next_pair_costs_one_look_and_two_flows(
 
 def test_pieces_are_the_same_however_the_work_is_cut(tmp_path: Path) -> None:
     """A piece begins with the frame before its first, and ends with the frame after its last."""
-    clip = write_clip(tmp_path / "in.mkv", moving(6, 32, 48), codec="ffv1", pix_fmt="yuv444p")
+    clip = write_clip(
+        tmp_path / "in.mkv", moving_frames(6, 32, 48), codec="ffv1", pix_fmt="yuv444p"
+    )
     made = []
     for length in (2, 240):
         options = replace(EXACT, segment_frames=length)
         interpolate_file(clip, tmp_path / f"{length}.mkv", options, network=small_network())
-        made.append(samples(tmp_path / f"{length}.mkv"))
+        made.append(decode_samples(tmp_path / f"{length}.mkv"))
     assert made[0] == made[1]
 
 

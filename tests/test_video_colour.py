@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sgm_vfi.video.av_frames import read_planes, to_video_frame
 from sgm_vfi.video.colour_conversion import MATRICES, PLANE_LAYOUTS, PixelFormat, shared_overshoot
-from tests.demo_runs import run
+from tests.fixtures.demo import run
 
 
 def noise(pixel_format: PixelFormat, height: int, width: int, seed: int = 0) -> list[Tensor]:
@@ -145,7 +145,7 @@ def write_native(
     ],
 )
 def test_grey_stays_as_bright_without_a_byte_for_colours(
-    here: Path,
+    workdir: Path,
     capsys: pytest.CaptureFixture[str],
     name: str,
     dtype: type,
@@ -157,7 +157,7 @@ def test_grey_stays_as_bright_without_a_byte_for_colours(
     """Luma has the grey's samples, every level of them, and the file's own name is said."""
     levels = 256 if dtype == np.uint8 else 1024
     ramp = (np.arange(48 * 64).reshape(48, 64) % levels).astype(dtype)
-    clip = write_native(here / "in.mkv", name, [ramp, ramp], colour_range)
+    clip = write_native(workdir / "in.mkv", name, [ramp, ramp], colour_range)
     run(clip, *options, "--model", "blend", "--output", "out.mkv")
     said = capsys.readouterr().out
     assert f"64x48 {name}, ffv1" in said
@@ -174,10 +174,10 @@ def test_grey_stays_as_bright_without_a_byte_for_colours(
 
 
 def test_packed_colours_are_called_by_their_name(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 4), np.uint8)
-    clip = write_native(here / "in.mkv", "bgr0", [noise, noise])
+    clip = write_native(workdir / "in.mkv", "bgr0", [noise, noise])
     run(clip, "--dry_run", "--model", "blend", "--output", "out.mkv")
     said = capsys.readouterr().out
     assert "64x48 bgr0, ffv1" in said

@@ -16,17 +16,17 @@ from sgm_vfi.media.sequences import FrameFormat
 from sgm_vfi.video import pipeline
 from sgm_vfi.video.from_images import Film, Images
 from sgm_vfi.video.source_video import probe_video
-from tests.demo_runs import receipt, run
-from tests.small_videos import moving, pictures, times
+from tests.fixtures.demo import receipt, run
+from tests.fixtures.videos import decode_pictures, moving_frames, read_timestamps
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def images(count: int = 4, bits: int = 8) -> list[Path]:
     """Frames in a folder, in natural order."""
     Path("frames").mkdir()
     files = [Path("frames", f"{number}.png") for number in range(8, 8 + count)]
-    for file, frame in zip(files, moving(count), strict=True):
+    for file, frame in zip(files, moving_frames(count), strict=True):
         write_frame(file, frame[0], bits)
     return files
 
@@ -40,8 +40,8 @@ def test_given_frames_keep_their_pixels(bits: int) -> None:
     """Also of 16 bits; and nothing is left of what was written on the way."""
     files = images(bits=bits)
     film("out.mkv", "--lossless", "--multi", 3)
-    assert times(Path("out.mkv"))[:4] == [Fraction(k, 1000) for k in (0, 14, 28, 42)]
-    shown = pictures(Path("out.mkv"))
+    assert read_timestamps(Path("out.mkv"))[:4] == [Fraction(k, 1000) for k in (0, 14, 28, 42)]
+    shown = decode_pictures(Path("out.mkv"))
     assert len(shown) == 3 * len(files)
     for file, picture in zip(files, shown[::3], strict=True):
         planes = [np.frombuffer(plane, np.dtype("<u2")) for plane in picture.planes]
@@ -57,9 +57,9 @@ def test_rates_are_as_asked_for() -> None:
     """PerVFI's `-fps 10` at twice the frames: of the source 5; or another rate outright."""
     images()
     run("frames", "--model", "blend", "--rate", "5", "--output", "a.mp4", "--pix_fmt", "yuv420p")
-    assert times(Path("a.mp4")) == [Fraction(k, 10) for k in range(8)]
+    assert read_timestamps(Path("a.mp4")) == [Fraction(k, 10) for k in range(8)]
     film("b.mp4", "--fps", 30)
-    assert times(Path("b.mp4")) == [Fraction(k, 30) for k in range(5)]
+    assert read_timestamps(Path("b.mp4")) == [Fraction(k, 30) for k in range(5)]
     assert "b.mp4.frames.avi" in str(receipt("b.mp4")["input"])
 
 
@@ -77,7 +77,7 @@ def test_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     film("out.mkv", *options, "--resume")
     assert receipt("out.mkv")["frames made in this run"] < 12
     same = (
-        [b"".join(map(bytes, picture.planes)) for picture in pictures(Path(name))]
+        [b"".join(map(bytes, picture.planes)) for picture in decode_pictures(Path(name))]
         for name in ("out.mkv", "whole.mkv")
     )
     assert next(same) == next(same)
@@ -110,7 +110,7 @@ def test_what_is_no_film_is_said() -> None:
 def odd() -> Path:
     """Frames whose chroma cannot be halved."""
     Path("odd").mkdir()
-    for number, frame in enumerate(moving(3, 48, 35)):
+    for number, frame in enumerate(moving_frames(3, 48, 35)):
         write_frame(Path("odd", f"{number}.png"), frame[0])
     return Path("odd")
 

@@ -16,7 +16,7 @@ from sgm_vfi.media.videos import (
     VideoReader,
     to_rgb_samples,
 )
-from tests.small_photographs import error, photograph
+from tests.fixtures.photographs import error, photograph
 
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue
 PATCHES = [(230, 20, 30), (20, 220, 40), (30, 40, 240), (240, 240, 20), (128, 128, 128)]

@@ -18,10 +18,10 @@ from sgm_vfi.video.pipeline import find_needed_frames
 from sgm_vfi.video.segments import segments
 from sgm_vfi.video.timeline import Target, Timeline
 from sgm_vfi.video.writer import rotate_flow
-from tests.demo_runs import receipt, run
-from tests.small_videos import moving, pictures, samples, write_clip
+from tests.fixtures.demo import receipt, run
+from tests.fixtures.videos import decode_pictures, decode_samples, moving_frames, write_clip
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("workdir")
 
 FAST = ("--preset", "ultrafast")
 
@@ -33,7 +33,7 @@ def levels_apart(one: bytes, other: bytes) -> int:
 
 def two_scenes() -> list[Tensor]:
     """A pan, and its negative upside down."""
-    return moving(6) + [1 - frame.flip(-2) for frame in moving(6)]
+    return moving_frames(6) + [1 - frame.flip(-2) for frame in moving_frames(6)]
 
 
 def test_a_cut_is_held_and_one_frame_no_more_or_less() -> None:
@@ -44,7 +44,9 @@ def test_a_cut_is_held_and_one_frame_no_more_or_less() -> None:
     run(*common, "blended.mkv", "--at_cuts", "blend")
     run(*common, "across.mkv", "--no-cuts")
     assert receipt("held.mkv")["cuts"] == [{"frame": 6, "seconds": 0.24}]
-    held, blended, across = (samples(Path(f"{x}.mkv")) for x in ("held", "blended", "across"))
+    held, blended, across = (
+        decode_samples(Path(f"{x}.mkv")) for x in ("held", "blended", "across")
+    )
     assert [k for k in range(24) if levels_apart(blended[k], across[k]) > 3] == []
     assert held[11] == held[10]
     assert across[11] not in (across[10], across[12])
@@ -53,11 +55,11 @@ def test_a_cut_is_held_and_one_frame_no_more_or_less() -> None:
 
 def test_repeats_are_spread_over_time_on_request() -> None:
     """Animation on twos: with --dedup every second frame is new, and as many as before."""
-    frames = [frame for frame in moving(6, step=8) for _ in range(2)]
+    frames = [frame for frame in moving_frames(6, step=8) for _ in range(2)]
     source = write_clip(Path("in.mkv"), frames, codec="ffv1")
     run(source, "--lossless", "--model", "blend", "--dedup", "--output", "out.mkv")
     run(source, "--lossless", "--model", "blend", "--output", "plain.mkv")
-    spread, plain = samples(Path("out.mkv")), samples(Path("plain.mkv"))
+    spread, plain = decode_samples(Path("out.mkv")), decode_samples(Path("plain.mkv"))
     assert len(spread) == len(plain) == 24
     assert len(set(spread[:20])) == 20
     assert len(set(plain[:20])) == 10
@@ -66,7 +68,7 @@ def test_repeats_are_spread_over_time_on_request() -> None:
 
 def test_what_stands_still_stays() -> None:
     """A box over a fast pan is not smeared where it is found, also after an interruption."""
-    frames = [frame.clone() for frame in moving(14, 96, 128, step=6)]
+    frames = [frame.clone() for frame in moving_frames(14, 96, 128, step=6)]
     for frame in frames:
         frame[..., 8:24, 8:40] = 0
     source = write_clip(Path("in.mkv"), frames, codec="ffv1", pix_fmt="yuv444p")
@@ -79,7 +81,9 @@ def test_what_stands_still_stays() -> None:
     assert found.sum() > 100
     middle, off = 21, {}  # between frames 10 and 11
     for name in ("kept", "plain"):
-        luma = [p.to_ndarray(format="gray").astype(int) for p in pictures(Path(f"{name}.mkv"))]
+        luma = [
+            p.to_ndarray(format="gray").astype(int) for p in decode_pictures(Path(f"{name}.mkv"))
+        ]
         off[name] = abs(luma[middle] - luma[middle - 1])[found].mean()
     assert 2 * off["kept"] < off["plain"]
 
@@ -95,20 +99,20 @@ def test_unreliable_frames_are_blended_and_listed() -> None:
     assert said["frames made by the network"] == len(said["least reliable"]) == 3
     assert said["least reliable"][0]["seconds"] == pytest.approx(0.06)
     assert said["least reliable"][0]["score"] < 0.5 < said["least reliable"][1]["score"]
-    pair = (samples(Path(f"{name}.mkv"))[3] for name in ("judged", "blend"))
+    pair = (decode_samples(Path(f"{name}.mkv"))[3] for name in ("judged", "blend"))
     assert levels_apart(*pair) <= 1
 
 
 def test_views_are_videos_of_the_same_length() -> None:
-    source = write_clip(Path("in.mp4"), moving(4), audio=0.16, rotation=90)
+    source = write_clip(Path("in.mp4"), moving_frames(4), audio=0.16, rotation=90)
     run(source, "--compare", "side", "--explain", "--output", "out.mp4", *FAST)
     sizes = {}
     for name in ("out", "out_compare", "out_explain"):
-        shown = pictures(Path(f"{name}.mp4"))
+        shown = decode_pictures(Path(f"{name}.mp4"))
         sizes[name] = (len(shown), shown[0].width, shown[0].height, shown[0].rotation)
         with av.open(f"{name}.mp4") as container:
             assert len(container.streams.audio) == 1
-    assert sizes["out"] == (8, 64, 48, pictures(source)[0].rotation)
+    assert sizes["out"] == (8, 64, 48, decode_pictures(source)[0].rotation)
     assert sizes["out_compare"] == (8, 96, 64, 0)  # upright
     assert sizes["out_explain"][0] == 8
     assert sizes["out_explain"][3] == 0
@@ -119,15 +123,15 @@ def test_views_are_videos_of_the_same_length() -> None:
 def test_what_is_upright_is_shown_as_players_do(rotation: int, mirrored: bool) -> None:
     """Folders, views and clips: turned to the left, then mirrored left for right."""
     source = write_clip(
-        Path("in.mp4"), moving(2), rotation=rotation, mirrored=mirrored, pix_fmt="yuv444p"
+        Path("in.mp4"), moving_frames(2), rotation=rotation, mirrored=mirrored, pix_fmt="yuv444p"
     )
-    stored = pictures(source)[0].to_ndarray(format="rgb24").astype(int)
+    stored = decode_pictures(source)[0].to_ndarray(format="rgb24").astype(int)
     shown = np.rot90(stored, rotation // 90)
     shown = np.flip(shown, axis=1) if mirrored else shown
     common = (source, "--model", "blend", "--output")
     run(*common, "frames")
     run(*common, "out.mkv", "--compare", "side", *FAST)
-    view = pictures(Path("out_compare.mkv"))[0].to_ndarray(format="rgb24").astype(int)
+    view = decode_pictures(Path("out_compare.mkv"))[0].to_ndarray(format="rgb24").astype(int)
     width = shown.shape[1]
     half = np.s_[24:, width + 4 : 2 * width - 4]  # below the label
     assert abs(next(VideoReader("in", source).read_samples())[1].astype(int) - shown).max() <= 4
@@ -137,9 +141,9 @@ def test_what_is_upright_is_shown_as_players_do(rotation: int, mirrored: bool) -
 
 
 def test_an_oblique_video_stays_one_and_gives_no_folder() -> None:
-    source = write_clip(Path("in.mp4"), moving(2), rotation=30)
+    source = write_clip(Path("in.mp4"), moving_frames(2), rotation=30)
     run(source, "--output", "out.mp4", *FAST)
-    assert pictures(Path("out.mp4"))[0].rotation == pictures(source)[0].rotation
+    assert decode_pictures(Path("out.mp4"))[0].rotation == decode_pictures(source)[0].rotation
     with pytest.raises(SystemExit, match=r"by whole quarters, got a tag of 30 degrees"):
         run(source, "--output", "frames", "--dry_run")
 
@@ -192,9 +196,9 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
         np.testing.assert_allclose(producer.produce(output_frame, Held()).frame, frame, atol=1e-7)
 
 
-def test_frames_as_a_folder(here: Path) -> None:
+def test_frames_as_a_folder(workdir: Path) -> None:
     """Numbered PNG files, upright, with the times that they are shown, and nothing else."""
-    source = write_clip(Path("in.mp4"), moving(4), rotation=90, audio=0.1)
+    source = write_clip(Path("in.mp4"), moving_frames(4), rotation=90, audio=0.1)
     run(source, "--output", "frames", "--segment_frames", "2", "--model", "blend")
     names = [f"{number:06d}.png" for number in range(1, 9)]
     assert sorted(file.name for file in Path("frames").iterdir()) == [*names, "timestamps.txt"]
@@ -207,7 +211,7 @@ def test_frames_as_a_folder(here: Path) -> None:
     assert abs(given - upright).max() <= 6  # swscale enlarges chroma in another way
     assert abs(given - upright).mean() < 1
     assert receipt("frames")["lost"] == ["audio stream 1 (aac): a folder holds frames only"]
-    assert sorted(path.name for path in here.iterdir()) == ["frames", "frames.json", "in.mp4"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["frames", "frames.json", "in.mp4"]
     with pytest.raises(SystemExit, match="frames is there already"):
         run(source, "--output", "frames")
     with pytest.raises(SystemExit, match="no options of encoders"):
@@ -215,7 +219,7 @@ def test_frames_as_a_folder(here: Path) -> None:
 
 
 def test_deep_frames_as_deep_files() -> None:
-    source = write_clip(Path("in.mp4"), moving(2), pix_fmt="yuv420p10le")
+    source = write_clip(Path("in.mp4"), moving_frames(2), pix_fmt="yuv420p10le")
     run(source, "--output", "frames", "--model", "blend")
     assert read_samples(Path("frames/000002.png")).dtype == np.uint16
 
@@ -226,7 +230,7 @@ def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("sgm_vfi.video.command.plan_video", read)
     monkeypatch.setattr("sgm_vfi.video.from_images.check_frames", read)
-    write_clip(Path("clip.mp4"), moving(2))
+    write_clip(Path("clip.mp4"), moving_frames(2))
     Path("frames").mkdir()
     for given in (["clip.mp4"], ["frames", "--output", "film.mp4", "--rate", 24]):
         with pytest.raises(SystemExit, match="Did you mean matched"):

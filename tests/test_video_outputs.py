@@ -7,10 +7,10 @@ from unittest.mock import patch
 import pytest
 
 from sgm_vfi.video.segments import WorkFolder
-from tests.demo_runs import receipt, run
-from tests.small_videos import moving, pictures, write_clip
+from tests.fixtures.demo import receipt, run
+from tests.fixtures.videos import decode_pictures, moving_frames, write_clip
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("workdir")
 
 FAST = ("--model", "blend", "--preset", "ultrafast")
 
@@ -28,7 +28,7 @@ FAST = ("--model", "blend", "--preset", "ultrafast")
 def test_no_result_replaces_the_input(name: str, options: tuple[str, ...]) -> None:
     """Nor do views of it, the receipt, or the folder of segments, by any way to write its name."""
     Path(name).parent.mkdir(exist_ok=True)
-    clip = write_clip(Path("in.mp4"), moving(3))
+    clip = write_clip(Path("in.mp4"), moving_frames(3))
     given = clip.replace(name).read_bytes()
     with pytest.raises(SystemExit, match=r"name another output"):
         run(Path(name).resolve(), "--output", "foo.mp4", *options, *FAST)
@@ -47,20 +47,20 @@ def test_no_result_replaces_the_input(name: str, options: tuple[str, ...]) -> No
     ],
 )
 def test_what_cannot_be_written_is_said_first(
-    here: Path, options: tuple[str, ...], message: str
+    workdir: Path, options: tuple[str, ...], message: str
 ) -> None:
-    source = write_clip(Path("in.mp4"), moving(3))
+    source = write_clip(Path("in.mp4"), moving_frames(3))
     for name in ("folder.mp4", "a_compare.mp4"):
         Path(name).mkdir()
     Path("b.mp4.parts").touch()
-    before = sorted(here.rglob("*"))
+    before = sorted(workdir.rglob("*"))
     with pytest.raises(SystemExit, match=message):
         run(source, *options, "--dry_run", "--model", "blend")
-    assert sorted(here.rglob("*")) == before
+    assert sorted(workdir.rglob("*")) == before
 
 
 def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
-    source = write_clip(Path("in.mp4"), moving(6))
+    source = write_clip(Path("in.mp4"), moving_frames(6))
     command = (source, "--output", "out.mp4", "--segment_frames", 4, *FAST)
     begun = WorkFolder.begun
 
@@ -72,12 +72,12 @@ def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
         run(*command)
     run(*command)
     assert receipt("out.mp4")["frames made in this run"] == 8
-    assert len(pictures(Path("out.mp4"))) == 12
+    assert len(decode_pictures(Path("out.mp4"))) == 12
 
 
 def test_views_are_part_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     """Their names, and the disk that they take."""
-    source = write_clip(Path("in.mp4"), moving(30, 192, 256))
+    source = write_clip(Path("in.mp4"), moving_frames(30, 192, 256))
     needed = []
     for options in ((), ("--compare", "split"), ("--compare", "side"), ("--explain",)):
         run(source, "--output", "out.mp4", "--dry_run", *options, *FAST)

@@ -19,31 +19,33 @@ from sgm_vfi.video import (
     interpolate_file,
     job,
 )
-from tests.conftest import TINY, lively
-from tests.small_videos import moving, samples, write_clip
+from tests.conftest import TINY, randomize_weights
+from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 
 BLEND = load_interpolator("blend")
 
 
 def frames(count: int = 6) -> list[torch.Tensor]:
-    return [frame[0] for frame in moving(count)]
+    return [frame[0] for frame in moving_frames(count)]
 
 
 @pytest.mark.parametrize("target", [Target(multi=3), Target(fps=Fraction(40)), Target(slow=2)])
 def test_frames_are_those_of_the_file(tmp_path: Path, target: Target) -> None:
     """The same frames at the same times, whether they come from a file or from anywhere."""
     options = VideoOptions(target=target, encoding=EncodingOptions(codec="ffv1", pix_fmt="yuv444p"))
-    source = write_clip(tmp_path / "in.mkv", moving(6), codec="ffv1", pix_fmt="yuv444p")
+    source = write_clip(tmp_path / "in.mkv", moving_frames(6), codec="ffv1", pix_fmt="yuv444p")
     receipt = interpolate_file(source, tmp_path / "out.mkv", options, network=BLEND)
     stream = list(interpolate(frames(), options, rate=25, network=BLEND))
-    assert len(stream) == receipt["frames"] == len(samples(tmp_path / "out.mkv"))
+    assert len(stream) == receipt["frames"] == len(decode_samples(tmp_path / "out.mkv"))
     write_clip(
         tmp_path / "stream.mkv",
         [timed.frame[None] for timed in stream],
         codec="ffv1",
         pix_fmt="yuv444p",
     )
-    pairs = zip(samples(tmp_path / "out.mkv"), samples(tmp_path / "stream.mkv"), strict=True)
+    pairs = zip(
+        decode_samples(tmp_path / "out.mkv"), decode_samples(tmp_path / "stream.mkv"), strict=True
+    )
     largest = max(abs(x - y) for one, other in pairs for x, y in zip(one, other, strict=True))
     assert largest <= 1  # the file went through whole samples
     step = (
@@ -56,8 +58,10 @@ def test_another_network_is_another_run(
     tmp_path: Path, tiny: SGM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one class, of other settings or weights, or with less effort: it does not go on."""
-    source = write_clip(tmp_path / "in.mp4", moving(3))
-    unmatched = [lively(SGM(replace(TINY, keypoint_ratio=None)), seed).eval() for seed in (0, 1)]
+    source = write_clip(tmp_path / "in.mp4", moving_frames(3))
+    unmatched = [
+        randomize_weights(SGM(replace(TINY, keypoint_ratio=None)), seed).eval() for seed in (0, 1)
+    ]
     runs = {
         "network": [(load_interpolator(name), None) for name in ("classical", "matched")],
         "weights": [(network, None) for network in unmatched],
@@ -84,7 +88,7 @@ def interrupted(*_: object) -> None:
 
 
 def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
-    source = write_clip(tmp_path / "in.mp4", moving(4), audio=0.1)
+    source = write_clip(tmp_path / "in.mp4", moving_frames(4), audio=0.1)
     options = VideoOptions(target=Target(slow=3), dry_run=True)
     said = interpolate_file(source, tmp_path / "out.mp4", options)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]

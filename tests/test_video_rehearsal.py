@@ -20,7 +20,7 @@ from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.timeline import Target
-from tests.small_videos import moving, write_clip
+from tests.fixtures.videos import moving_frames, write_clip
 
 CPU = torch.device("cpu")
 COLD, PAIR, FRAME = 0.6, 0.06, 0.02  # seconds
@@ -57,7 +57,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 
 def planned(folder: Path, count: int = 5, **options: object) -> VideoPlan:
-    frames = moving(count)
+    frames = moving_frames(count)
     frames[-1] = 1 - frames[-1].flip(-2)  # another scene
     source = write_clip(folder / "in.mkv", frames, codec="ffv1", pix_fmt="yuv444p")
     return plan_video(source, folder / "out.mkv", VideoOptions(**options))
@@ -76,7 +76,7 @@ def test_the_time_of_new_frames_is_foretold(
     assert estimate_seconds_per_frame(
         plan, MemoryAwareInterpolator(slow, MemoryBudget()), CPU
     ) == pytest.approx(each)
-    given = [frame for pair in pairwise(moving(5)[:4]) for frame in pair]
+    given = [frame for pair in pairwise(moving_frames(5)[:4]) for frame in pair]
     for seen, frame in zip(slow.seen, given, strict=True):
         assert (seen - frame).abs().max() < 0.02
     assert len([*interpolated_frames(plan)]) == 3 * (plan.options.target.multi - 1)

@@ -12,8 +12,8 @@ from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.zoo import build_interpolator
 from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate_file
-from tests.demo_runs import run
-from tests.small_videos import moving, samples, times, write_clip
+from tests.fixtures.demo import run
+from tests.fixtures.videos import decode_samples, moving_frames, read_timestamps, write_clip
 
 NAMES = sorted(ZOO)
 MUCH_ALIKE = {"channels", "depths", "widths", "side_channels", "first_kernel", "keypoint_ratio"}
@@ -87,14 +87,14 @@ def test_refuses_what_is_no_pair_of_frames(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_thirds_of_a_video_file(here: Path, name: str) -> None:
+def test_thirds_of_a_video_file(workdir: Path, name: str) -> None:
     """What `--multi 3` asks for: every frame, at its time, whatever times the network knows."""
-    clip = write_clip(Path("in.mp4"), moving(2, 34, 64))
+    clip = write_clip(Path("in.mp4"), moving_frames(2, 34, 64))
     options = VideoOptions(target=Target(multi=3), encoding=EncodingOptions(lossless=True))
     receipt = interpolate_file(clip, "out.mp4", options, network=build_interpolator(name))
     assert receipt["frames made by the network"] == 2
-    assert times(Path("out.mp4")) == [Fraction(number, 75) for number in range(6)]
-    assert samples(Path("out.mp4"))[::3] == samples(clip)
+    assert read_timestamps(Path("out.mp4")) == [Fraction(number, 75) for number in range(6)]
+    assert decode_samples(Path("out.mp4"))[::3] == decode_samples(clip)
 
 
 ONE_OF_EACH_ARCHITECTURE = (
@@ -112,13 +112,13 @@ ONE_OF_EACH_ARCHITECTURE = (
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_ARCHITECTURE)
-def test_thirds_by_the_command(here: Path, capsys: pytest.CaptureFixture, name: str) -> None:
+def test_thirds_by_the_command(workdir: Path, capsys: pytest.CaptureFixture, name: str) -> None:
     """With weights in their place; it says by how much times are missed, where they are."""
     network, entry = build_interpolator(name), ZOO[name]
     if entry.needs_weights:
         about = {"network": entry.architecture.name, "config": asdict(entry.config)}
         save_weights(network, Path("pretrained", f"{name}.safetensors"), about)
-    run(write_clip(Path("in.mp4"), moving(2, 34, 64)), "--multi", 3, "--model", name)
+    run(write_clip(Path("in.mp4"), moving_frames(2, 34, 64)), "--multi", 3, "--model", name)
     printed = capsys.readouterr().out
     assert ("by halving" in printed) is not network.any_time
-    assert len(times(Path("output", "in_3x.mp4"))) == 6
+    assert len(read_timestamps(Path("output", "in_3x.mp4"))) == 6
