@@ -39,7 +39,7 @@ ENDINGS = (".safetensors", ".pth", ".pt", ".pkl")  # of files of weights, ours a
 class ZooEntry(NamedTuple):
     """One row of the zoo."""
 
-    build_from_weights: Callable[[], Interpolator]  # with fresh weights
+    build: Callable[[], Interpolator]  # with fresh weights
     architecture: Architecture | None = None  # None: it needs no weights
     config: Any = None  # of the architecture
     published: str | None = None  # name of the published experiment

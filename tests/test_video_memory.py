@@ -31,7 +31,7 @@ def test_more_pixels_and_larger_tiles_need_more(tiny: SGM) -> None:
     assert estimate_memory(tiny, MemoryBudget(), *UHD) == pytest.approx(
         9 * whole
     )  # no scores of all with all
-    compared = ZOO["raft_vfi"].build_from_weights()  # every cell with every other
+    compared = ZOO["raft_vfi"].build()  # every cell with every other
     assert estimate_memory(compared, MemoryBudget(), *UHD) > 20 * estimate_memory(
         compared, MemoryBudget(), 720, 1280
     )
