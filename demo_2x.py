@@ -40,17 +40,12 @@ from sgm_vfi.media.output_paths import (
     explain_full_disk,
     is_image_output,
     pair_output_paths,
-    require_writable_path,
-)
-from sgm_vfi.media.sequences import (
-    find_sequence,
-    fingerprint_files,
-    is_video,
-    probe_frames,
     require_no_other_images,
     require_not_input,
     require_output_folder,
+    require_writable_path,
 )
+from sgm_vfi.media.sequences import find_sequence, fingerprint_files, is_video, probe_frames
 from sgm_vfi.media.visualise import fit_to_box, visualise_pair, write_animation
 from sgm_vfi.model import DEFAULT, Interpolation, Interpolator, time_like
 from sgm_vfi.model.cli_options import (

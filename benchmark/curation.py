@@ -24,8 +24,7 @@ from sgm_vfi.benchmark.footage import positive
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
 from sgm_vfi.benchmark.result_rows import ReportError, Row, RowJournal, as_json, now, provenance
 from sgm_vfi.dataset import snu_film, xiph
-from sgm_vfi.dataset.list_files import read_lines, read_triplet_list
-from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet import TripletPaths, read_lines, read_triplet_list
 from sgm_vfi.media.images import as_frame, read_frame, write_atomically, write_frame
 from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.cli_options import argument_type, parse_device

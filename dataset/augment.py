@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.dataset.jitter import jitter_colours
 from sgm_vfi.dataset.triplet import Triplet
 
 Images = Sequence[np.ndarray]  # (H, W, 3) each
@@ -118,6 +117,37 @@ def random_rotation(images: Images, random: np.random.Generator) -> list[np.ndar
         )
     turns = int(random.integers(4))
     return [np.rot90(image, turns) for image in images]
+
+
+def jitter_colours(
+    images: Sequence[np.ndarray], amount: float, random: np.random.Generator
+) -> list[np.ndarray]:
+    """Change brightness, contrast, saturation and hue, in random order, as torchvision does it.
+
+    Args:
+        amount: the first three by factors of 1 - amount to 1 + amount; hue by that share of the
+            circle, at most 1/2, either way.
+
+    Shapes: (H, W, 3) each, RGB bytes -> the same.
+    """
+    from torchvision.transforms import functional as colours
+
+    adjustments = (
+        colours.adjust_brightness,
+        colours.adjust_contrast,
+        colours.adjust_saturation,
+        colours.adjust_hue,
+    )
+    factors = random.uniform(1 - amount, 1 + amount, len(adjustments) - 1)
+    strengths = (*factors, random.uniform(-amount, amount))
+    order = random.permutation(len(adjustments))
+    jittered = []
+    for image in images:
+        frame = torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)
+        for index in order:
+            frame = adjustments[index](frame, strengths[index])
+        jittered.append(frame.movedim(0, -1).numpy())
+    return jittered
 
 
 IFRNET_AUGMENTATION = Augmentation(  # with which it was published

@@ -104,5 +104,5 @@ def require_intact(stacks: Sequence[FrameStack], name: str, root: Path) -> None:
             f"{len(problems)} of {len(files)} files of {name} under {root} cannot be used:\n  "
             + "\n  ".join(problems[:NAMED_PROBLEMS])
             + ("\n  ..." if len(problems) > NAMED_PROBLEMS else "")
-            + f"\n`python -m dataset verify {name} {root}` lists all."
+            + f"\n`sgm-vfi dataset verify {name} {root}` lists all."
         )

@@ -56,7 +56,7 @@ def read_packed(folder: Path) -> list[PackedFrameStack]:
     if index.get("format") != FORMAT:
         raise ValueError(
             f"{folder / INDEX} has format {index.get('format')}, this code reads {FORMAT}. "
-            f"Pack the data set again: python -m dataset pack."
+            f"Pack the data set again: sgm-vfi dataset pack."
         )
     stacks = [
         PackedFrameStack(name, folder / file, *numbers) for name, file, *numbers in index["stacks"]
@@ -76,7 +76,7 @@ def require_complete(stacks: Sequence[PackedFrameStack]) -> None:
         if found < size:
             raise ValueError(
                 f"{file} has {found} bytes of {size}: the packed cache is not complete. "
-                f"Pack the data set again: python -m dataset pack."
+                f"Pack the data set again: sgm-vfi dataset pack."
             )
 
 

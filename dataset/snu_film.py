@@ -10,8 +10,7 @@ The lists stand in the root or in eval_modes/; their paths begin with data/SNU-F
 from pathlib import Path
 
 from sgm_vfi.dataset.frame_stack import DatasetPart
-from sgm_vfi.dataset.list_files import read_triplet_list
-from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet import TripletPaths, read_triplet_list
 
 NAME = "snu-film"
 ORIGIN = """

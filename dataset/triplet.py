@@ -1,7 +1,7 @@
 """Two frames and one between them: what a network learns from and is measured on."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import torch
@@ -76,7 +76,7 @@ class Triplet(NamedTuple):
 
         Shapes: -> (B, 4, H, W), (B, 4, H, W).
         """
-        truth = self._require_truth()
+        truth = self.require_truth()
         visible = (mask.expand_as(truth.flow_t0) for mask in (truth.visible_t0, truth.visible_t1))
         return torch.cat((truth.flow_t0, truth.flow_t1), dim=1), torch.cat((*visible,), dim=1)
 
@@ -85,11 +85,11 @@ class Triplet(NamedTuple):
 
         Shapes: -> (2B, 2, H / side, W / side), in cells, and (2B, 1, H / side, W / side).
         """
-        truth = self._require_truth().resized(1 / side)
+        truth = self.require_truth().resized(1 / side)
         flow = torch.cat((truth.flow_01, truth.flow_10))
         return flow, torch.cat((truth.visible_01, truth.visible_10))
 
-    def _require_truth(self) -> GroundTruth:
+    def require_truth(self) -> GroundTruth:
         if self.truth is None:
             raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
         return self.truth
@@ -124,3 +124,42 @@ def as_float(frame: Tensor) -> Tensor:
 def resize_bilinear(tensor: Tensor, scale: float) -> Tensor:
     """Resize (B, C, H, W) with half-pixel centres and no antialiasing."""
     return F.interpolate(tensor, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file without blank ones, whichever line ends it has."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no list file {path} ({path.resolve()}).")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    return [line for line in lines if line]
+
+
+def read_triplet_list(path: Path, root: Path, anchors: Iterable[str]) -> list[TripletPaths]:
+    """Read lines of three paths, first, middle and last frame, separated by blanks."""
+    triplets = []
+    for number, line in enumerate(read_lines(path), start=1):
+        names = line.split()
+        if len(names) != 3:
+            raise ValueError(
+                f"{path}, entry {number}: a line names three frames (first, middle, last), "
+                f"got {len(names)}: {line!r}."
+            )
+        triplets.append(TripletPaths(*(resolve_listed_path(name, root, anchors) for name in names)))
+    return triplets
+
+
+def resolve_listed_path(name: str, root: Path, anchors: Iterable[str]) -> Path:
+    """Say where a path of a list file lies on this machine.
+
+    Lists were written on other machines. So a path is looked for as it is, if absolute; under
+    `root`; and under `root` from any of its folders on that `anchors` names, which are the
+    folders that a data set's root may hold. Where none of these is a file, the result is where it
+    is missing: in the first of these folders that exists.
+    """
+    pure = PurePosixPath(name.replace("\\", "/"))
+    parts, known = pure.parts, set(anchors)
+    starts = [depth for depth, part in enumerate(parts) if depth and part in known]
+    candidates = [root / pure] + [root.joinpath(*parts[depth:]) for depth in starts]
+    found = [path for path in candidates if path.is_file()]
+    found += [path for path in candidates if path.parent.is_dir()]
+    return (found + candidates)[0]

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from sgm_vfi.dataset.augment import Augmentation, TripletIndices
 from sgm_vfi.dataset.frame_stack import DatasetPart, FrameStack, ImageFileStack, require_intact
-from sgm_vfi.dataset.list_files import read_lines
 from sgm_vfi.dataset.packed_cache import is_packed, read_packed
-from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet import TripletPaths, read_lines
 from sgm_vfi.dataset.triplet_sampling import (
     FixedTriplets,
     TrainingTriplets,

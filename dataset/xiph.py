@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sgm_vfi.dataset.frame_stack import DatasetPart
-from sgm_vfi.dataset.list_files import read_triplet_list
-from sgm_vfi.dataset.triplet import TripletPaths
+from sgm_vfi.dataset.triplet import TripletPaths, read_triplet_list
 
 NAME = "xiph"
 ORIGIN = """
@@ -47,7 +46,7 @@ def find_triplets(root: Path, gap: int = 1, frames: int = FRAMES) -> list[Triple
     if not found:
         raise FileNotFoundError(
             f"{root} ({root.resolve()}) holds no frames of Xiph, such as "
-            f"{LAYOUTS[0].format(SEQUENCES[0], 1)}. `python -m dataset verify xiph {root}` "
+            f"{LAYOUTS[0].format(SEQUENCES[0], 1)}. `sgm-vfi dataset verify xiph {root}` "
             f"says how to make them."
         )
     return [

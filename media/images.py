@@ -21,6 +21,14 @@ class FrameError(ValueError):
     """A file or folder that holds no usable frame: the message names it and says what to do."""
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse a size in pixels, WIDTHxHEIGHT as in FFmpeg, into (height, width)."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ValueError(f"A size is WIDTHxHEIGHT in pixels, such as 1280x720, got {text!r}.")
+    return int(height), int(width)
+
+
 def read_frame(path: str | Path) -> Tensor:
     """Read one image as an RGB frame in [0, 1], float32, on the CPU.
 

@@ -2,7 +2,7 @@
 
 import errno
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,41 @@ def require_writable_path(path: Path) -> None:
 def find_existing_parent(path: Path) -> Path:
     """The nearest of the folders around a path that is there."""
     return next(folder for folder in path.resolve().parents if folder.exists())
+
+
+def require_not_input(files: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read."""
+    both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
+    if both:
+        raise FrameError(f"{min(both)} is among the frames to read; name another output.")
+
+
+def require_output_folder(output: Path, instead: str) -> None:
+    """Refuse to make a folder of a file, or of what is called as one.
+
+    Args:
+        instead: what to do, as an order.
+    """
+    if output.is_file():
+        raise FrameError(f"{output} is a file: {instead}")
+    if output.suffix and not output.is_dir():
+        raise FrameError(
+            f"{output} ends in {output.suffix} as files do: {instead} If a folder of that name is "
+            f"meant, make it first."
+        )
+
+
+def require_no_other_images(files: Sequence[Path]) -> None:
+    """Refuse a folder with images other than those about to be written: they would mix."""
+    folder = files[0].parent
+    if not folder.is_dir():
+        return
+    others = {file.name for file in filter(is_image, folder.iterdir())} - {f.name for f in files}
+    if others:
+        raise FrameError(
+            f"{folder} holds {len(others)} images that do not belong to this run "
+            f"(such as {min(others)}). Name another folder, or empty it."
+        )
 
 
 @contextmanager

@@ -93,38 +93,3 @@ def fingerprint_files(paths: Sequence[Path]) -> str:
     stats = [(path.name, path.stat()) for path in paths]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return f"{len(paths)} files, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
-
-
-def require_not_input(files: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read."""
-    both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
-    if both:
-        raise FrameError(f"{min(both)} is among the frames to read; name another output.")
-
-
-def require_output_folder(output: Path, instead: str) -> None:
-    """Refuse to make a folder of a file, or of what is called as one.
-
-    Args:
-        instead: what to do, as an order.
-    """
-    if output.is_file():
-        raise FrameError(f"{output} is a file: {instead}")
-    if output.suffix and not output.is_dir():
-        raise FrameError(
-            f"{output} ends in {output.suffix} as files do: {instead} If a folder of that name is "
-            f"meant, make it first."
-        )
-
-
-def require_no_other_images(files: Sequence[Path]) -> None:
-    """Refuse a folder with images other than those about to be written: they would mix."""
-    folder = files[0].parent
-    if not folder.is_dir():
-        return
-    others = {file.name for file in filter(is_image, folder.iterdir())} - {f.name for f in files}
-    if others:
-        raise FrameError(
-            f"{folder} holds {len(others)} images that do not belong to this run "
-            f"(such as {min(others)}). Name another folder, or empty it."
-        )

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
-from sgm_vfi.dataset.augment import Augmentation
-from sgm_vfi.dataset.jitter import jitter_colours
+from sgm_vfi.dataset.augment import Augmentation, jitter_colours
 from sgm_vfi.dataset.triplet_sampling import (
     SampleKey,
     TrainingTriplets,

@@ -21,9 +21,9 @@ from sgm_vfi.benchmark import protocol_samples as samples
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.dataset import snu_film
-from sgm_vfi.dataset.list_files import read_lines
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
+from sgm_vfi.dataset.triplet import read_lines
 from sgm_vfi.media.images import read_frame
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from sgm_vfi.dataset.synthetic.shapes import REACH, SHAPES, signed_distance
-from sgm_vfi.dataset.synthetic.texture_atlas import build_atlas, mirror_coordinates
-from sgm_vfi.dataset.synthetic.textures import PATTERNS, draw_texture_tiles
+from sgm_vfi.dataset.synthetic.textures import (
+    PATTERNS,
+    build_atlas,
+    draw_texture_tiles,
+    mirror_coordinates,
+)
 
 
 def test_mirrors_have_no_seams() -> None:

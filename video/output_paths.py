@@ -4,8 +4,11 @@ import shutil
 from pathlib import Path
 
 from sgm_vfi.media.images import FrameError
-from sgm_vfi.media.output_paths import find_existing_parent, require_writable_path
-from sgm_vfi.media.sequences import require_not_input
+from sgm_vfi.media.output_paths import (
+    find_existing_parent,
+    require_not_input,
+    require_writable_path,
+)
 from sgm_vfi.video.image_output import is_folder
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions

@@ -20,8 +20,7 @@ from sgm_vfi.dataset.synthetic.scene_parameters import (
     draw_scenes,
 )
 from sgm_vfi.dataset.synthetic.shapes import draw_mask_tiles
-from sgm_vfi.dataset.synthetic.texture_atlas import build_atlas, mirror_coordinates
-from sgm_vfi.dataset.synthetic.textures import draw_texture_tiles
+from sgm_vfi.dataset.synthetic.textures import build_atlas, draw_texture_tiles, mirror_coordinates
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 
 ATLAS_SEED = 20240229  # textures and shapes are the same in every run; scenes combine them
