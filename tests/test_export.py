@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
-from sgm_vfi.model.baselines.repeat_and_blend import Frames, Repeat
+from sgm_vfi.model.baselines.repeat_and_blend import FramePair, Repeat
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.export import formats
@@ -144,7 +144,9 @@ def test_what_cannot_be_exported_says_why(name: str, reason: str, tmp_path: Path
 class HalfBaked(Repeat):
     """Looks at a value outside of the graph, as an unforeseen network might."""
 
-    def interpolate(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: FramePair, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         result = super().interpolate(state, time)
         return result._replace(frame=result.frame + float(state.frame0.detach().numpy().mean()))
 
@@ -211,7 +213,9 @@ def test_onnx_hears_the_time(ifrnet: IFRNet, tmp_path: Path) -> None:
 class Ranked(Repeat):
     """Gives where the pixels of few shades go when they are sorted."""
 
-    def interpolate(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: FramePair, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         shades = (4 * state.frame0).round().flatten(1)
         order = shades.argsort(dim=1, descending=True, stable=True)
         return Interpolation((order / order.shape[1]).view_as(state.frame0))

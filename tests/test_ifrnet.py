@@ -19,7 +19,7 @@ from sgm_vfi.model.baselines.ifrnet.network import (
     IFRNET_SMALL,
     IFRNet,
     IFRNetConfig,
-    Lesson,
+    IFRNetTrainingOutput,
 )
 from sgm_vfi.model.checkpoint import CheckpointError, load_weights, published_name, save_weights
 from sgm_vfi.model.inference.bisection import Bisected
@@ -223,7 +223,7 @@ def test_loss_is_the_sum_of_its_parts(net: IFRNet) -> None:
     pair = frames()
     target, label = frames(seed=1)[0], torch.randn(2, 4, 64, 96)
     lesson = net.training_forward(*pair, time_like(pair[0], 0.5), target)
-    assert isinstance(lesson, Lesson)
+    assert isinstance(lesson, IFRNetTrainingOutput)
     parts = [
         reconstruction_loss(lesson.frame, target),
         geometry_loss(lesson),

@@ -11,11 +11,25 @@ from torch import Tensor
 from torchvision.transforms import Normalize
 
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.model.baselines.pervfi.blend import QuasiBinaryMask
+from sgm_vfi.model.baselines.pervfi.asymmetric_blending import QuasiBinaryMask
 from sgm_vfi.model.baselines.pervfi.checkpoint_names import ESTIMATOR, to_published
-from sgm_vfi.model.baselines.pervfi.motion import flow_back, move, scaled_flow
-from sgm_vfi.model.baselines.pervfi.network import PERVFI, PERVFI_VB, Lesson, PerVFI, PerVFIConfig
-from sgm_vfi.model.baselines.pervfi.normalizing_flow import ActNorm, ConditionalFlow, noise_shapes
+from sgm_vfi.model.baselines.pervfi.network import (
+    PERVFI,
+    PERVFI_VB,
+    PerVFI,
+    PerVFIConfig,
+    PerVFITrainingOutput,
+)
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import (
+    ActNorm,
+    ConditionalNormalizingFlow,
+    noise_shapes,
+)
+from sgm_vfi.model.baselines.pervfi.splatting import (
+    resize_flow_like,
+    splat_features,
+    splat_flow_back,
+)
 from sgm_vfi.model.checkpoint import CheckpointError, save_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
@@ -81,7 +95,7 @@ def test_holes_are_where_nothing_lands() -> None:
     flow = torch.zeros(1, 2, 8, 12)
     flow[:, 0] = 2
     levels = [torch.rand(1, 5, 8, 12), torch.rand(1, 7, 4, 6)]
-    full, half = move(levels, flow, torch.zeros(1, 1, 8, 12))
+    full, half = splat_features(levels, flow, torch.zeros(1, 1, 8, 12))
     assert torch.equal(full.hole, (torch.arange(12) < 2).float().expand(1, 1, 8, 12))
     assert torch.equal(half.hole, (torch.arange(6) < 1).float().expand(1, 1, 4, 6))
     torch.testing.assert_close(full.features[..., 2:], levels[0][..., :-2])
@@ -94,20 +108,20 @@ def test_the_lower_metric_is_in_front() -> None:
     source = torch.tensor([[[[1.0, 5.0, 0.0]]]])
     flow = torch.tensor([[[[1.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]]])
     for metric, expected in (([-15.0, 0.0, 0.0], 1.0), ([0.0, -15.0, 0.0], 5.0)):
-        moved = move([source], flow, torch.tensor(metric).view(1, 1, 1, 3))
+        moved = splat_features([source], flow, torch.tensor(metric).view(1, 1, 1, 3))
         assert abs(moved[0].features[0, 0, 0, 1].item() - expected) < 1e-4
 
 
 def test_the_flow_back_undoes_the_flow() -> None:
     flow = torch.zeros(1, 2, 4, 8)
     flow[:, 0] = 1.5
-    back = flow_back(flow, torch.zeros(1, 1, 4, 8))
+    back = splat_flow_back(flow, torch.zeros(1, 1, 4, 8))
     torch.testing.assert_close(back[..., 2:], -flow[..., 2:])
 
 
 def test_a_flow_at_half_size_is_half_as_long() -> None:
     flow = torch.full((1, 2, 8, 12), 3.0)
-    torch.testing.assert_close(scaled_flow(flow, flow[..., ::2, ::2]), flow[..., ::2, ::2] / 2)
+    torch.testing.assert_close(resize_flow_like(flow, flow[..., ::2, ::2]), flow[..., ::2, ::2] / 2)
 
 
 # blending
@@ -142,13 +156,13 @@ def conditions() -> list[Tensor]:
 
 
 @pytest.fixture(scope="module")
-def flow() -> ConditionalFlow:
+def flow() -> ConditionalNormalizingFlow:
     torch.manual_seed(0)
-    return randomize_weights(ConditionalFlow()).eval().double()
+    return randomize_weights(ConditionalNormalizingFlow()).eval().double()
 
 
 def test_noise_and_picture_are_each_other_s_inverse(
-    flow: ConditionalFlow, conditions: list[Tensor]
+    flow: ConditionalNormalizingFlow, conditions: list[Tensor]
 ) -> None:
     told = [condition.double() for condition in conditions]
     picture = torch.rand(2, 3, 16, 24, dtype=torch.double) * 2 - 1
@@ -159,7 +173,7 @@ def test_noise_and_picture_are_each_other_s_inverse(
 
 
 def test_the_likelihood_is_that_of_a_change_of_variables(
-    flow: ConditionalFlow, conditions: list[Tensor]
+    flow: ConditionalNormalizingFlow, conditions: list[Tensor]
 ) -> None:
     """Against the determinant of the Jacobian of picture to noise, written out."""
     told = [
@@ -182,7 +196,7 @@ def test_the_likelihood_is_that_of_a_change_of_variables(
 
 def test_initialisation_centres_and_scales_every_layer(conditions: list[Tensor]) -> None:
     torch.manual_seed(0)
-    flow = ConditionalFlow()
+    flow = ConditionalNormalizingFlow()
     picture = torch.rand(2, 3, 16, 24) * 2 - 1
     assert begun(flow) == {0}
     flow.initialize(picture, conditions)
@@ -206,7 +220,7 @@ def begun(network: torch.nn.Module) -> set[int]:
 
 def test_a_fresh_flow_is_a_rotation() -> None:
     """Zero-initialised: no condition matters, and the volume stays the same."""
-    flow = ConditionalFlow()
+    flow = ConditionalNormalizingFlow()
     picture = torch.rand(1, 3, 8, 8)
     told = [torch.randn(1, c, 8 // by, 8 // by) for c, by in ((35, 2), (64, 4), (96, 8))]
     with torch.inference_mode():
@@ -239,7 +253,7 @@ def test_flows_of_one_s_own_and_of_smaller_frames(net: PerVFI) -> None:
     frame0, frame1 = frames()
     with torch.inference_mode():
         state, small = net.prepare(frame0, frame1), net.prepare(frame0, frame1, 1 / 2)
-        own = net.prepare_along(frame0, frame1, state.flow_01, state.flow_10)
+        own = net.prepare_with_flows(frame0, frame1, state.flow_01, state.flow_10)
     torch.testing.assert_close(small.flow_01, state.flow_01)
     assert state.flow_01[0, 0].unique().tolist() == pytest.approx([0.48])
     assert torch.equal(own.metric0, state.metric0)
@@ -276,8 +290,8 @@ def test_a_temperature_below_zero_is_refused() -> None:
 
 
 # losses
-def lesson(nll: float | None, picture: Tensor, target: Tensor) -> Lesson:
-    return Lesson(picture, target, None if nll is None else torch.tensor([nll, nll]))
+def lesson(nll: float | None, picture: Tensor, target: Tensor) -> PerVFITrainingOutput:
+    return PerVFITrainingOutput(picture, target, None if nll is None else torch.tensor([nll, nll]))
 
 
 @pytest.mark.parametrize("nll", [3.0, None])
@@ -359,7 +373,7 @@ def test_a_step_has_the_published_loss(
         monkeypatch.setattr(loss, "closeness", lambda *_: 0.0)
         expected = golden["nll"][0] + np.log2(255)  # that training has, of picture as bytes
     else:
-        drawn = Lesson(torch.from_numpy(golden["t50_pred"]), arrays["gt"], None)
+        drawn = PerVFITrainingOutput(torch.from_numpy(golden["t50_pred"]), arrays["gt"], None)
         expected = pervfi_loss(drawn).item()
     monkeypatch.setattr(torch.Tensor, "uniform_", lambda tensor, *_: tensor.zero_())
     trainer.model.train()

@@ -1,27 +1,22 @@
 """RAFT-VFI: its parts by hand, its network on motion that is known, its clips and its files."""
 
 import itertools
-import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model import load_interpolator
-from sgm_vfi.model.baselines.raft_vfi import attention, clip, motion, scenes, synthesis
+from sgm_vfi.model.baselines.raft_vfi import flow_reversal, frame_synthesis, window_attention
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
     COMPUTED,
     FLOW_PREFIX,
     KERNELS,
     to_published,
 )
-from sgm_vfi.model.baselines.raft_vfi.clip import gaps, resampled
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
-from sgm_vfi.model.baselines.raft_vfi.schedule import steps
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.checkpoint import CheckpointError, save_weights
 from sgm_vfi.model.flow.estimator import FlowEstimator
@@ -80,9 +75,9 @@ def test_steady_acceleration_is_followed(time: float) -> None:
     """After p(t) = v t + a t^2, from where it is at -1 and at 1."""
     speed, gain = torch.rand(2, 1, 2, 3, 4) * 10 - 5
     at = torch.full((1, 1, 1, 1), time)
-    way = motion.advanced(speed + gain, at, gain - speed)
+    way = flow_reversal.displacement_at(speed + gain, at, gain - speed)
     torch.testing.assert_close(way, speed * time + gain * time**2)
-    torch.testing.assert_close(motion.advanced(speed, at), speed * time)
+    torch.testing.assert_close(flow_reversal.displacement_at(speed, at), speed * time)
 
 
 def test_gaussian_corners_by_hand() -> None:
@@ -99,7 +94,7 @@ def test_gaussian_corners_by_hand() -> None:
 def test_what_moves_is_looked_for_where_it_came_from() -> None:
     """A uniform motion leads straight back wherever something arrived."""
     flow = torch.tensor([6.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, 33, 40)
-    back = motion.reversed_flow(flow)
+    back = flow_reversal.reverse_flow(flow)
     assert back.shape == flow.shape
     torch.testing.assert_close(back[..., :-6, 9:], -flow[..., :-6, 9:])
 
@@ -108,15 +103,15 @@ def test_reversal_reads_every_third_pixel() -> None:
     """Motion on the others goes unseen, and 3 x 3 pixels, about, share a vector."""
     flow = torch.full((1, 2, 32, 33), 50.0)
     flow[..., ::3, ::3] = 0
-    assert motion.reversed_flow(flow).abs().max() == 0
+    assert flow_reversal.reverse_flow(flow).abs().max() == 0
 
 
 def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
     flow, guess = torch.full((1, 2, 16, 16), 4.0), torch.full((1, 2, 16, 16), 100.0)
     weight = torch.ones(1, 1, 16, 16)
-    torch.testing.assert_close(motion.fill_holes(flow, weight, guess), flow)
+    torch.testing.assert_close(flow_reversal.fill_from_neighbours(flow, weight, guess), flow)
     weight[..., 8, 8] = 0
-    filled = motion.fill_holes(flow, weight, guess)
+    filled = flow_reversal.fill_from_neighbours(flow, weight, guess)
     others = weight.expand_as(flow) > 0
     assert torch.equal(filled[others], flow[others])
     assert (filled[~others] > 4).all()  # the guess has its share in the mean,
@@ -128,7 +123,7 @@ def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
 def test_windows_end_where_the_map_does(shifted: bool) -> None:
     """Equal to attention in each window by itself; shifted, those at the edges are smaller."""
     torch.manual_seed(0)
-    layer = randomize_weights(attention.WindowLayer(4, attention.WindowAttention(4), shifted))
+    layer = randomize_weights(window_attention.WindowLayer(4, window_attention.WindowAttention(4), shifted))
     nn.init.normal_(layer.attention.offset_bias)
     grid = torch.randn(1, 8, 12, 4)
     expected = torch.empty_like(grid)
@@ -141,7 +136,7 @@ def test_windows_end_where_the_map_does(shifted: bool) -> None:
     torch.testing.assert_close(layer(grid), expected, atol=1e-5, rtol=1e-5)
 
 
-def slow_attention(layer: attention.WindowLayer, window: Tensor) -> Tensor:
+def slow_attention(layer: window_attention.WindowLayer, window: Tensor) -> Tensor:
     """Pixel by pixel and head by head."""
     height, width, channels = window.shape[1:]
     half = channels // 2
@@ -166,7 +161,7 @@ def slow_attention(layer: attention.WindowLayer, window: Tensor) -> Tensor:
 def test_coarse_windows_lie_around_the_fine_ones() -> None:
     """The 8 x 8 pixels around a window, in means of four; at an edge, reflected."""
     features = torch.rand(1, 2, 12, 16)
-    windows = attention.coarse_windows(features)
+    windows = window_attention.coarse_windows(features)
     assert windows.shape == (1, 12, 16, 2)
     around = F.avg_pool2d(features[..., 2:10, 2:10], 2)  # of the window in row 1, column 1
     torch.testing.assert_close(windows[0, 5], around[0].flatten(1).T)
@@ -176,7 +171,7 @@ def test_coarse_windows_lie_around_the_fine_ones() -> None:
 
 def test_shifted_pixels_see_no_coarse_ones_from_across_the_edge() -> None:
     """In the last window after a shift each quarter comes from another corner of the map."""
-    sees = (attention.coarse_mask(8, 8, torch.zeros(1)) == 0).view(4, 4, 4, 4, 4)
+    sees = (window_attention.coarse_mask(8, 8, torch.zeros(1)) == 0).view(4, 4, 4, 4, 4)
     last = sees[3]  # rows and columns of the fine pixel, then of the coarse one
     assert last[0, 0, 1, 1]  # in the same quarter
     assert last[3, 3, 2, 2]
@@ -192,22 +187,22 @@ def test_shifted_pixels_see_no_coarse_ones_from_across_the_edge() -> None:
 def test_gradient_and_dilation_by_hand() -> None:
     ramp = torch.arange(5.0).expand(1, 1, 4, 5) * 3
     torch.testing.assert_close(
-        synthesis.gradient_magnitude(ramp)[0, 0, 1, 1:4], torch.full((3,), 6.0)
+        frame_synthesis.gradient_magnitude(ramp)[0, 0, 1, 1:4], torch.full((3,), 6.0)
     )
     dot = torch.zeros(1, 1, 15, 15)
     dot[..., 7, 7] = 0.6
     expected = torch.zeros(1, 1, 15, 15)
     expected[..., 3:12, 3:12] = 0.6
-    assert torch.equal(synthesis.dilate(dot), expected)
+    assert torch.equal(frame_synthesis.dilate(dot), expected)
 
 
 def test_what_is_static_is_cross_faded_in_its_place() -> None:
     frame0, frame1, flow = *torch.rand(2, 1, 3, 8, 8), 9 * torch.rand(1, 2, 8, 8)
     mask, static = torch.full((1, 1, 8, 8), 0.3), torch.ones(1, 1, 8, 8)
-    layers = synthesis.Layers(flow, flow, mask, static)
-    frame = synthesis.compose(frame0, frame1, layers, time_like(frame0, 0.25))
+    layers = frame_synthesis.SynthesisOutput(flow, flow, mask, static)
+    frame = frame_synthesis.compose(frame0, frame1, layers, time_like(frame0, 0.25))
     torch.testing.assert_close(frame, 0.75 * frame0 + 0.25 * frame1)
-    share = synthesis.blend_of(torch.tensor(0.5), torch.tensor(0.25))
+    share = frame_synthesis.blend_weight(torch.tensor(0.5), torch.tensor(0.25))
     torch.testing.assert_close(share, torch.tensor(0.75))
 
 
@@ -235,8 +230,8 @@ def test_frames_around_change_the_speed() -> None:
     with torch.inference_mode():
         state = net.prepare(frame0, frame1, before=before, after=after)
         half = time_like(frame0, 0.5)
-        way = net.motion(state, half)[0, :, 30, 48]
-        uniform = net.motion(net.prepare(frame0, frame1), half)[0, :, 30, 48]
+        way = net.flows_at(state, half)[0, :, 30, 48]
+        uniform = net.flows_at(net.prepare(frame0, frame1), half)[0, :, 30, 48]
     assert way[0] == pytest.approx(-3, abs=1)  # of a third of the size: steps of a pixel
     assert way.tolist() != uniform.tolist()
     assert uniform[0] == pytest.approx(-4.5, abs=1e-3)
@@ -246,7 +241,7 @@ def test_one_frame_around_is_as_none() -> None:
     net = plain(Known())
     frame0, frame1, after = (marked(x, 30) for x in (30, 36, 50))
     state = net.prepare(frame0, frame1, after=after)
-    assert state.outwards is None
+    assert state.context_flows is None
     with pytest.raises(ValueError, match="two frames of one shape"):
         net.prepare(frame0, frame1, after=after[..., :32], before=frame0)
 
@@ -328,129 +323,6 @@ def test_half_precision_is_close() -> None:
     assert 0 < (exact.frame - rounded.frame).abs().mean() < 0.01
 
 
-# schedule
-def test_published_schedule_by_hand() -> None:
-    """24 to 60 makes three of five frames; 25 to 30 one of six; half the rate none."""
-
-    def first(advance: float, count: int) -> list[tuple[int, float]]:
-        return [tuple(step) for step in itertools.islice(steps(advance), count)]
-
-    assert first(24 / 60, 6) == [(0, 0), (0, 0.4), (0, 1), (1, 0.2), (1, 0.6), (1, 1)]
-    made = [time for _, time in first(25 / 30, 13) if 0 < time < 1]
-    assert made == [0.5, 0.5]
-    assert {time for _, time in first(2.0, 9)} <= {0.0, 1.0}
-    with pytest.raises(ValueError, match="more than 0 source frames, got 0"):
-        next(steps(0))
-
-
-# changes of scene
-def test_scene_rule() -> None:
-    """Brightness tells, and motion that contradicts itself where pictures differ."""
-    frame = torch.rand(1, 3, 144, 160)
-    still, away = torch.zeros(1, 2, 144, 160), torch.full((1, 2, 144, 160), 20.0)
-    assert not scenes.is_cut(frame, frame, still, still)
-    assert scenes.is_cut(frame, 0.05 * frame, still, still)
-    assert scenes.is_cut(frame, frame.flip(2), still, away)
-    assert not scenes.is_cut(frame, frame.flip(2), away, -away)
-    assert not scenes.is_cut(frame, frame, still, away)  # it leads to the same picture
-
-
-def test_small_frames_have_brightness_only() -> None:
-    """At 128 pixels and below the published rule has no grid, or fails."""
-    frame = torch.rand(1, 3, 128, 90)
-    still = torch.zeros(1, 2, 128, 90)
-    assert not scenes.is_cut(frame, frame.flip(2), still, still + 20)
-
-
-# clips
-def moving(count: int) -> list[Tensor]:
-    return [marked(20 + 3 * i, 20, 40, 72) for i in range(count)]
-
-
-def test_source_frames_come_as_they_are() -> None:
-    """Doubled: each frame itself, and a new one between."""
-    frames = moving(4)
-    shown = list(resampled(plain(Known()), frames, 0.5))
-    assert len(shown) == 7
-    assert all(new is old for new, old in zip(shown[::2], frames, strict=True))
-    for made, (before, after) in zip(shown[1::2], itertools.pairwise(frames), strict=True):
-        assert made.shape == before.shape
-        assert not torch.equal(made, before)
-        assert not torch.equal(made, after)
-
-
-@pytest.mark.parametrize("flow_scale", [1.0, 0.5])
-def test_a_clip_is_its_gaps_one_by_one(flow_scale: float) -> None:
-    """With zeros to the right and below, and the frames around where there are some."""
-    net, frames = plain(), moving(4)
-    ends = -np.array(frames[0].shape[-2:]) % net.size_multiple(flow_scale)
-    first, second, third, fourth = (F.pad(frame, (0, ends[1], 0, ends[0])) for frame in frames)
-    shown = list(resampled(net, frames, 0.5, flow_scale))
-    with torch.inference_mode():
-        half = time_like(first, 0.5)
-        alone = net.prepare(first, second, flow_scale)
-        among = net.prepare(second, third, flow_scale, before=first, after=fourth)
-        for made, state in ((shown[1], alone), (shown[3], among)):
-            assert torch.equal(made, net.interpolate(state, half).frame[..., :40, :72])
-
-
-@pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (2, 3), (3, 5)])
-def test_short_clips(count: int, shown: int) -> None:
-    assert len(list(resampled(plain(Known()), moving(count), 0.5))) == shown
-
-
-def test_motion_is_found_once_and_steady_at_ends_and_cuts() -> None:
-    """Of seven gaps, with a cut in the fourth, two have frames around them that are of use."""
-    net, frames = plain(Known()), moving(8)
-    frames[4:] = [0.1 * frame for frame in frames[4:]]
-    found = list(gaps(net, frames))
-    assert net.flow.calls == 2 * 7
-    assert [gap is None for *_, gap in found] == [False] * 3 + [True] + [False] * 3
-    followed = [gap is not None and gap.outwards is not None for *_, gap in found]
-    assert followed == [False, True, False, False, False, True, False]
-    outwards = found[1][2].outwards
-    assert outwards[0, :, 0, 0].tolist() == [-3, 0, 3, 0]
-
-
-def test_a_cut_is_never_interpolated() -> None:
-    frames = [marked(20, 20, 40, 72), 0.1 * marked(23, 20, 40, 72)]
-    shown = list(resampled(plain(Known()), frames, 0.25))
-    assert [[old is new for old in frames].index(True) for new in shown] == [0, 0, 0, 0, 1]
-
-
-def test_no_more_frames_are_held_than_four() -> None:
-    alive: list[weakref.ref] = []
-
-    def frames() -> Iterator[Tensor]:
-        for frame in moving(9):
-            copy = frame.clone()
-            alive.append(weakref.ref(copy))
-            yield copy
-            del copy
-            assert sum(ref() is not None for ref in alive) <= 3
-
-    for _ in resampled(plain(Known()), frames(), 0.5):
-        pass
-
-
-def test_a_clip_of_several_sizes_is_refused() -> None:
-    frames = [torch.rand(1, 3, 40, 72), torch.rand(1, 3, 72, 40)]
-    with pytest.raises(ValueError, match="two frames of one shape"):
-        list(resampled(plain(Known()), frames, 0.5))
-    with pytest.raises(ValueError, match=r"frames \(1, 3, H, W\), got \(2, 3, 40, 72\)"):
-        list(resampled(plain(Known()), [torch.rand(2, 3, 40, 72)] * 2, 0.5))
-
-
-def test_neighbours() -> None:
-    assert list(clip.with_neighbours([])) == []
-    assert list(clip.with_neighbours("a")) == [(None, "a", None)]
-    assert list(clip.with_neighbours("abc")) == [
-        (None, "a", "b"),
-        ("a", "b", "c"),
-        ("b", "c", None),
-    ]
-
-
 # published files
 def save_published(folder: Path, net: RAFTVFI) -> Path:
     """Two files, with what the published ones hold besides weights."""
@@ -472,7 +344,7 @@ def save_published(folder: Path, net: RAFTVFI) -> Path:
         ("refinement.0.body.2.1.0.bias", "ifnet.block1.convblock2.1.0.bias"),
         ("refinement.1.body.1.norm_in.bias", "ifnet.block2.trans.patch_embed.norm.bias"),
         (
-            "refinement.2.body.1.groups.1.layers.0.attention.coarse_offset_bias",
+            "refinement.2.body.1.groups.1.layers.0.window_attention.coarse_offset_bias",
             "ifnet.block3.trans.layers0.1.residual_group.blocks.0.attn"
             ".relative_position_bias_table_y",
         ),

@@ -15,9 +15,9 @@ from sgm_vfi.model.baselines.rife.network import (
     RIFE_2R,
     RIFE_BASE,
     RIFE_M,
-    Lesson,
-    Motion,
+    IFBlockOutput,
     RIFEConfig,
+    RIFETrainingOutput,
 )
 from sgm_vfi.model.checkpoint import CheckpointError, published_name, save_weights, translate_name
 from sgm_vfi.model.inference.bisection import Bisected
@@ -171,14 +171,16 @@ def test_colours_are_turned_at_the_door() -> None:
 # ---- the loss ------------------------------------------------------------------------------------
 
 
-def lesson_of(student: float, teacher: float, right: tuple[float, float]) -> Lesson:
+def lesson_of(student: float, teacher: float, right: tuple[float, float]) -> RIFETrainingOutput:
     """A black target; flows and frames of one value each; `right`: grey of student and teacher."""
     target = torch.zeros(1, 3, 64, 64)
     flows = [torch.full((1, 4, 64, 64), value, requires_grad=True) for value in (student, teacher)]
     logits = torch.zeros(1, 1, 64, 64)
     merged, taught = (torch.full((1, 3, 64, 64), value) for value in right)
-    motions = (Motion(flows[0], logits),)
-    return Lesson(target, target, motions, (merged,), Motion(flows[1], logits), taught)
+    motions = (IFBlockOutput(flows[0], logits),)
+    return RIFETrainingOutput(
+        target, target, motions, (merged,), IFBlockOutput(flows[1], logits), taught
+    )
 
 
 def test_distillation_by_hand() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
-from sgm_vfi.model.baselines.repeat_and_blend import Blend, Frames
+from sgm_vfi.model.baselines.repeat_and_blend import Blend, FramePair
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
@@ -44,7 +44,7 @@ class Looking(Blend):
 
     def prepare(
         self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0, **around: Tensor | None
-    ) -> Frames:
+    ) -> FramePair:
         frames = (around.get("before"), frame0, frame1, around.get("after"))
         self.shown.append(tuple(map(self.number, frames)))
         return super().prepare(frame0, frame1, flow_scale)
@@ -207,7 +207,7 @@ def test_no_more_frames_are_held_than_five() -> None:
 
 def test_less_memory_keeps_the_frames_around() -> None:
     class Hungry(Looking):
-        def prepare(self, *frames: Tensor, **around: Tensor | None) -> Frames:
+        def prepare(self, *frames: Tensor, **around: Tensor | None) -> FramePair:
             if frames[2] > 0.5:
                 raise torch.OutOfMemoryError("full")
             return super().prepare(*frames, **around)

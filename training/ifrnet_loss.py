@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.baselines.ifrnet.network import Lesson
+from sgm_vfi.model.baselines.ifrnet.network import IFRNetTrainingOutput
 from sgm_vfi.model.ops.resize import resize_flow
 from sgm_vfi.training.losses import census_loss, charbonnier
 
@@ -12,7 +12,9 @@ CONFIDENCE = 0.3  # how fast a label is trusted less, per pixel that the finest 
 
 
 def ifrnet_loss(
-    lesson: Lesson, label: Tensor | None = None, distillation: float = DISTILLATION_WEIGHT
+    lesson: IFRNetTrainingOutput,
+    label: Tensor | None = None,
+    distillation: float = DISTILLATION_WEIGHT,
 ) -> Tensor:
     """Sum of the three losses; without a label, of the first two.
 
@@ -31,7 +33,7 @@ def reconstruction_loss(frame: Tensor, target: Tensor) -> Tensor:
     return charbonnier(frame - target) + census_loss(grey, true_grey, patch=7, border=3)
 
 
-def geometry_loss(lesson: Lesson) -> Tensor:
+def geometry_loss(lesson: IFRNetTrainingOutput) -> Tensor:
     """Features of the frame between are to have the structure of the true frame's features.
 
     Gradients go into both: the encoder learns from it too.
@@ -45,7 +47,7 @@ def distillation_loss(
 ) -> Tensor:
     """Draw the coarse flows to a label, most where the finest agrees with it.
 
-    Shapes: flows as in `Lesson`, label (B, 4, H, W) -> ().
+    Shapes: flows as in `IFRNetTrainingOutput`, label (B, 4, H, W) -> ().
     """
     *coarse, finest = flows
     loss = label.new_zeros(())

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from sgm_vfi.model.baselines.pervfi.network import Lesson
+from sgm_vfi.model.baselines.pervfi.network import PerVFITrainingOutput
 from sgm_vfi.training.losses import LEVELS, laplacian_loss
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]  # two pictures in [0, 1] -> ()
 
 
-def pervfi_loss(lesson: Lesson, perceptual: Perceptual | None = None) -> Tensor:
+def pervfi_loss(lesson: PerVFITrainingOutput, perceptual: Perceptual | None = None) -> Tensor:
     """Of PerVFI the likelihood of the truth, and how close one draw is to it; of vb the latter.
 
     Args:
@@ -26,7 +26,10 @@ def pervfi_loss(lesson: Lesson, perceptual: Perceptual | None = None) -> Tensor:
 
 
 def closeness(
-    lesson: Lesson, band_weight: float, perceptual_weight: float, perceptual: Perceptual | None
+    lesson: PerVFITrainingOutput,
+    band_weight: float,
+    perceptual_weight: float,
+    perceptual: Perceptual | None,
 ) -> Tensor:
     """Weighted distances of the picture from the truth."""
     loss = band_weight * band_loss(lesson.picture, lesson.target)

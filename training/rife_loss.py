@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sgm_vfi.model.baselines.rife.network import Lesson
+from sgm_vfi.model.baselines.rife.network import RIFETrainingOutput
 from sgm_vfi.training.losses import laplacian_loss
 
 DISTILLATION_WEIGHT = 0.01  # RIFE_m: the authors' advice is 0.005 or 0.002
@@ -10,7 +10,7 @@ BETTER = 0.01  # mean difference of colours by which the teacher must be nearer 
 SMALLEST = 1e-12  # of a squared distance: the root of zero has no gradient
 
 
-def rife_loss(lesson: Lesson, distillation: float = DISTILLATION_WEIGHT) -> Tensor:
+def rife_loss(lesson: RIFETrainingOutput, distillation: float = DISTILLATION_WEIGHT) -> Tensor:
     """Of the student's frame, of the teacher's, and of what they say of the motion. Shapes: -> ().
 
     Args:
@@ -21,7 +21,7 @@ def rife_loss(lesson: Lesson, distillation: float = DISTILLATION_WEIGHT) -> Tens
     return student + teacher + distillation * distillation_loss(lesson)
 
 
-def distillation_loss(lesson: Lesson) -> Tensor:
+def distillation_loss(lesson: RIFETrainingOutput) -> Tensor:
     """Distance of each block's flow from the teacher's, where the teacher does better.
 
     The teacher does not learn from it, nor is it a reason to blend worse. Shapes: -> ().

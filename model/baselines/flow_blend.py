@@ -26,7 +26,7 @@ from sgm_vfi.model.ops.resize import resize, resize_to
 SMALL = 2**20  # pixels of a frame whose motion is found on frames half as large, not a quarter
 
 
-class Related(NamedTuple):
+class FlowBlendState(NamedTuple):
     """What serves every time between two frames."""
 
     frame0: Tensor
@@ -50,31 +50,35 @@ class FlowBlend(Interpolator):
         super().__init__()
         self.flow = flow
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Related:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> FlowBlendState:
         require_frames(frame0, frame1, self)
-        return self._relate(frame0, frame1, self._look(frame0, flow_scale), flow_scale)
+        return self._build_state(frame0, frame1, self._encode(frame0, flow_scale), flow_scale)
 
     def advance(
-        self, state: Related, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
-    ) -> Related:
+        self, state: FlowBlendState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
+    ) -> FlowBlendState:
         if state.flow_scale != flow_scale:
             return self.prepare(frame1, frame2, flow_scale)
         require_frames(frame1, frame2, self)
-        return self._relate(frame1, frame2, state.seen1, flow_scale)
+        return self._build_state(frame1, frame2, state.seen1, flow_scale)
 
-    def _look(self, frame: Tensor, flow_scale: float) -> Any:
+    def _encode(self, frame: Tensor, flow_scale: float) -> Any:
         return self.flow.encode(resize(frame, float(flow_scale_fraction(flow_scale))))
 
-    def _relate(self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float) -> Related:
-        seen1 = self._look(frame1, flow_scale)
+    def _build_state(
+        self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float
+    ) -> FlowBlendState:
+        seen1 = self._encode(frame1, flow_scale)
         is_small = frame0[0, 0].numel() <= SMALL
         shrink = (
             SHRINK // 2 if is_small else SHRINK
         )  # finer costs more, and shows less on large ones
         flows = prepare_hypotheses(frame0, frame1, *self.flow.estimate_both(seen0, seen1), shrink)
-        return Related(frame0, frame1, flows, seen1, flow_scale)
+        return FlowBlendState(frame0, frame1, flows, seen1, flow_scale)
 
-    def interpolate(self, state: Related, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: FlowBlendState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         frame0, frame1, flows = state[:3]
         parts = compose_layers(flows, time)
         notes = explanation(flows, time, parts, frame0.shape[-2:]) if explain else None

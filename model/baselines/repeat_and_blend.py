@@ -8,35 +8,39 @@ from torch import Tensor
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, require_frames
 
 
-class Frames(NamedTuple):
+class FramePair(NamedTuple):
     frame0: Tensor
     frame1: Tensor
 
 
-class Mixture(Interpolator):
+class ConstantBlend(Interpolator):
     """Gives a share of each frame, the same all over."""
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Frames:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> FramePair:
         require_frames(frame0, frame1, self)
-        return Frames(frame0, frame1)
+        return FramePair(frame0, frame1)
 
 
-class Repeat(Mixture):
+class Repeat(ConstantBlend):
     """Shows the nearer frame again; frame 0 at t = 1/2."""
 
-    def interpolate(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: FramePair, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         blend = (time <= 0.5).to(state.frame0)
-        return mixed(state, blend, explain)
+        return blend_frames(state, blend, explain)
 
 
-class Blend(Mixture):
+class Blend(ConstantBlend):
     """Cross-fades: the mean of both frames, weighted by time."""
 
-    def interpolate(self, state: Frames, time: Tensor, *, explain: bool = False) -> Interpolation:
-        return mixed(state, 1 - time, explain)
+    def interpolate(
+        self, state: FramePair, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
+        return blend_frames(state, 1 - time, explain)
 
 
-def mixed(state: Frames, blend: Tensor, explain: bool) -> Interpolation:
+def blend_frames(state: FramePair, blend: Tensor, explain: bool) -> Interpolation:
     """The share `blend` (B, 1, 1, 1) of frame 0, the rest of frame 1."""
     frame0, frame1 = state
     frame = torch.lerp(frame1, frame0, blend)

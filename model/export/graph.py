@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalNormalizingFlow
 from sgm_vfi.model.checkpoint import write_atomically
 from sgm_vfi.model.export.formats import FORMATS, ExportError, ExportFormat, first_line
 from sgm_vfi.model.flow.dis import DISFlow
@@ -21,7 +21,7 @@ TRIED = (1 / 4, 1 / 2, 7 / 8)  # times at which a file is compared with its netw
 LARGEST_MEAN = 1 / 510  # half a level of 8 bits: a file that is further off is not kept
 OBSTACLES = {
     DISFlow: "its flow is OpenCV's, which computes outside of PyTorch",
-    ConditionalFlow: "it draws noise by a seed, and no format keeps such a generator",
+    ConditionalNormalizingFlow: "it draws noise by a seed, and no format keeps such a generator",
 }
 
 

@@ -42,7 +42,7 @@ IFRNET_SMALL = IFRNetConfig(widths=(24, 36, 54, 72), side_channels=24)
 IFRNET_LARGE = IFRNetConfig(widths=(64, 96, 144, 192), side_channels=64, first_kernel=7)
 
 
-class Pair(NamedTuple):
+class IFRNetState(NamedTuple):
     """What serves every time between two frames, which are stacked on the batch axis."""
 
     frames: Tensor  # (2B, 3, H, W), less the mean
@@ -51,7 +51,7 @@ class Pair(NamedTuple):
     flow_scale: float
 
 
-class Decoded(NamedTuple):
+class DecoderOutput(NamedTuple):
     """What the decoders give at a time, at the size that motion is estimated at."""
 
     flows: tuple[Tensor, ...]  # coarse to fine: (B, 4, ...) at 1/8, 1/4, 1/2, 1, in their pixels
@@ -60,12 +60,12 @@ class Decoded(NamedTuple):
     residual: Tensor  # (B, 3, H, W)
 
 
-class Lesson(NamedTuple):
+class IFRNetTrainingOutput(NamedTuple):
     """What the loss needs of a prediction."""
 
     frame: Tensor  # (B, 3, H, W) in [0, 1]
     target: Tensor
-    flows: tuple[Tensor, ...]  # as in `Decoded`
+    flows: tuple[Tensor, ...]  # as in `DecoderOutput`
     features: tuple[Tensor, ...]
     target_features: tuple[Tensor, ...]  # of the target, likewise
 
@@ -92,18 +92,20 @@ class IFRNet(Interpolator):
             (3 * second + 4, 3 * second, 4 + fine),
             (3 * fine + 4, 3 * fine, 8),
         )
-        self.decoders = nn.ModuleList(Decoder(*shape, config.side_channels) for shape in shapes)
+        self.decoders = nn.ModuleList(
+            IFRNetDecoder(*shape, config.side_channels) for shape in shapes
+        )
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
         """Only the scaled size matters: at 4/5 multiples of 20 will do."""
         ratio = flow_scale_fraction(flow_scale)
         return COARSEST * ratio.denominator // math.gcd(COARSEST, ratio.numerator)
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> IFRNetState:
         require_frames(frame0, frame1, self, flow_scale)
         mean = torch.cat((frame0, frame1), dim=1).mean(dim=(1, 2, 3), keepdim=True)
         frames = torch.cat((frame0 - mean, frame1 - mean))
-        return Pair(frames, mean, self.encode(resize(frames, flow_scale)), flow_scale)
+        return IFRNetState(frames, mean, self.encode(resize(frames, flow_scale)), flow_scale)
 
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Shapes: (B, 3, H, W) -> (B, widths[i], H / 2^(i + 1), W / 2^(i + 1)), fine to coarse."""
@@ -113,7 +115,9 @@ class IFRNet(Interpolator):
             levels.append(frames)
         return levels
 
-    def interpolate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: IFRNetState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         """The frame at `time`; a ValueError where it is not 1/2 and the weights know no other."""
         require_time(time, self)
         decoded = self.decode(state, time)
@@ -126,7 +130,7 @@ class IFRNet(Interpolator):
             notes = {"initial_flow": first, "flow": flow, "blend": blend}
         return Interpolation(compose(state, flow, blend, residual), explanation=notes)
 
-    def decode(self, state: Pair, time: Tensor) -> Decoded:
+    def decode(self, state: IFRNetState, time: Tensor) -> DecoderOutput:
         """Find the motion to both frames, a mask and what warping cannot give."""
         *finer, coarse = state.features
         both = torch.cat(coarse.chunk(2), dim=1)
@@ -140,11 +144,11 @@ class IFRNet(Interpolator):
             flows.append(out[:, :4] + resize_flow(flow, 2))
             features.append(out[:, 4:])
         *features, last = features
-        return Decoded(tuple(flows), tuple(features), last[:, :1].sigmoid(), last[:, 1:])
+        return DecoderOutput(tuple(flows), tuple(features), last[:, :1].sigmoid(), last[:, 1:])
 
     def training_forward(
         self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
-    ) -> Lesson:
+    ) -> IFRNetTrainingOutput:
         """Predict with the true frame at hand, whose features the loss compares with.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
@@ -153,7 +157,7 @@ class IFRNet(Interpolator):
         decoded = self.decode(state, time)
         frame = compose(state, decoded.flows[-1], decoded.blend, decoded.residual)
         fine_to_coarse = self.encode(target - state.mean)[:3]
-        return Lesson(
+        return IFRNetTrainingOutput(
             frame, target, decoded.flows, decoded.features, tuple(reversed(fine_to_coarse))
         )
 
@@ -164,7 +168,7 @@ class IFRNet(Interpolator):
             yield from (decoder.enter, decoder.refine)
 
 
-class Decoder(nn.Module):
+class IFRNetDecoder(nn.Module):
     """Convolutions at one size, and one that doubles it.
 
     Shapes: (B, in_channels, h, w) -> (B, out_channels, 2h, 2w).
@@ -173,14 +177,14 @@ class Decoder(nn.Module):
     def __init__(self, in_channels: int, channels: int, out_channels: int, side: int) -> None:
         super().__init__()
         self.enter = conv_prelu(in_channels, channels)
-        self.refine = SideRefinement(channels, side)
+        self.refine = SideChannelResBlock(channels, side)
         self.enlarge = nn.ConvTranspose2d(channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.enlarge(self.refine(self.enter(x)))
 
 
-class SideRefinement(nn.Module):
+class SideChannelResBlock(nn.Module):
     """A residual block that looks at its last channels twice as often.
 
     Shapes: (B, channels, h, w) -> the same.
@@ -202,7 +206,7 @@ class SideRefinement(nn.Module):
         return self.activation(x + self.conv5(y))
 
 
-def compose(state: Pair, flow: Tensor, blend: Tensor, residual: Tensor) -> Tensor:
+def compose(state: IFRNetState, flow: Tensor, blend: Tensor, residual: Tensor) -> Tensor:
     """Warp, mix, correct. Shapes: flow (B, 4, H, W), blend (B, 1, ...), residual (B, 3, ...)."""
     warped0, warped1 = warp_pair(state.frames, flow).chunk(2)
     mixed = blend * warped0 + (1 - blend) * warped1

@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.pervfi.motion import Moved, scaled_flow
-from sgm_vfi.model.baselines.pervfi.pyramid import CHANNELS
+from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
+from sgm_vfi.model.baselines.pervfi.splatting import SplattedFeatures, resize_flow_like
 
 GROUPS = (7, 8, 8)  # of channels that share offsets, by level
 TAPS = 9
 SLOPE = 0.1
 
 
-class Aligned(NamedTuple):
+class AlignedFeatures(NamedTuple):
     """What one level hands to the next finer one, at its own size."""
 
     offset: Tensor
@@ -22,30 +22,32 @@ class Aligned(NamedTuple):
     merged: Tensor
 
 
-class DeformableAlign(nn.Module):
+class DeformableAlignment(nn.Module):
     """Coarse to fine: where in frame 1 to look, and what is seen there merged with frame 0."""
 
     def __init__(self) -> None:
         super().__init__()
         coarser = (*CHANNELS[1:], 0)
         self.levels = nn.ModuleList(
-            AlignLevel(n, c, g) for n, c, g in zip(CHANNELS, coarser, GROUPS, strict=True)
+            AlignmentLevel(n, c, g) for n, c, g in zip(CHANNELS, coarser, GROUPS, strict=True)
         )
 
-    def forward(self, moved: list[Moved], levels: list[Tensor], flow: Tensor) -> list[Tensor]:
+    def forward(
+        self, moved: list[SplattedFeatures], levels: list[Tensor], flow: Tensor
+    ) -> list[Tensor]:
         """Shapes: levels of both frames, fine to coarse; flow (B, 2, H, W) from time t to frame 1
         -> one map per level, of its channels.
         """
-        aligned: list[Aligned] = []  # coarse first
+        aligned: list[AlignedFeatures] = []  # coarse first
         for level, left, right in zip(
             reversed(self.levels), reversed(moved), reversed(levels), strict=True
         ):
             above = aligned[-1] if aligned else None
-            aligned.append(level(left, right, scaled_flow(flow, right), above))
+            aligned.append(level(left, right, resize_flow_like(flow, right), above))
         return [each.merged for each in reversed(aligned)]
 
 
-class AlignLevel(nn.Module):
+class AlignmentLevel(nn.Module):
     """One level; all but the coarsest also see the result of the one above."""
 
     def __init__(self, channels: int, above: int, groups: int) -> None:
@@ -58,7 +60,9 @@ class AlignLevel(nn.Module):
         self.merge1 = _conv(2 * channels + 1, channels)
         self.merge2 = _conv(channels + above, channels) if above else None
 
-    def forward(self, left: Moved, right: Tensor, flow: Tensor, above: Aligned | None) -> Aligned:
+    def forward(
+        self, left: SplattedFeatures, right: Tensor, flow: Tensor, above: AlignedFeatures | None
+    ) -> AlignedFeatures:
         """Shapes: left, right (B, C, h, w), flow (B, 2, h, w) -> (B, C, h, w), three times."""
         seen = torch.cat((left.features, right, left.hole, flow), dim=1)
         offset = _leaky(self.offset1(seen))
@@ -74,7 +78,7 @@ class AlignLevel(nn.Module):
         merged = self.merge1(torch.cat((left.features, features, left.hole), dim=1))
         if above is not None:
             merged = self.merge2(torch.cat((merged, _enlarge(above.merged)), dim=1))
-        return Aligned(offset, features, merged)
+        return AlignedFeatures(offset, features, merged)
 
 
 class DeformableConv(nn.Module):

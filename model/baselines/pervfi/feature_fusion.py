@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.pervfi.pyramid import CHANNELS
+from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
 
 STEM = 64
 WIDTHS = (32, 64, 96)  # of the branches, fine to coarse
@@ -14,7 +14,7 @@ EXPANSION = 4
 MODULES = 2  # exchanges per stage
 
 
-class MultiscaleFuse(nn.Module):
+class MultiscaleFusion(nn.Module):
     """From blended levels to what the decoder is told, each at half the size of its level."""
 
     def __init__(self) -> None:
@@ -26,10 +26,10 @@ class MultiscaleFuse(nn.Module):
         )
         self.start = nn.ModuleList((conv_relu(wide, WIDTHS[0]), conv_relu(wide, WIDTHS[1], 2)))
         self.join1 = conv_relu(STEM + WIDTHS[1], WIDTHS[1])
-        self.stage2 = nn.Sequential(*(Exchange(WIDTHS[:2]) for _ in range(MODULES)))
+        self.stage2 = nn.Sequential(*(ExchangeUnit(WIDTHS[:2]) for _ in range(MODULES)))
         self.descend = conv_relu(WIDTHS[1], WIDTHS[2], 2)
         self.join2 = conv_relu(STEM + WIDTHS[2], WIDTHS[2])
-        self.stage3 = nn.Sequential(*(Exchange(WIDTHS) for _ in range(MODULES)))
+        self.stage3 = nn.Sequential(*(ExchangeUnit(WIDTHS) for _ in range(MODULES)))
         self.output = nn.ModuleList(
             nn.Conv2d(width, channels, kernel_size=3, stride=2, padding=1)
             for width, channels in zip(WIDTHS, CHANNELS, strict=True)
@@ -47,7 +47,7 @@ class MultiscaleFuse(nn.Module):
         return [output(branch) for output, branch in zip(self.output, branches, strict=True)]
 
 
-class Exchange(nn.Module):
+class ExchangeUnit(nn.Module):
     """Two residual blocks per branch; then every branch becomes the sum of all of them."""
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -56,7 +56,7 @@ class Exchange(nn.Module):
             nn.Sequential(BasicBlock(width), BasicBlock(width)) for width in widths
         )
         self.change = nn.ModuleList(
-            nn.ModuleList(Change(widths[j], widths[i], i - j) for j in range(len(widths)))
+            nn.ModuleList(BranchResize(widths[j], widths[i], i - j) for j in range(len(widths)))
             for i in range(len(widths))
         )
 
@@ -69,7 +69,7 @@ class Exchange(nn.Module):
         ]
 
 
-class Change(nn.Sequential):
+class BranchResize(nn.Sequential):
     """One branch at the width and the size of another, which is `halvings` coarser."""
 
     def __init__(self, in_channels: int, out_channels: int, halvings: int) -> None:

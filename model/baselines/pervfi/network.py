@@ -11,13 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.pervfi.blend import AsymmetricBlend
-from sgm_vfi.model.baselines.pervfi.decoder import Decoder
-from sgm_vfi.model.baselines.pervfi.feature_alignment import DeformableAlign
-from sgm_vfi.model.baselines.pervfi.feature_fusion import MultiscaleFuse
-from sgm_vfi.model.baselines.pervfi.motion import Moved, flow_back, move
-from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalFlow, noise_shapes
-from sgm_vfi.model.baselines.pervfi.pyramid import Encoder, SplatMetric
+from sgm_vfi.model.baselines.pervfi.asymmetric_blending import AsymmetricBlending
+from sgm_vfi.model.baselines.pervfi.encoder_decoder import PerVFIDecoder, PerVFIEncoder
+from sgm_vfi.model.baselines.pervfi.feature_alignment import DeformableAlignment
+from sgm_vfi.model.baselines.pervfi.feature_fusion import MultiscaleFusion
+from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalNormalizingFlow, noise_shapes
+from sgm_vfi.model.baselines.pervfi.splatting import (
+    SplatMetric,
+    SplattedFeatures,
+    splat_features,
+    splat_flow_back,
+)
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
 from sgm_vfi.model.flow.motion_hypotheses import flow_to_size
@@ -48,7 +52,7 @@ PERVFI = PerVFIConfig()
 PERVFI_VB = PerVFIConfig(invertible=False)
 
 
-class Pair(NamedTuple):
+class PerVFIState(NamedTuple):
     """What serves every time between two frames."""
 
     levels0: list[Tensor]  # features, fine to coarse: 35, 64 and 96 channels
@@ -59,17 +63,17 @@ class Pair(NamedTuple):
     metric1: Tensor
 
 
-class Seen(NamedTuple):
+class PerVFIFeatures(NamedTuple):
     """What both frames tell of the frame between."""
 
     conditions: list[Tensor]  # of the generator: 35, 64, 96 channels at 1/2, 1/4, 1/8
-    moved: list[Moved]  # frame 0 at that time, fine to coarse
+    moved: list[SplattedFeatures]  # frame 0 at that time, fine to coarse
     aligned: list[Tensor]  # frame 1
     masks: list[Tensor]  # share of frame 1, (B, 1, h, w)
     flow_t1: Tensor  # (B, 2, H, W)
 
 
-class Lesson(NamedTuple):
+class PerVFITrainingOutput(NamedTuple):
     """What the loss needs of a prediction."""
 
     picture: Tensor  # (B, 3, H, W) about [0, 1], not clamped
@@ -93,24 +97,24 @@ class PerVFI(Interpolator):
         self.config = config
         self.estimator = build_flow_estimator(config.estimator) if estimator is None else estimator
         self.estimator.requires_grad_(False)
-        self.encoder = Encoder()
+        self.encoder = PerVFIEncoder()
         self.metric = SplatMetric()
-        self.align = DeformableAlign()
-        self.blend = AsymmetricBlend()
-        self.fuse = MultiscaleFuse()
-        self.generator = ConditionalFlow() if config.invertible else Decoder()
+        self.align = DeformableAlignment()
+        self.blend = AsymmetricBlending()
+        self.fuse = MultiscaleFusion()
+        self.generator = ConditionalNormalizingFlow() if config.invertible else PerVFIDecoder()
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> PerVFIState:
         require_frames(frame0, frame1, self)
         scale = float(flow_scale_fraction(flow_scale))
         with torch.no_grad():
             flows = self.estimator.bidirectional(resize(frame0, scale), resize(frame1, scale))
         flow_01, flow_10 = (flow_to_size(flow, frame0.shape[-2:]) for flow in flows)
-        return self.prepare_along(frame0, frame1, flow_01, flow_10)
+        return self.prepare_with_flows(frame0, frame1, flow_01, flow_10)
 
-    def prepare_along(
+    def prepare_with_flows(
         self, frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor
-    ) -> Pair:
+    ) -> PerVFIState:
         """`prepare` with flows of the caller's own.
 
         Shapes: frames (B, 3, H, W), flows (B, 2, H, W), in pixels.
@@ -122,20 +126,22 @@ class PerVFI(Interpolator):
         metric0, metric1 = self.metric(
             torch.cat((fine0, fine1)), torch.cat((fine1, fine0)), torch.cat((flow_01, flow_10))
         ).chunk(2)
-        return Pair(levels0, levels1, flow_01, flow_10, metric0, metric1)
+        return PerVFIState(levels0, levels1, flow_01, flow_10, metric0, metric1)
 
-    def see(self, pair: Pair, time: Tensor) -> Seen:
+    def extract_features(self, pair: PerVFIState, time: Tensor) -> PerVFIFeatures:
         """All that depends on time, but the picture. Shapes: time (B, 1, 1, 1)."""
-        moved = move(pair.levels0, time * pair.flow_01, 2 * time * pair.metric0)
-        flow_t1 = flow_back((1 - time) * pair.flow_10, 2 * (1 - time) * pair.metric1)
+        moved = splat_features(pair.levels0, time * pair.flow_01, 2 * time * pair.metric0)
+        flow_t1 = splat_flow_back((1 - time) * pair.flow_10, 2 * (1 - time) * pair.metric1)
         aligned = self.align(moved, pair.levels1, flow_t1)
         blended, masks = self.blend(moved, aligned)
-        return Seen(self.fuse(blended), moved, aligned, masks, flow_t1)
+        return PerVFIFeatures(self.fuse(blended), moved, aligned, masks, flow_t1)
 
-    def interpolate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
-        seen = self.see(state, time)
-        frame = (self.draw(seen.conditions) + 1) / 2
-        notes = explanation(state, seen, time) if explain else None
+    def interpolate(
+        self, state: PerVFIState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
+        features = self.extract_features(state, time)
+        frame = (self.draw(features.conditions) + 1) / 2
+        notes = explanation(state, features, time) if explain else None
         return Interpolation(frame.clamp(0, 1), explanation=notes)
 
     def train(self, mode: bool = True) -> "PerVFI":
@@ -151,7 +157,7 @@ class PerVFI(Interpolator):
         The plain decoder has none. Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
         if self.config.invertible:
-            conditions = self.see(self.prepare(frame0, frame1), time).conditions
+            conditions = self.extract_features(self.prepare(frame0, frame1), time).conditions
             self.generator.initialize(2 * target - 1, conditions)
 
     def training_forward(
@@ -161,7 +167,7 @@ class PerVFI(Interpolator):
         time: Tensor,
         target: Tensor,
         flows: tuple[Tensor, Tensor] | None = None,
-    ) -> Lesson:
+    ) -> PerVFITrainingOutput:
         """Predict, and measure how likely the truth is (of which vb knows nothing).
 
         The picture is drawn from noise as strong as that which the truth comes from, afresh for
@@ -172,17 +178,17 @@ class PerVFI(Interpolator):
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
-        along = None if flows is None else self.prepare_along(frame0, frame1, *flows)
-        conditions = self.see(along or self.prepare(frame0, frame1), time).conditions
+        along = None if flows is None else self.prepare_with_flows(frame0, frame1, *flows)
+        conditions = self.extract_features(along or self.prepare(frame0, frame1), time).conditions
         if not self.config.invertible:
-            return Lesson((self.draw(conditions) + 1) / 2, target, None)
+            return PerVFITrainingOutput((self.draw(conditions) + 1) / 2, target, None)
         bits, deviation = self.generator.bits(2 * target - 1, conditions)
         shapes = noise_shapes(*target.shape[-2:])
         noise = [deviation * torch.randn(len(target), *x, device=target.device) for x in shapes]
-        return Lesson((self.draw(conditions, noise) + 1) / 2, target, bits)
+        return PerVFITrainingOutput((self.draw(conditions, noise) + 1) / 2, target, bits)
 
     def draw(self, conditions: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-        """The picture. Shapes: as `ConditionalFlow.decode` takes them -> (B, 3, H, W) in [-1, 1].
+        """Generate the picture, (B, 3, H, W) in [-1, 1], from the conditions of the generator.
 
         Args:
             noise: None draws it, by the config's seed and temperature; the plain decoder needs
@@ -210,7 +216,7 @@ class PerVFI(Interpolator):
             yield self.generator
 
 
-def explanation(pair: Pair, seen: Seen, time: Tensor) -> dict[str, Tensor]:
+def explanation(pair: PerVFIState, features: PerVFIFeatures, time: Tensor) -> dict[str, Tensor]:
     """The flows towards both frames, and the share of frame 0."""
-    flow_t0 = flow_back(time * pair.flow_01, 2 * time * pair.metric0)
-    return {"flow": torch.cat((flow_t0, seen.flow_t1), dim=1), "blend": 1 - seen.masks[0]}
+    flow_t0 = splat_flow_back(time * pair.flow_01, 2 * time * pair.metric0)
+    return {"flow": torch.cat((flow_t0, features.flow_t1), dim=1), "blend": 1 - features.masks[0]}

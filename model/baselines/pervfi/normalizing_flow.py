@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.pervfi.pyramid import CHANNELS
+from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
 
 STEPS = 16  # of each block
 HIDDEN = 64
@@ -21,7 +21,7 @@ LEVELS = 255  # steps of a byte
 LOG_2PI = math.log(2 * math.pi)
 
 
-class Encoded(NamedTuple):
+class EncodedPicture(NamedTuple):
     """A picture as noise."""
 
     latents: list[Tensor]  # as they came out, block by block; not what `decode` takes
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
     log_likelihood: Tensor  # of the picture, in nats, (B,)
 
 
-class ConditionalFlow(nn.Module):
+class ConditionalNormalizingFlow(nn.Module):
     """Three blocks, each of half the size of the one before; the first two split off half.
 
     Pictures are (B, 3, H, W) in [-1, 1], sides multiples of 8.
@@ -45,7 +45,7 @@ class ConditionalFlow(nn.Module):
             )
         )
 
-    def encode(self, picture: Tensor, conditions: Sequence[Tensor]) -> Encoded:
+    def encode(self, picture: Tensor, conditions: Sequence[Tensor]) -> EncodedPicture:
         """Shapes: picture (B, 3, H, W), conditions at 1/2, 1/4 and 1/8 of its size."""
         latents, noise = [], []
         total = picture.new_zeros(len(picture))
@@ -59,7 +59,7 @@ class ConditionalFlow(nn.Module):
             total = total + log_volume + likelihood.sum(dim=(1, 2, 3))
             latents.append(latent)
             noise.append(standard)
-        return Encoded(latents, noise, total)
+        return EncodedPicture(latents, noise, total)
 
     def bits(self, picture: Tensor, conditions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood in bits per pixel, and the deviation of all latents.
@@ -116,7 +116,7 @@ class FlowBlock(nn.Module):
         super().__init__()
         self.splits = splits
         kept = channels // 2 if splits else channels
-        self.mix = Mix(channels)
+        self.mix = InvertibleConv1x1(channels)
         self.steps = nn.ModuleList(FlowStep(channels, condition) for _ in range(STEPS))
         self.prior = ZeroConv(kept, 2 * kept)
 
@@ -140,8 +140,8 @@ class FlowBlock(nn.Module):
 class FlowStep(nn.Module):
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
-        self.mix = Mix(channels)
-        self.coupling = Coupling(channels, condition)
+        self.mix = InvertibleConv1x1(channels)
+        self.coupling = AffineCoupling(channels, condition)
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         x, volume_of_mix = self.mix(x)
@@ -170,7 +170,7 @@ class ActNorm(nn.Module):
         self.initialized.fill_(1)
 
 
-class Mix(nn.Module):
+class InvertibleConv1x1(nn.Module):
     """A normalisation, then every pixel's channels by one matrix."""
 
     def __init__(self, channels: int) -> None:
@@ -196,7 +196,7 @@ class Mix(nn.Module):
         return F.conv2d(x, scaled[:, :, None, None], -self.norm.shift.flatten())
 
 
-class Coupling(nn.Module):
+class AffineCoupling(nn.Module):
     """Half of the channels moved and scaled by what the other half and the condition say."""
 
     def __init__(self, channels: int, condition: int) -> None:

@@ -1,4 +1,22 @@
-"""The network of RAFT-VFI: flows, refined once per pair, and the frame at any time from them."""
+"""RAFT-VFI, the practical frame interpolator of ModelScope: refined RAFT flows, any time.
+
+Stages, in order:
+    1. `sgm_vfi.model.flow.raft`: optical flow in both directions, on frames resized by
+       `flow_scale`; with one frame more on each side, also the flows to those.
+    2. `flow_refinement`: three coarse-to-fine corrections of both flows, by convolutions and window
+       attention (`window_attention`).
+    3. `flow_reversal`: the displacement up to time t, linear or with acceleration, and its
+       reversal by splatting, which gives the flows from time t to both frames.
+    4. `frame_synthesis`: a U-Net that filters these flows, a visibility mask, and a mask of static
+       content; the frames are warped and blended at full resolution.
+
+Flows are in pixels of the resized frames until stage 4. Frames are RGB in [0, 1]; the published
+weights take BGR less a mean, which the network converts to and from.
+
+Published as `cv_raft_video-frame-interpolation_practical` (code and weights: Apache-2.0). Based on
+RAFT (Teed and Deng, ECCV 2020), QVI (Xu et al., NeurIPS 2019) and VFIformer (Lu et al., CVPR 2022).
+Written from a description of the arithmetic.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,9 +25,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.raft_vfi.motion import advanced, reversed_flow
-from sgm_vfi.model.baselines.raft_vfi.refinement import FlowRefinement
-from sgm_vfi.model.baselines.raft_vfi.synthesis import Layers, Synthesis, blend_of, compose, dilate
+from sgm_vfi.model.baselines.raft_vfi.flow_refinement import FlowRefinement
+from sgm_vfi.model.baselines.raft_vfi.flow_reversal import displacement_at, reverse_flow
+from sgm_vfi.model.baselines.raft_vfi.frame_synthesis import (
+    RAFTVFISynthesis,
+    SynthesisOutput,
+    blend_weight,
+    compose,
+    dilate,
+)
 from sgm_vfi.model.flow.raft import RAFT
 from sgm_vfi.model.interpolator import (
     Interpolation,
@@ -20,50 +44,46 @@ from sgm_vfi.model.interpolator import (
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 
-MEAN = (0.429, 0.431, 0.397)  # taken off the channels, in the order that the weights expect
+MEAN = (0.429, 0.431, 0.397)  # subtracted from the channels, in the order that the weights expect
 
 
 @dataclass(frozen=True, kw_only=True)
 class RAFTVFIConfig:
-    """Habits of the network; its shape is fixed."""
+    """Options of the network; its shape is fixed."""
 
-    iterations: int = 12  # updates of RAFT's flow
+    iterations: int = 12  # of RAFT
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
 
     def __post_init__(self) -> None:
         require_colour_order(self.colour_order)
 
 
-class View(NamedTuple):
-    """A frame as the network looks at it."""
+class RAFTVFIFrame(NamedTuple):
+    """Everything that depends on one frame only."""
 
     frame: Tensor  # (B, 3, H, W), in the network's colour order
-    small: Tensor  # the same at the size that motion is estimated at
-    seen: Any  # what the flow's network makes of that
+    scaled: Tensor  # the frame at the resolution of the flow, (B, 3, h, w)
+    encoding: Any  # features of RAFT
     flow_scale: float
 
 
-class Gap(NamedTuple):
-    """What serves every time between two frames; flows are in pixels of the small views."""
+class RAFTVFIState(NamedTuple):
+    """Everything between two frames that does not depend on time."""
 
-    view0: View
-    view1: View
-    raw: tuple[Tensor, Tensor]  # flow_01 and flow_10 as RAFT gives them, (B, 2, h, w)
+    features0: RAFTVFIFrame
+    features1: RAFTVFIFrame
+    raw: tuple[Tensor, Tensor]  # flow_01 and flow_10 as RAFT estimates them, (B, 2, h, w)
     flow: Tensor  # both, refined, (B, 4, h, w)
-    outwards: Tensor | None  # frame 0 to the one before, frame 1 to the one after, (B, 4, h, w)
-    after: View | None = None  # the one after, where that flow was estimated here
+    context_flows: Tensor | None  # from frame 0 to the one before, from frame 1 to the one after
+    next_features: RAFTVFIFrame | None = None  # of the frame after, where they were computed
 
 
 class RAFTVFI(Interpolator):
-    """Moves both frames along the flows between them, and blends them.
+    """Interpolates by warping along refined RAFT flows.
 
-    Motion is estimated, refined, brought to time t and repaired at the flow scale; the frames are
-    warped and blended at full size. Its authors take 1/2 where a frame is 1440 pixels high or
-    2560 wide, or more.
-
-    With the frames before and after the two, what moves may change its speed. Where either is
-    missing, as in every call that names two frames only, it moves at one speed: so do the first
-    and the last gap of a clip, and gaps next to a cut.
+    The authors use a flow scale of 1/2 for frames of at least 1440 pixels in height or 2560 in
+    width. With the frames before and after the pair, motion is quadratic in time; where either is
+    missing (two frames only, ends of a clip, pairs next to a scene cut) it is linear.
     """
 
     stride = 32
@@ -74,7 +94,7 @@ class RAFTVFI(Interpolator):
         self.config = config or RAFTVFIConfig()
         self.flow = RAFT(self.config.iterations)
         self.refinement = FlowRefinement()
-        self.synthesis = Synthesis()
+        self.synthesis = RAFTVFISynthesis()
 
     def prepare(
         self,
@@ -84,137 +104,148 @@ class RAFTVFI(Interpolator):
         *,
         before: Tensor | None = None,
         after: Tensor | None = None,
-    ) -> Gap:
+    ) -> RAFTVFIState:
         """Estimate the motion between two frames.
 
         Args:
-            before: the frame as long before frame 0 as frame 1 is after it; None where there is
-                none, or where the scene changes in between.
-            after: the frame as long after frame 1.
+            before: frame at time -1; None if there is none, or if there is a scene cut.
+            after: frame at time 2; likewise.
 
         Shapes: frames (B, 3, H, W).
         """
         for other in (frame1, before, after):
             if other is not None:
                 require_frames(frame0, other, self, flow_scale)
-        view0, view1 = self.view(frame0, flow_scale), self.view(frame1, flow_scale)
-        raw = self.flows(view0, view1)
+        features0 = self.encode_frame(frame0, flow_scale)
+        features1 = self.encode_frame(frame1, flow_scale)
+        raw = self.estimate_flows(features0, features1)
         back = None
         if before is not None and after is not None:
-            back = self.flow.estimate(view0.seen, self.view(before, flow_scale).seen)
-        return self.gap(view0, view1, raw, back, after)
+            encoding = self.encode_frame(before, flow_scale).encoding
+            back = self.flow.estimate(features0.encoding, encoding)
+        return self._build_state(features0, features1, raw, back, after)
 
     def advance(
         self,
-        state: Gap,
+        state: RAFTVFIState,
         frame1: Tensor,
         frame2: Tensor,
         flow_scale: float = 1.0,
         *,
         before: Tensor | None = None,
         after: Tensor | None = None,
-    ) -> Gap:
-        """Estimate the motion of the next pair, with what is known of its frames.
-
-        Among frames around it, one frame is looked at and RAFT runs twice.
-        """
+    ) -> RAFTVFIState:
+        """Estimate the motion of the next pair; encodes one frame and runs RAFT twice."""
         for other in (frame2, before, after):
             if other is not None:
                 require_frames(frame1, other, self, flow_scale)
-        view1 = state.view1
-        if flow_scale != view1.flow_scale:
+        features1 = state.features1
+        if flow_scale != features1.flow_scale:
             return self.prepare(frame1, frame2, flow_scale, before=before, after=after)
-        if state.after is None:
-            view2 = self.view(frame2, flow_scale)
-            raw = self.flows(view1, view2)
+        if state.next_features is None or state.context_flows is None:
+            features2 = self.encode_frame(frame2, flow_scale)
+            raw = self.estimate_flows(features1, features2)
         else:
-            view2 = state.after
-            raw = state.outwards.chunk(2, dim=1)[1], self.flow.estimate(view2.seen, view1.seen)
-        return self.gap(view1, view2, raw, None if before is None else state.raw[1], after)
+            features2 = state.next_features
+            backward = self.flow.estimate(features2.encoding, features1.encoding)
+            raw = state.context_flows.chunk(2, dim=1)[1], backward
+        back = None if before is None else state.raw[1]
+        return self._build_state(features1, features2, raw, back, after)
 
-    def gap(
+    def _build_state(
         self,
-        view0: View,
-        view1: View,
+        features0: RAFTVFIFrame,
+        features1: RAFTVFIFrame,
         raw: tuple[Tensor, Tensor],
         back: Tensor | None,
         after: Tensor | None,
-    ) -> Gap:
-        """Refine the flows between two frames, and find how motion goes on.
-
-        Args:
-            back: the flow from frame 0 to the frame before it, (B, 2, h, w); None where there is
-                none, as for `after`.
-        """
-        flow = self.refine(view0, view1, raw)
+    ) -> RAFTVFIState:
+        """Refine the flows; with the flow `back` to the frame before, also estimate that on."""
+        flow = self.refine(features0, features1, raw)
         if back is None or after is None:
-            return Gap(view0, view1, raw, flow, None)
-        view2 = self.view(after, view1.flow_scale)
-        outwards = torch.cat((back, self.flow.estimate(view1.seen, view2.seen)), dim=1)
-        return Gap(view0, view1, raw, flow, outwards, view2)
+            return RAFTVFIState(features0, features1, raw, flow, None)
+        features2 = self.encode_frame(after, features1.flow_scale)
+        onward = self.flow.estimate(features1.encoding, features2.encoding)
+        context_flows = torch.cat((back, onward), dim=1)
+        return RAFTVFIState(features0, features1, raw, flow, context_flows, features2)
 
-    def interpolate(self, state: Gap, time: Tensor, *, explain: bool = False) -> Interpolation:
-        flow_t = self.motion(state, time)
-        layers = self.layers(state, flow_t)
+    def interpolate(
+        self, state: RAFTVFIState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
+        """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
+        flow_t = self.flows_at(state, time)
+        layers = self.synthesise(state, flow_t)
         frame = self.compose(state, layers, time).clamp(0, 1)
         if not explain:
             return Interpolation(frame)
-        notes = {
-            "initial_flow": resize_flow(flow_t, 1 / state.view0.flow_scale),
+        maps = {
+            "initial_flow": resize_flow(flow_t, 1 / state.features0.flow_scale),
             "flow": torch.cat((layers.flow_t0, layers.flow_t1), dim=1),
-            "blend": blend_of(layers.mask, time),
+            "blend": blend_weight(layers.mask, time),
             "static": layers.static,
         }
-        return Interpolation(frame, explanation=notes)
+        return Interpolation(frame, explanation=maps)
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """Of convolutions and attention those that neither take nor give flows at full size."""
+        """Yield the convolutions and attention that neither read nor write full-size flows."""
         raft = self.flow.network
         yield from (raft.feature_encoder, raft.context_encoder, raft.update_block.recurrent_block)
         yield from (stage.body for stage in self.refinement)
         yield from self.synthesis.compute_modules()
 
-    def view(self, frame: Tensor, flow_scale: float = 1.0) -> View:
-        """What depends on one frame only."""
+    def encode_frame(self, frame: Tensor, flow_scale: float = 1.0) -> RAFTVFIFrame:
+        """Compute everything that depends on one frame only. Shapes: frame (B, 3, H, W)."""
         flow_scale = float(flow_scale_fraction(flow_scale))
         frame = reorder_colours(frame, self.config.colour_order)
-        small = resize(frame, flow_scale)
-        return View(frame, small, self.flow.encode(small), flow_scale)
+        scaled = resize(frame, flow_scale)
+        return RAFTVFIFrame(frame, scaled, self.flow.encode(scaled), flow_scale)
 
-    def flows(self, view0: View, view1: View) -> tuple[Tensor, Tensor]:
-        """flow_01 and flow_10 before they are refined, (B, 2, h, w)."""
-        return self.flow.estimate_both(view0.seen, view1.seen)
+    def estimate_flows(
+        self, features0: RAFTVFIFrame, features1: RAFTVFIFrame
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate flow_01 and flow_10 by RAFT. Shapes: -> (B, 2, h, w) twice."""
+        return self.flow.estimate_both(features0.encoding, features1.encoding)
 
-    def refine(self, view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
-        """Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""
-        frames = self.centred(view0.small), self.centred(view1.small)
+    def refine(
+        self, features0: RAFTVFIFrame, features1: RAFTVFIFrame, flows: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Refine both flows. Shapes: flow_01 and flow_10 (B, 2, h, w) -> both (B, 4, h, w)."""
+        frames = self.subtract_mean(features0.scaled), self.subtract_mean(features1.scaled)
         return self.refinement(*frames, torch.cat(flows, dim=1))
 
-    def motion(self, state: Gap, time: Tensor) -> Tensor:
-        """flow_t0 and flow_t1, as the flows between the frames have them (B, 4, h, w)."""
+    def flows_at(self, state: RAFTVFIState, time: Tensor) -> Tensor:
+        """Compute flow_t0 and flow_t1 at `time`. Shapes: -> (B, 4, h, w)."""
         flow_01, flow_10 = state.flow.chunk(2, dim=1)
-        before, after = (None, None) if state.outwards is None else state.outwards.chunk(2, dim=1)
-        ways = advanced(flow_01, time, before), advanced(flow_10, 1 - time, after)
-        return torch.cat([reversed_flow(way) for way in ways], dim=1)
+        context = state.context_flows
+        before, after = (None, None) if context is None else context.chunk(2, dim=1)
+        moved = (
+            displacement_at(flow_01, time, before),
+            displacement_at(flow_10, 1 - time, after),
+        )
+        return torch.cat([reverse_flow(flow) for flow in moved], dim=1)
 
-    def layers(self, state: Gap, flow_t: Tensor) -> Layers:
-        """What the frame is put together from, at full size."""
-        frames = (self.centred(view.small) for view in (state.view0, state.view1))
+    def synthesise(self, state: RAFTVFIState, flow_t: Tensor) -> SynthesisOutput:
+        """Compute the filtered flows and the masks, at full resolution.
+
+        Shapes: flow_t (B, 4, h, w).
+        """
+        pair = state.features0.scaled, state.features1.scaled
+        frames = (self.subtract_mean(frame) for frame in pair)
         flow_t0, flow_t1, mask, static = self.synthesis(*frames, state.flow, flow_t)
-        larger = 1 / state.view0.flow_scale
-        return Layers(
-            resize_flow(flow_t0, larger),
-            resize_flow(flow_t1, larger),
-            resize(mask, larger),
-            resize(dilate(static), larger),
+        enlargement = 1 / state.features0.flow_scale
+        return SynthesisOutput(
+            resize_flow(flow_t0, enlargement),
+            resize_flow(flow_t1, enlargement),
+            resize(mask, enlargement),
+            resize(dilate(static), enlargement),
         )
 
-    def compose(self, state: Gap, layers: Layers, time: Tensor) -> Tensor:
-        """The frame, RGB; rounding may bring it out of [0, 1]."""
-        frame = compose(state.view0.frame, state.view1.frame, layers, time)
+    def compose(self, state: RAFTVFIState, layers: SynthesisOutput, time: Tensor) -> Tensor:
+        """Blend the warped frames, in RGB; rounding may exceed [0, 1]."""
+        frame = compose(state.features0.frame, state.features1.frame, layers, time)
         return reorder_colours(frame, self.config.colour_order)
 
     @staticmethod
-    def centred(frame: Tensor) -> Tensor:
-        """Without the mean that the weights expect to be off."""
+    def subtract_mean(frame: Tensor) -> Tensor:
+        """Subtract the mean colour of the training data. Shapes: (B, 3, H, W)."""
         return frame - frame.new_tensor(MEAN).view(1, 3, 1, 1)

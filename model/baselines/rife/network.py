@@ -47,7 +47,7 @@ RIFE_M = RIFEConfig(any_time=True)
 RIFE_2R = RIFEConfig(doubled=True)
 
 
-class Pair(NamedTuple):
+class RIFEState(NamedTuple):
     """What serves every time between two frames; both are stacked on the batch axis."""
 
     frames: Tensor  # (2B, 3, H, W), in the network's colour order
@@ -55,28 +55,28 @@ class Pair(NamedTuple):
     flow_scale: float
 
 
-class Motion(NamedTuple):
+class IFBlockOutput(NamedTuple):
     """The motion after one of the blocks, at full size."""
 
     flow: Tensor  # (B, 4, H, W)
     blend_logits: Tensor  # (B, 1, H, W)
 
 
-class Estimate(NamedTuple):
+class RIFEMotion(NamedTuple):
     """The motion at a time."""
 
-    motions: tuple[Motion, ...]  # after each block, coarse to fine
+    motions: tuple[IFBlockOutput, ...]  # after each block, coarse to fine
     explain: bool
 
 
-class Lesson(NamedTuple):
+class RIFETrainingOutput(NamedTuple):
     """What the loss needs of a prediction; colours are in the network's order."""
 
     frame: Tensor  # (B, 3, H, W) in [0, 1]
     target: Tensor
-    motions: tuple[Motion, ...]  # of the blocks, coarse to fine
+    motions: tuple[IFBlockOutput, ...]  # of the blocks, coarse to fine
     merged: tuple[Tensor, ...]  # both frames warped and blended by each of them, (B, 3, H, W)
-    taught: Motion  # by the block that sees the target
+    taught: IFBlockOutput  # by the block that sees the target
     taught_merged: Tensor
 
 
@@ -102,26 +102,26 @@ class RIFE(TileableInterpolator):
             self.teacher = IFBlock(widths[-1] + 3, config.channels[-1], doubled=config.doubled)
         self.synthesis = SynthesisNetwork(config.context_channels, doubled=config.doubled)
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> RIFEState:
         require_frames(frame0, frame1, self, flow_scale)
         frames = reorder_colours(torch.cat((frame0, frame1)), self.config.colour_order)
-        return Pair(frames, self.synthesis.context(frames), flow_scale)
+        return RIFEState(frames, self.synthesis.context(frames), flow_scale)
 
-    def estimate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Estimate:
+    def estimate(self, state: RIFEState, time: Tensor, *, explain: bool = False) -> RIFEMotion:
         """The motion at `time`.
 
         Raises:
             ValueError: this network knows the middle only, and another time is asked for.
         """
         require_time(time, self)
-        motions: list[Motion] = []
+        motions: list[IFBlockOutput] = []
         for block, scale in zip(self.blocks, SCALES, strict=True):
             before = motions[-1] if motions else None
             motions.append(self._step(block, state, time, before, scale / state.flow_scale))
-        return Estimate(tuple(motions), explain)
+        return RIFEMotion(tuple(motions), explain)
 
     def synthesise(
-        self, state: Pair, motion: Estimate, window: Window | None = None
+        self, state: RIFEState, motion: RIFEMotion, window: Window | None = None
     ) -> Interpolation:
         height, width = state.frames.shape[-2:]
         window = window or Window(0, height, 0, width)
@@ -145,7 +145,7 @@ class RIFE(TileableInterpolator):
 
     def training_forward(
         self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
-    ) -> Lesson:
+    ) -> RIFETrainingOutput:
         """Predict, and let the teacher see the true frame.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
@@ -159,7 +159,7 @@ class RIFE(TileableInterpolator):
         frame, merged = self.synthesis(state.frames, state.context, *motions[-1])
         coarse = (merge(state.frames, motion) for motion in motions[:-1])
         taught_merged = merge(state.frames, taught)
-        return Lesson(frame, target, motions, (*coarse, merged), taught, taught_merged)
+        return RIFETrainingOutput(frame, target, motions, (*coarse, merged), taught, taught_merged)
 
     def compute_modules(self) -> Iterator[nn.Module]:
         """All convolutions but the last ones of the blocks, which give pixels."""
@@ -170,12 +170,12 @@ class RIFE(TileableInterpolator):
     def _step(
         self,
         block: "IFBlock",
-        state: Pair,
+        state: RIFEState,
         time: Tensor,
-        before: Motion | None,
+        before: IFBlockOutput | None,
         scale: float,
         *shown: Tensor,
-    ) -> Motion:
+    ) -> IFBlockOutput:
         """Let a block correct the motion, or, the first one, find it."""
         seen = [*state.frames.chunk(2)]
         if self.any_time:
@@ -185,14 +185,14 @@ class RIFE(TileableInterpolator):
         warped = warp_pair(state.frames, before.flow)
         seen += [*warped.chunk(2), before.blend_logits, *shown]
         change = block(torch.cat(seen, dim=1), before.flow, scale)
-        return Motion(*(old + new for old, new in zip(before, change, strict=True)))
+        return IFBlockOutput(*(old + new for old, new in zip(before, change, strict=True)))
 
 
 class IFBlock(nn.Module):
     """Reads motion off frames that it makes smaller, and enlarges it again.
 
-    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `Motion`; C, and 4 more where there is a
-    flow, make `in_channels`.
+    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `IFBlockOutput`;
+    `in_channels` is C, plus 4 with a flow.
     """
 
     def __init__(self, in_channels: int, channels: int, *, doubled: bool = False) -> None:
@@ -206,7 +206,7 @@ class IFBlock(nn.Module):
         self.residual = nn.Sequential(*convs)
         self.output = nn.ConvTranspose2d(channels, 5, kernel_size=4, stride=2, padding=1)
 
-    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> Motion:
+    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> IFBlockOutput:
         """`scale`: how much smaller than x what is read shall be."""
         x = resize(x, 1 / scale)
         if flow is not None:
@@ -214,9 +214,9 @@ class IFBlock(nn.Module):
         x = self.head(x)
         raw = self.output(x + self.residual(x))
         enlarged = self.reduced * scale
-        return Motion(resize_flow(raw[:, :4], enlarged), resize(raw[:, 4:], enlarged))
+        return IFBlockOutput(resize_flow(raw[:, :4], enlarged), resize(raw[:, 4:], enlarged))
 
 
-def merge(frames: Tensor, motion: Motion) -> Tensor:
+def merge(frames: Tensor, motion: IFBlockOutput) -> Tensor:
     """Warp both frames and blend them. Shapes: (2B, 3, H, W) -> (B, 3, H, W)."""
     return blend(warp_pair(frames, motion.flow), motion.blend_logits)

@@ -44,7 +44,7 @@ V4_6 = PracticalConfig()
 V4_25 = PracticalConfig(channels=(192, 128, 96, 64, 32), encoded=True)
 
 
-class Pair(NamedTuple):
+class PracticalRIFEState(NamedTuple):
     """What serves every time between two frames."""
 
     frames: Tensor  # (2B, 3, H, W)
@@ -52,7 +52,7 @@ class Pair(NamedTuple):
     flow_scale: float
 
 
-class Motion(NamedTuple):
+class PracticalBlockOutput(NamedTuple):
     """What is known after a block, at full size."""
 
     flow: Tensor  # (B, 4, H, W)
@@ -74,21 +74,25 @@ class PracticalRIFE(Interpolator):
         seen = 3 + (ENCODED if config.encoded else 0)
         carried = CARRIED if config.encoded else 0
         later = 2 * seen + 1 + 1 + carried + 4  # warped frames, time, mask, features, flow
-        self.encoder = FrameEncoder() if config.encoded else None
+        self.encoder = PracticalEncoder() if config.encoded else None
         self.blocks = nn.ModuleList(
-            MotionBlock(2 * seen + 1 if i == 0 else later, channels, carried)
+            PracticalBlock(2 * seen + 1 if i == 0 else later, channels, carried)
             for i, channels in enumerate(config.channels)
         )
 
-    def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Pair:
+    def prepare(
+        self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0
+    ) -> PracticalRIFEState:
         require_frames(frame0, frame1, self, flow_scale)
         frames = torch.cat((frame0, frame1)).clamp(0, 1)
         seen = frames
         if self.encoder is not None:
             seen = torch.cat((frames, self.encoder(frames)), dim=1)
-        return Pair(frames, seen, flow_scale)
+        return PracticalRIFEState(frames, seen, flow_scale)
 
-    def interpolate(self, state: Pair, time: Tensor, *, explain: bool = False) -> Interpolation:
+    def interpolate(
+        self, state: PracticalRIFEState, time: Tensor, *, explain: bool = False
+    ) -> Interpolation:
         plane = time.expand(-1, 1, *state.frames.shape[-2:])
         motion, first = None, None
         for block, scale in zip(self.blocks, self.scales, strict=True):
@@ -109,8 +113,13 @@ class PracticalRIFE(Interpolator):
             yield from (block.head, block.residual)
 
     def _step(
-        self, block: "MotionBlock", state: Pair, plane: Tensor, before: Motion | None, scale: float
-    ) -> Motion:
+        self,
+        block: "PracticalBlock",
+        state: PracticalRIFEState,
+        plane: Tensor,
+        before: PracticalBlockOutput | None,
+        scale: float,
+    ) -> PracticalBlockOutput:
         """Let a block correct the motion, or, the first one, find it."""
         if before is None:
             return block(torch.cat((*state.seen.chunk(2), plane), dim=1), None, scale)
@@ -123,7 +132,7 @@ class PracticalRIFE(Interpolator):
         return change._replace(flow=flow + change.flow)
 
 
-class FrameEncoder(nn.Sequential):
+class PracticalEncoder(nn.Sequential):
     """Four features of each pixel. Shapes: (B, 3, H, W) -> (B, 4, H, W)."""
 
     def __init__(self) -> None:
@@ -135,11 +144,11 @@ class FrameEncoder(nn.Sequential):
         )
 
 
-class MotionBlock(nn.Module):
+class PracticalBlock(nn.Module):
     """Reads motion off what it makes smaller, and enlarges it again.
 
-    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `Motion`; C, and 4 more where there is a
-    flow, make `in_channels`.
+    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `PracticalBlockOutput`;
+    `in_channels` is C, plus 4 with a flow.
     """
 
     def __init__(self, in_channels: int, channels: int, carried: int) -> None:
@@ -148,7 +157,9 @@ class MotionBlock(nn.Module):
             conv_leaky(in_channels, channels // 2, stride=2),
             conv_leaky(channels // 2, channels, stride=2),
         )
-        self.residual = nn.Sequential(*(ScaledConv(channels) for _ in range(RESIDUAL_CONVS)))
+        self.residual = nn.Sequential(
+            *(ScaledResidualConv(channels) for _ in range(RESIDUAL_CONVS))
+        )
         self.unused = 0 if carried else 1  # channels that the published head gives for nothing
         out = 4 + 1 + carried + self.unused
         self.output = nn.Sequential(
@@ -156,16 +167,18 @@ class MotionBlock(nn.Module):
             nn.PixelShuffle(2),
         )
 
-    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> Motion:
+    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> PracticalBlockOutput:
         """`scale`: how much smaller than x what is read shall be."""
         x = resize(x, 1 / scale)
         if flow is not None:
             x = torch.cat((x, resize_flow(flow, 1 / scale)), dim=1)
         raw = resize(self.output(self.residual(self.head(x))), scale)
-        return Motion(raw[:, :4] * scale, raw[:, 4:5], raw[:, 5 : raw.shape[1] - self.unused])
+        return PracticalBlockOutput(
+            raw[:, :4] * scale, raw[:, 4:5], raw[:, 5 : raw.shape[1] - self.unused]
+        )
 
 
-class ScaledConv(nn.Module):
+class ScaledResidualConv(nn.Module):
     """A residual convolution with a learnt weight for each channel. Shapes: (B, C, h, w)."""
 
     def __init__(self, channels: int) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.model.baselines.pervfi.checkpoint_names import from_published, to_published
-from sgm_vfi.model.baselines.pervfi.motion import EPSILON, holes
-from sgm_vfi.model.baselines.pervfi.network import Pair, PerVFI, PerVFIConfig
+from sgm_vfi.model.baselines.pervfi.network import PerVFI, PerVFIConfig, PerVFIState
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ActNorm
+from sgm_vfi.model.baselines.pervfi.splatting import EPSILON, find_holes
 from sgm_vfi.model.checkpoint import Weights, load_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.interpolator import time_like
@@ -71,10 +71,10 @@ def check_variant(
     ours = {"weights_crc": weights_crc, "inputs_crc": zoo.fingerprint(arrays)}
     inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     noise = [inputs[f"z{i}"] for i in range(3)]
-    pair = net.prepare_along(*(inputs[name] for name in ("i0", "i1", "ff", "bf")))
+    pair = net.prepare_with_flows(*(inputs[name] for name in ("i0", "i1", "ff", "bf")))
     ours["metric_raw"] = pair.metric0[:1]
-    ours |= seen(net, pair, noise)
-    half = net.see(pair, time_like(inputs["i0"], 0.5)).conditions
+    ours |= interpolated(net, pair, noise)
+    half = net.extract_features(pair, time_like(inputs["i0"], 0.5)).conditions
     if invertible:
         loss, likelihood = encoded(net, half, inputs["gt"])
         ours |= likelihood
@@ -91,11 +91,11 @@ def check_variant(
 
 
 @torch.no_grad()
-def seen(net: PerVFI, pair: Pair, noise: list[Tensor]) -> dict[str, Tensor]:
+def interpolated(net: PerVFI, pair: PerVFIState, noise: list[Tensor]) -> dict[str, Tensor]:
     """What is found on the way to the frames, at both times."""
     ours = {}
     for percent in (50, 25):
-        found = net.see(pair, time_like(pair.flow_01, percent / 100))
+        found = net.extract_features(pair, time_like(pair.flow_01, percent / 100))
         picture = (net.draw(found.conditions, noise) + 1) / 2
         holes = {f"bmask{i}": level.hole for i, level in enumerate(found.moved)}
         masks = {f"smask_out{i}": mask for i, mask in enumerate(reversed(found.masks))}
@@ -183,7 +183,7 @@ def splats(source: Tensor, flow: Tensor, metric: Tensor, probe: Tensor) -> dict[
     ours |= {f"splat_grad_{name}": grad for name, grad in grads.items()}
     with torch.no_grad():
         ours["backwarp_zeros"] = backward_warp(source, path, padding="zeros")
-        ours["hole"] = holes(path)
+        ours["hole"] = find_holes(path)
     return ours
 
 

@@ -11,7 +11,14 @@ from torch import Tensor
 from sgm_vfi.benchmark.metrics import interpolation_error, psnr, ssim
 from sgm_vfi.media.images import quantise
 from sgm_vfi.model.baselines.rife.checkpoint_names import PUBLISHED_NAMES, from_published
-from sgm_vfi.model.baselines.rife.network import RIFE, RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
+from sgm_vfi.model.baselines.rife.network import (
+    RIFE,
+    RIFE_2R,
+    RIFE_BASE,
+    RIFE_M,
+    RIFEConfig,
+    RIFETrainingOutput,
+)
 from sgm_vfi.model.checkpoint import load_weights, published_name
 from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
@@ -70,7 +77,7 @@ def inputs(device: torch.device) -> tuple[int, list[Tensor]]:
     return crc, [torch.from_numpy(array).to(device) for array in (i0, i1, gt)]
 
 
-def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[losses.Lesson, dict]:
+def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[RIFETrainingOutput, dict]:
     """A lesson, its losses and the norm of each gradient."""
     frame0, frame1, target = frames
     lesson = net.training_forward(frame0, frame1, time_like(frame0, time), target)

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.raft_vfi.attention import WindowTransformer
+from sgm_vfi.model.baselines.raft_vfi.window_attention import WindowTransformer
 from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import backward_warp
 
 
-class Residual(nn.Sequential):
-    """Layers, added to what they are given."""
+class ResidualConvs(nn.Sequential):
+    """SynthesisOutput, added to what they are given."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features + super().forward(features)
@@ -70,5 +70,5 @@ def head(channels: int, further: int = 0) -> nn.Sequential:
     )
 
 
-def residual(channels: int, layers: int) -> Residual:
-    return Residual(*(conv_prelu(channels, channels) for _ in range(layers)))
+def residual(channels: int, layers: int) -> ResidualConvs:
+    return ResidualConvs(*(conv_prelu(channels, channels) for _ in range(layers)))

@@ -12,20 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.baselines.raft_vfi import motion, scenes, synthesis
+from sgm_vfi.model.baselines.raft_vfi import flow_reversal, frame_synthesis
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
     FLOW_PREFIX,
     KERNELS,
     joined,
     to_published,
 )
-from sgm_vfi.model.baselines.raft_vfi.clip import resampled
-from sgm_vfi.model.baselines.raft_vfi.network import MEAN, RAFTVFI, Gap, View
-from sgm_vfi.model.baselines.raft_vfi.schedule import steps
+from sgm_vfi.model.baselines.raft_vfi.network import MEAN, RAFTVFI, RAFTVFIFrame, RAFTVFIState
 from sgm_vfi.model.checkpoint import Weights, load_weights
 from sgm_vfi.model.interpolator import Interpolation, time_like
 from tests.parity import recipe
 from tests.parity.finding import Finding
+from tests.parity.raft_vfi_pipeline import (
+    grey_levels,
+    histogram,
+    is_scene_cut,
+    output_steps,
+    resample,
+)
 from tests.parity.zoo import recipe as zoo
 from tests.parity.zoo.comparison import Check, Golden, compare
 from tests.parity.zoo.flow_nets import golden_flow
@@ -75,54 +80,61 @@ def four(case: recipe.Case, device: torch.device) -> list[Tensor]:
     return [torch.from_numpy(recipe.frames(case, t)).to(device) for t in TIMES]
 
 
-def prepared(net: RAFTVFI, frames: list[Tensor], flow_scale: float = 1.0) -> Gap:
+def prepared(net: RAFTVFI, frames: list[Tensor], flow_scale: float = 1.0) -> RAFTVFIState:
     before, frame0, frame1, after = frames
     return net.prepare(frame0, frame1, flow_scale, before=before, after=after)
 
 
-def unclamped(net: RAFTVFI, gap: Gap, time: float) -> Tensor:
+def unclamped(net: RAFTVFI, state: RAFTVFIState, time: float) -> Tensor:
     """The frame as it was stored, before it is brought into [0, 1]."""
-    at = time_like(gap.view0.frame, time)
-    return net.compose(gap, net.layers(gap, net.motion(gap, at)), at)
+    at = time_like(state.features0.frame, time)
+    return net.compose(state, net.synthesise(state, net.flows_at(state, at)), at)
 
 
-def motions(net: RAFTVFI, gap: Gap, time: Tensor) -> Iterator[Tensor]:
+def motions(net: RAFTVFI, state: RAFTVFIState, time: Tensor) -> Iterator[Tensor]:
     """The motion at a time, and as it would be had rounding decided otherwise.
 
     What lands on the border of a pixel reaches other four pixels than what lands just before it,
     none of them with a weight of nothing; so there, last bits say what arrives (Gaussian splat).
     """
-    yield net.motion(gap, time)
-    flow_01, flow_10 = gap.flow.chunk(2, dim=1)
-    before, after = gap.outwards.chunk(2, dim=1)
+    yield net.flows_at(state, time)
+    flow_01, flow_10 = state.flow.chunk(2, dim=1)
+    before, after = state.context_flows.chunk(2, dim=1)
     ways = torch.cat(
-        [motion.advanced(flow_01, time, before), motion.advanced(flow_10, 1 - time, after)]
+        [
+            flow_reversal.displacement_at(flow_01, time, before),
+            flow_reversal.displacement_at(flow_10, 1 - time, after),
+        ]
     )
     kept = torch.zeros_like(ways)  # what is read of them, and lands undecidedly
-    seen = (..., slice(None, None, motion.SMALLER), slice(None, None, motion.SMALLER))
-    landing = ways[seen] / motion.SMALLER
+    seen = (
+        ...,
+        slice(None, None, flow_reversal.REDUCTION),
+        slice(None, None, flow_reversal.REDUCTION),
+    )
+    landing = ways[seen] / flow_reversal.REDUCTION
     kept[seen] = ((landing - landing.round()).abs() < ON_EDGE).to(ways)
     undecided = kept.nonzero().tolist()
     assert len(undecided) <= 4, "the case leaves too much open"
     for sides in product((-1, 1), repeat=len(undecided)):
         pushed = ways.clone()
         for place, side in zip(undecided, sides, strict=True):
-            pushed[tuple(place)] += 2 * side * ON_EDGE * motion.SMALLER
-        yield torch.cat([motion.reversed_flow(way[None]) for way in pushed], dim=1)
+            pushed[tuple(place)] += 2 * side * ON_EDGE * flow_reversal.REDUCTION
+        yield torch.cat([flow_reversal.reverse_flow(way[None]) for way in pushed], dim=1)
 
 
 def network(net: RAFTVFI, device: torch.device) -> Arrays:
     """Flows, and the frame at two times with and without the outer frames."""
     frames = four(QUAD, device)
     named = {str(i): frame.cpu().numpy() * np.float32(255) for i, frame in enumerate(frames)}
-    gap = prepared(net, frames)
-    flow_01, flow_10 = gap.flow.chunk(2, dim=1)
-    before, after = gap.outwards.chunk(2, dim=1)
+    state = prepared(net, frames)
+    flow_01, flow_10 = state.flow.chunk(2, dim=1)
+    before, after = state.context_flows.chunk(2, dim=1)
     half = time_like(frames[0], 0.5)
-    flow_t = net.motion(gap, half)
-    centred = (net.centred(frame) for frame in frames[1:3])
-    layers = net.synthesis(*centred, gap.flow, flow_t)
-    linear = gap._replace(outwards=None)
+    flow_t = net.flows_at(state, half)
+    subtract_mean = (net.subtract_mean(frame) for frame in frames[1:3])
+    layers = net.synthesis(*subtract_mean, state.flow, flow_t)
+    linear = state._replace(context_flows=None)
     return {
         "inputs_crc": zoo.fingerprint(named),
         "raft_f12": net.flow(frames[1], frames[2]),
@@ -130,13 +142,13 @@ def network(net: RAFTVFI, device: torch.device) -> Arrays:
         "raft_f23_mean": after.mean(dim=(2, 3)),
         "refined_F12": flow_01,
         "refined_F21": halved(flow_10),
-        "t50_out4": unclamped(net, gap, 0.5),
+        "t50_out4": unclamped(net, state, 0.5),
         "t50_mask": halved(layers.mask),
         "t50_static": halved(layers.static),
         "t50_Ft1r": halved(layers.flow_t0),
         "t50_Ft2r": halved(layers.flow_t1),
         "t50_out2": halved(unclamped(net, linear, 0.5)),
-        "t25_out4": halved(unclamped(net, gap, 0.25)),
+        "t25_out4": halved(unclamped(net, state, 0.25)),
         "t25_out2": halved(unclamped(net, linear, 0.25)),
     }
 
@@ -152,18 +164,18 @@ def units(device: torch.device) -> Arrays:
         for name in ("10", "12", "21", "23")
     }
     quarter = time_like(flows["12"], 0.25)
-    arrived, weight = motion.arrivals(flows["12"])
+    arrived, weight = flow_reversal.splat_flow(flows["12"])
     back = -arrived / torch.where(weight > 0, weight, 1)
     noise = torch.from_numpy(recipe.tensor("ms_unit_x", (1, 3, 24, 30), 0, 1)).to(device)
     return {
-        "unit_acc_F1t": motion.advanced(flows["12"], quarter, flows["10"]),
-        "unit_acc_F2t": motion.advanced(flows["21"], 1 - quarter, flows["23"]),
+        "unit_acc_F1t": flow_reversal.displacement_at(flows["12"], quarter, flows["10"]),
+        "unit_acc_F2t": flow_reversal.displacement_at(flows["21"], 1 - quarter, flows["23"]),
         "unit_reverse_flow": arrived,
         "unit_reverse_norm": weight.expand(-1, 2, -1, -1),
         "unit_holes": (weight == 0).expand(-1, 2, -1, -1),
-        "unit_fill": motion.fill_holes(back, weight, -flows["12"]),
-        "unit_grad": synthesis.gradient_magnitude(noise),
-        "unit_dilate": synthesis.dilate(noise[:, :1]),
+        "unit_fill": flow_reversal.fill_from_neighbours(back, weight, -flows["12"]),
+        "unit_grad": frame_synthesis.gradient_magnitude(noise),
+        "unit_dilate": frame_synthesis.dilate(noise[:, :1]),
     }
 
 
@@ -173,12 +185,12 @@ def other_sizes(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
     height, width = ODD["h"], ODD["w"]
     padding = (0, -width % net.stride, 0, -height % net.stride)
     frames = [F.pad(frame, padding) for frame in four(ODD, device)]
-    gap, half = prepared(net, frames), time_like(frames[0], 0.5)
+    state, half = prepared(net, frames), time_like(frames[0], 0.5)
     expected = torch.from_numpy(golden["model_forward_odd"]).to(device)
     odd = min(
         (
-            net.compose(gap, net.layers(gap, flow_t), half)[..., :height, :width]
-            for flow_t in motions(net, gap, half)
+            net.compose(state, net.synthesise(state, flow_t), half)[..., :height, :width]
+            for flow_t in motions(net, state, half)
         ),
         key=lambda frame: (halved(frame) - expected).abs().max().item(),
     )
@@ -206,8 +218,8 @@ def scene_rule(device: torch.device) -> Arrays:
         (first, other, still, still),
         (first, first, still, away),
     )
-    counts = [scenes.histogram(scenes.levels(frame)) for frame in (first, second, other, dark)]
-    flags = np.array([scenes.is_cut(*case) for case in cases])
+    counts = [histogram(grey_levels(frame)) for frame in (first, second, other, dark)]
+    flags = np.array([is_scene_cut(*case) for case in cases])
     return {"scene_flags": flags, "scene_hist": torch.stack(counts)}
 
 
@@ -222,21 +234,21 @@ class Planned(SimpleNamespace):
         return 1
 
     @staticmethod
-    def view(frame: Tensor, flow_scale: float) -> View:
-        return View(frame, frame, None, flow_scale)
+    def encode_frame(frame: Tensor, flow_scale: float) -> RAFTVFIFrame:
+        return RAFTVFIFrame(frame, frame, None, flow_scale)
 
     @staticmethod
-    def flows(view0: View, view1: View) -> tuple[Tensor, Tensor]:
-        flow = torch.zeros_like(view0.frame[:, :2])
+    def estimate_flows(frame0: RAFTVFIFrame, frame1: RAFTVFIFrame) -> tuple[Tensor, Tensor]:
+        flow = torch.zeros_like(frame0.frame[:, :2])
         return flow, flow
 
     @staticmethod
-    def refine(view0: View, view1: View, flows: tuple[Tensor, Tensor]) -> Tensor:
+    def refine(frame0: RAFTVFIFrame, frame1: RAFTVFIFrame, flows: tuple[Tensor, Tensor]) -> Tensor:
         return torch.cat(flows, dim=1)
 
-    def interpolate(self, gap: Gap, time: Tensor) -> Interpolation:
-        self.calls.append((2 if gap.outwards is None else 3, time.item()))
-        return Interpolation(gap.view0.frame)
+    def interpolate(self, state: RAFTVFIState, time: Tensor) -> Interpolation:
+        self.calls.append((2 if state.context_flows is None else 3, time.item()))
+        return Interpolation(state.features0.frame)
 
 
 def plan(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +263,7 @@ def plan(name: str) -> tuple[np.ndarray, np.ndarray]:
     frames = [torch.full((1, 3, 8, 8), 0.2 + 0.6 * (i > cut)) for i in range(num_frames)]
     net: Any = Planned()
     shown, calls = [], []
-    for step, frame in zip(steps(advance), resampled(net, frames, advance), strict=False):
+    for step, frame in zip(output_steps(advance), resample(net, frames, advance), strict=False):
         if 0 < step.time < 1:
             shown.append(step.gap)
             made = net.calls.pop() if net.calls else (1, step.time)
@@ -266,7 +278,7 @@ def clip_run(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
     first = [recipe.frames(VIDEO | {"seed": "zoo_vid_a"}, t, np.uint8) for t in (0, 0.33, 0.66, 1)]
     second = [recipe.frames(VIDEO | {"seed": "zoo_vid_b"}, t, np.uint8) for t in (0, 0.5, 1)]
     clip = [torch.from_numpy(x).to(device) for x in (*first, *(x // 8 for x in second))]
-    outputs = list(resampled(net, [frame / 255 for frame in clip], 0.5))
+    outputs = list(resample(net, [frame / 255 for frame in clip], 0.5))
     indices = golden["run_uint8_idx"]
     written = torch.cat([as_written(outputs[i]) for i in indices])
     kept = (as_written(outputs[0]) == clip[0]).double().mean()

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.pervfi.motion import Moved
-from sgm_vfi.model.baselines.pervfi.pyramid import CHANNELS
+from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
+from sgm_vfi.model.baselines.pervfi.splatting import SplattedFeatures
 
 HIDDEN = 64
 NOISE = 0.005  # either way, added to the mask in training
 
 
-class AsymmetricBlend(nn.Module):
+class AsymmetricBlending(nn.Module):
     """One mask per level, nearly binary: 0 for frame 0, 1 for what is aligned of frame 1."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class AsymmetricBlend(nn.Module):
         self.levels = nn.ModuleList(QuasiBinaryMask(channels) for channels in CHANNELS)
 
     def forward(
-        self, moved: list[Moved], aligned: list[Tensor]
+        self, moved: list[SplattedFeatures], aligned: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Shapes: maps (B, C, h, w), fine to coarse -> blended maps, and masks (B, 1, h, w)."""
         masks = [

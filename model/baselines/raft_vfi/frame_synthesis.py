@@ -17,7 +17,7 @@ SLOPE = 0.1
 REACH = 10  # pixels: how far away a flow may be read instead
 
 
-class Layers(NamedTuple):
+class SynthesisOutput(NamedTuple):
     """What a frame is put together from."""
 
     flow_t0: Tensor  # (B, 2, H, W)
@@ -26,7 +26,7 @@ class Layers(NamedTuple):
     static: Tensor  # (B, 1, H, W), in (0, 1), what does not move: logos, captions
 
 
-class Synthesis(nn.Module):
+class RAFTVFISynthesis(nn.Module):
     """Repairs the flows and says how much of which frame is seen; the frames are mean-free."""
 
     def __init__(self) -> None:
@@ -35,7 +35,9 @@ class Synthesis(nn.Module):
         self.mask = convolutions((38, 32, 16, 1), first_kernel=5)
         self.static = convolutions((56, 32, 32, 16, 16, 1))
 
-    def forward(self, frame0: Tensor, frame1: Tensor, flow: Tensor, flow_t: Tensor) -> Layers:
+    def forward(
+        self, frame0: Tensor, frame1: Tensor, flow: Tensor, flow_t: Tensor
+    ) -> SynthesisOutput:
         """Shapes: frames (B, 3, H, W), flow_01 and flow_10, flow_t0 and flow_t1 (B, 4, H, W)."""
         frames = torch.cat((frame0, frame1), dim=1)
         flow_t0, flow_t1 = flow_t.chunk(2, dim=1)
@@ -49,7 +51,7 @@ class Synthesis(nn.Module):
         moved = backward_warp(edges0, flow_t0), backward_warp(edges1, flow_t1)
         mask = self.mask(torch.cat((warped, features), dim=1)).sigmoid()
         seen = torch.cat((warped, *moved, frames, edges0, edges1, features), dim=1)
-        return Layers(flow_t0, flow_t1, mask, self.static(seen).sigmoid())
+        return SynthesisOutput(flow_t0, flow_t1, mask, self.static(seen).sigmoid())
 
     def compute_modules(self) -> Iterator[nn.Module]:
         """All but the first layers, which take flows, and the one that gives them."""
@@ -122,18 +124,18 @@ def dilate(mask: Tensor) -> Tensor:
     return mask
 
 
-def compose(frame0: Tensor, frame1: Tensor, layers: Layers, time: Tensor) -> Tensor:
+def compose(frame0: Tensor, frame1: Tensor, layers: SynthesisOutput, time: Tensor) -> Tensor:
     """Blend both frames where they move, cross-fade them where they do not.
 
     Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> (B, 3, H, W).
     """
     warped0 = backward_warp(frame0, layers.flow_t0)
     warped1 = backward_warp(frame1, layers.flow_t1)
-    moving = torch.lerp(warped1, warped0, blend_of(layers.mask, time))
+    moving = torch.lerp(warped1, warped0, blend_weight(layers.mask, time))
     return torch.lerp(moving, torch.lerp(frame0, frame1, time), layers.static)
 
 
-def blend_of(mask: Tensor, time: Tensor) -> Tensor:
+def blend_weight(mask: Tensor, time: Tensor) -> Tensor:
     """Share of frame 0: how well it is seen, and how near in time it is."""
     weight0, weight1 = (1 - time) * mask, time * (1 - mask)
     return weight0 / (weight0 + weight1)
