@@ -123,7 +123,9 @@ def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
 def test_windows_end_where_the_map_does(shifted: bool) -> None:
     """Equal to attention in each window by itself; shifted, those at the edges are smaller."""
     torch.manual_seed(0)
-    layer = randomize_weights(window_attention.WindowLayer(4, window_attention.WindowAttention(4), shifted))
+    layer = randomize_weights(
+        window_attention.WindowLayer(4, window_attention.WindowAttention(4), shifted)
+    )
     nn.init.normal_(layer.attention.offset_bias)
     grid = torch.randn(1, 8, 12, 4)
     expected = torch.empty_like(grid)
