@@ -1,15 +1,21 @@
-"""Folders where files of weights are looked for, and the one search through them."""
+"""Where files of weights are looked for: the one search that all networks use."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # the repository, when run from a clone
+ENDINGS = (".safetensors", ".pth", ".pt", ".pkl")  # of files of weights, ours and as published
 
 
 def weights_folders() -> list[Path]:
-    """Return the folders where weights may be: the current one's, the repository's, the user's."""
-    return list(dict.fromkeys((Path.cwd() / "pretrained", ROOT / "pretrained", download_folder())))
+    """Return the folders for weights: `./pretrained`, the repository's own, and the user's."""
+    return [*(root / "pretrained" for root in search_roots()), download_folder()]
+
+
+def search_roots() -> list[Path]:
+    """Return the current folder and the repository."""
+    return list(dict.fromkeys((Path.cwd(), ROOT)))
 
 
 def download_folder() -> Path:
@@ -20,6 +26,20 @@ def download_folder() -> Path:
     if chosen := os.environ.get("SGM_VFI_WEIGHTS"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sgm_vfi"
+
+
+def list_candidates(stems: Sequence[str]) -> Iterator[Path]:
+    """List the files that may hold the weights called `stems`, in order of preference.
+
+    Under the current folder, then under the repository, these are `pretrained/<stem>` and the
+    result of a training run, `log/<stem>/ckpt/<stem>`; last comes the user's folder.
+    """
+    for root in search_roots():
+        for stem in stems:
+            for folder in (root / "pretrained", root / "log" / stem / "ckpt"):
+                yield from (folder / f"{stem}{ending}" for ending in ENDINGS)
+    for stem in stems:
+        yield from (download_folder() / f"{stem}{ending}" for ending in ENDINGS)
 
 
 def find_file(paths: Iterable[Path], what: str, how_to_get: str) -> Path:
@@ -37,4 +57,4 @@ def find_file(paths: Iterable[Path], what: str, how_to_get: str) -> Path:
         if path.is_file():
             return path
     listed = ", ".join(map(str, paths))
-    raise FileNotFoundError(f"No weights of {what}: looked for {listed}. {how_to_get}")
+    raise FileNotFoundError(f"No {what}: looked for {listed}. {how_to_get}")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sgm_vfi.model import weight_files
 from sgm_vfi.model.architectures import build_from_weights
 from sgm_vfi.model.baselines.flow_blend import FlowBlend
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
@@ -29,11 +30,9 @@ from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
 from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
+from sgm_vfi.model.weight_files import ENDINGS, list_candidates, search_roots
 
 logger = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parent.parent
-ENDINGS = (".safetensors", ".pth", ".pt", ".pkl")  # of files of weights, ours and as published
 
 
 class ZooEntry(NamedTuple):
@@ -177,36 +176,40 @@ def default_interpolator() -> str:
 
 
 def has_shipped_weights(name: str) -> bool:
-    """Whether weights for a row of the zoo come with the project."""
+    """Return whether weights for a row of the zoo come with the project."""
     shipped = ZOO[name].shipped
-    return shipped is not None and _shipped_place(ROOT, shipped).is_file()
+    return shipped is not None and _shipped_index(weight_files.ROOT, shipped).is_file()
 
 
-def _shipped_place(root: Path, shipped: str) -> Path:
+def _shipped_index(root: Path, shipped: str) -> Path:
     return root / "pretrained" / f"{shipped}{INDEX_SUFFIX}"
 
 
 def find_weights(name_or_path: str) -> Path:
-    """The file that holds the weights of a zoo name, of an experiment, or that is named itself."""
+    """Find the file of weights of a zoo name or of an experiment; a path stands for itself.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message lists the places looked at.
+    """
     name_or_path = resolve_alias(name_or_path)
-    places = list(_places(name_or_path))
-    for place in places:
-        if place.is_file():
-            return place
+    candidates = list(_candidates(name_or_path))
+    for path in candidates:
+        if path.is_file():
+            return path
     path = Path(name_or_path)
     if path.is_dir():
         raise FileNotFoundError(f"{path} is a folder; name the file of weights in it.")
     if name_or_path not in ZOO and (path.suffix or path.parent != Path(".")):
         raise FileNotFoundError(f"No file of weights at {path} (that is {path.absolute()}).")
-    stems = dict.fromkeys(str(place.with_suffix("")) for place in reversed(places[1:]))
+    stems = dict.fromkeys(str(path.with_suffix("")) for path in reversed(candidates[1:]))
     where = (
         f"No weights for {name_or_path!r}: looked for {', '.join(stems)} "
         f"({', '.join((*ENDINGS, INDEX_SUFFIX))})"
     )
     if name_or_path in ZOO:
         raise FileNotFoundError(
-            f"{where}. Put a published or trained checkpoint at one of these places, or name "
-            f"its file."
+            f"{where}. Try `sgm-vfi weights fetch {name_or_path}`, put a published or trained "
+            f"checkpoint at one of these places, or name its file."
         )
     close = get_close_matches(name_or_path, ZOO)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
@@ -215,16 +218,13 @@ def find_weights(name_or_path: str) -> Path:
     )
 
 
-def _places(name_or_path: str) -> Iterator[Path]:
+def _candidates(name_or_path: str) -> Iterator[Path]:
     yield Path(name_or_path)
     if Path(name_or_path).name != name_or_path:
         return
     entry = ZOO.get(name_or_path)
-    names = [name_or_path, *([entry.published] if entry and entry.published else [])]
-    roots = dict.fromkeys((Path.cwd(), ROOT))
-    for root in roots:
-        for name in names:
-            for folder in (root / "pretrained", root / "log" / name / "ckpt"):
-                yield from (folder / f"{name}{ending}" for ending in ENDINGS)
+    yield from list_candidates(
+        [name_or_path, *([entry.published] if entry and entry.published else [])]
+    )
     if entry and entry.shipped:
-        yield from (_shipped_place(root, entry.shipped) for root in roots)
+        yield from (_shipped_index(root, entry.shipped) for root in search_roots())

@@ -161,7 +161,7 @@ def test_unknown_names_and_missing_files_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgm_vfi.model.flow.flow_zoo.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path)
     with pytest.raises(ValueError, match="Known names: raft, gma, gmflow"):
         build_flow_estimator("pwcnet")
     with pytest.raises(FileNotFoundError, match=r"pretrained/gma-sintel\.pth"):

@@ -23,7 +23,7 @@ def estimator() -> RAFT:
 @pytest.fixture(autouse=True)
 def nothing_lies_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's weights, if it has some, are out of sight."""
-    monkeypatch.setattr("sgm_vfi.model.flow.raft.ROOT", tmp_path / "repository")
+    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path / "repository")
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
     (tmp_path / "workdir").mkdir()
     monkeypatch.chdir(tmp_path / "workdir")

@@ -29,7 +29,7 @@ SMALL_PART = 1_600_000  # bytes
 @pytest.fixture
 def folder(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, with a table for weights; rounding is measured on a small picture."""
-    monkeypatch.setattr(zoo, "ROOT", workdir)
+    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", workdir)
     monkeypatch.setattr(ship, "MIDDLE", np.s_[122:218, 242:338])
     place = workdir / "pretrained"
     place.mkdir()

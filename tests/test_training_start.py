@@ -67,7 +67,7 @@ def test_random_features_are_never_used_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgm_vfi.training.start_weights.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path)
     experiment = replace(recipe_global(), allow_random_features=False)
     with pytest.raises(FileNotFoundError, match=r"gmflow_sintel-0c07dcb3\.pth.*train_gmflow\.py"):
         X4KTrainer(experiment, run_in(tmp_path / "run"))
@@ -77,7 +77,7 @@ def test_published_features_come_before_our_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgm_vfi.training.start_weights.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path)
     ours = tmp_path / "log" / "gmflow" / "ckpt" / "gmflow.safetensors"
     features = GMFlowFeatures()
     save_weights(features, ours, {"network": FEATURES_NETWORK})

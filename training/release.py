@@ -36,7 +36,8 @@ from sgm_vfi.model.checkpoint import (
     write_atomically,
 )
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.zoo import ROOT, ZOO, load_interpolator
+from sgm_vfi.model.weight_files import ROOT
+from sgm_vfi.model.zoo import ZOO, load_interpolator
 
 PART_BYTES = 2**24 - 2**17  # of tensors; with its header a part stays below 16 MiB
 MEBIBYTE = 2**20

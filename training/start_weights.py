@@ -1,14 +1,14 @@
 """Where training starts from: weights of the stage before, and features for global matching."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from sgm_vfi.model.checkpoint import CheckpointError, Weights, load_weights, read_weights
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
 from sgm_vfi.model.sgm.checkpoint_names import from_published, is_published, published_config
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
-from sgm_vfi.model.zoo import ROOT, find_weights
+from sgm_vfi.model.weight_files import find_file, search_roots, weights_folders
+from sgm_vfi.model.zoo import find_weights
 
 logger = logging.getLogger(__name__)
 
@@ -62,22 +62,16 @@ def find_features(name_or_path: str | None = None) -> Path:
     """The file of features named, or the first of the usual ones that is there."""
     if name_or_path is not None:
         return find_weights(name_or_path)
-    places = list(_feature_places())
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"No features for global matching. Either put the published GMFlow file at "
-        f"{places[0]}, or make features of your own: python train_gmflow.py, which needs no "
-        f"data and leaves {places[-1]}."
+    folders = weights_folders()
+    places = [folder / PUBLISHED_FEATURES for folder in folders]
+    places += [folder / "gmflow.safetensors" for folder in folders]
+    places += [root / "log" / "gmflow" / "ckpt" / "gmflow.safetensors" for root in search_roots()]
+    return find_file(
+        places,
+        "features for global matching",
+        "Put the published GMFlow file at the first of these places, or train features, which "
+        "needs no data: python train_gmflow.py.",
     )
-
-
-def _feature_places() -> Iterator[Path]:
-    roots = dict.fromkeys((ROOT, Path.cwd()))
-    yield from (root / "pretrained" / PUBLISHED_FEATURES for root in roots)
-    yield from (root / "pretrained" / "gmflow.safetensors" for root in roots)
-    yield from (root / "log" / "gmflow" / "ckpt" / "gmflow.safetensors" for root in roots)
 
 
 def _require_colours(weights: Weights, theirs: dict[str, str], config: SGMConfig) -> None:

@@ -11,8 +11,7 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow import GMFlow, load_gmflow_weights
 from sgm_vfi.model.flow.liteflownet import LiteFlowNet, load_liteflownet_weights
 from sgm_vfi.model.flow.raft import RAFT, find_raft, load_raft_weights
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from sgm_vfi.model.weight_files import find_file, weights_folders
 
 
 class FlowZooEntry(NamedTuple):
@@ -24,14 +23,12 @@ class FlowZooEntry(NamedTuple):
 
 
 def _find(file: str, repository: str) -> Path:
-    """The file in the usual folders, here before the repository."""
-    places = [root / "pretrained" / file for root in dict.fromkeys((Path.cwd(), ROOT))]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"The flow network's weights are not here: looked for {', '.join(map(str, places))}. Get "
-        f"{file} through the README of github.com/{repository}, and put it at one of these places."
+    """Find a published file in the folders of weights."""
+    return find_file(
+        (folder / file for folder in weights_folders()),
+        "weights of the flow network",
+        f"Get {file} through the README of github.com/{repository}, and put it at one of these "
+        f"places.",
     )
 
 

@@ -5,7 +5,6 @@ torchvision is imported where it is used, here and elsewhere: it takes as long a
 and most of what is started here does without.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +15,8 @@ from torch import Tensor
 from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, read_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.ops.resize import symmetric_padding
+from sgm_vfi.model.weight_files import find_file, weights_folders
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 UNITS = ((".conv1.", ".convnormrelu1.0."), (".conv2.", ".convnormrelu2.0."))
 NORMS = ((".norm1.", ".convnormrelu1.1."), (".norm2.", ".convnormrelu2.1."))
 PUBLISHED_NAMES = (
@@ -139,15 +138,17 @@ def load_raft_weights(estimator: RAFT, weights: Weights) -> None:
 
 
 def find_raft() -> Path:
-    """The first file of RAFT's Sintel weights among the usual places."""
-    places = list(_places())
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"RAFT's weights are not here: looked for {', '.join(map(str, places))}. Get "
-        f"{torchvision_weights()[0].url} (21 MB), or {PUBLISHED_FILE} through the README of "
-        f"github.com/princeton-vl/RAFT, and put it at one of these places, or name the file."
+    """Find RAFT's Sintel weights: in the folders of weights, then in torchvision's cache."""
+    hub = Path(torch.hub.get_dir(), "checkpoints")
+    urls = [weights.url for weights in torchvision_weights()]
+    return find_file(
+        (
+            *(folder / PUBLISHED_FILE for folder in weights_folders()),
+            *(hub / url.rpartition("/")[2] for url in urls),
+        ),
+        "weights of RAFT",
+        f"Get {urls[0]} (21 MB), or {PUBLISHED_FILE} through the README of "
+        f"github.com/princeton-vl/RAFT, and put it at one of these places, or name the file.",
     )
 
 
@@ -156,13 +157,6 @@ def torchvision_weights() -> tuple[Any, Any]:
     from torchvision.models.optical_flow import Raft_Large_Weights
 
     return Raft_Large_Weights.C_T_SKHT_V1, Raft_Large_Weights.C_T_SKHT_V2
-
-
-def _places() -> Iterator[Path]:
-    for root in dict.fromkeys((Path.cwd(), ROOT)):
-        yield root / "pretrained" / PUBLISHED_FILE
-    for weights in torchvision_weights():
-        yield Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
 
 
 def from_published(weights: Weights, more: tuple[NameScope, ...] = ()) -> Weights:
