@@ -192,7 +192,7 @@ def test_distillation_by_hand() -> None:
     assert distillation_loss(lesson_of(1.0, 3.0, hardly)) == 0
     distillation_loss(lesson).backward()
     assert lesson.motions[0].flow.grad.abs().sum() > 0
-    assert lesson.taught.flow.grad is None
+    assert lesson.teacher_motion.flow.grad is None
 
 
 def test_flows_that_coincide_have_a_gradient() -> None:
@@ -208,7 +208,7 @@ def test_loss_is_the_sum_of_its_parts() -> None:
     frame0, target, frame1 = some_frames(3)
     lesson = net.training_forward(frame0, frame1, time_like(frame0, 0.25), target)
     student = laplacian_loss(lesson.frame, target)
-    taught = laplacian_loss(lesson.taught_merged, target)
+    taught = laplacian_loss(lesson.teacher_merged, target)
     for weight in (0.0, 0.5):
         whole = student + taught + weight * distillation_loss(lesson)
         torch.testing.assert_close(rife_loss(lesson, weight), whole)

@@ -98,7 +98,9 @@ def test_published_files_are_recognised(
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     """Their tensors do not tell at which scales their blocks look; older ones are built unlike."""
     path = save_published(tmp_path / "flownet.pkl", PracticalRIFE(SMALL))
-    with pytest.raises(CheckpointError, match=r"not known workdir.*\(12, 8, 8, 8\).*Known are 4.6"):
+    with pytest.raises(
+        CheckpointError, match=r"unsupported version .*\(12, 8, 8, 8\).*Supported are 4.6"
+    ):
         load_interpolator(path)
     older = {"module.block0.conv0.0.0.weight": torch.ones(45, 11, 3, 3)}
     torch.save(older, path)

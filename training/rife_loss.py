@@ -17,7 +17,7 @@ def rife_loss(lesson: RIFETrainingOutput, distillation: float = DISTILLATION_WEI
         distillation: weight of the last one.
     """
     student = laplacian_loss(lesson.frame, lesson.target)
-    teacher = laplacian_loss(lesson.taught_merged, lesson.target)
+    teacher = laplacian_loss(lesson.teacher_merged, lesson.target)
     return student + teacher + distillation * distillation_loss(lesson)
 
 
@@ -26,8 +26,8 @@ def distillation_loss(lesson: RIFETrainingOutput) -> Tensor:
 
     The teacher does not learn from it, nor is it a reason to blend worse. Shapes: -> ().
     """
-    taught = lesson.taught.flow.detach()
-    wrong = colour_distance(lesson.taught_merged, lesson.target) + BETTER
+    taught = lesson.teacher_motion.flow.detach()
+    wrong = colour_distance(lesson.teacher_merged, lesson.target) + BETTER
     loss = taught.new_zeros(())
     for motion, merged in zip(lesson.motions, lesson.merged, strict=True):
         is_better = colour_distance(merged, lesson.target) > wrong

@@ -1,6 +1,18 @@
 """RIFE (Huang et al., Real-Time Intermediate Flow Estimation, ECCV 2022).
 
-Published code: hzwer/ECCV2022-RIFE, MIT. This is written from a specification of its arithmetic.
+Stages, in order:
+    1. `IFBlock`, three times, on frames at 1/4, 1/2 and 1 of the resolution (each block halves it
+       twice more inside): flows from time t to both frames and a blend mask, each block correcting
+       the previous result on the warped frames. In training a fourth block, the teacher, also takes
+       the ground truth.
+    2. `sgm_vfi.model.layers.synthesis_unet`: context features of both frames are warped, and a
+       U-Net adds a residual to the blend of the warped frames.
+
+Frames are RGB in [0, 1], stacked on the batch axis as (2B, 3, H, W); flows are in pixels,
+(B, 4, H, W): (u, v) to frame 0, then to frame 1. RIFE_m is trained for any time, 2R runs every map
+at twice the resolution.
+
+Published code: hzwer/ECCV2022-RIFE, MIT. Written from a specification of its arithmetic.
 """
 
 from collections.abc import Iterator
@@ -23,19 +35,19 @@ from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 
-SCALES = (4, 2, 1)  # how much smaller than the frames each block sees them, coarse to fine
+SCALES = (4, 2, 1)  # the frames are divided by for each block, coarse to fine
 RESIDUAL_CONVS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class RIFEConfig:
-    """Shape and habits of the network: files fit where widths, time and teacher do."""
+    """Shape and options of the network; channels, time and teacher must match the checkpoint."""
 
     channels: tuple[int, int, int] = (240, 150, 90)  # of the blocks, coarse to fine
     context_channels: int = 16
-    any_time: bool = False  # whether blocks are told the time: RIFE_m
-    doubled: bool = False  # 2R: every map twice as high and wide, of weights trained like that
-    teacher: bool = True  # a block that sees the true frame, for training alone
+    any_time: bool = False  # whether the blocks take the time as an input (RIFE_m)
+    doubled: bool = False  # 2R: feature maps have twice the resolution
+    teacher: bool = True  # whether there is a block that takes the ground truth, for training only
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
 
     def __post_init__(self) -> None:
@@ -48,7 +60,7 @@ RIFE_2R = RIFEConfig(doubled=True)
 
 
 class RIFEState(NamedTuple):
-    """What serves every time between two frames; both are stacked on the batch axis."""
+    """Everything between two frames that does not depend on time."""
 
     frames: Tensor  # (2B, 3, H, W), in the network's colour order
     context: list[Tensor]  # features for synthesis
@@ -56,35 +68,35 @@ class RIFEState(NamedTuple):
 
 
 class IFBlockOutput(NamedTuple):
-    """The motion after one of the blocks, at full size."""
+    """Flows and blend mask after a block, at full resolution."""
 
     flow: Tensor  # (B, 4, H, W)
     blend_logits: Tensor  # (B, 1, H, W)
 
 
 class RIFEMotion(NamedTuple):
-    """The motion at a time."""
+    """The motion at one time."""
 
     motions: tuple[IFBlockOutput, ...]  # after each block, coarse to fine
-    explain: bool
+    explain: bool  # whether `synthesise` returns an explanation
 
 
 class RIFETrainingOutput(NamedTuple):
-    """What the loss needs of a prediction; colours are in the network's order."""
+    """Everything that the loss needs; frames are in the network's colour order."""
 
     frame: Tensor  # (B, 3, H, W) in [0, 1]
     target: Tensor
     motions: tuple[IFBlockOutput, ...]  # of the blocks, coarse to fine
     merged: tuple[Tensor, ...]  # both frames warped and blended by each of them, (B, 3, H, W)
-    taught: IFBlockOutput  # by the block that sees the target
-    taught_merged: Tensor
+    teacher_motion: IFBlockOutput
+    teacher_merged: Tensor
 
 
 class RIFE(TileableInterpolator):
-    """Three blocks estimate both flows and a mask, coarse to fine; a U-Net refines the blend."""
+    """Coarse-to-fine estimation of intermediate flows, then a U-Net that refines the blend."""
 
     stride = 16
-    halo = 80  # the U-Net sees 76 pixels around each one
+    halo = 80  # the receptive field of the U-Net is 76 pixels each way
     largest_flow_scale = 4
 
     def __init__(self, config: RIFEConfig = RIFE_BASE) -> None:
@@ -103,26 +115,28 @@ class RIFE(TileableInterpolator):
         self.synthesis = SynthesisNetwork(config.context_channels, doubled=config.doubled)
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> RIFEState:
+        """Compute the context features of both frames. Shapes: frames (B, 3, H, W)."""
         require_frames(frame0, frame1, self, flow_scale)
         frames = reorder_colours(torch.cat((frame0, frame1)), self.config.colour_order)
         return RIFEState(frames, self.synthesis.context(frames), flow_scale)
 
     def estimate(self, state: RIFEState, time: Tensor, *, explain: bool = False) -> RIFEMotion:
-        """The motion at `time`.
+        """Estimate the motion at `time`.
 
         Raises:
-            ValueError: this network knows the middle only, and another time is asked for.
+            ValueError: `time` is not 1/2, and the weights support no other.
         """
         require_time(time, self)
         motions: list[IFBlockOutput] = []
         for block, scale in zip(self.blocks, SCALES, strict=True):
-            before = motions[-1] if motions else None
-            motions.append(self._step(block, state, time, before, scale / state.flow_scale))
+            previous = motions[-1] if motions else None
+            motions.append(self._step(block, state, time, previous, scale / state.flow_scale))
         return RIFEMotion(tuple(motions), explain)
 
     def synthesise(
         self, state: RIFEState, motion: RIFEMotion, window: Window | None = None
     ) -> Interpolation:
+        """Warp, blend and refine the frame, or the part of it inside `window`."""
         height, width = state.frames.shape[-2:]
         window = window or Window(0, height, 0, width)
         outer = window.expanded(self.halo, state.frames)
@@ -132,7 +146,7 @@ class RIFE(TileableInterpolator):
         frame, merged = self.synthesis(state.frames, state.context, *parts, corner)
         stages = []
         if self.training:
-            stages = [window.crop(merge(state.frames, before)) for before in coarse]
+            stages = [window.crop(merge(state.frames, previous)) for previous in coarse]
             stages.append(window.relative_to(outer).crop(merged))
         notes = None
         if motion.explain:
@@ -146,23 +160,27 @@ class RIFE(TileableInterpolator):
     def training_forward(
         self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
     ) -> RIFETrainingOutput:
-        """Predict, and let the teacher see the true frame.
+        """Predict the frame, and the motion that the teacher finds with the ground truth.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
         if self.teacher is None:
-            raise ValueError("This RIFE has no teacher to learn from: set model.teacher=true.")
+            raise ValueError(
+                "This RIFE has no teacher block, which training needs: set model.teacher=true."
+            )
         state = self.prepare(frame0, frame1)
         motions = self.estimate(state, time).motions
         target = reorder_colours(target, self.config.colour_order)
-        taught = self._step(self.teacher, state, time, motions[-1], 1, target)
+        teacher_motion = self._step(self.teacher, state, time, motions[-1], 1, target)
         frame, merged = self.synthesis(state.frames, state.context, *motions[-1])
         coarse = (merge(state.frames, motion) for motion in motions[:-1])
-        taught_merged = merge(state.frames, taught)
-        return RIFETrainingOutput(frame, target, motions, (*coarse, merged), taught, taught_merged)
+        teacher_merged = merge(state.frames, teacher_motion)
+        return RIFETrainingOutput(
+            frame, target, motions, (*coarse, merged), teacher_motion, teacher_merged
+        )
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """All convolutions but the last ones of the blocks, which give pixels."""
+        """Yield all convolutions except the output layers of the blocks, which write flows."""
         yield from (self.synthesis.context, self.synthesis.unet)
         for block in (*self.blocks, *([self.teacher] if self.teacher is not None else [])):
             yield from (block.head, block.residual)
@@ -172,24 +190,24 @@ class RIFE(TileableInterpolator):
         block: "IFBlock",
         state: RIFEState,
         time: Tensor,
-        before: IFBlockOutput | None,
+        previous: IFBlockOutput | None,
         scale: float,
-        *shown: Tensor,
+        *extra: Tensor,
     ) -> IFBlockOutput:
-        """Let a block correct the motion, or, the first one, find it."""
-        seen = [*state.frames.chunk(2)]
+        """Run a block, and add its output to the motion before it, if any."""
+        inputs = [*state.frames.chunk(2)]
         if self.any_time:
-            seen.append(time.expand(-1, 1, *state.frames.shape[-2:]))
-        if before is None:
-            return block(torch.cat(seen, dim=1), None, scale)
-        warped = warp_pair(state.frames, before.flow)
-        seen += [*warped.chunk(2), before.blend_logits, *shown]
-        change = block(torch.cat(seen, dim=1), before.flow, scale)
-        return IFBlockOutput(*(old + new for old, new in zip(before, change, strict=True)))
+            inputs.append(time.expand(-1, 1, *state.frames.shape[-2:]))
+        if previous is None:
+            return block(torch.cat(inputs, dim=1), None, scale)
+        warped = warp_pair(state.frames, previous.flow)
+        inputs += [*warped.chunk(2), previous.blend_logits, *extra]
+        change = block(torch.cat(inputs, dim=1), previous.flow, scale)
+        return IFBlockOutput(*(old + new for old, new in zip(previous, change, strict=True)))
 
 
 class IFBlock(nn.Module):
-    """Reads motion off frames that it makes smaller, and enlarges it again.
+    """Estimates flows and a blend mask on downscaled inputs, and upscales them.
 
     Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `IFBlockOutput`;
     `in_channels` is C, plus 4 with a flow.
@@ -197,9 +215,9 @@ class IFBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, *, doubled: bool = False) -> None:
         super().__init__()
-        self.reduced = 1 if doubled else 2  # how much smaller the output is than what is read
+        self.reduction = 1 if doubled else 2  # of the output resolution
         self.head = nn.Sequential(
-            conv_prelu(in_channels, channels // 2, stride=self.reduced),
+            conv_prelu(in_channels, channels // 2, stride=self.reduction),
             conv_prelu(channels // 2, channels, stride=2),
         )
         convs = (conv_prelu(channels, channels) for _ in range(RESIDUAL_CONVS))
@@ -207,13 +225,13 @@ class IFBlock(nn.Module):
         self.output = nn.ConvTranspose2d(channels, 5, kernel_size=4, stride=2, padding=1)
 
     def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> IFBlockOutput:
-        """`scale`: how much smaller than x what is read shall be."""
+        """Estimate the motion on inputs downscaled by `scale`."""
         x = resize(x, 1 / scale)
         if flow is not None:
             x = torch.cat((x, resize_flow(flow, 1 / scale)), dim=1)
         x = self.head(x)
         raw = self.output(x + self.residual(x))
-        enlarged = self.reduced * scale
+        enlarged = self.reduction * scale
         return IFBlockOutput(resize_flow(raw[:, :4], enlarged), resize(raw[:, 4:], enlarged))
 
 

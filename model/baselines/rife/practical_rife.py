@@ -1,7 +1,16 @@
-"""RIFE 4.x, the continuation for practice (Practical-RIFE, versions 4.6 and 4.25).
+"""Practical-RIFE, the continuation of RIFE as a tool: versions 4.6 and 4.25.
 
-Published code and weights: hzwer/Practical-RIFE, MIT. This is written from a description of its
-arithmetic and the shapes of its tensors; no numbers of the published code stood beside.
+Stages, in order (all in this file):
+    1. `PracticalEncoder` (4.25 only): four features per pixel of each frame.
+    2. `PracticalBlock`, four or five times, coarse to fine: flows from time t to both frames, a
+       blend mask, and (4.25) features for the next block. Every block takes the time.
+    3. The frames are warped and blended; no network refines the result.
+
+Frames are RGB in [0, 1], stacked on the batch axis as (2B, 3, H, W); flows are in pixels,
+(B, 4, H, W): (u, v) to frame 0, then to frame 1.
+
+Published code and weights: hzwer/Practical-RIFE, MIT; the network is after Huang et al., ECCV 2022.
+Written from a description of its arithmetic and the shapes of its tensors.
 """
 
 from collections.abc import Iterator
@@ -27,9 +36,9 @@ from sgm_vfi.model.ops.warp import warp_pair
 
 SLOPE = 0.2  # of every LeakyReLU
 RESIDUAL_CONVS = 8
-ENCODED = 4  # channels of a frame's features
+ENCODED = 4  # channels of `PracticalEncoder`
 MOST_BLOCKS = 5
-CARRIED = 8  # channels that each block hands to the next
+CARRIED = 8  # channels of the features that a block passes to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +46,7 @@ class PracticalConfig:
     """Shape of the network."""
 
     channels: tuple[int, ...] = (192, 128, 96, 64)  # of the blocks, coarse to fine
-    encoded: bool = False  # blocks see features of the frames, and hand on features: 4.25
+    encoded: bool = False  # whether blocks take frame features and pass features on (4.25)
 
 
 V4_6 = PracticalConfig()
@@ -45,15 +54,15 @@ V4_25 = PracticalConfig(channels=(192, 128, 96, 64, 32), encoded=True)
 
 
 class PracticalRIFEState(NamedTuple):
-    """What serves every time between two frames."""
+    """Everything between two frames that does not depend on time."""
 
     frames: Tensor  # (2B, 3, H, W)
-    seen: Tensor  # the same, with their features if there are any, (2B, 3 or 7, H, W)
+    inputs: Tensor  # frames and, in 4.25, their features, (2B, 3 or 7, H, W)
     flow_scale: float
 
 
 class PracticalBlockOutput(NamedTuple):
-    """What is known after a block, at full size."""
+    """Flows, blend mask and features after a block, at full resolution."""
 
     flow: Tensor  # (B, 4, H, W)
     blend_logits: Tensor  # (B, 1, H, W)
@@ -61,7 +70,7 @@ class PracticalBlockOutput(NamedTuple):
 
 
 class PracticalRIFE(Interpolator):
-    """Blocks that are told the time estimate both flows and a mask; nothing refines the blend."""
+    """Coarse-to-fine estimation of intermediate flows and a blend mask, without refinement."""
 
     largest_flow_scale = 4
 
@@ -71,28 +80,30 @@ class PracticalRIFE(Interpolator):
         count = len(config.channels)
         self.scales = [2 ** (count - 1 - i) for i in range(count)]
         self.stride = 4 * self.scales[0]
-        seen = 3 + (ENCODED if config.encoded else 0)
+        inputs = 3 + (ENCODED if config.encoded else 0)
         carried = CARRIED if config.encoded else 0
-        later = 2 * seen + 1 + 1 + carried + 4  # warped frames, time, mask, features, flow
+        later = 2 * inputs + 1 + 1 + carried + 4  # warped frames, time, mask, features, flow
         self.encoder = PracticalEncoder() if config.encoded else None
         self.blocks = nn.ModuleList(
-            PracticalBlock(2 * seen + 1 if i == 0 else later, channels, carried)
+            PracticalBlock(2 * inputs + 1 if i == 0 else later, channels, carried)
             for i, channels in enumerate(config.channels)
         )
 
     def prepare(
         self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0
     ) -> PracticalRIFEState:
+        """Compute the features of both frames. Shapes: frames (B, 3, H, W)."""
         require_frames(frame0, frame1, self, flow_scale)
         frames = torch.cat((frame0, frame1)).clamp(0, 1)
-        seen = frames
+        inputs = frames
         if self.encoder is not None:
-            seen = torch.cat((frames, self.encoder(frames)), dim=1)
-        return PracticalRIFEState(frames, seen, flow_scale)
+            inputs = torch.cat((frames, self.encoder(frames)), dim=1)
+        return PracticalRIFEState(frames, inputs, flow_scale)
 
     def interpolate(
         self, state: PracticalRIFEState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
         plane = time.expand(-1, 1, *state.frames.shape[-2:])
         motion, first = None, None
         for block, scale in zip(self.blocks, self.scales, strict=True):
@@ -106,7 +117,7 @@ class PracticalRIFE(Interpolator):
         return Interpolation(frame, explanation=notes)
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """All convolutions but the last ones of the blocks, which give pixels."""
+        """Yield all convolutions except the output layers of the blocks, which write flows."""
         if self.encoder is not None:
             yield self.encoder
         for block in self.blocks:
@@ -117,23 +128,23 @@ class PracticalRIFE(Interpolator):
         block: "PracticalBlock",
         state: PracticalRIFEState,
         plane: Tensor,
-        before: PracticalBlockOutput | None,
+        previous: PracticalBlockOutput | None,
         scale: float,
     ) -> PracticalBlockOutput:
-        """Let a block correct the motion, or, the first one, find it."""
-        if before is None:
-            return block(torch.cat((*state.seen.chunk(2), plane), dim=1), None, scale)
-        flow, logits, carried = before
-        warped0, warped1 = warp_pair(state.seen, flow).chunk(2)
+        """Run a block, and add its flows to the motion before it, if any."""
+        if previous is None:
+            return block(torch.cat((*state.inputs.chunk(2), plane), dim=1), None, scale)
+        flow, logits, carried = previous
+        warped0, warped1 = warp_pair(state.inputs, flow).chunk(2)
         known = (warped0[:, :3], warped1[:, :3], warped0[:, 3:], warped1[:, 3:])
         change = block(torch.cat((*known, plane, logits, carried), dim=1), flow, scale)
-        if not self.config.encoded:  # later versions say the mask anew
+        if not self.config.encoded:  # later versions do not accumulate the mask
             change = change._replace(blend_logits=logits + change.blend_logits)
         return change._replace(flow=flow + change.flow)
 
 
 class PracticalEncoder(nn.Sequential):
-    """Four features of each pixel. Shapes: (B, 3, H, W) -> (B, 4, H, W)."""
+    """Four features per pixel. Shapes: (B, 3, H, W) -> (B, 4, H, W)."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -145,7 +156,7 @@ class PracticalEncoder(nn.Sequential):
 
 
 class PracticalBlock(nn.Module):
-    """Reads motion off what it makes smaller, and enlarges it again.
+    """Estimates flows and a blend mask on downscaled inputs, and upscales them.
 
     Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `PracticalBlockOutput`;
     `in_channels` is C, plus 4 with a flow.
@@ -160,7 +171,7 @@ class PracticalBlock(nn.Module):
         self.residual = nn.Sequential(
             *(ScaledResidualConv(channels) for _ in range(RESIDUAL_CONVS))
         )
-        self.unused = 0 if carried else 1  # channels that the published head gives for nothing
+        self.unused = 0 if carried else 1  # output channels of the published layer that are ignored
         out = 4 + 1 + carried + self.unused
         self.output = nn.Sequential(
             nn.ConvTranspose2d(channels, 4 * out, kernel_size=4, stride=2, padding=1),
@@ -168,7 +179,7 @@ class PracticalBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> PracticalBlockOutput:
-        """`scale`: how much smaller than x what is read shall be."""
+        """Estimate the motion on inputs downscaled by `scale`."""
         x = resize(x, 1 / scale)
         if flow is not None:
             x = torch.cat((x, resize_flow(flow, 1 / scale)), dim=1)
@@ -179,7 +190,7 @@ class PracticalBlock(nn.Module):
 
 
 class ScaledResidualConv(nn.Module):
-    """A residual convolution with a learnt weight for each channel. Shapes: (B, C, h, w)."""
+    """A residual convolution with a learned weight per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -187,11 +198,12 @@ class ScaledResidualConv(nn.Module):
         self.beta = nn.Parameter(torch.ones(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve, weight and add."""
         return nn.functional.leaky_relu(self.conv(x) * self.beta + x, SLOPE)
 
 
 def conv_leaky(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """A 3 x 3 convolution and a LeakyReLU."""
+    """Return a 3 x 3 convolution followed by a LeakyReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
         nn.LeakyReLU(SLOPE),
@@ -203,16 +215,16 @@ PUBLISHED_NAMES = (
     *(NameScope(f"encode.cnn{i}.", f"encoder.{i}.0.") for i in range(3)),
     NameScope("encode.cnn3.", "encoder.3."),
 )
-FOR_TRAINING = ("teacher.", "caltime.")  # parts that some published files hold beside
+FOR_TRAINING = ("teacher.", "caltime.")  # modules that only the published training uses
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code, of any of its versions, 2.x to 4.x."""
+    """Whether the names are those of the published code, of any version from 2.x to 4.x."""
     return "block0.conv0.0.0.weight" in weights.state
 
 
 def from_published(weights: Weights) -> Weights:
-    """Rename the tensors of a published checkpoint, and leave out parts for training."""
+    """Rename the tensors of a published checkpoint, and drop those only used for training."""
     state = {
         translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
@@ -222,7 +234,7 @@ def from_published(weights: Weights) -> Weights:
 
 
 def published_config(weights: Weights) -> PracticalConfig:
-    """Which version the tensors are of; scales are known of two of them alone."""
+    """Find the version from the shapes; a CheckpointError unless it is 4.6 or 4.25."""
     state = weights.state
     biases = [f"blocks.{i}.head.1.0.bias" for i in range(MOST_BLOCKS)]
     found = PracticalConfig(
@@ -231,10 +243,10 @@ def published_config(weights: Weights) -> PracticalConfig:
     )
     if found not in (V4_6, V4_25) or "blocks.0.residual.0.beta" not in state:
         raise CheckpointError(
-            f"{weights.source} is of a RIFE that is not known here, with blocks {found.channels} "
-            f"channels wide. Known are 4.6, {V4_6.channels}, 4.25, {V4_25.channels}, and RIFE and "
-            f"RIFE_m as first published; other versions (2.x and 3.x, also called HD, the rest of "
-            f"4.x) are other networks. Its tensors: {abbreviate(sorted(state))}."
+            f"{weights.source} holds an unsupported version of RIFE: {found.channels} channels. "
+            f"Supported are 4.6, {V4_6.channels}, 4.25, {V4_25.channels}, and RIFE and RIFE_m as "
+            f"first published; other versions (2.x and 3.x, also called HD, the rest of 4.x) are "
+            f"other networks. Its tensors: {abbreviate(sorted(state))}."
         )
     return found
 

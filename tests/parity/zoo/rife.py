@@ -88,7 +88,7 @@ def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[RIFETrainingO
     }
     parts = {
         "loss_lap": laplacian_loss(lesson.frame, lesson.target),
-        "loss_teacher": laplacian_loss(lesson.taught_merged, lesson.target),
+        "loss_teacher": laplacian_loss(lesson.teacher_merged, lesson.target),
         "loss_distill": losses.distillation_loss(lesson),
         "loss_total": losses.rife_loss(lesson),
     }
@@ -106,7 +106,10 @@ def check_base(golden: Golden, device: torch.device) -> Iterator[Finding]:
     ours |= {f"flow{i}": motion.flow[:1] for i, motion in enumerate(lesson.motions)}
     ours["flow2"] = lesson.motions[2].flow
     ours["mask"] = lesson.motions[2].blend_logits[:1].sigmoid()
-    ours |= {"flow_teacher": lesson.taught.flow[:1], "merged_teacher": lesson.taught_merged[:1]}
+    ours |= {
+        "flow_teacher": lesson.teacher_motion.flow[:1],
+        "merged_teacher": lesson.teacher_merged[:1],
+    }
     ours |= {"merged0": lesson.merged[0][:1], "final": lesson.frame}
     with torch.inference_mode():
         half = time_like(frames[0], 0.5)
