@@ -27,7 +27,7 @@ from sgm_vfi.dataset import snu_film, xiph
 from sgm_vfi.dataset.triplet import TripletPaths, read_lines, read_triplet_list
 from sgm_vfi.media.images import as_frame, read_frame, write_atomically, write_frame
 from sgm_vfi.model.checkpoint import sha256
-from sgm_vfi.model.cli_options import argument_type, parse_device
+from sgm_vfi.model.cli_options import add_device_option, argument_type
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.raft import load_raft
@@ -100,12 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: 1280",
     )
     add("--output", type=Path, help=f"the list (default: output/{OUTPUT}_NAME.txt)")
-    add(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(parser)
 
 
 def run(args: argparse.Namespace, command: str) -> None:

@@ -35,8 +35,8 @@ from sgm_vfi.model import DEFAULT, ZOO, Interpolation, Interpolator, load_interp
 from sgm_vfi.model.cli_options import (
     accelerate,
     add_acceleration,
+    add_device_option,
     argument_type,
-    parse_device,
     parse_flow_scale,
 )
 from sgm_vfi.model.fingerprint import fingerprint
@@ -71,8 +71,8 @@ class FootageEvaluator:
 
     models: Mapping[str, Interpolator]
     metrics: Mapping[str, Metric]
-    parse_device: torch.device
-    parse_flow_scale: float
+    device: torch.device
+    flow_scale: float
 
     def predict(self, model: str, triplet: Triplet, bits: int) -> Tensor:
         """The frame between, rounded as the footage is. Shapes: -> (1, 3, H, W)."""
@@ -180,12 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["psnr", "ssim", "lpips"],
         help="psnr is always measured, lpips where its weights are in place",
     )
-    add(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(parser)
     add_acceleration(parser)
 
 

@@ -25,7 +25,7 @@ from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.wrapper import map_tensors
 from sgm_vfi.model.interpolator import Window
-from sgm_vfi.model.zoo import find_weights
+from sgm_vfi.model.zoo import find_weights, resolve_alias
 
 MEASURES: Mapping[str, Metric] = METRICS | {"ie": interpolation_error}
 
@@ -80,7 +80,7 @@ def set_up(
 
 def describe_weights(name: str, model: Interpolator) -> dict[str, Any]:
     """The file of a model's weights, and what tells them from others."""
-    entry = ZOO.get(name)
+    entry = ZOO.get(resolve_alias(name))
     known = {"fingerprint": fingerprint(model)}
     if entry is not None and not entry.needs_weights:
         return known

@@ -7,8 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sgm_vfi.benchmark.document import SampleFigure, as_table, document, figure
 from sgm_vfi.benchmark.plot import TREND_FROM, ScatterPoint, legend, scatter
 from sgm_vfi.benchmark.result_rows import ReportError, Row, digits
@@ -23,7 +21,7 @@ from sgm_vfi.benchmark.results import (
 )
 from sgm_vfi.benchmark.revisit import revisited
 from sgm_vfi.media.images import write_atomically
-from sgm_vfi.model.cli_options import argument_type, parse_device
+from sgm_vfi.model.cli_options import add_device_option
 
 PICTURE_SIDES = (480, 640)  # width and height that a picture is brought below, in pixels
 SMALLER_SIDES = (320, 480)  # where there are many
@@ -42,11 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read a protocol's data again: motion of all samples, pictures of the worst ones",
     )
-    add(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="for --pictures, such as cpu or cuda:1 (default: %(default)s)",
+    add_device_option(
+        parser, help="device for --pictures, such as cpu or cuda:1 (default: %(default)s)"
     )
 
 

@@ -34,8 +34,8 @@ from sgm_vfi.media.images import read_samples
 from sgm_vfi.model.cli_options import (
     accelerate,
     add_acceleration,
+    add_device_option,
     argument_type,
-    parse_device,
     parse_key_points,
 )
 
@@ -61,12 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, default=Path("output/benchmark"), metavar="DIR", help="of the rows")
     add("--expect", type=Path, metavar="FILE", help="means and tolerances, JSON; 1 where off")
     add("--keep_predictions", action="store_true", help="as PNG files below --output")
-    add(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu, cuda or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(parser)
     add_acceleration(parser)
     parser.set_defaults(shared=True)  # among the processes of torchrun
 

@@ -17,10 +17,11 @@ from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
     add_acceleration,
+    add_device_option,
     argument_type,
-    parse_device,
     parse_flow_scale,
 )
+from sgm_vfi.model.zoo import resolve_alias
 
 SAME = ("model", "width", "height", "flow_scale", "precision", "compiled")  # what makes rows alike
 SMALL = 0.01  # share of the time: stages below it are shown as one
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         default=["ours-small-1-2"],
+        type=resolve_alias,
         choices=[*sorted(ZOO), "all"],
         metavar="NAME",
         help="names of networks, or all; weights are fresh (default: ours-small-1-2)",
@@ -53,12 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runs", type=int, default=5, help="timed runs after one warm-up")
     add_acceleration(parser)
-    parser.add_argument(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu, cuda or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(parser)
     parser.add_argument(
         "--stages", action="store_true", help="also split time and memory by part of the network"
     )

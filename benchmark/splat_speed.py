@@ -13,7 +13,7 @@ from sgm_vfi.benchmark.protocol_evaluation import select_device
 from sgm_vfi.benchmark.result_rows import provenance
 from sgm_vfi.benchmark.speed import size
 from sgm_vfi.benchmark.timing import measure_bandwidth, time_call
-from sgm_vfi.model.cli_options import argument_type, parse_device
+from sgm_vfi.model.cli_options import add_device_option, argument_type
 from sgm_vfi.model.ops.resize import resize_to
 from sgm_vfi.model.ops.splat import bilinear, runs_in_triton, splat_sum, splat_sum_pytorch
 
@@ -54,12 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the frames whose motion is estimated (default: 1024x544: 2K at flow scale 1/2)",
     )
     parser.add_argument("--runs", type=int, default=5, help=f"of {CALLS} calls in a row each")
-    parser.add_argument(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu, cuda or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -34,13 +34,13 @@ from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator
 from sgm_vfi.model.cli_options import (
     accelerate,
     add_acceleration,
+    add_device_option,
     argument_type,
-    parse_device,
     parse_number,
 )
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import build_interpolator
+from sgm_vfi.model.zoo import build_interpolator, resolve_alias
 
 PROTOCOL = "synthetic"
 MODELS = f"names, weights files; {TRUTH!r}: what frames are worth along the true motion"
@@ -68,7 +68,7 @@ RULES = (
 class TestScene(NamedTuple):
     """A scene that was chosen."""
 
-    parse_number: int
+    number: int
     motion: float  # see RULES
     bin: str
 
@@ -81,7 +81,7 @@ class SyntheticEvaluator:
     origins: Mapping[str, Any]
     maker: SceneGenerator
     seed: int
-    parse_device: torch.device
+    device: torch.device
 
     @torch.inference_mode()
     def measure(self, scenes: Sequence[TestScene], parts: RankRows) -> Iterator[Row]:
@@ -117,12 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reference", metavar="MODEL", help="that differences are from (default: the first)")
     add("--runs", type=int, default=3, help="timed runs of each named network; 0: none")
     add("--output", type=Path, default=Path("output/synthetic"), metavar="DIR")
-    add(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(parser)
     add_acceleration(parser)
     parser.set_defaults(shared=True)  # among the processes of torchrun
 
@@ -254,8 +249,10 @@ def costs(names: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
     """Seconds and memory of one frame, each network in a process of its own."""
     told = {}
     for name in tqdm(names if args.runs else (), "timing", leave=False):
-        if name in ZOO:
-            job = SpeedRun(name, args.size, args.size, 1.0, str(args.device), args.runs)
+        if resolve_alias(name) in ZOO:
+            job = SpeedRun(
+                resolve_alias(name), args.size, args.size, 1.0, str(args.device), args.runs
+            )
             cost = measure_in_subprocess(
                 job._replace(precision=args.precision, compiled=args.compile)
             )

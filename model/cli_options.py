@@ -15,7 +15,13 @@ from sgm_vfi.model.inference.tiling import Tiled
 from sgm_vfi.model.interpolator import Interpolator, flow_scale_fraction
 from sgm_vfi.model.memory_allocator import keep_freed_memory
 from sgm_vfi.model.precision import PRECISIONS, compile_modules, set_inference_precision
-from sgm_vfi.model.zoo import ZOO, default_interpolator, find_weights, load_interpolator
+from sgm_vfi.model.zoo import (
+    ZOO,
+    default_interpolator,
+    find_weights,
+    load_interpolator,
+    resolve_alias,
+)
 
 T = TypeVar("T")
 LARGEST_FLOW_SCALE = 4  # that any network takes
@@ -52,12 +58,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         help="average with the prediction upside down: a little better, twice the time",
     )
     add_acceleration(group)
-    group.add_argument(
-        "--device",
-        type=argument_type(parse_device),
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="such as cpu, cuda or cuda:1 (default: %(default)s)",
-    )
+    add_device_option(group)
 
 
 def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
@@ -75,6 +76,21 @@ def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
         metavar="RATIO",
         help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K; RIFE also takes 2 "
         "and 4, for small or slow motion (default: 1)",
+    )
+
+
+def add_device_option(
+    parser: argparse._ActionsContainer,
+    *,
+    default: str | None = None,
+    help: str = "such as cpu, cuda or cuda:1 (default: %(default)s)",
+) -> None:
+    """Add `--device`; by default it is a GPU if there is one."""
+    parser.add_argument(
+        "--device",
+        type=argument_type(parse_device),
+        default=default or ("cuda" if torch.cuda.is_available() else "cpu"),
+        help=help,
     )
 
 
@@ -143,7 +159,7 @@ def load_network(args: argparse.Namespace) -> Interpolator:
 
 def describe_weights(name_or_path: str) -> str:
     """Say which network a name means and where its weights are."""
-    entry = ZOO.get(name_or_path)
+    entry = ZOO.get(resolve_alias(name_or_path))
     if entry is not None and not entry.needs_weights:
         return f"{name_or_path} (needs no weights)"
     return f"{name_or_path} (weights: {find_weights(name_or_path)})"

@@ -86,8 +86,8 @@ def _pervfi(estimator: str, published: str) -> ZooEntry:
 ZOO: dict[str, ZooEntry] = {
     "repeat": ZooEntry(Repeat),
     "blend": ZooEntry(Blend),
-    "classical": ZooEntry(lambda: FlowBlend(DISFlow())),
-    "matched": ZooEntry(lambda: FlowBlend(SIFTDISFlow())),
+    "dis": ZooEntry(lambda: FlowBlend(DISFlow())),  # OpenCV's DIS optical flow
+    "sift+dis": ZooEntry(lambda: FlowBlend(SIFTDISFlow())),
     "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
     "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points", "ours-small"),
@@ -114,9 +114,10 @@ ZOO: dict[str, ZooEntry] = {
     "gmflow+pervfi_vb": _pervfi("gmflow", "vb"),
     "raft_vfi": _row(RAFT_VFI_ARCHITECTURE, RAFTVFIConfig(), "interpnet"),
 }
-ALIASES = {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
+ALIASES = {"classical": "dis", "matched": "sift+dis"}
+ALIASES |= {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
 ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
-DEFAULT = "matched"  # needs no weights
+DEFAULT = "sift+dis"  # needs no weights
 TRAINED_DEFAULTS = ("ours-small-1-2",)  # the first whose weights come with it
 
 
@@ -211,7 +212,7 @@ def find_weights(name_or_path: str) -> Path:
             f"{where}. Try `sgm-vfi weights fetch {name_or_path}`, put a published or trained "
             f"checkpoint at one of these places, or name its file."
         )
-    close = get_close_matches(name_or_path, ZOO)
+    close = get_close_matches(name_or_path, (*ZOO, *ALIASES))
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise FileNotFoundError(
         f"{hint}{where}, and no model is called so. Known names: {', '.join(ZOO)}."

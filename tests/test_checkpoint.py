@@ -262,7 +262,7 @@ def test_a_picture_is_no_file_of_weights(tmp_path: Path) -> None:
 
 
 def test_unknown_names_name_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Known names: repeat, blend, classical"):
+    with pytest.raises(FileNotFoundError, match="Known names: repeat, blend, dis, sift"):
         load_interpolator("ours-1-3-points")
     with pytest.raises(FileNotFoundError, match=r"Did you mean matched\?"):
         load_interpolator("matchd")

@@ -77,7 +77,7 @@ def test_without_arguments(workdir: Path) -> None:
     for word in (default_interpolator(), " s for 1 of 741x500", *names):
         assert word in done.stdout
     hint = "log/ours-1-2-points/ckpt" in done.stdout
-    assert hint == (default_interpolator() == "matched")
+    assert hint == (default_interpolator() == "sift+dis")
 
 
 def test_two_images_of_known_motion(workdir: Path) -> None:

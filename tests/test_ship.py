@@ -190,7 +190,7 @@ def test_what_cannot_ship_says_why(folder: Path, capsys: pytest.CaptureFixture[s
 
 def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> None:
     """One file serves any share of key points; one's own weights come first."""
-    assert zoo.default_interpolator() == demo_2x.parse([]).model == "matched"
+    assert zoo.default_interpolator() == demo_2x.parse([]).model == "sift+dis"
     with torch.device("meta"):
         empty = SGM(SGM_SMALL)
     state = {name: torch.zeros(tensor.shape) for name, tensor in empty.state_dict().items()}
@@ -209,7 +209,7 @@ def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> Non
     assert demo_2x.parse([]).model == "ours-small-1-2"
     parser = argparse.ArgumentParser()
     footage.add_arguments(parser)
-    assert parser.parse_args(["--path", "x"]).model == ["matched", "ours-small-1-2"]
+    assert parser.parse_args(["--path", "x"]).model == ["sift+dis", "ours-small-1-2"]
     own = folder.parent / "log/ours-small-1-2/ckpt/ours-small-1-2.safetensors"
     own.parent.mkdir(parents=True)
     trained(own, SGM(TINY))

@@ -99,7 +99,7 @@ def test_thirds_of_a_video_file(workdir: Path, name: str) -> None:
 
 ONE_OF_EACH_ARCHITECTURE = (
     "blend",
-    "classical",
+    "dis",
     "ours-local-small",
     "rife",
     "rife_m",

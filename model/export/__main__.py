@@ -14,9 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-
-from sgm_vfi.model.cli_options import add_scale_and_points, argument_type, parse_device
+from sgm_vfi.model.cli_options import add_device_option, add_scale_and_points, argument_type
 from sgm_vfi.model.export.formats import FORMATS, INPUTS
 from sgm_vfi.model.export.graph import export
 from sgm_vfi.model.interpolator import flow_scale_fraction
@@ -47,11 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="height x width of the frames (default: 256x448)",
     )
     add_scale_and_points(parser)
-    parser.add_argument(
-        "--device",
-        type=argument_type(parse_device),
-        default=torch.device("cpu"),
-        help="where a TorchScript file will run: it stays with that kind (default: cpu)",
+    add_device_option(
+        parser, default="cpu", help="device that a TorchScript file will run on (default: cpu)"
     )
     parser.add_argument("--output", type=Path, help="default: <model>-<H>x<W>.onnx or .pt, here")
     args = parser.parse_args(arguments)
