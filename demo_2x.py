@@ -70,9 +70,9 @@ PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")  # of
 ANIMATED_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATED_SIDE = 640  # pixels at most
 WEIGHTS_HINT = """
-Used `sift+dis`: SIFT matches and DIS optical flow, no trained weights. For SGM-VFI put a published checkpoint
-in its place, log/ours-1-2-points/ckpt/ours-1-2-points.pth, and add --exp_name ours-1-2-points;
-or name any checkpoint: --model PATH."""
+Used `sift+dis`: SIFT matches and DIS optical flow, no trained weights. For SGM-VFI put a published
+checkpoint in its place, log/ours-1-2-points/ckpt/ours-1-2-points.pth, and add
+--exp_name ours-1-2-points; or name any checkpoint: --model PATH."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
