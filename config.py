@@ -5,9 +5,9 @@ from dataclasses import replace
 from sgm_vfi.config_base import (
     CPU_SMALL,
     FLAGS,
-    LIKE_FOOTAGE,
-    MADE_HERE,
-    QUICK,
+    FOOTAGE_LIKE_SCENES,
+    SHORT_TRAINING,
+    SYNTHETIC_DATA,
     TINY,
     Experiment,
     TrainConfig,
@@ -26,7 +26,7 @@ SMALL_HALF = Experiment(
         epochs=100,
         warmup_steps=1000,
         scales=(1.0, 0.5, 0.25),
-        chances=(0.5, 0.25, 0.25),
+        scale_probabilities=(0.5, 0.25, 0.25),
         validate_first=True,
         validate_every=2,
         val_batch_size=1,
@@ -51,16 +51,16 @@ BASE_HALF = replace(
 SYNTHETIC_HALF = Experiment(  # on scenes made here, in minutes, after the same of the first stage
     name="synthetic-small-1-2",
     model=replace(SGM_SMALL, keypoint_ratio=1 / 2, any_time=True),
-    data=replace(MADE_HERE, patch_size=384),
+    data=replace(SYNTHETIC_DATA, patch_size=384),
     training=replace(
-        QUICK,
+        SHORT_TRAINING,
         minutes=8,
         batch_size=16,
         learning_rate=2e-4,
         attention_loss=0.0,
         motion_until=1.0,
         scales=(1.0, 2 / 3),
-        chances=(0.5, 0.5),
+        scale_probabilities=(0.5, 0.5),
         validate_first=True,
         val_batch_size=20,
     ),
@@ -71,17 +71,17 @@ CPU_HALF = replace(  # after the same of the features and of the first stage
     SYNTHETIC_HALF,
     name="cpu-small-1-2",
     model=replace(SYNTHETIC_HALF.model, dense_up_to=24),  # sparse and dense, at the sizes below
-    data=replace(CPU_SMALL.data, patch_size=224, val_scenes=32, scenes=LIKE_FOOTAGE),
+    data=replace(CPU_SMALL.data, patch_size=224, val_scenes=32, scenes=FOOTAGE_LIKE_SCENES),
     training=replace(
         CPU_SMALL.training,
         minutes=32,
         batch_size=4,
         learning_rate=4e-4,
-        keep_local=False,  # there was little time to learn: all goes on
+        freeze_local_branch=False,  # there was little time to learn: all goes on
         motion_loss=0.03,
         attention_loss=0.1,
         scales=(1.0, 5 / 7),
-        chances=(0.5, 0.5),
+        scale_probabilities=(0.5, 0.5),
         validate_first=True,
         validate_every=1,
         val_batch_size=4,
@@ -94,7 +94,7 @@ SMOKE = replace(
     name="smoke-global",
     model=replace(TINY, keypoint_ratio=1 / 2, dense_up_to=4),  # sparse at this small size, too
     data=replace(SMOKE_LOCAL.data, patch_size=128),
-    training=replace(SMOKE_LOCAL.training, scales=(1.0, 0.5), chances=(0.5, 0.5)),
+    training=replace(SMOKE_LOCAL.training, scales=(1.0, 0.5), scale_probabilities=(0.5, 0.5)),
     allow_random_features=True,  # --set start_from=smoke-local begins where that one ended
 )
 EXPERIMENTS = {

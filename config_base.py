@@ -12,8 +12,7 @@ from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
 class TrainConfig:
     """How weights are moved. The defaults are the published ones, where there are published ones.
 
-    Rates and sizes of a step are per process unless said otherwise; a run's first lines state
-    what they come to.
+    Rates and batch sizes are per process unless stated otherwise; a run logs the totals first.
     """
 
     epochs: int = 300
@@ -25,21 +24,25 @@ class TrainConfig:
     learning_rate: float = 2e-4  # the highest
     final_learning_rate: float = 2e-5  # of warmup_cosine, as are its warm-up's steps
     warmup_steps: int = 2000
-    reference_batch: int | None = None  # rates are for this global batch; None: for any
+    reference_batch_size: int | None = None  # rates are for this global batch; None: for any
     weight_decay: float = 1e-4  # of every weight, biases and slopes too
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float | None = None  # largest norm of a step's gradient
-    average_decay: float | None = None  # of an average of the weights (EMA), which is then kept
+    ema_decay: float | None = None  # of an average of the weights (EMA), which is then kept
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False  # convolutions and attention, by torch.compile
-    calibrate: bool = False  # fresh weights, by a look at a batch: model/sgm/first_look.py
+    data_dependent_init: bool = (
+        False  # fresh weights, by a look at a batch: model/sgm/first_look.py
+    )
     motion_loss: float = 0.0  # what a pixel's error of motion counts, where the truth is known;
     attention_loss: float = 0.0  # what a nat does by which attention misses: model/known_motion.py;
     motion_until: float = 1.0  # both fall to nothing at this share of the run
     scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
-    chances: tuple[float, ...] = (1.0,)  # drawn for all processes alike
-    keep_local: bool = True  # the second stage leaves the local branch as it is, as published
+    scale_probabilities: tuple[float, ...] = (1.0,)  # drawn for all processes alike
+    freeze_local_branch: bool = (
+        True  # the second stage leaves the local branch as it is, as published
+    )
     seed: int = 1234
     max_skipped: int = 20  # steps in a row that may be skipped because a gradient is not finite
 
@@ -48,14 +51,16 @@ class TrainConfig:
     val_batch_size: int = 8
     save_every: int = 1000  # steps
     log_every: int = 20
-    picture_every: int = 500
+    panel_every: int = 500
 
     def __post_init__(self) -> None:
-        if len(self.scales) != len(self.chances):
-            raise ValueError(f"Every scale has its chance, got {self.scales} and {self.chances}.")
+        if len(self.scales) != len(self.scale_probabilities):
+            raise ValueError(
+                f"Every scale has its chance, got {self.scales} and {self.scale_probabilities}."
+            )
         counts = (
             *("epochs", "steps", "batch_size", "val_batch_size", "accumulate"),
-            *("log_every", "save_every", "validate_every", "picture_every"),
+            *("log_every", "save_every", "validate_every", "panel_every"),
         )
         for name in counts:
             if getattr(self, name) is not None and getattr(self, name) < 1:
@@ -78,16 +83,20 @@ class TrainConfig:
 
     def optimiser(self) -> dict[str, Any]:
         """How weights move, but for the rate."""
-        names = ("betas", "weight_decay", "clip_norm", "average_decay")
+        names = ("betas", "weight_decay", "clip_norm", "ema_decay")
         return {name: getattr(self, name) for name in names}
 
-    def motion_share(self, progress: float) -> float:
+    def motion_weight(self, progress: float) -> float:
         """What is left of the weight of known motion after a share of the run: from 1 to 0."""
         return max(0.0, 1 - progress / self.motion_until)
 
     def summary(self, processes: int) -> str:
         """What a step takes in, and whether rates depend on it."""
-        scaled = f"for {self.reference_batch} samples" if self.reference_batch else "not scaled"
+        scaled = (
+            f"for {self.reference_batch_size} samples"
+            if self.reference_batch_size
+            else "not scaled"
+        )
         bound = f", as many as {self.minutes:g} minutes allow" if self.minutes else ""
         return (
             f"{self.samples_per_step(processes)} samples a step (batches of {self.batch_size}, "
@@ -134,57 +143,57 @@ LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint
 
 # From nothing, on scenes made here, in minutes: for any time between two frames. By command line,
 # in this order: train_gmflow.py, train_base.py, train_x4k.py --config synthetic.
-LIKE_FOOTAGE = SyntheticConfig(  # much of it rests, is soft, or went through a codec
+FOOTAGE_LIKE_SCENES = SyntheticConfig(  # much of it rests, is soft, or went through a codec
     still=0.4, curved=0.1, zoom=(0.2, 1.2), lens=0.5, coded=0.3
 )
-MADE_HERE = DataConfig(
-    source="synthetic", any_time=True, truth=True, train_scenes=20_000, scenes=LIKE_FOOTAGE
+SYNTHETIC_DATA = DataConfig(
+    source="synthetic", any_time=True, truth=True, train_scenes=20_000, scenes=FOOTAGE_LIKE_SCENES
 )
-QUICK = TrainConfig(
+SHORT_TRAINING = TrainConfig(
     minutes=15,
     batch_size=32,
     learning_rate=5e-4,
     final_learning_rate=5e-6,
     warmup_steps=200,
     clip_norm=1.0,
-    average_decay=0.999,
+    ema_decay=0.999,
     precision="bfloat16",
     channels_last=True,
-    calibrate=True,
+    data_dependent_init=True,
     motion_loss=0.03,
     attention_loss=0.1,
     motion_until=0.8,
     validate_every=2,
     val_batch_size=50,
     save_every=500,
-    picture_every=2000,
+    panel_every=2000,
 )
 SYNTHETIC_SMALL = Experiment(
     name="synthetic-local-small",
     model=replace(LOCAL_SMALL.model, any_time=True),
-    data=replace(MADE_HERE, scenes=replace(LIKE_FOOTAGE, growing=3)),
-    training=QUICK,
+    data=replace(SYNTHETIC_DATA, scenes=replace(FOOTAGE_LIKE_SCENES, growing=3)),
+    training=SHORT_TRAINING,
 )
 CPU_SMALL = replace(  # what two cores can in half an hour: small crops, motion to be seen in them
     SYNTHETIC_SMALL,
     name="cpu-local-small",
     data=replace(
-        MADE_HERE,
+        SYNTHETIC_DATA,
         patch_size=96,
         train_scenes=800,
         val_scenes=64,
         scenes=replace(
-            LIKE_FOOTAGE, growing=4, still=0.2, motion=(0.005, 0.2), camera=(0.005, 0.15)
+            FOOTAGE_LIKE_SCENES, growing=4, still=0.2, motion=(0.005, 0.2), camera=(0.005, 0.15)
         ),
     ),
     training=replace(
-        QUICK,
+        SHORT_TRAINING,
         minutes=27,
         batch_size=8,
         learning_rate=6e-4,
         final_learning_rate=1e-5,
         warmup_steps=50,
-        average_decay=0.995,
+        ema_decay=0.995,
         precision="float32",  # bfloat16 is a quarter faster where the processor computes in it
         motion_loss=0.1,
         attention_loss=0.3,
@@ -192,17 +201,17 @@ CPU_SMALL = replace(  # what two cores can in half an hour: small crops, motion 
         validate_every=3,
         val_batch_size=8,
         save_every=100,
-        picture_every=200,
+        panel_every=200,
     ),
 )
 
 TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=None)
-FEW_PICTURES = SyntheticConfig(textures=12, texture_size=256, masks=16)  # ready in a second
+SMALL_SCENES = SyntheticConfig(textures=12, texture_size=256, masks=16)  # ready in a second
 SMOKE = Experiment(
     name="smoke-local",
     model=TINY,
     data=DataConfig(
-        source="synthetic", patch_size=64, train_scenes=24, val_scenes=4, scenes=FEW_PICTURES
+        source="synthetic", patch_size=64, train_scenes=24, val_scenes=4, scenes=SMALL_SCENES
     ),
     training=TrainConfig(
         epochs=2,
@@ -212,7 +221,7 @@ SMOKE = Experiment(
         validate_every=1,
         val_batch_size=2,
         log_every=4,
-        picture_every=12,
+        panel_every=12,
     ),
 )
 OVERFIT = replace(
@@ -227,7 +236,7 @@ OVERFIT = replace(
         learning_rate=1e-3,
         warmup_steps=50,
         log_every=20,
-        picture_every=100,
+        panel_every=100,
     ),
 )
 EXPERIMENTS = {

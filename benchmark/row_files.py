@@ -64,7 +64,7 @@ class RankRows:
             for other in path.parent.glob(part_of(path, "*").name):
                 if int(other.suffix.removeprefix(".part")) >= world.size:
                     self.take_over(RowJournal(other, measurement, KEY))
-        keys = world.gather([key_of(row, KEY) for row in self.own.rows])
+        keys = world.all_gather([key_of(row, KEY) for row in self.own.rows])
         self.known = {tuple(key) for some in keys for key in some}
 
     def take_over(self, other: RowJournal) -> None:
@@ -81,7 +81,9 @@ class RankRows:
     def together(self, models: Sequence[str], samples: Collection[str]) -> list[Row]:
         """The rows of all processes, sample by sample and model by model."""
         rows = {
-            key_of(row, KEY)[::2]: row for some in self.world.gather(self.own.rows) for row in some
+            key_of(row, KEY)[::2]: row
+            for some in self.world.all_gather(self.own.rows)
+            for row in some
         }
         return [rows[model, sample] for sample in samples for model in models]
 
@@ -111,8 +113,8 @@ def measure_in_parallel(
     Args:
         own_rows: from what is known to how many rows this process adds at most, and these.
     """
-    path, measurement = work.path, world.share(work.measurement)
-    if world.share(is_finished(path, measurement)):
+    path, measurement = work.path, world.broadcast(work.measurement)
+    if world.broadcast(is_finished(path, measurement)):
         return path
     parts = RankRows(path, measurement, world)
     if world.is_main and parts.known:

@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
     where = select_device(args.device)
     with process_group(torch.device("cpu"), PATIENCE) as world, deterministic_float32():
         setup = set_up(names, args, where)
-        scenes = world.share(choose(setup.maker, bins, args, world))
+        scenes = world.broadcast(choose(setup.maker, bins, args, world))
         args.output.mkdir(parents=True, exist_ok=True)
 
         def own_rows(parts: RankRows) -> tuple[int, Iterator[Row]]:

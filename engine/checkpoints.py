@@ -19,7 +19,7 @@ UNREADABLE = (
 )
 
 
-class StoreError(OSError):
+class UnreadableCheckpointError(OSError):
     """No checkpoint can be read: the message says what is left."""
 
 
@@ -51,7 +51,7 @@ class CheckpointStore:
         """The last checkpoint, or the one before it if that is damaged; None if there is none.
 
         Raises:
-            StoreError: there are checkpoints, but all of them are damaged.
+            UnreadableCheckpointError: there are checkpoints, but all of them are damaged.
         """
         damaged: list[str] = []
         if not self.active:
@@ -69,7 +69,7 @@ class CheckpointStore:
                 logger.warning("%s is damaged; going on from %s", damaged[0], path)
             return state
         if damaged:
-            raise StoreError(
+            raise UnreadableCheckpointError(
                 f"No checkpoint of {self.folder} can be read: {'; '.join(damaged)}. "
                 f"Begin anew with --overwrite, or start from {BEST} if there is one."
             )

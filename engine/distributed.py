@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from sgm_vfi.engine.rendezvous import meet
+from sgm_vfi.engine.rendezvous import join_rendezvous
 
 T = TypeVar("T")
 
@@ -29,7 +29,9 @@ class World:
     rank: int = 0
     size: int = 1
     is_restarted: bool = False  # torchrun started all processes again, because one had died
-    wrapped: list[DistributedDataParallel] = field(default_factory=list, compare=False, repr=False)
+    ddp_modules: list[DistributedDataParallel] = field(
+        default_factory=list, compare=False, repr=False
+    )
 
     @property
     def is_main(self) -> bool:
@@ -40,30 +42,30 @@ class World:
         """Make backward passes average gradients over the processes."""
         if self.size == 1:
             return module
-        self.wrapped.append(
+        self.ddp_modules.append(
             DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
         )
-        return self.wrapped[-1]
+        return self.ddp_modules[-1]
 
-    def without_averaging(self, network: nn.Module) -> AbstractContextManager:
+    def no_sync(self, network: nn.Module) -> AbstractContextManager:
         """Inside, backward passes add up gradients in this process only."""
         if isinstance(network, DistributedDataParallel):
             return network.no_sync()
         return nullcontext()
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Sum over the processes, in double precision on the CPU. Shapes: any -> the same."""
         values = values.detach().to("cpu", torch.float64, copy=True)
         dist.all_reduce(values)
         return values
 
-    def any(self, flag: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """Whether it is true in at least one process."""
         seen = torch.tensor(int(flag))
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         return bool(seen)
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the main process has; the others' value does not count."""
         if self.size == 1:
             return value
@@ -71,7 +73,7 @@ class World:
         dist.broadcast_object_list(box, device=torch.device("cpu"))
         return box[0]
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What every process has, by rank, in each of them."""
         if self.size == 1:
             return [value]
@@ -81,15 +83,15 @@ class World:
 
     def barrier(self) -> None:
         """Wait until every process is here."""
-        self.any(False)
+        self.any_rank(False)
 
-    def release(self) -> None:
+    def release_reducers(self) -> None:
         """Let go of what networks hold of the process group, which can then be destroyed.
 
         Were a network's reducer its last owner, the group would be destroyed under Python's lock,
         and wait for a thread of its own that waits for that lock: the process would never end.
         """
-        for network in self.wrapped:
+        for network in self.ddp_modules:
             network.reducer = network.logger = None
 
 
@@ -105,23 +107,23 @@ def process_group(device: torch.device, timeout: timedelta | None = None) -> Ite
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if "RANK" in os.environ:
         store, rank, size = next(rendezvous("env://"))
-        meeting = meet(store, rank, size)
+        joined = join_rendezvous(store, rank, size)
         dist.init_process_group(
-            backend, store=meeting.store, rank=rank, world_size=size, timeout=timeout
+            backend, store=joined.store, rank=rank, world_size=size, timeout=timeout
         )
-        restarts = meeting.attempt - 1 + int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        restarts = joined.attempt - 1 + int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         restarts = 0
     world = World(dist.get_rank(), dist.get_world_size())
     try:
-        yield replace(world, is_restarted=world.any(restarts > 0))
+        yield replace(world, is_restarted=world.any_rank(restarts > 0))
     finally:
-        world.release()
+        world.release_reducers()
         dist.destroy_process_group()
 
 
-def local_device(name: str | None) -> torch.device:
+def select_device(name: str | None) -> torch.device:
     """The device of this process: the one named, or its own GPU, or the CPU.
 
     Becomes the current device, before anything is put anywhere.

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupt:
+class StopRequest:
     """Notes SIGTERM and SIGINT (Ctrl-C) while it is open, so that a loop can end between steps.
 
     A second SIGINT interrupts at once.
@@ -21,7 +21,7 @@ class Interrupt:
         self.signal: int | None = None
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> "Interrupt":
+    def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._note) for number in STOPPING}
         return self
 
@@ -40,7 +40,7 @@ class Interrupt:
         self.signal = number
 
     @property
-    def requested(self) -> bool:
+    def is_requested(self) -> bool:
         return self.signal is not None
 
     @property
@@ -48,7 +48,7 @@ class Interrupt:
         """What a shell expects of a process that a signal ended; 1 without a signal."""
         return 1 if self.signal is None else 128 + self.signal
 
-    def leave(self, step: int, problem: Exception | None) -> NoReturn:
+    def exit_run(self, step: int, problem: Exception | None) -> NoReturn:
         """End a run that has been saved after a step: asked to, or for want of data.
 
         Raises:

@@ -18,8 +18,8 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sgm_vfi.engine.checkpoints import CheckpointStore
-from sgm_vfi.engine.distributed import World, local_device, process_group
-from sgm_vfi.engine.settings import differences, override
+from sgm_vfi.engine.distributed import World, process_group, select_device
+from sgm_vfi.engine.settings import describe_differences, override
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ RECIPE = "config.json"
 FORMAT = "%(asctime)s %(message)s"
 
 
-class Flag(NamedTuple):
+class RecipeFlag(NamedTuple):
     """A command-line flag that stands for fields of the recipe."""
 
     name: str
@@ -37,38 +37,40 @@ class Flag(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContext:
     """Where and by whom a recipe is carried out."""
 
     folder: Path  # log/<experiment>
     world: World
     device: torch.device
     resume: bool = False  # from the folder's last checkpoint, if there is one
-    is_trial: bool = False  # only speed counts: any weights do
+    is_profiling: bool = False  # only speed counts: any weights do
 
     @property
-    def store(self) -> CheckpointStore:
+    def checkpoints(self) -> CheckpointStore:
         return CheckpointStore(self.folder / "ckpt", active=self.world.is_main)
 
     @property
-    def goes_on(self) -> bool:
+    def has_other_weights(self) -> bool:
         """Whether no weights to start from are needed: a checkpoint has others, or any do.
 
         All processes ask together: the checkpoint may lie on the main one's disk alone.
         """
-        return self.is_trial or (self.resume and self.world.share(self.store.exists()))
+        return self.is_profiling or (
+            self.resume and self.world.broadcast(self.checkpoints.exists())
+        )
 
 
-class Trains(Protocol):
+class TrainerLike(Protocol):
     """What `launch` needs of a trainer."""
 
     def fit(self) -> None: ...
 
-    def measure(self, steps: int) -> None: ...
+    def profile_steps(self, steps: int) -> None: ...
 
 
 def launch(
-    trainer: Callable[[Any, Run], Trains],
+    trainer: Callable[[Any, RunContext], TrainerLike],
     experiments: Mapping[str, Any],
     flags: Sequence[Sequence[Any]] = (),
     description: str | None = None,
@@ -77,26 +79,26 @@ def launch(
     """Train one of `experiments`, frozen dataclasses with a `name`, as the command line says.
 
     Args:
-        flags: rows of `Flag`.
+        flags: rows of `RecipeFlag`.
     """
-    flags = [Flag(*row) for row in flags]
-    parser = make_parser(experiments, flags, description)
+    flags = [RecipeFlag(*row) for row in flags]
+    parser = build_parser(experiments, flags, description)
     args = parser.parse_args(arguments)
     try:
-        experiment = override(experiments[args.config], changes_of(args, flags))
-        device = local_device(args.device)
+        experiment = override(experiments[args.config], parse_changes(args, flags))
+        device = select_device(args.device)
     except (ValueError, RuntimeError) as error:
         parser.error(str(error))
     with process_group(device) as world:
         level = logging.INFO if world.is_main else logging.WARNING
         logging.basicConfig(level=level, format=FORMAT, datefmt="%H:%M:%S")
         if args.measure is not None:
-            try_out(trainer, experiment, args.measure, world, device)
+            profile_training(trainer, experiment, args.measure, world, device)
             return
         folder = args.output / "log" / experiment.name
-        run = Run(folder, world, device, resume=args.resume or world.is_restarted)
+        run = RunContext(folder, world, device, resume=args.resume or world.is_restarted)
         try:
-            require_room(run, experiment, args)
+            prepare_run_folder(run, experiment, args)
             training = trainer(experiment, run)
         except (ValueError, OSError) as error:
             logger.error("%s", error)
@@ -105,8 +107,8 @@ def launch(
             training.fit()
 
 
-def try_out(
-    trainer: Callable[[Any, Run], Trains],
+def profile_training(
+    trainer: Callable[[Any, RunContext], TrainerLike],
     experiment: Any,
     steps: int,
     world: World,
@@ -115,15 +117,17 @@ def try_out(
     """Measure a recipe's speed, with fresh weights; nothing is left behind."""
     with TemporaryDirectory() as folder:
         try:
-            training = trainer(experiment, Run(Path(folder), world, device, is_trial=True))
-            training.measure(steps)
+            training = trainer(
+                experiment, RunContext(Path(folder), world, device, is_profiling=True)
+            )
+            training.profile_steps(steps)
         except (ValueError, OSError) as error:
             logger.error("%s", error)
             sys.exit(2)
 
 
-def make_parser(
-    experiments: Mapping[str, Any], flags: Sequence[Flag], description: str | None
+def build_parser(
+    experiments: Mapping[str, Any], flags: Sequence[RecipeFlag], description: str | None
 ) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -171,7 +175,7 @@ def make_parser(
     return parser
 
 
-def changes_of(args: argparse.Namespace, flags: Sequence[Flag]) -> dict[str, str]:
+def parse_changes(args: argparse.Namespace, flags: Sequence[RecipeFlag]) -> dict[str, str]:
     """Fields and their new values, as text; `--set` has the last word."""
     changes = {}
     for flag in flags:
@@ -186,41 +190,41 @@ def changes_of(args: argparse.Namespace, flags: Sequence[Flag]) -> dict[str, str
     return changes
 
 
-def require_room(run: Run, experiment: Any, args: argparse.Namespace) -> None:
+def prepare_run_folder(run: RunContext, experiment: Any, args: argparse.Namespace) -> None:
     """See that nobody's work is lost, and save the recipe with the run."""
     problem = None
     if run.world.is_main:
         try:
-            prepare_folder(run, experiment, args)
+            write_run_folder(run, experiment, args)
         except (ValueError, OSError) as error:
             problem = str(error)
-    problem = run.world.share(problem)
+    problem = run.world.broadcast(problem)
     if problem is not None:
         raise ValueError(problem)
 
 
-def prepare_folder(run: Run, experiment: Any, args: argparse.Namespace) -> None:
+def write_run_folder(run: RunContext, experiment: Any, args: argparse.Namespace) -> None:
     """Make the run's folder, and write its recipe."""
-    recipe = as_json({"recipe": dataclasses.asdict(experiment), "processes": run.world.size})
+    recipe = to_json_values({"recipe": dataclasses.asdict(experiment), "processes": run.world.size})
     if run.resume:
-        require_same(run.folder, recipe, allow_changes=args.allow_changes)
-    elif run.store.exists() and not args.overwrite:
+        require_same_recipe(run.folder, recipe, allow_changes=args.allow_changes)
+    elif run.checkpoints.exists() and not args.overwrite:
         raise ValueError(
             f"{run.folder} holds a run already. --resume goes on with it, --overwrite begins "
             f"anew in its place, --set name=... gives this run another name."
         )
     else:
-        clear(run.folder)
+        remove_previous_run(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n")
 
 
-def require_same(folder: Path, recipe: dict[str, Any], *, allow_changes: bool) -> None:
+def require_same_recipe(folder: Path, recipe: dict[str, Any], *, allow_changes: bool) -> None:
     """Refuse to go on with another recipe than a run was begun with, unless told to."""
     path = folder / RECIPE
     if not path.is_file():
         return
-    changed = differences(json.loads(path.read_text()), recipe)
+    changed = describe_differences(json.loads(path.read_text()), recipe)
     if changed and not allow_changes:
         raise ValueError(
             f"{folder} was begun with another recipe:\n  "
@@ -231,7 +235,7 @@ def require_same(folder: Path, recipe: dict[str, Any], *, allow_changes: bool) -
         logger.warning("Going on with a changed recipe. %s", line)
 
 
-def clear(folder: Path) -> None:
+def remove_previous_run(folder: Path) -> None:
     """Remove what an earlier run left in a folder, and nothing else."""
     patterns = ("ckpt/*.pth", "ckpt/*.safetensors", "log.jsonl", "events.out.tfevents.*", RECIPE)
     for pattern in patterns:
@@ -239,6 +243,6 @@ def clear(folder: Path) -> None:
             file.unlink()
 
 
-def as_json(values: Any) -> Any:
+def to_json_values(values: Any) -> Any:
     """Values as they come back from a JSON file: tuples as lists."""
     return json.loads(json.dumps(values))

@@ -18,7 +18,7 @@ class GuardedAdamW:
     Args:
         weights: those of `model` that move.
         clip_norm: largest norm of a gradient; None: any.
-        average_decay: of a moving average of the weights, which is then what is `measured`.
+        ema_decay: of a moving average of the weights, which is then what is `ema_weights`.
     """
 
     def __init__(
@@ -29,16 +29,16 @@ class GuardedAdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float,
         clip_norm: float | None = None,
-        average_decay: float | None = None,
+        ema_decay: float | None = None,
     ) -> None:
         self.model, self.weights, self.clip_norm = model, weights, clip_norm
         names = {weight: name for name, weight in model.named_parameters()}
         self.names = [names[weight] for weight in weights]
         self.adamw = torch.optim.AdamW(weights, betas=betas, weight_decay=weight_decay, fused=True)
-        self.average = None if average_decay is None else WeightAverage(model, average_decay)
+        self.average = None if ema_decay is None else ExponentialMovingAverage(model, ema_decay)
 
     @property
-    def measured(self) -> nn.Module:
+    def ema_model(self) -> nn.Module:
         """The network to validate and to keep: with averaged weights, if there are any."""
         return self.model if self.average is None else self.average.model
 
@@ -60,21 +60,21 @@ class GuardedAdamW:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """All that moves, but for the weights that are `measured`."""
+        """All that moves, but for the weights that are `ema_weights`."""
         moving = {"adamw": self.adamw.state_dict(), "names": self.names}
         if self.average is None:
             return moving
         return moving | {
             "weights": self.model.state_dict(),
-            "averaged": self.average.steps,
+            "ema_steps": self.average.steps,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], measured: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], ema_weights: Mapping[str, Tensor]) -> None:
         """Go on from a state; rates, betas and decay stay those of the recipe.
 
         Each weight gets its own memory back, whichever others moved then; a new one has none.
         """
-        self.model.load_state_dict(state.get("weights", measured))
+        self.model.load_state_dict(state.get("weights", ema_weights))
         known = dict(zip(state.get("names", self.names), count(), strict=False))
         memory = state["adamw"]["state"]
         kept = {
@@ -85,11 +85,11 @@ class GuardedAdamW:
         groups = self.adamw.state_dict()["param_groups"]
         self.adamw.load_state_dict({"state": kept, "param_groups": groups})
         if self.average is not None:
-            self.average.model.load_state_dict(measured)
-            self.average.steps = state.get("averaged", 0)
+            self.average.model.load_state_dict(ema_weights)
+            self.average.steps = state.get("ema_steps", 0)
 
 
-class WeightAverage:
+class ExponentialMovingAverage:
     """An exponential moving average (EMA) of the weights that are trained.
 
     Young averages forget faster, so that the weights at the start do not linger: after n steps

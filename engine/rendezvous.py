@@ -12,23 +12,23 @@ from typing import NamedTuple
 
 from torch.distributed import PrefixStore, Store
 
-PATIENCE = timedelta(minutes=30)
-A_MOMENT = timedelta(seconds=1)  # between two looks at whether the leader is another one
+TIMEOUT = timedelta(minutes=30)
+POLL_INTERVAL = timedelta(seconds=1)  # between two looks at whether the leader is another one
 
 
-class Meeting(NamedTuple):
+class Rendezvous(NamedTuple):
     """What the processes of one attempt have in common."""
 
-    place: str  # its name
+    prefix: str  # its name
     store: Store  # theirs alone
     attempt: int  # 1, 2, ...: how often the processes met in this store
 
 
-def meet(store: Store, rank: int, size: int, patience: timedelta = PATIENCE) -> Meeting:
-    """Wait for the other live processes, and agree with them on a new place in the store.
+def join_rendezvous(store: Store, rank: int, size: int, timeout: timedelta = TIMEOUT) -> Rendezvous:
+    """Wait for the other live processes, and agree with them on a new prefix in the store.
 
-    The main process (rank 0) opens a place and welcomes each of the others there by a name of its
-    own; a process that came to the place of an earlier attempt is never welcomed, and moves on
+    The main process (rank 0) opens a prefix and welcomes each of the others there by a name of its
+    own; a process that came to the prefix of an earlier attempt is never welcomed, and moves on
     once there is a new one.
 
     Raises:
@@ -36,28 +36,28 @@ def meet(store: Store, rank: int, size: int, patience: timedelta = PATIENCE) -> 
     """
     if rank == 0:
         attempt = store.add("attempts", 1)
-        place = f"{attempt}-{uuid.uuid4().hex}"
-        store.set("place", place)
+        prefix = f"{attempt}-{uuid.uuid4().hex}"
+        store.set("prefix", prefix)
         for other in range(1, size):
-            store.wait([f"{place}/came/{other}"], patience)
-            name = store.get(f"{place}/came/{other}").decode()
-            store.set(f"{place}/welcome/{name}", "")
+            store.wait([f"{prefix}/came/{other}"], timeout)
+            name = store.get(f"{prefix}/came/{other}").decode()
+            store.set(f"{prefix}/welcome/{name}", "")
     else:
-        place = _join(store, rank, patience)
-    return Meeting(place, PrefixStore(place, store), int(place.partition("-")[0]))
+        prefix = _join(store, rank, timeout)
+    return Rendezvous(prefix, PrefixStore(prefix, store), int(prefix.partition("-")[0]))
 
 
-def _join(store: Store, rank: int, patience: timedelta) -> str:
-    """Come to the main process's place, and stay once welcome."""
+def _join(store: Store, rank: int, timeout: timedelta) -> str:
+    """Come to the main process's prefix, and stay once welcome."""
     name = uuid.uuid4().hex
-    deadline = time.monotonic() + patience.total_seconds()
+    deadline = time.monotonic() + timeout.total_seconds()
     while time.monotonic() < deadline:
         try:
-            store.wait(["place"], A_MOMENT)
-            place = store.get("place").decode()
-            store.set(f"{place}/came/{rank}", name)
-            store.wait([f"{place}/welcome/{name}"], A_MOMENT)
+            store.wait(["prefix"], POLL_INTERVAL)
+            prefix = store.get("prefix").decode()
+            store.set(f"{prefix}/came/{rank}", name)
+            store.wait([f"{prefix}/welcome/{name}"], POLL_INTERVAL)
         except RuntimeError:  # not yet
             continue
-        return place
-    raise TimeoutError(f"Process {rank} waited {patience} for the main process, in vain.")
+        return prefix
+    raise TimeoutError(f"Process {rank} waited {timeout} for the main process, in vain.")

@@ -47,55 +47,55 @@ class RunLog:
         self._board = SummaryWriter(folder) if active else None
         self._bar: tqdm | None = None
 
-    def begin(self, step: int, total: int) -> None:
+    def start_progress(self, step: int, total: int) -> None:
         """Show how far training is: a bar on a terminal, lines elsewhere."""
         if self.active:
             self._bar = tqdm(
                 total=total, initial=step, unit="step", disable=None, dynamic_ncols=True
             )
 
-    def expect(self, total: int) -> int:
+    def set_total_steps(self, total: int) -> int:
         """Show another number of steps as the whole of them; gives it back."""
         if self._bar is not None:
             self._bar.total = total
         return total
 
-    def steps(self, rows: Sequence[dict[str, Any]], pace: dict[str, float]) -> None:
-        """Log some steps, each with `step`, `loss` and what else is known, and their pace."""
-        self.rows([*rows, {"step": rows[-1]["step"], **pace}])
+    def log_steps(self, rows: Sequence[dict[str, Any]], throughput: dict[str, float]) -> None:
+        """Log some steps, each with `step`, `loss` and what else is known, and their throughput."""
+        self.append_rows([*rows, {"step": rows[-1]["step"], **throughput}])
         losses = [row["loss"] for row in rows if math.isfinite(row["loss"])]
-        figures = {**rows[-1], "loss": sum(losses) / max(len(losses), 1), **pace}
+        figures = {**rows[-1], "loss": sum(losses) / max(len(losses), 1), **throughput}
         step = figures.pop("step")
-        self.scalars(step, **figures)
+        self.add_scalars(step, **figures)
         if self._bar is None:
             return
         self._bar.set_postfix(loss=f"{figures['loss']:.4f}", refresh=False)
         self._bar.update(len(rows))
         if self._bar.disable:
             line = "Step %d of %d: loss %.4f, %.3g samples/s, %.0f %% of it waiting for data"
-            share = 100 * pace["waiting_for_data"]
-            speed = pace["samples_per_second"]
+            share = 100 * throughput["waiting_for_data"]
+            speed = throughput["samples_per_second"]
             logger.info(line, step, self._bar.total, figures["loss"], speed, share)
 
-    def scores(self, step: int, epoch: int, scores: dict[str, float]) -> None:
+    def log_metrics(self, step: int, epoch: int, scores: dict[str, float]) -> None:
         """Log the result of a validation."""
-        self.rows([{"step": step, "epoch": epoch, **scores}])
-        self.scalars(step, **scores)
+        self.append_rows([{"step": step, "epoch": epoch, **scores}])
+        self.add_scalars(step, **scores)
         if self.active:
             figures = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
             logger.info("Step %d, validation: %s", step, figures)
 
-    def rows(self, rows: Sequence[dict[str, Any]]) -> None:
+    def append_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add lines; numbers that are not finite become null, which JSON can say."""
-        self._waiting += "".join(json.dumps(plain(row)) + "\n" for row in rows)
+        self._waiting += "".join(json.dumps(to_json_row(row)) + "\n" for row in rows)
         self._write()
 
-    def scalars(self, step: int, **values: float) -> None:
+    def add_scalars(self, step: int, **values: float) -> None:
         """Draw values in TensorBoard."""
         for name, value in values.items():
             self._draw("add_scalar", name, value, step)
 
-    def picture(self, step: int, name: str, samples: np.ndarray) -> None:
+    def add_image(self, step: int, name: str, samples: np.ndarray) -> None:
         """Show a picture in TensorBoard, and the latest as a file beside the log.
 
         Shapes: (H, W, 3), uint8, RGB.
@@ -111,7 +111,7 @@ class RunLog:
         """The length of the log in bytes, for `rewind`."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def rewind(self, position: int) -> None:
+    def truncate(self, position: int) -> None:
         """Forget what was logged after a checkpoint that a run goes on from."""
         if self.active and self.position() > position:
             with self.path.open("r+b") as file:
@@ -132,7 +132,7 @@ class RunLog:
                 file.write(self._waiting)
         except OSError as error:
             logger.warning("Could not write %s (%s); trying again later.", self.path, error)
-            self.rewind(start)
+            self.truncate(start)
         else:
             self._waiting = ""
 
@@ -147,7 +147,7 @@ class RunLog:
             self._board = None
 
 
-def plain(row: dict[str, Any]) -> dict[str, Any]:
+def to_json_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row that JSON can hold."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

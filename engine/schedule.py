@@ -4,7 +4,7 @@ import math
 from typing import Literal, Protocol
 
 
-class Rates(Protocol):
+class LearningRateSettings(Protocol):
     """What of a recipe says how the rate goes."""
 
     schedule: Literal["warmup_cosine", "one_cycle"]
@@ -13,7 +13,7 @@ class Rates(Protocol):
     warmup_steps: int
 
 
-def rate_of(recipe: Rates, step: int, total_steps: int) -> float:
+def learning_rate_at(recipe: LearningRateSettings, step: int, total_steps: int) -> float:
     """The rate of a step."""
     if recipe.schedule == "one_cycle":
         return one_cycle(step, total_steps, recipe.learning_rate)

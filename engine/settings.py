@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
-NOTHING = ("none", "null")
-TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+NONE_WORDS = ("none", "null")
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def override(config: T, changes: Mapping[str, str]) -> T:
@@ -24,13 +24,13 @@ def override(config: T, changes: Mapping[str, str]) -> T:
     known = dict(field_types(config))
     tree: dict[str, Any] = {}
     for name, text in changes.items():
-        path = full_name(name, list(known))
+        path = resolve_field_name(name, list(known))
         *outer, last = path.split(".")
         branch = tree
         for part in outer:
             branch = branch.setdefault(part, {})
-        branch[last] = parse(text, known[path], path)
-    return rebuilt(config, tree)
+        branch[last] = parse_value(text, known[path], path)
+    return replace_fields(config, tree)
 
 
 def field_types(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -44,7 +44,7 @@ def field_types(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + field.name, hints[field.name]
 
 
-def full_name(name: str, known: list[str]) -> str:
+def resolve_field_name(name: str, known: list[str]) -> str:
     """The one field that a name means: a full one, or one short of its first parts."""
     if name in known:
         return name
@@ -56,23 +56,23 @@ def full_name(name: str, known: list[str]) -> str:
     return meant[0]
 
 
-def rebuilt(config: Any, tree: Mapping[str, Any]) -> Any:
+def replace_fields(config: Any, tree: Mapping[str, Any]) -> Any:
     """Replace the fields that `tree` holds, inner dataclasses first."""
     changes = {
-        name: rebuilt(getattr(config, name), value) if isinstance(value, dict) else value
+        name: replace_fields(getattr(config, name), value) if isinstance(value, dict) else value
         for name, value in tree.items()
     }
     return dataclasses.replace(config, **changes)
 
 
-def parse(text: str, kind: Any, name: str) -> Any:
+def parse_value(text: str, kind: Any, name: str) -> Any:
     """Turn text into a value of a type: numbers (also 1/4), truth values, tuples (1,1,2), none."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        if text.lower() in NOTHING and type(None) in parts:
+        if text.lower() in NONE_WORDS and type(None) in parts:
             return None
         (kind,) = (part for part in parts if part is not type(None))
-        return parse(text, kind, name)
+        return parse_value(text, kind, name)
     if origin is tuple:
         return parse_tuple(text, parts, name)
     if origin is Literal:
@@ -92,23 +92,23 @@ def parse_tuple(text: str, kinds: tuple[Any, ...], name: str) -> tuple[Any, ...]
         kinds = kinds[:1] * len(items)
     if len(items) != len(kinds):
         raise ValueError(f"{name} has {len(kinds)} values, as in 1,2, got {text!r}.")
-    return tuple(parse(item, kind, name) for item, kind in zip(items, kinds, strict=True))
+    return tuple(parse_value(item, kind, name) for item, kind in zip(items, kinds, strict=True))
 
 
 PARSERS: dict[Any, typing.Callable[[str], Any]] = {
     int: int,
     float: lambda text: float(Fraction(text)),
-    bool: lambda text: TRUTH[text.lower()],
+    bool: lambda text: BOOLEANS[text.lower()],
     str: str,
 }
 
 
-def differences(old: Any, new: Any, name: str = "") -> list[str]:
+def describe_differences(old: Any, new: Any, name: str = "") -> list[str]:
     """Say where two trees of plain values differ, one line each."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines = []
         for key in dict.fromkeys((*old, *new)):
             inner = f"{name}.{key}" if name else str(key)
-            lines += differences(old.get(key), new.get(key), inner)
+            lines += describe_differences(old.get(key), new.get(key), inner)
         return lines
     return [] if old == new else [f"{name}: {old!r} was, {new!r} is asked for"]

@@ -16,41 +16,41 @@ from sgm_vfi.engine.runlog import RunLog
 logger = logging.getLogger(__name__)
 
 
-class Pace:
+class Throughput:
     """Samples per second, and the share of the time that was spent waiting for data."""
 
     def __init__(self) -> None:
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Measure from now on; what came before (validation, say) does not count."""
         self._start = time.perf_counter()
         self._waited = 0.0
         self._samples = 0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def measure_wait(self) -> Iterator[None]:
         """Count the time inside as waiting."""
         start = time.perf_counter()
         yield
         self._waited += time.perf_counter() - start
 
-    def count(self, samples: int) -> None:
+    def add_samples(self, samples: int) -> None:
         """Note samples, of all processes, that were learnt from."""
         self._samples += samples
 
-    def lap(self) -> dict[str, float]:
+    def read_and_reset(self) -> dict[str, float]:
         """Give the figures since the last lap, and begin the next one."""
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         figures = {
             "samples_per_second": self._samples / elapsed,
             "waiting_for_data": self._waited / elapsed,
         }
-        self.restart()
+        self.reset()
         return figures
 
 
-class StepRecords:
+class StepLog:
     """Losses and gradient norms of the last few steps; reading them waits for the device once.
 
     Args:
@@ -59,7 +59,7 @@ class StepRecords:
 
     def __init__(self, world: World, log: RunLog, max_skipped: int) -> None:
         self.world, self.log, self.max_skipped = world, log, max_skipped
-        self.pace = Pace()
+        self.throughput = Throughput()
         self._known: list[dict[str, Any]] = []
         self._measured: list[Tensor] = []
         self._skipped = 0  # in a row
@@ -69,7 +69,7 @@ class StepRecords:
         self._known.append(known)
         self._measured.append(torch.stack((loss.detach().float(), norm.detach().float())))
 
-    def report(self) -> None:
+    def flush(self) -> None:
         """Log the steps since the last report, with losses averaged over the processes.
 
         A step whose gradient was not finite moved no weight: it is marked as skipped, and said.
@@ -79,13 +79,13 @@ class StepRecords:
         """
         if not self._known:
             return
-        measured = self.world.total(torch.stack(self._measured)) / self.world.size
+        measured = self.world.all_reduce_sum(torch.stack(self._measured)) / self.world.size
         rows = []
         for known, (loss, norm) in zip(self._known, measured.tolist(), strict=True):
             row = {**known, "loss": loss, "gradient_norm": norm}
             rows.append(row if math.isfinite(norm) else row | {"skipped": True})
         self._known, self._measured = [], []
-        self.log.steps(rows, self.pace.lap())
+        self.log.log_steps(rows, self.throughput.read_and_reset())
         for row in rows:
             self._judge(row)
 
@@ -102,7 +102,7 @@ class StepRecords:
             )
 
 
-class MeanScores:
+class MetricMeans:
     """Means over the samples of all processes, whose shares need not be of one size."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -114,7 +114,7 @@ class MeanScores:
         self._sums[0] += len(scores)
         self._sums[1:] += scores.double().sum(dim=0).cpu()
 
-    def means(self, world: World) -> dict[str, float]:
+    def compute(self, world: World) -> dict[str, float]:
         """By name."""
-        count, *sums = world.total(self._sums).tolist()
+        count, *sums = world.all_reduce_sum(self._sums).tolist()
         return {name: value / count for name, value in zip(self.names, sums, strict=True)}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from sgm_vfi.engine.distributed import World
 
 
-class Clock:
+class TimeBudget:
     """Says how many steps a run comes to at its pace so far; the same in all processes.
 
     Schedules that fall over the steps of a run then fall over its time: whatever the pace, they
@@ -27,7 +27,7 @@ class Clock:
         """Steps of the whole run, of which some are done; asked by all processes together."""
         if self.minutes is None or not done:
             return planned
-        passed = self.world.share(self.elapsed()) / (60 * self.minutes)
+        passed = self.world.broadcast(self.elapsed()) / (60 * self.minutes)
         return max(done, round(done / passed))
 
     def elapsed(self) -> float:

@@ -16,10 +16,10 @@ from torch import nn
 from torch.distributed import TCPStore
 
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.graceful_stop import Interrupt
-from sgm_vfi.engine.rendezvous import Meeting, meet
+from sgm_vfi.engine.graceful_stop import StopRequest
+from sgm_vfi.engine.rendezvous import Rendezvous, join_rendezvous
 from sgm_vfi.engine.runlog import RunLog, read_rows
-from sgm_vfi.engine.step_log import MeanScores, Pace, StepRecords
+from sgm_vfi.engine.step_log import MetricMeans, StepLog, Throughput
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,45 +28,45 @@ def test_records_report_skipped_steps_and_give_up(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = RunLog(tmp_path, active=True)
-    records = StepRecords(world, log, max_skipped=2)
+    records = StepLog(world, log, max_skipped=2)
     for step, norm in enumerate((1.0, math.nan, 1.0, math.inf), start=1):
         records.add(torch.tensor(0.5), torch.tensor(norm), step=step)
-    records.report()
+    records.flush()
     rows = [row for row in read_rows(tmp_path) if "loss" in row]
     assert [row.get("skipped", False) for row in rows] == [False, True, False, True]
     assert "Step 2 skipped" in caplog.text
     records.add(torch.tensor(math.nan), torch.tensor(math.nan), step=5)
     with pytest.raises(FloatingPointError, match="2 steps in a row"):
-        records.report()
+        records.flush()
     log.close()
 
 
 def test_pace_counts_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 4.0, 8.0, 8.0]).__next__  # start; wait from 1 to 4; lap at 8
     monkeypatch.setattr("sgm_vfi.engine.step_log.time.perf_counter", clock)
-    pace = Pace()
-    with pace.waiting():
+    throughput = Throughput()
+    with throughput.measure_wait():
         pass
-    pace.count(16)
-    assert pace.lap() == {"samples_per_second": 2.0, "waiting_for_data": 3 / 8}
+    throughput.add_samples(16)
+    assert throughput.read_and_reset() == {"samples_per_second": 2.0, "waiting_for_data": 3 / 8}
 
 
 def test_means_are_over_samples_not_batches(world: World) -> None:
-    means = MeanScores(("a", "b"))
+    means = MetricMeans(("a", "b"))
     means.add(torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]))
     means.add(torch.tensor([[10.0, 4.0]]))
-    assert means.means(world) == {"a": 4.0, "b": 1.0}
+    assert means.compute(world) == {"a": 4.0, "b": 1.0}
 
 
 def test_a_world_of_one(world: World) -> None:
     values = torch.tensor([1.0, math.nan])
-    total = world.total(values)
+    total = world.all_reduce_sum(values)
     assert total.dtype == torch.float64
     assert total[0] == 1
     assert total[1].isnan()
-    assert world.any(True)
-    assert not world.any(False)
-    assert world.share({"a": 1}) == {"a": 1}
+    assert world.any_rank(True)
+    assert not world.any_rank(False)
+    assert world.broadcast({"a": 1}) == {"a": 1}
     module = nn.Linear(3, 2)
     assert world.wrap(module) is module
     world.barrier()
@@ -92,12 +92,12 @@ def test_processes_meet_where_nobody_was_before() -> None:
     """Three attempts over one store; in the later ones, others come before the main process."""
     server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
-    def come(rank: int) -> Meeting:
+    def come(rank: int) -> Rendezvous:
         mine = TCPStore("127.0.0.1", server.port, is_master=False)
-        meeting = meet(mine, rank, 3)
-        assert not meeting.store.check([f"address/{rank}"])  # nothing of earlier attempts
-        meeting.store.set(f"address/{rank}", "workdir")
-        return meeting
+        joined = join_rendezvous(mine, rank, 3)
+        assert not joined.store.check([f"address/{rank}"])  # nothing of earlier attempts
+        joined.store.set(f"address/{rank}", "here")
+        return joined
 
     places: set[str] = set()
     with ThreadPoolExecutor(3) as pool:
@@ -107,8 +107,8 @@ def test_processes_meet_where_nobody_was_before() -> None:
                 arrivals.append(pool.submit(come, rank))
                 time.sleep(0.1)
             meetings = [arrival.result(timeout=30) for arrival in arrivals]
-            assert {meeting.attempt for meeting in meetings} == {attempt}
-            places |= {meeting.place for meeting in meetings}
+            assert {joined.attempt for joined in meetings} == {attempt}
+            places |= {joined.prefix for joined in meetings}
             assert len(places) == attempt
             assert all(meetings[0].store.check([f"address/{rank}"]) for rank in range(3))
 
@@ -116,22 +116,22 @@ def test_processes_meet_where_nobody_was_before() -> None:
 def test_nobody_waits_for_ever_for_the_main_process() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     with pytest.raises(TimeoutError, match="Process 1"):
-        meet(store, 1, 2, patience=timedelta(milliseconds=50))
+        join_rendezvous(store, 1, 2, timeout=timedelta(milliseconds=50))
 
 
 def test_interrupt_notes_a_signal_and_gives_way_afterwards() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with Interrupt() as interrupt:
-        assert not interrupt.requested
+    with StopRequest() as stop_request:
+        assert not stop_request.is_requested
         os.kill(os.getpid(), signal.SIGTERM)
-        assert interrupt.requested
-        assert interrupt.exit_code == 128 + signal.SIGTERM
+        assert stop_request.is_requested
+        assert stop_request.exit_code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
-    with Interrupt() as interrupt:
+    with StopRequest() as stop_request:
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.requested
+        assert stop_request.is_requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -72,6 +72,6 @@ def test_each_weight_gets_its_own_past_back() -> None:
 def test_the_main_process_knows_whether_there_is_a_checkpoint(tmp_path: Path) -> None:
     """A process whose own disk has none goes on with the others, and does not wait for them."""
     run = run_in(tmp_path, resume=True)
-    assert not run.goes_on
+    assert not run.has_other_weights
     with patch.object(World, "share", lambda world, value: True):
-        assert run.goes_on
+        assert run.has_other_weights

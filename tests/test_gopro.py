@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgm_vfi.config_base import FEW_PICTURES
+from sgm_vfi.config_base import SMALL_SCENES
 from sgm_vfi.dataset import gopro, vimeo90k
 from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, TripletIndices, sample_chance
 from sgm_vfi.dataset.data_config import DataConfig, LoaderShard, build_augmentation, build_loader
@@ -26,7 +26,7 @@ SHARE = LoaderShard(torch.device("cpu"))
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sequence in either split."""
     root = tmp_path_factory.mktemp("trees") / "gopro"
-    write_stand_in("gopro", root, scenes=1, size=(32, 48), config=FEW_PICTURES)
+    write_stand_in("gopro", root, scenes=1, size=(32, 48), config=SMALL_SCENES)
     train = next((root / "test").iterdir())
     (root / "train").mkdir()
     (root / "train" / "GOPR0372_07_00").symlink_to(train)

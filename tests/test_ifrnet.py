@@ -329,7 +329,7 @@ def test_a_step_has_the_published_loss(tmp_path: Path) -> None:
         truth = GroundTruth(flow_t0, flow_t0, flow_t0, flow_t1, seen, seen, seen, seen)
         trainer.model.train()
         trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5), truth))
-        trainer.records.report()
+        trainer.step_log.flush()
     ((_, loss, _, rate),) = losses(tmp_path)
     golden = np.load(GOLDEN / "ifrnet_S.npz")
     total = sum(float(golden[f"loss_{part}"]) for part in ("rec", "geo", "dis"))

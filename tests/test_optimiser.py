@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sgm_vfi.engine.optimiser import GuardedAdamW, WeightAverage
+from sgm_vfi.engine.optimiser import ExponentialMovingAverage, GuardedAdamW
 
 
 def network() -> nn.Linear:
@@ -67,7 +67,7 @@ def test_clipping_bounds_the_gradient_but_not_its_report() -> None:
 def test_average_follows_by_hand_and_leaves_frozen_weights() -> None:
     model = network()
     model.bias.requires_grad_(False)
-    average = WeightAverage(model, 0.25)
+    average = ExponentialMovingAverage(model, 0.25)
     start = model.weight.detach().clone()
     expected = start.clone()
     for n in (1, 2, 3):
@@ -85,20 +85,18 @@ def test_optimiser_goes_on_from_its_state() -> None:
 
     def fresh() -> tuple[nn.Linear, GuardedAdamW]:
         model = network()
-        return model, GuardedAdamW(
-            model, list(model.parameters()), weight_decay=0.1, average_decay=0.9
-        )
+        return model, GuardedAdamW(model, list(model.parameters()), weight_decay=0.1, ema_decay=0.9)
 
     (first, one), (second, two) = fresh(), fresh()
     for value in (1.0, -2.0):
         set_gradients(first, value)
         one.step(0.1)
     second.weight.data.zero_()
-    measured = {name: tensor.clone() for name, tensor in one.measured.state_dict().items()}
+    measured = {name: tensor.clone() for name, tensor in one.ema_model.state_dict().items()}
     two.load_state_dict(deepcopy(one.state_dict()), measured)
     for model, optimiser in ((first, one), (second, two)):
         set_gradients(model, 0.5)
         optimiser.step(0.05)
     assert torch.equal(first.weight, second.weight)
-    assert torch.equal(one.measured.weight, two.measured.weight)
-    assert not torch.equal(one.measured.weight, first.weight)
+    assert torch.equal(one.ema_model.weight, two.ema_model.weight)
+    assert not torch.equal(one.ema_model.weight, first.weight)

@@ -38,7 +38,7 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.precision import set_inference_precision
 from sgm_vfi.model.zoo import build_interpolator, find_weights, load_interpolator
 from sgm_vfi.training import pervfi_loss as loss
-from sgm_vfi.training.perceptual import PerceptualDistance, load_perceptual
+from sgm_vfi.training.perceptual import PerceptualLoss, load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
@@ -378,7 +378,7 @@ def test_a_step_has_the_published_loss(
     monkeypatch.setattr(torch.Tensor, "uniform_", lambda tensor, *_: tensor.zero_())
     trainer.model.train()
     trainer.train_step(Triplet(*frames, time_like(arrays["gt"], 0.5)))
-    trainer.records.report()
+    trainer.step_log.flush()
     assert losses(tmp_path)[0][1] == pytest.approx(expected, rel=1e-5)
 
 
@@ -392,7 +392,7 @@ def test_training_leaves_the_flow_network_alone() -> None:
 # how pictures look
 def test_the_perceptual_distance_tells_pictures_apart(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    whole = randomize_weights(PerceptualDistance())
+    whole = randomize_weights(PerceptualLoss())
     beyond = {"features.30.weight": torch.ones(1), "classifier.0.weight": torch.ones(1)}
     path = tmp_path / "vgg19.pth"
     torch.save(whole.state_dict() | beyond, path)

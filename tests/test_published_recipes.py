@@ -18,13 +18,16 @@ def test_recipes_are_the_published_ones() -> None:
     assert (first.data.patch_size, second.data.patch_size) == (256, 512)
     assert (first.training.validate_every, second.training.validate_every) == (3, 2)
     assert second.training.validate_first
-    assert (second.training.scales, second.training.chances) == ((1, 0.5, 0.25), (0.5, 0.25, 0.25))
+    assert (second.training.scales, second.training.scale_probabilities) == (
+        (1, 0.5, 0.25),
+        (0.5, 0.25, 0.25),
+    )
     for training in (first.training, second.training):
         assert (training.learning_rate, training.final_learning_rate) == (2e-4, 2e-5)
         assert (training.weight_decay, training.betas) == (1e-4, (0.9, 0.999))
         assert training.batch_size == 8
         assert training.precision == "float32"
-        assert (training.clip_norm, training.average_decay, training.accumulate) == (None, None, 1)
+        assert (training.clip_norm, training.ema_decay, training.accumulate) == (None, None, 1)
 
 
 @pytest.mark.parametrize(

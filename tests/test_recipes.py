@@ -14,7 +14,7 @@ from sgm_vfi.config_base import EXPERIMENTS, Experiment, TrainConfig
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.time_budget import Clock
+from sgm_vfi.engine.time_budget import TimeBudget
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.ops.window_partition import attention_window_mask
 from sgm_vfi.model.sgm.encoder import CrossFrameBlock
@@ -22,9 +22,9 @@ from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
 from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
-from sgm_vfi.training.initialisation import calibrate
+from sgm_vfi.training.initialisation import data_dependent_init
 from sgm_vfi.training.losses import motion_error
-from sgm_vfi.training.motion_supervision import KnownMotion, search_error
+from sgm_vfi.training.motion_supervision import MotionSupervision, attention_match_error
 from tests.fixtures.training_runs import SIDE, losses, recipe, recipe_global, run_in
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -78,7 +78,7 @@ def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch:
     """And nothing that is frozen, nor the synthesis, which has no part in it."""
     kind, experiment = (Trainer, recipe()) if stage == "local" else (X4KTrainer, recipe_global())
     trainer = kind(knowing(experiment), run_in(tmp_path))
-    prediction = trainer.predict(trainer.network.train(), batch)
+    prediction = trainer.forward_batch(trainer.network.train(), batch)
     motion_error(prediction.explanation, *batch.target_flow()).backward()
     moved = {name for name, weight in trainer.model.named_parameters() if weight.grad is not None}
     parts = {name.partition(".")[0] for name in moved}
@@ -87,9 +87,9 @@ def test_known_motion_moves_what_finds_motion(stage: str, tmp_path: Path, batch:
 
 def test_known_motion_fades_and_adds_nothing_in_the_end(tmp_path: Path, batch: Triplet) -> None:
     config = TrainConfig(motion_loss=0.1, motion_until=0.5)
-    assert [config.motion_share(progress) for progress in (0, 0.25, 0.5, 1)] == [1, 0.5, 0, 0]
+    assert [config.motion_weight(progress) for progress in (0, 0.25, 0.5, 1)] == [1, 0.5, 0, 0]
     trainer = Trainer(knowing(recipe(steps=4), motion_until=0.5), run_in(tmp_path))
-    prediction = trainer.predict(trainer.network.train(), batch)
+    prediction = trainer.forward_batch(trainer.network.train(), batch)
     plain = Trainer.loss(trainer, prediction._replace(explanation=None), batch)
     assert trainer.loss(prediction, batch) > plain
     trainer.step = 2
@@ -99,8 +99,12 @@ def test_known_motion_fades_and_adds_nothing_in_the_end(tmp_path: Path, batch: T
 def test_published_recipes_know_nothing_of_motion_or_minutes() -> None:
     for name in ("ours-local-small", "ours-local-base"):
         training = EXPERIMENTS[name].training
-        assert (training.motion_loss, training.minutes, training.calibrate) == (0, None, False)
-        assert (training.attention_loss, training.keep_local) == (0, True)
+        assert (training.motion_loss, training.minutes, training.data_dependent_init) == (
+            0,
+            None,
+            False,
+        )
+        assert (training.attention_loss, training.freeze_local_branch) == (0, True)
 
 
 @pytest.mark.parametrize("told", ["motion_loss", "attention_loss"])
@@ -132,7 +136,7 @@ def test_error_of_a_search_by_hand(right: float, nats: float) -> None:
     there = column + torch.tensor((right, -right))[:, None]  # (2, T)
     share = (1 - (there[..., None] - column).abs()).clamp(min=0) * (row[:, None] == row)
     block.attention.scores = lambda windows: share.log().clamp(min=-40)[:, None, None]
-    error = search_error(block, torch.zeros(2, 2, 49, 32), None, *moved(right))
+    error = attention_match_error(block, torch.zeros(2, 2, 49, 32), None, *moved(right))
     assert error.item() == pytest.approx(nats, abs=1e-5)
 
 
@@ -140,19 +144,21 @@ def test_a_search_counts_what_it_could_have_found() -> None:
     """Even attention misses by ln 49; cells that are hidden, or leave the window, do not count."""
     for shift in (0, 3):
         block, windows = CrossFrameBlock(32, 7, shift), torch.zeros(2, 2, 49, 32)
-        even = search_error(block, windows, None, *moved(2.0))
+        even = attention_match_error(block, windows, None, *moved(2.0))
         assert even.item() == pytest.approx(math.log(49), rel=1e-5)
         flow, visible = moved(2.0)
-        assert search_error(block, windows, None, flow, 0 * visible) == 0
-        assert search_error(block, windows, None, *moved(50.0)) == 0
+        assert attention_match_error(block, windows, None, flow, 0 * visible) == 0
+        assert attention_match_error(block, windows, None, *moved(50.0)) == 0
         mask = attention_window_mask(7, 14, 7, shift, torch.device("cpu"))
         if mask is not None:  # fewer cells may be looked at
-            assert search_error(block, windows, mask, flow, visible) < even - 0.1
+            assert attention_match_error(block, windows, mask, flow, visible) < even - 0.1
     padded, mask = (
         torch.zeros(2, 4, 49, 32),
         attention_window_mask(12, 12, 7, 3, torch.device("cpu")),
     )
-    some_blocked = search_error(CrossFrameBlock(32, 7, 3), padded, mask, *moved(1.0, 12, 12))
+    some_blocked = attention_match_error(
+        CrossFrameBlock(32, 7, 3), padded, mask, *moved(1.0, 12, 12)
+    )
     assert 1 < some_blocked < math.log(49)
 
 
@@ -160,14 +166,14 @@ def test_attention_learns_to_search(batch: Triplet) -> None:
     """Told where cells go, it finds them; a first look finds more than even attention does."""
     torch.manual_seed(0)
     network = SGM(replace(TINY, channels=16)).train()  # four heads
-    known = KnownMotion(network, flows=0.0, attention=1.0)
+    known = MotionSupervision(network, flows=0.0, attention=1.0)
     maps = batch.target_flow(), batch.downsampled_flow(8)
 
     def missed() -> Tensor:
         return known(network(*batch.inputs(), explain=True).explanation, *maps)
 
     even = missed().item()
-    calibrate(network, *batch.inputs())
+    data_dependent_init(network, *batch.inputs())
     first = missed().item()
     assert first < even - 0.3
     optimiser = torch.optim.Adam(network.encoder.parameters(), lr=2e-3)
@@ -181,7 +187,7 @@ def test_attention_learns_to_search(batch: Triplet) -> None:
 
 def test_attention_is_told_where_there_is_some() -> None:
     with pytest.raises(ValueError, match=r"GMFlowFeatures has no .*attention_loss=0"):
-        KnownMotion(GMFlowFeatures(num_layers=1), flows=0.0, attention=1.0)
+        MotionSupervision(GMFlowFeatures(num_layers=1), flows=0.0, attention=1.0)
 
 
 # ---- the clock ----------------------------------------------------------------------------------
@@ -194,7 +200,7 @@ def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
     experiment = replace(experiment, training=replace(experiment.training, validate_every=1000))
     trainer = Trainer(experiment, run_in(tmp_path))
     ticks = count(step=8)
-    trainer.clock = Clock(2, trainer.world, lambda: next(ticks))
+    trainer.time_budget = TimeBudget(2, trainer.world, lambda: next(ticks))
     trainer.fit()
     rates = [row[3] for row in losses(tmp_path)]
     assert trainer.step == trainer.total_steps == 120 // 8
@@ -205,23 +211,23 @@ def test_a_run_ends_when_its_time_is_up(tmp_path: Path) -> None:
 
 def test_time_goes_on_where_a_run_was_stopped() -> None:
     now = [100.0]
-    clock = Clock(1, World(), lambda: now[0])
+    clock = TimeBudget(1, World(), lambda: now[0])
     assert clock.total_steps(0, 7) == 7  # nothing is known yet
     now[0] += 15
     assert clock.total_steps(10, 7) == 40
     state = clock.state_dict()
     now[0] = 5000
-    later = Clock(1, World(), lambda: now[0])
+    later = TimeBudget(1, World(), lambda: now[0])
     later.load_state_dict(state)
     now[0] += 15
     assert later.total_steps(30, 40) == 60
     now[0] += 90
     assert later.total_steps(61, 60) == 61  # over
-    assert Clock(None, World()).total_steps(61, 70) == 70
+    assert TimeBudget(None, World()).total_steps(61, 70) == 70
 
 
 @pytest.mark.parametrize(
-    "name", ["steps", "val_batch_size", "validate_every", "picture_every", "motion_until"]
+    "name", ["steps", "val_batch_size", "validate_every", "panel_every", "motion_until"]
 )
 def test_nothing_is_done_every_no_steps(name: str) -> None:
     with pytest.raises(ValueError, match=rf"training\.{name} is .*, got 0"):
@@ -239,7 +245,7 @@ def test_minutes_are_more_than_none() -> None:
 def looked(batch: Triplet) -> SGM:
     torch.manual_seed(0)
     network = SGM(TINY).train()
-    calibrate(network, batch.frame0, batch.frame1, batch.time)
+    data_dependent_init(network, batch.frame0, batch.frame1, batch.time)
     return network
 
 
@@ -283,11 +289,13 @@ def test_a_first_look_is_blind_to_brightness_and_the_same_again(batch: Triplet) 
 def test_a_run_begins_with_a_first_look(tmp_path: Path) -> None:
     """Fresh runs only: resumed ones have their weights."""
     plain = Trainer(recipe(), run_in(tmp_path / "plain"))
-    trainer = Trainer(recipe(calibrate=True, steps=2), run_in(tmp_path / "looked"))
+    trainer = Trainer(recipe(data_dependent_init=True, steps=2), run_in(tmp_path / "looked"))
     name = "local_flow.0.head.0.0.weight"
     assert not torch.equal(plain.model.state_dict()[name], trainer.model.state_dict()[name])
     trainer.fit()
-    again = Trainer(recipe(calibrate=True, steps=2), run_in(tmp_path / "looked", resume=True))
+    again = Trainer(
+        recipe(data_dependent_init=True, steps=2), run_in(tmp_path / "looked", resume=True)
+    )
     for mine, theirs in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -308,7 +316,9 @@ def test_recipes_of_minutes_build_on_one_another(name: str, matching: str, minut
     assert local.model.any_time
     assert sum(stage.training.minutes for stage in (features, local, whole)) <= minutes
     assert features.training.attention_loss == 0  # none between frames
-    assert not (whole.training.attention_loss and whole.training.keep_local)  # stays as it is
+    assert not (
+        whole.training.attention_loss and whole.training.freeze_local_branch
+    )  # stays as it is
     for stage in (features, local, whole):
         sizes = [stage.data.patch_size * scale for scale in stage.training.scales]
         assert all(size == int(size) and size % 32 == 0 for size in sizes)

@@ -58,7 +58,7 @@ def arguments(vimeo: Path, output: Path, batch_size: int, *changes: str) -> list
         "epochs": EPOCHS,
         "save_every": 3,
         "log_every": 1,
-        "picture_every": 1000,
+        "panel_every": 1000,
         "validate_first": "false",
         "val_batch_size": 3,
     }

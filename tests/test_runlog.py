@@ -26,34 +26,34 @@ from tests.fixtures.full_disk import full_disk
 
 def test_log_rows_come_back_and_can_be_rewound(tmp_path: Path) -> None:
     log = RunLog(tmp_path, active=True)
-    log.rows([{"step": 1, "loss": 0.5}, {"step": 2, "loss": math.nan}])
+    log.append_rows([{"step": 1, "loss": 0.5}, {"step": 2, "loss": math.nan}])
     position = log.position()
-    log.rows([{"step": 3, "loss": 0.25}])
+    log.append_rows([{"step": 3, "loss": 0.25}])
     assert [row["loss"] for row in read_rows(tmp_path)] == [0.5, None, 0.25]
-    log.rewind(position)
-    log.rows([{"step": 3, "loss": 0.125}])
+    log.truncate(position)
+    log.append_rows([{"step": 3, "loss": 0.125}])
     assert [row["loss"] for row in read_rows(tmp_path)] == [0.5, None, 0.125]
     log.close()
 
 
 def test_log_is_silent_on_other_processes(tmp_path: Path) -> None:
     log = RunLog(tmp_path, active=False)
-    log.begin(0, 10)
-    log.rows([{"step": 1}])
-    log.scalars(1, loss=1.0)
-    log.picture(1, "panel", np.zeros((8, 8, 3), np.uint8))
+    log.start_progress(0, 10)
+    log.append_rows([{"step": 1}])
+    log.add_scalars(1, loss=1.0)
+    log.add_image(1, "panel", np.zeros((8, 8, 3), np.uint8))
     log.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_log_waits_for_room_on_the_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = RunLog(tmp_path, active=True)
-    log.rows([{"step": 1, "text": "x" * 400}])
+    log.append_rows([{"step": 1, "text": "x" * 400}])
     with full_disk(500):
-        log.rows([{"step": 2, "text": "x" * 400}])
+        log.append_rows([{"step": 2, "text": "x" * 400}])
     assert "Could not write" in caplog.text
     assert len(read_rows(tmp_path)) == 1
-    log.rows([{"step": 3}])
+    log.append_rows([{"step": 3}])
     assert [row["step"] for row in read_rows(tmp_path)] == [1, 2, 3]
     log.close()
 
@@ -66,12 +66,12 @@ def test_tensorboard_without_room_does_not_end_a_run(
     log = RunLog(tmp_path, active=True)
     with full_disk(1000):
         for step in range(200):
-            log.scalars(step, loss=1.0)
+            log.add_scalars(step, loss=1.0)
             time.sleep(0.001)
-        log.picture(1, "panel", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+        log.add_image(1, "panel", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     assert caplog.text.count("No more TensorBoard files") == 1
     assert "Could not write a picture" in caplog.text
-    log.rows([{"step": 1}])
+    log.append_rows([{"step": 1}])
     log.close()
     assert len(read_rows(tmp_path)) == 1
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sgm_vfi.engine.schedule import one_cycle, warmup_cosine
-from sgm_vfi.engine.settings import differences, override, parse
+from sgm_vfi.engine.settings import describe_differences, override, parse_value
 
 # ---- settings ------------------------------------------------------------------------------------
 
@@ -81,13 +81,13 @@ def test_override_says_what_is_wrong(changes: dict[str, str], words: tuple[str, 
     ],
 )
 def test_parse_by_type(text: str, kind: object, value: object) -> None:
-    assert parse(text, kind, "field") == value
+    assert parse_value(text, kind, "field") == value
 
 
 def test_differences_name_the_field_and_both_values() -> None:
     old, new = {"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1, 3], "d": None}}
-    assert differences(old, old) == []
-    assert differences(old, new) == ["b.c: [1, 2] was, [1, 3] is asked for"]
+    assert describe_differences(old, old) == []
+    assert describe_differences(old, new) == ["b.c: [1, 2] was, [1, 3] is asked for"]
 
 
 # ---- the rate ------------------------------------------------------------------------------------

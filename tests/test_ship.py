@@ -18,7 +18,7 @@ from sgm_vfi.model import load_interpolator, time_like, zoo
 from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights, sha256
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
 from sgm_vfi.training import release as ship
-from sgm_vfi.training.release import TABLE, agreement, main
+from sgm_vfi.training.release import TABLE, main, rounding_psnr
 from tests.conftest import TINY, randomize_weights
 
 LOCAL = replace(TINY, keypoint_ratio=None)
@@ -237,6 +237,6 @@ def test_shipping_measures_what_rounding_costs(folder: Path) -> None:
     network = randomize_weights(SGM(LOCAL))
     path = trained(folder.parent / "net.safetensors", network)
     run(path, folder)
-    assert BOUND < agreement(path, folder / "net.json") < 80
-    assert agreement(path, path) == 100
+    assert BOUND < rounding_psnr(path, folder / "net.json") < 80
+    assert rounding_psnr(path, path) == 100
     assert "float16 against float32: 6" in (folder / "README.md").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.engine.checkpoints import CheckpointStore, StoreError
+from sgm_vfi.engine.checkpoints import CheckpointStore, UnreadableCheckpointError
 from tests.fixtures.full_disk import full_disk
 
 
@@ -48,7 +48,7 @@ def test_store_refuses_to_begin_anew_in_silence(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     store.save_last(some_state(1))
     (tmp_path / "last.pth").write_bytes(b"nothing")
-    with pytest.raises(StoreError, match=r"last\.pth \(7 bytes.*--overwrite"):
+    with pytest.raises(UnreadableCheckpointError, match=r"last\.pth \(7 bytes.*--overwrite"):
         store.load()
 
 

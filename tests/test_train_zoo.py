@@ -14,7 +14,7 @@ from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator, time_like
 from sgm_vfi.model.architectures import ARCHITECTURES
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, label
+from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, flow_label
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
 from tests.fixtures.training_runs import ROOT, losses, recipe, run_in
 from tests.parity import recipe as parity
@@ -59,7 +59,7 @@ def test_a_step_of_rife_has_the_published_loss(
     frame0, frame1 = (torch.from_numpy(frame) for frame in parity.inputs(SMALL))
     target = torch.from_numpy(parity.frames(SMALL, time))
     trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, time)))
-    trainer.records.report()
+    trainer.step_log.flush()
     ((_, loss, _, rate),) = losses(tmp_path)
     golden = np.load(ROOT / "tests" / "golden_zoo" / f"{archive}.npz")
     student, teacher, distilled = (
@@ -85,7 +85,7 @@ def test_every_family_that_has_a_recipe_has_its_loss() -> None:
 )
 def test_smoke(tmp_path: Path, name: str) -> None:
     """Trains, validates, draws, and leaves weights that load and predict."""
-    experiment: ZooExperiment = recipe(EXPERIMENTS[name], steps=3, picture_every=2)
+    experiment: ZooExperiment = recipe(EXPERIMENTS[name], steps=3, panel_every=2)
     ZooTrainer(experiment, run_in(tmp_path)).fit()
     rows = read_rows(tmp_path)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
@@ -117,13 +117,13 @@ class Difference(FlowEstimator):
 def test_labels_are_true_motion_or_estimated_from_the_target() -> None:
     grey = [torch.full((2, 3, 64, 64), value, requires_grad=True) for value in (0.1, 0.3, 0.8)]
     batch = Triplet(*grey, time_like(grey[0], 0.5))
-    assert label(batch, None) is None
-    estimated = label(batch, Difference())
+    assert flow_label(batch, None) is None
+    estimated = flow_label(batch, Difference())
     assert torch.allclose(estimated[0, :, 0, 0], torch.tensor((-0.2, -0.2, 0.5, 0.5)))
     assert not estimated.requires_grad
     flows = [torch.full((2, 2, 64, 64), float(number)) for number in range(4)]
     known = batch._replace(truth=GroundTruth(*flows, *(flow[:, :1] for flow in flows)))
-    assert torch.equal(label(known, Difference())[0, :, 0, 0], torch.tensor((2.0, 2, 3, 3)))
+    assert torch.equal(flow_label(known, Difference())[0, :, 0, 0], torch.tensor((2.0, 2, 3, 3)))
 
 
 def test_scenes_made_here_need_no_estimated_labels() -> None:

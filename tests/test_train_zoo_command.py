@@ -23,7 +23,7 @@ def test_the_script_runs_and_another_run_starts_from_its_end(
 ) -> None:
     """As from a shell. Weights for other frames are refused before anything is lost."""
     caplog.set_level(logging.INFO)
-    few = ("data.train_scenes=4", "val_scenes=2", "training.picture_every=100", "epochs=1")
+    few = ("data.train_scenes=4", "val_scenes=2", "training.panel_every=100", "epochs=1")
     common = ("--config", "smoke-rife", "--device", "cpu", "--output", tmp_path, "--set", *few)
     run_script(monkeypatch, ROOT / "train_zoo.py", *common)
     result = tmp_path / "log" / "smoke-rife" / "ckpt" / "smoke-rife.safetensors"

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("world", "info_logs")
 def test_rates_scale_only_when_asked(tmp_path: Path) -> None:
     common = {"warmup_steps": 0, "learning_rate": 1e-3, "batch_size": 2}
     plain = Trainer(recipe(**common), run_in(tmp_path / "a"))
-    scaled = Trainer(recipe(**common, reference_batch=8), run_in(tmp_path / "b"))
+    scaled = Trainer(recipe(**common, reference_batch_size=8), run_in(tmp_path / "b"))
     assert plain.learning_rate() == 1e-3
     assert scaled.learning_rate() == pytest.approx(1e-3 * 2 / 8)
 
@@ -71,8 +71,8 @@ def test_validation_is_the_mean_over_all_samples(tmp_path: Path) -> None:
 def test_equal_frames_count_as_a_hundred_decibels(tmp_path: Path) -> None:
     trainer = Trainer(recipe(), run_in(tmp_path))
     batch = some_batch()
-    perfect = trainer.predict(trainer.model.eval(), batch)._replace(frame=batch.target)
-    assert trainer.scores(perfect, batch)[:, 0].tolist() == [100.0, 100.0]
+    perfect = trainer.forward_batch(trainer.model.eval(), batch)._replace(frame=batch.target)
+    assert trainer.validation_metrics(perfect, batch)[:, 0].tolist() == [100.0, 100.0]
 
 
 def test_accumulating_equals_a_larger_batch(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_accumulating_equals_a_larger_batch(tmp_path: Path) -> None:
 
 def test_resuming_gives_the_bits_of_a_run_never_stopped(tmp_path: Path) -> None:
     """With everything that has a memory: rescaling, an average of the weights, clipping."""
-    changes = {"epochs": 2, "batch_size": 1, "average_decay": 0.9, "clip_norm": 1.0}
-    experiment = recipe_global(**changes, scales=(1.0, 1.5), chances=(0.5, 0.5))
+    changes = {"epochs": 2, "batch_size": 1, "ema_decay": 0.9, "clip_norm": 1.0}
+    experiment = recipe_global(**changes, scales=(1.0, 1.5), scale_probabilities=(0.5, 0.5))
     experiment = replace(experiment, data=replace(experiment.data, train_scenes=4))
     whole = X4KTrainer(experiment, run_in(tmp_path / "whole"))
     whole.fit()
@@ -101,7 +101,7 @@ def test_resuming_gives_the_bits_of_a_run_never_stopped(tmp_path: Path) -> None:
 
     def crash(*batches: Triplet) -> None:
         learn(*batches)
-        first.records.report()
+        first.step_log.flush()
         if first.step == 5:
             raise Crash
 
@@ -115,8 +115,8 @@ def test_resuming_gives_the_bits_of_a_run_never_stopped(tmp_path: Path) -> None:
     second.fit()
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert same(weights_of(whole.model), weights_of(second.model))
-    assert same(weights_of(whole.measured), weights_of(second.measured))
-    assert not same(weights_of(whole.measured), weights_of(whole.model))
+    assert same(weights_of(whole.ema_model), weights_of(second.ema_model))
+    assert not same(weights_of(whole.ema_model), weights_of(whole.model))
     scores = [[r for r in read_rows(tmp_path / n) if "psnr" in r] for n in ("whole", "parts")]
     assert scores[0] == scores[1]
 
@@ -192,9 +192,11 @@ def test_a_file_that_vanishes_stops_in_good_order(tmp_path: Path) -> None:
 
 def test_rescaling_shows_all_sizes_as_often_as_asked(tmp_path: Path) -> None:
     trainer = X4KTrainer(recipe_global(), run_in(tmp_path))
-    trainer.config = replace(trainer.config, scales=(1.0, 0.5, 0.25), chances=(0.5, 0.25, 0.25))
+    trainer.config = replace(
+        trainer.config, scales=(1.0, 0.5, 0.25), scale_probabilities=(0.5, 0.25, 0.25)
+    )
     batch = some_batch()
-    sides = [trainer.prepare(batch).frame0.shape[-1] for _ in range(400)]
+    sides = [trainer.prepare_batch(batch).frame0.shape[-1] for _ in range(400)]
     shares = [sides.count(side) / 400 for side in (SIDE, SIDE // 2, SIDE // 4)]
     assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.08)
 
@@ -214,6 +216,6 @@ def test_the_first_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
 
 
 def test_panels_are_drawn(tmp_path: Path) -> None:
-    trainer = X4KTrainer(recipe_global(steps=1, picture_every=1), run_in(tmp_path))
+    trainer = X4KTrainer(recipe_global(steps=1, panel_every=1), run_in(tmp_path))
     trainer.fit()
     assert (tmp_path / "panel.png").stat().st_size > 10_000

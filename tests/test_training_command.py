@@ -21,11 +21,11 @@ class Recorder:
     last: "Recorder"
 
     def __init__(self, experiment: Experiment, run: Any) -> None:
-        self.experiment, self.goes_on, self.run = experiment, run.goes_on, run
+        self.experiment, self.has_other_weights, self.run = experiment, run.has_other_weights, run
         Recorder.last = self
 
     def fit(self) -> None:
-        self.run.store.save_last({"step": 1})
+        self.run.checkpoints.save_last({"step": 1})
 
 
 def command(folder: Path, *arguments: str) -> Recorder:
@@ -72,16 +72,16 @@ def test_a_run_is_not_overwritten_by_accident(
         command(tmp_path, "--config", "smoke")
     assert stop.value.code == 2
     assert "--resume goes on" in caplog.text
-    assert command(tmp_path, "--config", "smoke", "--resume").goes_on
+    assert command(tmp_path, "--config", "smoke", "--resume").has_other_weights
     with pytest.raises(SystemExit):
         command(tmp_path, "--config", "smoke", "--resume", "--set", "learning_rate=1e-3")
     assert "recipe.training.learning_rate: 0.0002 was, 0.001 is asked for" in caplog.text
     changed = command(
         tmp_path, "--config", "smoke", "--resume", "--set", "learning_rate=1e-3", "--allow_changes"
     )
-    assert changed.goes_on
-    assert not command(tmp_path, "--config", "smoke", "--overwrite").goes_on
-    assert not command(tmp_path / "new", "--config", "smoke", "--resume").goes_on
+    assert changed.has_other_weights
+    assert not command(tmp_path, "--config", "smoke", "--overwrite").has_other_weights
+    assert not command(tmp_path / "new", "--config", "smoke", "--resume").has_other_weights
 
 
 @pytest.mark.usefixtures("_no_group")

@@ -10,7 +10,7 @@ from torch import nn
 from sgm_vfi.engine.step_timer import Stopwatch
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.training.losses import blur_by_convolutions, blur_by_sums
-from sgm_vfi.training.profiling import WARM_UP, measure_step, step_table
+from sgm_vfi.training.profiling import WARM_UP, format_step_profile, profile_training_step
 from tests.fixtures.training_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
 
 CPU = torch.device("cpu")
@@ -47,21 +47,21 @@ def test_a_step_is_counted_and_split() -> None:
             return self.layer(torch.ones(2, 8))
 
     learner = Learner()
-    cost = measure_step(learner.step, 3, [(learner, "forward", "forward")], CPU)
+    cost = profile_training_step(learner.step, 3, [(learner, "forward", "forward")], CPU)
     assert len(cost.seconds) == 3
     assert learner.steps == WARM_UP + 3 + 1 + 3  # once more to count its work
     assert list(cost.parts) == ["forward", "other"]
     assert all(seconds > 0 for seconds in cost.parts.values())
     products = 2  # forward, and the gradient of the weights; none goes to the input
     assert cost.work.gflop == pytest.approx(products * 2 * 2 * 8 * 4 / 1e9)
-    table = "\n".join(step_table(cost, 2))
+    table = "\n".join(format_step_profile(cost, 2))
     assert "samples/s" in table
     assert "| forward |" in table
 
 
 def test_measuring_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="1 step or more, got 0"):
-        measure_step(lambda: None, 0, [], CPU)
+        profile_training_step(lambda: None, 0, [], CPU)
 
 
 def measuring(config: str, folder: Path, *changes: str) -> list[str]:
@@ -103,8 +103,10 @@ def test_of_the_sizes_that_a_recipe_draws_the_largest_is_measured(
 ) -> None:
     quick_probes(monkeypatch)
     rows = []
-    for chances in ("1,0", "0,1"):
-        arguments = measuring("smoke", tmp_path, f"training.chances={chances}")
+    for scale_probabilities in ("1,0", "0,1"):
+        arguments = measuring(
+            "smoke", tmp_path, f"training.scale_probabilities={scale_probabilities}"
+        )
         run_script(monkeypatch, ROOT / "train_x4k.py", *arguments)
         said = capsys.readouterr().out
         rows.append(next(line for line in said.splitlines() if " to " in line).split("|"))

@@ -18,7 +18,7 @@ from sgm_vfi.training.start_weights import (
     FEATURES_NETWORK,
     find_features,
     load_features,
-    start_from,
+    load_start_weights,
 )
 from tests.fixtures.training_runs import LOCAL, SPARSE, recipe, recipe_global, run_in, same
 
@@ -48,7 +48,7 @@ def test_a_complete_checkpoint_brings_its_own_features(tmp_path: Path) -> None:
     source = SGM(SPARSE)
     save_weights(source, tmp_path / "whole.safetensors", {"config": asdict(SPARSE)})
     network = SGM(SPARSE)
-    assert start_from(network, str(tmp_path / "whole.safetensors"))
+    assert load_start_weights(network, str(tmp_path / "whole.safetensors"))
     assert same(network.state_dict(), source.state_dict())
 
 
@@ -56,11 +56,11 @@ def test_weights_of_another_colour_order_or_shape_are_refused(tmp_path: Path) ->
     other = replace(LOCAL, colour_order="bgr")
     save_weights(SGM(other), tmp_path / "bgr.safetensors", {"config": asdict(other)})
     with pytest.raises(CheckpointError, match=r"model\.colour_order=bgr"):
-        start_from(SGM(LOCAL), str(tmp_path / "bgr.safetensors"))
+        load_start_weights(SGM(LOCAL), str(tmp_path / "bgr.safetensors"))
     wider = replace(LOCAL, channels=8)
     save_weights(SGM(wider), tmp_path / "wide.safetensors", {"config": asdict(wider)})
     with pytest.raises(CheckpointError, match="another shape"):
-        start_from(SGM(LOCAL), str(tmp_path / "wide.safetensors"))
+        load_start_weights(SGM(LOCAL), str(tmp_path / "wide.safetensors"))
 
 
 def test_random_features_are_never_used_in_silence(
@@ -111,7 +111,7 @@ def test_features_learn_to_match(tmp_path: Path) -> None:
     trainer.fit()
     before, after = [row["error"] for row in read_rows(tmp_path) if "error" in row]
     assert after < 0.6 * before
-    trainer.records.report()
+    trainer.step_log.flush()
     fresh = GMFlowFeatures(num_layers=1)
     load_features(fresh, str(tmp_path / "ckpt" / f"{experiment.name}.safetensors"))
     assert same(fresh.state_dict(), trainer.model.state_dict())
@@ -123,8 +123,10 @@ def test_the_true_flow_has_no_loss(tmp_path: Path) -> None:
     true, visible = batch.downsampled_flow(8)
     hidden = torch.where(visible == 1, 0.0, 1000.0)  # what is hidden does not count
     assert trainer.loss(true + hidden, batch) == 0
-    assert trainer.scores(true + hidden, batch).tolist() == [[1.0, 0.0]] * len(batch.frame0)
+    assert trainer.validation_metrics(true + hidden, batch).tolist() == [[1.0, 0.0]] * len(
+        batch.frame0
+    )
     off = trainer.loss(true + torch.tensor([3.0, -4.0])[:, None, None], batch)
     assert off.item() == pytest.approx(7, rel=1e-4)
-    errors = trainer.scores(true + torch.tensor([3.0, -4.0])[:, None, None], batch)
+    errors = trainer.validation_metrics(true + torch.tensor([3.0, -4.0])[:, None, None], batch)
     assert errors[:, 1].tolist() == pytest.approx([8 * 5.0] * len(errors), rel=1e-4)

@@ -78,7 +78,7 @@ def test_a_step_has_the_published_loss_and_gradients(
     frame0, frame1 = frames(case, CPU)
     target = torch.from_numpy(parity.target(case["frames"]))
     trainer.train_step(Triplet(frame0, target, frame1, time_like(frame0, 0.5)))
-    trainer.records.report()
+    trainer.step_log.flush()
 
     ((_, loss, norm, rate),) = losses(tmp_path)
     assert loss == pytest.approx(golden["loss"], abs=1e-5)
@@ -92,24 +92,26 @@ def test_a_step_has_the_published_loss_and_gradients(
         assert after[key].double().norm().item() == pytest.approx(stored["norm"], rel=1e-4), key
 
 
-@pytest.mark.parametrize("keep_local", [True, False])
-def test_second_stage_moves_what_it_is_to_move(keep_local: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("freeze_local_branch", [True, False])
+def test_second_stage_moves_what_it_is_to_move(freeze_local_branch: bool, tmp_path: Path) -> None:
     """Matching and the context network, as published; or all but the features."""
-    experiment = recipe_global(steps=2, warmup_steps=1, keep_local=keep_local)
+    experiment = recipe_global(steps=2, warmup_steps=1, freeze_local_branch=freeze_local_branch)
     trainer = X4KTrainer(experiment, run_in(tmp_path))
     before = weights_of(trainer.model)
     trainer.fit()
     after = trainer.model.state_dict()
     moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     published = {n for n in before if n.startswith(("matching.", "synthesis.context."))}
-    expected = published if keep_local else {n for n in before if not n.startswith("gmflow.")}
+    expected = (
+        published if freeze_local_branch else {n for n in before if not n.startswith("gmflow.")}
+    )
     assert moved == expected
 
 
 def test_second_stage_changes_hooks_only() -> None:
     """The two trainers stay one loop: everything X4KTrainer defines is a hook."""
     own = {name for name, value in vars(X4KTrainer).items() if inspect.isfunction(value)}
-    assert own <= {"prepare", "trainable"}
+    assert own <= {"prepare_batch", "trainable_parameters"}
 
 
 def test_every_stage_changes_hooks_only() -> None:

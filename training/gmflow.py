@@ -18,18 +18,18 @@ from sgm_vfi.training.start_weights import FEATURES_NETWORK
 
 
 class GMFlowTrainer(Trainer):
-    """Trains features so that matching them finds the true motion of synthetic scenes."""
+    """TrainerLike features so that matching them finds the true motion of synthetic scenes."""
 
-    SCORES = ("matched", "error")  # share of visible cells found within a cell; pixels
+    METRICS = ("matched", "error")  # share of visible cells found within a cell; pixels
 
-    def build(self) -> nn.Module:
+    def build_network(self) -> nn.Module:
         return GMFlowFeatures(self.experiment.model.num_layers)
 
     def compute_modules(self) -> Iterable[nn.Module]:
         """All of it; features are compared in float32."""
         return (self.model,)
 
-    def predict(self, network: nn.Module, batch: Triplet) -> Tensor:
+    def forward_batch(self, network: nn.Module, batch: Triplet) -> Tensor:
         """Flow by matching, in cells. Shapes: -> (2B, 2, h, w): 0 to 1, then 1 to 0."""
         return match_globally(network(torch.cat((batch.frame0, batch.frame1))))
 
@@ -39,7 +39,7 @@ class GMFlowTrainer(Trainer):
         errors = (prediction - true).abs().sum(dim=1, keepdim=True)
         return (errors * visible).sum() / visible.sum().clamp(min=1)
 
-    def scores(self, prediction: Tensor, batch: Triplet) -> Tensor:
+    def validation_metrics(self, prediction: Tensor, batch: Triplet) -> Tensor:
         true, visible = batch.downsampled_flow(CELL)
         errors = (prediction - true).norm(dim=1, keepdim=True)
         both = torch.cat((errors < 1, CELL * errors), dim=1) * visible
@@ -47,8 +47,8 @@ class GMFlowTrainer(Trainer):
         counts = torch.cat(visible.chunk(2), dim=-1).sum(dim=(2, 3))
         return both / counts.clamp(min=1)
 
-    def picture(self, network: nn.Module, batch: Triplet) -> Tensor:
-        flow = self.predict(network, batch)[: len(batch.frame0)]
+    def validation_panel(self, network: nn.Module, batch: Triplet) -> Tensor:
+        flow = self.forward_batch(network, batch)[: len(batch.frame0)]
         return flow_panel(batch, CELL * F.interpolate(flow, scale_factor=CELL))
 
     def metadata(self) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from sgm_vfi.config_base import (
     FLAGS,
-    MADE_HERE,
-    QUICK,
+    SHORT_TRAINING,
     SMOKE,
+    SYNTHETIC_DATA,
     Experiment,
     FeaturesConfig,
     TrainConfig,
@@ -33,15 +33,15 @@ EXPERIMENTS = {
     "synthetic": replace(
         GMFLOW,
         name="synthetic-gmflow",
-        data=replace(MADE_HERE, any_time=False, patch_size=320),
+        data=replace(SYNTHETIC_DATA, any_time=False, patch_size=320),
         training=replace(
-            QUICK,
+            SHORT_TRAINING,
             minutes=4,
             batch_size=16,
             learning_rate=4e-4,
             final_learning_rate=1e-6,
-            average_decay=None,
-            calibrate=False,
+            ema_decay=None,
+            data_dependent_init=False,
             motion_loss=0.0,
             attention_loss=0.0,
             validate_every=1000,
@@ -50,7 +50,9 @@ EXPERIMENTS = {
     "cpu": replace(
         GMFLOW,
         name="cpu-gmflow",
-        data=replace(MADE_HERE, any_time=False, patch_size=256, train_scenes=400, val_scenes=16),
+        data=replace(
+            SYNTHETIC_DATA, any_time=False, patch_size=256, train_scenes=400, val_scenes=16
+        ),
         training=replace(
             GMFLOW.training,
             minutes=25,

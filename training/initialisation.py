@@ -25,7 +25,7 @@ PLAIN = 1e-2  # share of the largest direction's length below which positions ha
 
 
 @torch.no_grad()
-def calibrate(network: SGM, frame0: Tensor, frame1: Tensor, time: Tensor) -> None:
+def data_dependent_init(network: SGM, frame0: Tensor, frame1: Tensor, time: Tensor) -> None:
     """Set a fresh network's weights after a look at a batch; the same look, the same weights.
 
     Shapes: frames (B, 3, H, W), time (B, 1, 1, 1).

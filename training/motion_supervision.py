@@ -17,7 +17,7 @@ from sgm_vfi.training.losses import motion_error
 Maps = tuple[Tensor, Tensor]  # a flow, and what of it can be seen
 
 
-class KnownMotion:
+class MotionSupervision:
     """Errors of a network's flows, and of what its attention between the frames finds.
 
     Keeps what attention was given in the last pass in training mode, to score it.
@@ -48,7 +48,7 @@ class KnownMotion:
         """
         error = self.flows * motion_error(explanation, *pixels) if self.flows else 0.0
         given, self.inputs = self.inputs, {}
-        misses = [search_error(block, *what, *cells) for block, what in given.items()]
+        misses = [attention_match_error(block, *what, *cells) for block, what in given.items()]
         return error + self.attention * torch.stack(misses).mean() if misses else error
 
     def _note(
@@ -61,7 +61,7 @@ class KnownMotion:
             self.inputs[block] = inputs
 
 
-def search_error(
+def attention_match_error(
     block: CrossFrameBlock, windows: Tensor, mask: Tensor | None, flow: Tensor, visible: Tensor
 ) -> Tensor:
     """How little attention looks where each cell has moved to: cross entropy, in nats.

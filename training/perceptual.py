@@ -19,7 +19,7 @@ COLOUR_SPREAD = (0.229, 0.224, 0.225)
 CLASSIFIER = "classifier."  # the part of the file that is not needed
 
 
-class PerceptualDistance(nn.Module):
+class PerceptualLoss(nn.Module):
     """Sum over five layers of VGG19 of the mean absolute difference of what they see.
 
     Its weights are whatever is in memory until `load_perceptual` fills them.
@@ -45,7 +45,7 @@ class PerceptualDistance(nn.Module):
         return distance
 
 
-def load_perceptual(path: Path) -> PerceptualDistance:
+def load_perceptual(path: Path) -> PerceptualLoss:
     """The distance by torchvision's VGG19, ready to use.
 
     Raises:
@@ -57,7 +57,7 @@ def load_perceptual(path: Path) -> PerceptualDistance:
             f"No VGG19 at {path} (that is {Path(path).absolute()}). Get "
             f"{VGG19_Weights.IMAGENET1K_V1.url} (548 MB), or leave the perceptual loss out."
         )
-    network = PerceptualDistance()
+    network = PerceptualLoss()
     weights = read_weights(path)
     needed = len(network.features)
     state = {

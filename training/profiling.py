@@ -20,8 +20,12 @@ from sgm_vfi.engine.step_timer import Stopwatch
 
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # by their names in recipes
 # Methods of a trainer, and what of a step they are.
-PARTS = (("_fetch", "waiting for data"), ("prepare", "other"), ("predict", "forward"))
-PARTS += (("loss", "loss"), ("_learn", "backward"))
+PARTS = (
+    ("_next_batches", "waiting for data"),
+    ("prepare_batch", "other"),
+    ("forward_batch", "forward"),
+)
+PARTS += (("loss", "loss"), ("_backward_batch", "backward"))
 WARM_UP = 2  # steps that do not count
 LEGEND = """\
 Parts are timed one after the other, in as many steps again, with nothing overlapping.
@@ -33,7 +37,7 @@ GiB: beyond what was in use before the first step."""
 Part = tuple[Any, str, str]  # the calls of a method are timed: owner, its method, name
 
 
-class StepCost(NamedTuple):
+class StepProfile(NamedTuple):
     """What a step of one process took."""
 
     seconds: list[float]  # of each step, undisturbed
@@ -49,13 +53,13 @@ class StepCost(NamedTuple):
         return self.work.floor(self.gflop_s, self.gbyte_s)
 
 
-def measure_step(
+def profile_training_step(
     step: Callable[[], None],
     steps: int,
     parts: list[Part],
     where: torch.device,
     precision: str = "float32",
-) -> StepCost:
+) -> StepProfile:
     """Take steps of training, undisturbed at first, then part by part.
 
     Args:
@@ -82,10 +86,10 @@ def measure_step(
         measure_convolution_throughput(where, PRECISIONS[precision]),
         measure_bandwidth(where),
     )
-    return StepCost(seconds, split, work, gib, throughput, copy)
+    return StepProfile(seconds, split, work, gib, throughput, copy)
 
 
-def step_table(cost: StepCost, samples: int) -> Iterator[str]:
+def format_step_profile(cost: StepProfile, samples: int) -> Iterator[str]:
     """Markdown.
 
     Args:

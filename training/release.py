@@ -67,20 +67,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         name = args.name or args.weights.stem
-        index = ship(read_weights(args.weights), name, args.output, args.builds_on)
-        cost = f"float16 against float32: {agreement(args.weights, index):.1f} dB"
-        measured = "; ".join(filter(None, (args.measured.replace("|", "\\|"), cost)))
+        index = write_release(read_weights(args.weights), name, args.output, args.builds_on)
+        cost = f"float16 against float32: {rounding_psnr(args.weights, index):.1f} dB"
+        measured = "; ".join(filter(None, (args.ema_model.replace("|", "\\|"), cost)))
         told = {"recipe": f"`{args.recipe}`", "measured": measured}
-        row = row_of(index, told, f"![{name}]({args.curve})" if args.curve else "")
-        write_row(args.output / "README.md", row)
+        row = table_row(index, told, f"![{name}]({args.curve})" if args.curve else "")
+        update_table(args.output / "README.md", row)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    print(f"{row}\n\n{index}: {shlex.join(sorted(own_parts(index)))}")
-    for other in built_on(index):
+    print(f"{row}\n\n{index}: {shlex.join(sorted(part_hashes(index)))}")
+    for other in outdated_indices(index):
         print(f"{other} was made for what {index.name} was before: ship it again.")
 
 
-def ship(weights: Weights, name: str, folder: Path, builds_on: Path | None = None) -> Path:
+def write_release(weights: Weights, name: str, folder: Path, builds_on: Path | None = None) -> Path:
     """Write float16 parts, then the index that makes them one; files of that name are replaced.
 
     Raises:
@@ -92,24 +92,24 @@ def ship(weights: Weights, name: str, folder: Path, builds_on: Path | None = Non
             f"{weights.source} does not say how its network was built: ship what training here "
             f"has left, log/NAME/ckpt/NAME.safetensors."
         )
-    state = as_float16(weights)
+    state = to_float16(weights)
     bases = []
     if builds_on is not None:
         if builds_on.parent.resolve() != folder.resolve() or builds_on.suffix != INDEX_SUFFIX:
             raise CheckpointError(f"{builds_on} is no index in {folder}, where these would go.")
-        state = own_tensors(state, read_weights(builds_on))
-        bases = [entry_of(builds_on)]
+        state = tensors_not_in_base(state, read_weights(builds_on))
+        bases = [index_entry(builds_on)]
     index = folder / f"{name}{INDEX_SUFFIX}"
     known = {name: json.dumps(value) for name, value in weights.metadata.items()}
     link = {PART_OF: json.dumps(index.name)}
-    groups = in_parts(state)
+    groups = split_into_parts(state)
     files = []
     for number, group in enumerate(groups, start=1):
         place = f"-{number}-of-{len(groups)}" if len(groups) > 1 else ""
         files.append(folder / f"{name}{place}.safetensors")
         with write_atomically(files[-1]) as file:
             save_file(group, file, link | (known if number == 1 else {}))
-    entries = {"builds_on": bases, "parts": [entry_of(file) for file in files]}
+    entries = {"builds_on": bases, "parts": [index_entry(file) for file in files]}
     with write_atomically(index) as file:
         file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     for stale in {*folder.glob(f"{name}-*-of-*.safetensors"), *folder.glob(f"{name}.safetensors")}:
@@ -119,7 +119,7 @@ def ship(weights: Weights, name: str, folder: Path, builds_on: Path | None = Non
     return index
 
 
-def as_float16(weights: Weights) -> dict[str, Tensor]:
+def to_float16(weights: Weights) -> dict[str, Tensor]:
     """Floating-point tensors rounded to float16, others as they are; a copy each."""
     state = {
         name: tensor.to(torch.float16, copy=True) if tensor.is_floating_point() else tensor.clone()
@@ -134,7 +134,7 @@ def as_float16(weights: Weights) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def agreement(before: Path, after: Path) -> float:
+def rounding_psnr(before: Path, after: Path) -> float:
     """What rounding costs: PSNR of one network's frame against the other's, in dB.
 
     Between the middles of scikit-image's stereo photographs.
@@ -146,7 +146,7 @@ def agreement(before: Path, after: Path) -> float:
     return -10 * math.log10((one - other).square().mean().item() or 1e-10)
 
 
-def own_tensors(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]:
+def tensors_not_in_base(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]:
     """What differs from the weights that these build on, which hold nothing else.
 
     Raises:
@@ -158,7 +158,7 @@ def own_tensors(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]
             f"{base.source} holds tensors that these weights have not: {abbreviate(strange)}. They "
             f"cannot build on it."
         )
-    own = {name: t for name, t in state.items() if not is_same(t, base.state.get(name))}
+    own = {name: t for name, t in state.items() if not bitwise_equal(t, base.state.get(name))}
     shared, whole = (
         sum(tensor.nbytes for name, tensor in base.state.items() if name not in some_names)
         for some_names in (own, ())
@@ -171,12 +171,12 @@ def own_tensors(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]
     return own
 
 
-def is_same(tensor: Tensor, other: Tensor | None) -> bool:
+def bitwise_equal(tensor: Tensor, other: Tensor | None) -> bool:
     """Whether both are equal to the bit."""
     return other is not None and tensor.dtype == other.dtype and torch.equal(tensor, other)
 
 
-def in_parts(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+def split_into_parts(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """The tensors in their order, in groups that each fit a part."""
     groups: list[dict[str, Tensor]] = [{}]
     used = 0
@@ -192,32 +192,32 @@ def in_parts(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     return groups
 
 
-def entry_of(file: Path) -> dict[str, str]:
+def index_entry(file: Path) -> dict[str, str]:
     """What an index says of a file beside it."""
     return {"file": file.name, "sha256": sha256(file)}
 
 
-def own_parts(index: Path) -> dict[str, str]:
+def part_hashes(index: Path) -> dict[str, str]:
     """The files of an index, without those that it builds on, and their hashes."""
     return {entry["file"]: entry["sha256"] for entry in read_index(index)["parts"]}
 
 
-def built_on(base: Path) -> list[Path]:
+def outdated_indices(base: Path) -> list[Path]:
     """The indices beside it that fit it no more once it has changed."""
     others = sorted(base.parent.glob(f"*{INDEX_SUFFIX}"))
     return [
         other
         for other in others
         if any(
-            entry["file"] == base.name and entry != entry_of(base)
+            entry["file"] == base.name and entry != index_entry(base)
             for entry in read_index(other)["builds_on"]
         )
     ]
 
 
-def row_of(index: Path, told: Mapping[str, Any], curve: str) -> str:
+def table_row(index: Path, told: Mapping[str, Any], curve: str) -> str:
     """The line of the table that describes shipped weights."""
-    parts = own_parts(index)
+    parts = part_hashes(index)
     size = sum((index.parent / file).stat().st_size for file in parts)
     names = [name for name, entry in ZOO.items() if entry.shipped == index.stem]
     cells = {
@@ -233,7 +233,7 @@ def row_of(index: Path, told: Mapping[str, Any], curve: str) -> str:
     return f"| {' | '.join(cells[column] for column in COLUMNS)} | {curve} |"
 
 
-def write_row(readme: Path, row: str) -> None:
+def update_table(readme: Path, row: str) -> None:
     """Put a row into the table of a README, in place of one of the same weights.
 
     Raises:

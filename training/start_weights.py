@@ -17,7 +17,7 @@ FEATURES_NETWORK = "GMFlowFeatures"  # in the metadata of features that were tra
 NEW_PARTS = ("gmflow.", "matching.")  # what a local branch alone lacks
 
 
-def start_from(network: SGM, name_or_path: str) -> bool:
+def load_start_weights(network: SGM, name_or_path: str) -> bool:
     """Load the weights of a zoo name, an experiment or a file into a network of the same shape.
 
     Of a local branch alone, everything but the matching branch is filled. Returns whether the

@@ -25,16 +25,18 @@ Criterion = Callable[[Any, Triplet], Tensor]
 
 
 class ZooTrainer(Trainer):
-    """Trains any network that has a `training_forward`, with its own loss."""
+    """TrainerLike any network that has a `training_forward`, with its own loss."""
 
-    def build(self) -> nn.Module:
+    def build_network(self) -> nn.Module:
         """The network of the recipe's config, fresh or as trained before."""
         start, config = self.experiment.start_from, self.experiment.model
-        self.criterion = CRITERIA[family_of(config).name](self.experiment, self.device)
-        if self.run.goes_on:
-            return family_of(config).network(config)
+        self.criterion = CRITERIA[architecture_of(config).name](self.experiment, self.device)
+        if self.run.has_other_weights:
+            return architecture_of(config).network(config)
         if start is None:
-            return fresh(config, lambda: self.world.share(next(iter(self.loader)).to("cpu")))
+            return build_fresh(
+                config, lambda: self.world.broadcast(next(iter(self.loader)).to("cpu"))
+            )
         network = load_interpolator(start)
         if network.config != config:
             raise CheckpointError(
@@ -43,7 +45,7 @@ class ZooTrainer(Trainer):
             )
         return network.train()
 
-    def predict(self, network: nn.Module, batch: Triplet) -> Any:
+    def forward_batch(self, network: nn.Module, batch: Triplet) -> Any:
         """In training mode what the loss needs, else the frame."""
         target = batch.target if network.training else None
         return network(batch.frame0, batch.frame1, batch.time, target=target)
@@ -52,25 +54,25 @@ class ZooTrainer(Trainer):
         return self.criterion(prediction, batch)
 
     def metadata(self) -> dict[str, Any]:
-        return super().metadata() | {"network": family_of(self.experiment.model).name}
+        return super().metadata() | {"network": architecture_of(self.experiment.model).name}
 
 
-def family_of(config: Any) -> Architecture:
+def architecture_of(config: Any) -> Architecture:
     """Which networks a config shapes."""
     return next(family for family in ARCHITECTURES if isinstance(config, family.config))
 
 
-def fresh(config: Any, look: Callable[[], Triplet]) -> nn.Module:
+def build_fresh(config: Any, look: Callable[[], Triplet]) -> nn.Module:
     """A network with fresh weights, but for parts that are published networks themselves.
 
     Args:
         look: gives a batch, the same in all processes, so that they begin alike.
     """
-    family = family_of(config)
+    family = architecture_of(config)
     network = family.network(config)
     network.load_state_dict(network.state_dict() | family.extra_tensors(config))
-    if family.name in FIRST_LOOKS:
-        FIRST_LOOKS[family.name](network, look())
+    if family.name in DATA_DEPENDENT_INIT:
+        DATA_DEPENDENT_INIT[family.name](network, look())
     return network.train()
 
 
@@ -83,7 +85,9 @@ def ifrnet_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
     estimator = None
     if recipe.labels is not None and not recipe.data.truth:
         estimator = load_flow_estimator(recipe.labels).to(device)
-    return lambda lesson, batch: ifrnet_loss(lesson, label(batch, estimator), recipe.distillation)
+    return lambda lesson, batch: ifrnet_loss(
+        lesson, flow_label(batch, estimator), recipe.distillation
+    )
 
 
 def pervfi_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
@@ -92,7 +96,7 @@ def pervfi_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
 
 
 @torch.no_grad()
-def label(batch: Triplet, estimator: FlowEstimator | None) -> Tensor | None:
+def flow_label(batch: Triplet, estimator: FlowEstimator | None) -> Tensor | None:
     """The motion from the target to both frames, if it can be known. Shapes: -> (B, 4, H, W)."""
     if batch.truth is not None:
         return torch.cat((batch.truth.flow_t0, batch.truth.flow_t1), dim=1)
@@ -103,7 +107,7 @@ def label(batch: Triplet, estimator: FlowEstimator | None) -> Tensor | None:
 
 
 # What fresh weights take from the first batch, by family.
-FIRST_LOOKS: Mapping[str, Callable[[Any, Triplet], None]] = {
+DATA_DEPENDENT_INIT: Mapping[str, Callable[[Any, Triplet], None]] = {
     "pervfi": lambda network, batch: network.initialize(*batch[:4]),
 }
 CRITERIA: Mapping[str, Callable[[ZooExperiment, torch.device], Criterion]] = {

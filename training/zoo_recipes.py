@@ -37,7 +37,7 @@ RIFE = ZooExperiment(
         batch_size=16,
         learning_rate=3e-4,
         final_learning_rate=3e-6,
-        reference_batch=64,
+        reference_batch_size=64,
         weight_decay=1e-3,
         validate_every=5,
     ),
