@@ -59,7 +59,7 @@ def test_an_odd_last_row_is_nearly_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "is_full", "rgb", "samples"),
+    ("matrix", "is_full_range", "rgb", "samples"),
     [
         (1, False, (1, 1, 1), (235, 128, 128)),
         (1, False, (0, 0, 0), (16, 128, 128)),

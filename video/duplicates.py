@@ -1,8 +1,7 @@
-"""Frames that repeat the one before: footage animated on twos, or shot at another rate.
+"""Duplicate frames: animation on twos, or footage shot at another rate.
 
-Between two equal frames nothing moves, and after them all the motion comes at once. So a run of
-repeats is taken as one frame that lasts longer, up to the next frame that differs: what moves then
-moves evenly, and no time is lost.
+A run of duplicates is treated as one frame that lasts until the next different frame. Motion then
+becomes even, and the duration stays.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,26 +16,24 @@ Item = TypeVar("Item")
 # x264 changes the mean of a block of a repeated frame by up to 4 levels of 255 at CRF 16, 7 at
 # CRF 23; the least that moved in footage changed one by 7, most of it by 50 and more.
 THRESHOLD = 6 / 255
-BLOCK = 8  # pixels: grain and the noise of a codec average out, a mouth that moves does not
-MAX_RUN = Fraction(1, 4)  # seconds: six frames of film; what stands longer is meant to stand
+BLOCK = 8  # pixels: grain and codec noise average out, a moving mouth does not
+MAX_RUN = Fraction(1, 4)  # seconds: six frames of film; longer runs are intended still images
 
 
 def is_duplicate(frame0: Tensor, frame1: Tensor, threshold: float = THRESHOLD) -> bool:
-    """Whether two frames show the same picture but for the noise of a codec.
-
-    True where the mean colour of no block of 8 x 8 pixels differs by more than the threshold;
-    equal frames alone are duplicates at 0.
+    """Return whether two frames differ by no more than codec noise.
 
     Args:
-        threshold: in [0, 1], as frames are.
+        threshold: largest difference, in [0, 1], of the mean colours of a block of 8 x 8 pixels;
+            0: frames must be equal.
 
     Shapes: (1, 3, H, W), twice.
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(f"The threshold of duplicates lies in [0, 1], got {threshold:g}.")
+        raise ValueError(f"The duplicate threshold must lie in [0, 1], got {threshold:g}.")
     if frame0.shape != frame1.shape:
         raise ValueError(
-            f"Frames of one size are compared, got {tuple(frame0.shape)} and {tuple(frame1.shape)}."
+            f"Frames must be of one size, got {tuple(frame0.shape)} and {tuple(frame1.shape)}."
         )
     difference = frame0 - frame1
     if threshold:
@@ -50,19 +47,19 @@ def drop_duplicates(
     time_of: Callable[[Item], Fraction],
     longest: Fraction = MAX_RUN,
 ) -> Iterator[Item]:
-    """Give the first item of each run of repeats, which then lasts until the next one differs.
+    """Yield the first item of each run of duplicates.
 
-    A run that lasts longer than the bound is a hold that is meant: its items stay as they are, and
-    motion begins after the last of them. So do those of a run that ends the stream, whose last
-    frame says when it ended. Times are not changed, so the duration is not either.
+    Runs longer than the limit are intended still images: their items are all yielded, and motion
+    begins after the last. So are the items of a run that ends the stream, as the last one tells
+    when it ended. Timestamps do not change.
 
     Args:
-        is_repeat: whether an item (the second argument) repeats the one that began the run.
-        time_of: when an item is shown.
-        longest: of a run, in seconds, from its first frame to the next one that differs.
+        is_repeat: returns whether an item (the second argument) repeats the first of its run.
+        time_of: returns the timestamp of an item.
+        longest: longest run in seconds, from its first frame to the next different one.
     """
     first: Item | None = None
-    repeats: list[Item] = []  # of `first`, within the bound
+    repeats: list[Item] = []  # of `first`, within the limit
     for item in items:
         is_over = first is None or not is_repeat(first, item)
         if not is_over:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import torch
 
-from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
+from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
-from sgm_vfi.video.pipeline import FrameWindow, decode_rgb, find_needed_frames
+from sgm_vfi.video.pipeline import decode_rgb, find_needed_frames
 from sgm_vfi.video.plan import VideoPlan
 from sgm_vfi.video.segments import Segment
 from sgm_vfi.video.timeline import OutputFrame

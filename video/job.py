@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from sgm_vfi.media.output_paths import explain_full_disk
 from sgm_vfi.video.estimate import find_explanation_names
-from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
+from sgm_vfi.video.frame_producer import FrameProducer
 from sgm_vfi.video.image_output import FolderWriter, gather, is_folder
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.mux import EncodedSegment, assemble
@@ -110,7 +110,7 @@ def make_segments(
         pieces = plan.segments(uses_context_frames=interpolator.uses_context_frames)
         return (segment for segment in pieces if segment.number in mine)
 
-    def open_writer(number: int) -> OutputWriter[ProducedFrame]:
+    def open_writer(number: int) -> OutputWriter:
         if is_folder(plan.output):
             return FolderWriter(work.begun(number), plan.encoding, plan.source.orientation)
         return SegmentWriter(

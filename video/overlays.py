@@ -1,18 +1,16 @@
-"""What lies over the picture and does not move with it: logos, subtitles, black bars.
+"""Detection of static overlays: logos, subtitles and black bars.
 
-The rule. A pixel belongs to an overlay if in the last `HISTORY_FRAMES` frames
-1. it kept its brightness,
-2. it was at an edge: of its neighbours one was always brighter than another ever was,
-3. something moved right beside it without covering it: in one of the steps or more a share of
-   `MOVING_SHARE` or more of the pixels around changed.
-So a still background is none: what moves there covers it, or keeps away from it. Where it is taken
-for one nevertheless, along the way of something that passes, it stands still in both frames.
+A pixel belongs to an overlay if, in the last `HISTORY_FRAMES` frames,
+1. its luma is constant,
+2. it lies at an edge: one of its neighbours is always brighter than another ever is,
+3. something moves next to it without covering it: in at least one step, at least `MOVING_SHARE` of
+   the pixels around it change.
+A still background does not match: moving objects cover it or stay away from it.
 
-Black bars are the rows and columns at the edges that were black in all of the last frames.
+Black bars are the outer rows and columns that are black in all of the last frames.
 
-Limits: an overlay is protected only after these frames; one that lets the picture shine through
-keeps no brightness and is not found; nor is the flat inside of large letters, where nothing can be
-smeared.
+Limits: overlays are protected only after these frames. Translucent overlays are not found, and
+neither is the flat inside of large letters, where interpolation cannot smear anything.
 """
 
 from collections import deque
@@ -25,16 +23,16 @@ from torch import Tensor
 
 HISTORY_FRAMES = 8  # a third of a second of film
 MOVING_SHARE = 0.2
-MAX_CHANGE = 12  # levels of 255 of brightness: codecs change what stands still by less
+MAX_CHANGE = 12  # levels of 255: codecs change still pixels by less
 MIN_EDGE = 48  # levels
 EDGE_RADIUS = 3  # pixels
-CELL_ROWS = 90  # rows of a grid: around are the cell of a pixel and the eight beside it
-BLACK, SPECK = 6, 24  # levels of a black line: its mean, and its brightest pixel
+CELL_ROWS = 90  # of a grid: "around" are the cell of a pixel and its eight neighbours
+BLACK, SPECK = 6, 24  # highest mean and highest pixel of a black line
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 class BlackBars(NamedTuple):
-    """Black lines at each edge, in pixels."""
+    """Width of the black bar at each edge, in pixels."""
 
     top: int
     bottom: int
@@ -50,12 +48,8 @@ class OverlayTracker:
     """
 
     def __init__(self) -> None:
-        self._past: deque[Tensor] = deque(
-            maxlen=HISTORY_FRAMES
-        )  # brightness, (1, 1, H, W) in bytes
-        self._moving: deque[Tensor] = deque(
-            maxlen=HISTORY_FRAMES - 1
-        )  # steps: cells where much changed
+        self._past: deque[Tensor] = deque(maxlen=HISTORY_FRAMES)  # luma, (1, 1, H, W), uint8
+        self._moving: deque[Tensor] = deque(maxlen=HISTORY_FRAMES - 1)  # cells that changed
 
     def feed(self, frame: Tensor) -> None:
         """Take the next frame. Shapes: (1, 3, H, W)."""
@@ -64,18 +58,17 @@ class OverlayTracker:
             before = self._past[-1]
             if luma.shape != before.shape:
                 raise ValueError(
-                    f"A stream has frames of one size, got {tuple(luma.shape[-2:])} after "
-                    f"{tuple(before.shape[-2:])}."
+                    f"Frames must be of one size, got {tuple(luma.shape[-2:])} after "
+                    f"{tuple(before.shape[-2:])}. Use one tracker per size."
                 )
-            self._moving.append(
-                average_cells(absolute_difference(before, luma) > MAX_CHANGE) >= MOVING_SHARE
-            )
+            changed = absolute_difference(before, luma) > MAX_CHANGE
+            self._moving.append(average_cells(changed) >= MOVING_SHARE)
         self._past.append(luma)
 
     def mask(self) -> Tensor:
-        """Where the last two frames show an overlay: 1, at its rim less, elsewhere 0.
+        """Return 1 where the last two frames show an overlay, less at its rim, 0 elsewhere.
 
-        Shapes: -> (1, 1, H, W), the size of the frames, of which one at least was fed.
+        Shapes: -> (1, 1, H, W), the size of the frames; at least one frame was fed.
         """
         brightest, darkest = (
             reduce(extreme, self._past) for extreme in (torch.maximum, torch.minimum)
@@ -94,7 +87,7 @@ class OverlayTracker:
 def protect_overlays(
     frame: Tensor, frame0: Tensor, frame1: Tensor, time: float, mask: Tensor
 ) -> Tensor:
-    """Put what both frames show alike over a new one between them.
+    """Replace a frame by the mix of its neighbours where the mask is set.
 
     Shapes: frames (1, 3, H, W), mask (1, 1, H, W) as of `OverlayTracker` -> (1, 3, H, W).
     """
@@ -102,7 +95,7 @@ def protect_overlays(
 
 
 def compute_luma(frame: Tensor) -> Tensor:
-    """Shapes: RGB in [0, 1], (1, 3, H, W) -> 0 to 255, uint8, (1, 1, H, W)."""
+    """Compute luma. Shapes: RGB in [0, 1], (1, 3, H, W) -> 0 to 255, uint8, (1, 1, H, W)."""
     luma = torch.einsum(
         "bchw,c->bhw", frame.float(), torch.tensor(LUMA_WEIGHTS, device=frame.device)
     )
@@ -110,12 +103,12 @@ def compute_luma(frame: Tensor) -> Tensor:
 
 
 def absolute_difference(first: Tensor, second: Tensor) -> Tensor:
-    """The distance of bytes, which does not wrap around. Shapes: any, twice -> the same."""
+    """Return |first - second| of uint8 tensors without overflow. Shapes: any, twice -> the same."""
     return torch.maximum(first, second) - torch.minimum(first, second)
 
 
 def find_black_bars(luma: Tensor) -> BlackBars:
-    """Count the black lines at each edge; none where all of the picture is black.
+    """Count the black lines at each edge; none if the whole picture is black.
 
     Shapes: (1, 1, H, W), 0 to 255.
     """
@@ -139,16 +132,16 @@ def fill_bars(mask: Tensor, bars: BlackBars) -> None:
 
 
 def find_near_edges(brightest: Tensor, darkest: Tensor) -> Tensor:
-    """Where an edge lies near in all of some pictures, known by each pixel's extremes.
+    """Find pixels near an edge that all pictures share, from the extremes of each pixel.
 
-    Shapes: (1, 1, H, W), bytes, twice -> the same, truth values.
+    Shapes: (1, 1, H, W), uint8, twice -> the same, bool.
     """
     light, dark = dilate(darkest, 1), 255 - dilate(255 - brightest, 1)
     return dilate(light.clamp(min=MIN_EDGE) - MIN_EDGE > dark, EDGE_RADIUS)
 
 
 def dilate(picture: Tensor, reach: int) -> Tensor:
-    """The largest value within a square. Shapes: (1, 1, H, W) -> the same, of any type."""
+    """Take the maximum within a square. Shapes: (1, 1, H, W), any type -> the same."""
     for axis in (2, 3):
         source, picture = picture, picture.clone()
         size = picture.shape[axis]
@@ -160,13 +153,13 @@ def dilate(picture: Tensor, reach: int) -> Tensor:
 
 
 def average_cells(changed: Tensor) -> Tensor:
-    """The share of each cell and of those around it. Shapes: (1, 1, H, W) -> (1, 1, h, w)."""
+    """Average over each cell and its neighbours. Shapes: (1, 1, H, W) -> (1, 1, h, w)."""
     cells = F.avg_pool2d(changed.float(), cell_size(changed), ceil_mode=True)
     return F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def upsample_cells(cells: Tensor, picture: Tensor) -> Tensor:
-    """What holds for a cell, for each of its pixels. Shapes: (1, 1, h, w), (1, 1, H, W) -> that."""
+    """Repeat cells over their pixels. Shapes: (1, 1, h, w), (1, 1, H, W) -> (1, 1, H, W)."""
     height, width = picture.shape[-2:]
     side = cell_size(picture)
     cells = cells.repeat_interleave(side, dim=2)[:, :, :height]
@@ -174,5 +167,5 @@ def upsample_cells(cells: Tensor, picture: Tensor) -> Tensor:
 
 
 def cell_size(picture: Tensor) -> int:
-    """Of a cell, in pixels."""
+    """Return the side of a cell in pixels."""
     return max(picture.shape[-2] // CELL_ROWS, 2)

@@ -1,127 +1,77 @@
-"""Decoding, interpolation and encoding, each in a thread of its own, with a few frames between.
+"""Decode, interpolate and encode in three threads, connected by bounded queues.
 
-How much memory they take does not depend on how long the video is.
+Memory use does not depend on the length of the video.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.segments import Segment, WorkFolder
 from sgm_vfi.video.source_video import SourceVideo
-from sgm_vfi.video.threads import BackgroundSink, prefetch
-from sgm_vfi.video.timeline import OutputFrame
 
 DECODE_QUEUE, WRITE_QUEUE = 2, 4  # frames that wait for the network, and for the encoder
+POLL_SECONDS = 0.1  # between checks whether the other thread has stopped
 
-Made = TypeVar("Made")
-
-
-class FrameWindow:
-    """The source frames around the present moment; earlier ones are forgotten."""
-
-    def __init__(
-        self, stream: Iterator[tuple[int, Tensor]], observe: Callable[[Tensor], None]
-    ) -> None:
-        self.stream = stream
-        self.observe = observe  # is shown each frame as it comes
-        self.held: dict[int, Tensor] = {}
-
-    def get_pair(self, output_frame: OutputFrame) -> tuple[Tensor, Tensor]:
-        """The frames before and after a moment. Shapes: (1, 3, H, W) each."""
-        first = first_needed_frame(output_frame)
-        for index in [index for index in self.held if index < first]:
-            del self.held[index]
-        self._read(first, output_frame.right)
-        return self.held[output_frame.left], self.held[output_frame.right]
-
-    def get_context(self, output_frame: OutputFrame) -> dict[str, Tensor]:
-        """The frames on either side of this pair, by the names of a network that looks there.
-
-        Reads no further than `pair` where the moment names none. Shapes: (1, 3, H, W) each.
-        """
-        places = {"before": output_frame.before, "after": output_frame.after}
-        wanted = {name: index for name, index in places.items() if index is not None}
-        for index in wanted.values():
-            self._read(first_needed_frame(output_frame), index)
-        return {name: self.held[index] for name, index in wanted.items()}
-
-    def _read(self, first: int, last: int) -> None:
-        """Take frames of the stream up to one, and hold those from another on."""
-        while last not in self.held:
-            index, frame = next(self.stream)
-            self.observe(frame)
-            if index >= first:
-                self.held[index] = frame
+T = TypeVar("T")
 
 
-class Producer(Protocol[Made]):
-    """Makes what is written, moment by moment."""
+class OutputWriter(Protocol):
+    """Writes the frames of one segment."""
 
-    def observe(self, frame: Tensor) -> None:
-        """Is shown each source frame as it comes."""
-
-    def produce(self, output_frame: OutputFrame, frames: FrameWindow) -> Made:
-        """What is written of a moment."""
-
-    def take_stats(self) -> dict[str, Any]:
-        """What is to be known about what was made since the last call."""
-
-
-class OutputWriter(Protocol[Made]):
-    """Takes what was made of a segment."""
-
-    def write(self, made: Made) -> None:
-        """Take what was made of one moment."""
+    def write(self, produced: ProducedFrame) -> None:
+        """Write one frame."""
 
     def close(self) -> dict[str, Any]:
-        """Finish; give what is to be known when segments are joined."""
+        """Finish the segment and return what joining the segments needs to know."""
 
 
-class WriteRequest(NamedTuple, Generic[Made]):
-    """What is on its way to be written."""
+class WriteRequest(NamedTuple):
+    """A message from the network's thread to the encoder's."""
 
     number: int  # of the segment
-    made: Made | None = None  # None: the segment ends
-    stats: dict[str, Any] | None = None  # at the end
+    produced: ProducedFrame | None = None  # None: the segment ends
+    stats: dict[str, Any] | None = None  # at the end of the segment
 
 
 def run_pipeline(
     source: SourceVideo,
     list_segments: Callable[[], Iterable[Segment]],
-    producer: Producer[Made],
-    open_writer: Callable[[int], OutputWriter[Made]],
+    producer: FrameProducer,
+    open_writer: Callable[[int], OutputWriter],
     work: WorkFolder,
     device: torch.device,
     *,
     num_history: int = 1,
     progress: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Make and write some segments, in order.
+    """Produce and write segments in order.
 
     Args:
-        todo: the segments; called twice, as decoding runs ahead of the rest.
-        open_piece: begins to write the segment of that number.
-        lead: how many source frames, up to the one after a moment, the maker has to see.
-        progress: told how many frames were written since the last call.
+        list_segments: returns the segments. It is called twice, as decoding runs ahead.
+        open_writer: opens the writer of the segment of the given number.
+        num_history: number of source frames, up to the right one, that the producer must observe.
+        progress: called with the number of frames written since its last call.
     """
-    open_pieces: dict[int, OutputWriter[Made]] = {}
+    writers: dict[int, OutputWriter] = {}
 
-    def write(message: WriteRequest[Made]) -> None:
-        number = message.number
-        if number not in open_pieces:
-            open_pieces[number] = open_writer(number)
-        if message.made is not None:
-            open_pieces[number].write(message.made)
+    def write(request: WriteRequest) -> None:
+        number = request.number
+        if number not in writers:
+            writers[number] = open_writer(number)
+        if request.produced is not None:
+            writers[number].write(request.produced)
             progress(1)
         else:
-            work.finish(number, open_pieces.pop(number).close() | (message.stats or {}))
+            work.finish(number, writers.pop(number).close() | (request.stats or {}))
 
-    stream = prefetch(
-        decode_rgb(source, find_needed_frames(list_segments(), num_history), device), DECODE_QUEUE
-    )
+    indices = find_needed_frames(list_segments(), num_history)
+    stream = prefetch(decode_rgb(source, indices, device), DECODE_QUEUE)
     try:
         with torch.inference_mode(), BackgroundSink(write, WRITE_QUEUE) as sink:
             frames = FrameWindow(stream, producer.observe)
@@ -131,38 +81,137 @@ def run_pipeline(
                 sink.put(WriteRequest(segment.number, None, producer.take_stats()))
     finally:
         stream.close()
-        for number in open_pieces:
+        for number in writers:
             work.discard(number)
 
 
 def decode_rgb(
     source: SourceVideo, indices: Iterable[int], device: torch.device
-) -> Iterator[tuple[int, Tensor]]:
-    """Source frames by index, in RGB. Shapes: -> (1, 3, H, W)."""
+) -> Generator[tuple[int, Tensor], None, None]:
+    """Yield the index and the RGB frame (1, 3, H, W) of source frames."""
     for index, planes in source.planes(indices):
         yield index, source.pixel_format.to_rgb([plane.to(device) for plane in planes])
 
 
-def first_needed_frame(output_frame: OutputFrame) -> int:
-    """The first source frame that a moment needs."""
-    return output_frame.left if output_frame.before is None else output_frame.before
-
-
 def find_needed_frames(segments: Iterable[Segment], num_history: int = 1) -> Iterator[int]:
-    """The source frames that segments need, each once, in order.
+    """Yield the indices of the source frames that segments need, each once, in order.
 
     Args:
-        lead: how many frames are needed in a row, at least, up to the one after a moment.
+        num_history: smallest number of consecutive frames needed, up to the right one.
     """
     last = -1
     for segment in segments:
-        for output_frame in segment.output_frames:
-            around = {output_frame.before, output_frame.after} - {None}
-            needed = sorted({output_frame.left, output_frame.right} | around)
+        for frame in segment.output_frames:
+            needed = sorted({frame.left, frame.right, frame.before, frame.after} - {None})
             if num_history > 1:
-                first = min(needed[0], output_frame.right - num_history + 1)
+                first = min(needed[0], frame.right - num_history + 1)
                 needed = [*range(max(first, 0), needed[-1] + 1)]
             for index in needed:
                 if index > last:
                     last = index
                     yield index
+
+
+class _End:
+    """The last message of a queue, with the error that ended it, if any."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def prefetch(items: Iterable[T], size: int) -> Generator[T, None, None]:
+    """Yield items while a thread computes up to `size` of the next ones.
+
+    An error in computing an item is raised here, after the items before it. Closing the generator
+    ends the thread.
+    """
+    waiting: queue.Queue[T | _End] = queue.Queue(size)
+    stop = threading.Event()
+
+    def send(item: T | _End) -> None:
+        while not stop.is_set():
+            try:
+                waiting.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+
+    def produce() -> None:
+        error = None
+        try:
+            for item in items:
+                send(item)
+                if stop.is_set():
+                    break
+        except BaseException as caught:  # raised again in the consuming thread
+            error = caught
+        send(_End(error))
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = waiting.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+class BackgroundSink(Generic[T]):
+    """Passes items to a function in another thread, at most `size` items behind.
+
+    An error of the function is raised by the next `put` or at the end of the `with` block. The
+    block waits until all items are taken, unless an error leaves it.
+    """
+
+    def __init__(self, take: Callable[[T], None], size: int) -> None:
+        self.take = take
+        self.waiting: queue.Queue[T | _End] = queue.Queue(size)
+        self.error: BaseException | None = None
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._consume, daemon=True)
+
+    def put(self, item: T) -> None:
+        """Queue an item; wait while the queue is full."""
+        self._send(item)
+
+    def _send(self, item: T | _End) -> None:
+        while self.error is None:
+            try:
+                self.waiting.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+        raise self.error
+
+    def _consume(self) -> None:
+        while not self.stop.is_set():
+            try:
+                item = self.waiting.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(item, _End):
+                return
+            try:
+                self.take(item)
+            except BaseException as error:  # raised again in the producing thread
+                self.error = error
+                return
+
+    def __enter__(self) -> "BackgroundSink[T]":
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._send(_End())
+        else:
+            self.stop.set()
+        self.thread.join()
+        if kind is None and self.error is not None:
+            raise self.error

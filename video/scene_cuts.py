@@ -1,9 +1,9 @@
-"""Where one scene ends and the next begins.
+"""Scene cut detection.
 
-The test is the one that video encoders live by: does motion explain the next frame? Both frames
-are reduced to thumbnails; each block of one is sought in the other. What no place explains, as a
-share of what there is to explain, is the score: near 0 within a scene, fast motion included, above
-a half across a cut. A light that flashes, a fade and a dissolve change no scene: see `CutDetector`.
+The test is that of video encoders: does motion explain the next frame? Both frames are reduced to
+thumbnails, and each block of one is searched in the other. The score is the share of the structure
+that no match explains: near 0 within a scene, even with fast motion, and above 0.5 across a cut.
+Flashes, fades and dissolves are not cuts: see `CutDetector`.
 """
 
 from collections import deque
@@ -17,23 +17,21 @@ from torch import Tensor
 
 Item = TypeVar("Item")
 
-THRESHOLD = 0.42  # of 300 pairs of unrelated scenes none had a score below 0.5
+THRESHOLD = 0.42  # 300 pairs of unrelated scenes all scored 0.5 or more
 THUMBNAIL_SIZE = (32, 48)  # height and width of a thumbnail
-SAMPLES_PER_CELL = (
-    4  # pixels of the frame per pixel of the thumbnail and side: more say nothing more
-)
+SAMPLES_PER_CELL = 4  # per thumbnail pixel and side: more do not improve the score
 BLOCK = 8
-SEARCH_RADIUS = (8, 12)  # of the search: a quarter of the frame, down and to the right
-KEPT_SHARE = 0.75  # share of the blocks that counts
-NOISE_FLOOR = 2e-5  # squared: structure that grain leaves on a thumbnail
-MAX_GAIN = 2.0  # contrast that a change of light may add or take away
-MIN_GAIN_CHANGE = 0.02  # difference in contrast that makes none
-MAX_FLASH_FRAMES = 3  # frames that a flash lasts at most
+SEARCH_RADIUS = (8, 12)  # down and right: a quarter of the frame
+KEPT_SHARE = 0.75  # share of the blocks that count
+NOISE_FLOOR = 2e-5  # squared structure that grain leaves on a thumbnail
+MAX_GAIN = 2.0  # largest change of contrast explained by light
+MIN_GAIN_CHANGE = 0.02  # smaller changes of contrast are ignored
+MAX_FLASH_FRAMES = 3  # longest flash
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 class Thumbnail(NamedTuple):
-    """What is known of a frame, on the CPU."""
+    """A reduced frame, on the CPU."""
 
     luma: Tensor  # (1, 1, h, w)
     colour: Tensor  # red and blue less luma, (1, 2, h, w)
@@ -41,6 +39,7 @@ class Thumbnail(NamedTuple):
 
     @property
     def picture(self) -> Tensor:
+        """Luma and colour. Shapes: -> (1, 3, h, w)."""
         return torch.cat((self.luma, self.colour), dim=1)
 
 
@@ -54,26 +53,26 @@ class CutDetector:
     scene. Memory: a few thumbnails.
 
     Args:
-        threshold: a score from which on two frames belong to different scenes, in (0, 1]. Lower
-            finds more cuts, and takes very fast motion for some.
+        threshold: lowest score of a cut, in (0, 1]. Lower values find more cuts, but may take very
+            fast motion for a cut.
     """
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
         if not 0 < threshold <= 1:
-            raise ValueError(f"The threshold of cuts lies in (0, 1], got {threshold:g}.")
+            raise ValueError(f"The cut threshold must lie in (0, 1], got {threshold:g}.")
         self.threshold = threshold
         self._past: deque[Thumbnail] = deque(maxlen=MAX_FLASH_FRAMES + 1)
-        self._ahead: deque[Thumbnail] = deque()  # of frames that are not judged yet
+        self._ahead: deque[Thumbnail] = deque()  # undecided frames
 
     def is_cut(self, frame0: Tensor, frame1: Tensor) -> bool:
-        """True where two frames, seen alone, share no scene. Shapes: (1, 3, H, W) each."""
+        """Return whether two frames alone share no scene. Shapes: (1, 3, H, W) each."""
         return measure_change(make_thumbnail(frame0), make_thumbnail(frame1)) >= self.threshold
 
     def feed(self, frame: Tensor) -> list[bool]:
-        """Take the next frame; tell of each frame that can be judged now if it begins a scene.
+        """Take the next frame and return the decisions that are now possible.
 
-        Verdicts come in the order of the frames, as many in all as frames: the last ones from
-        `finish`.
+        There is one decision per frame, in order: whether it begins a scene. `finish` returns the
+        last ones.
 
         Shapes: (1, 3, H, W), on any device.
         """
@@ -81,28 +80,28 @@ class CutDetector:
         return self._judge(is_last=False)
 
     def finish(self) -> list[bool]:
-        """The verdicts still owed when no more frames come; then the next stream may begin."""
-        verdicts = self._judge(is_last=True)
+        """Return the remaining decisions and reset the detector for the next stream."""
+        decisions = self._judge(is_last=True)
         self._past.clear()
-        return verdicts
+        return decisions
 
     def scan(
         self, items: Iterable[Item], frame_of: Callable[[Item], Tensor]
     ) -> Iterator[tuple[Item, bool]]:
-        """Give every item as it came, and whether a new scene begins with its frame.
+        """Yield every item of a stream and whether its frame begins a scene.
 
         Args:
-            frame_of: the frame (1, 3, H, W) in an item.
+            frame_of: returns the frame (1, 3, H, W) of an item.
         """
         detector, waiting = CutDetector(self.threshold), deque[Item]()
         for item in items:
             waiting.append(item)
-            for verdict in detector.feed(frame_of(item)):
-                yield waiting.popleft(), verdict
+            for decision in detector.feed(frame_of(item)):
+                yield waiting.popleft(), decision
         yield from zip(waiting, detector.finish(), strict=True)
 
     def _judge(self, *, is_last: bool) -> list[bool]:
-        verdicts = []
+        decisions = []
         while self._ahead:
             cut = False
             if self._past and measure_change(self._past[-1], self._ahead[0]) >= self.threshold:
@@ -112,21 +111,21 @@ class CutDetector:
                     list(self._past), list(self._ahead)[: MAX_FLASH_FRAMES + 1]
                 )
             self._past.append(self._ahead.popleft())
-            verdicts.append(cut)
-        return verdicts
+            decisions.append(cut)
+        return decisions
 
     def _begins_scene(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
-        """Whether the first of the frames ahead begins a scene."""
+        """Return whether the first of the frames ahead begins a scene."""
         around = [*past[-2:], *ahead[:2]]
         scores = [measure_change(*pair) for pair in pairwise(around)]
         here = scores[min(len(past), 2) - 1]
         level = (sum(scores) - here) / 2  # of the neighbours
         if here - level / 2 < self.threshold:
             return False
-        return not (is_gradual(past, ahead) or self._comes_back(past, ahead))
+        return not (is_gradual(past, ahead) or self._is_flash(past, ahead))
 
-    def _comes_back(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
-        """Whether some frame before is like some frame after, not more than a flash apart."""
+    def _is_flash(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
+        """Return whether a frame before resembles a frame after, at most a flash apart."""
         return any(
             measure_change(before, after) < self.threshold
             for i, before in enumerate(reversed(past))
@@ -136,7 +135,7 @@ class CutDetector:
 
 
 def is_gradual(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
-    """Whether a neighbouring step changes the picture as this one does, by half as much or more."""
+    """Return whether a neighbouring step continues this change, by half as much or more."""
     step = ahead[0].picture - past[-1].picture
     others = []
     if len(ahead) > 1:
@@ -147,9 +146,9 @@ def is_gradual(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
 
 
 def make_thumbnail(frame: Tensor) -> Thumbnail:
-    """Shapes: RGB in [0, 1], (1, 3, H, W), on any device."""
+    """Reduce a frame. Shapes: RGB in [0, 1], (1, 3, H, W), on any device."""
     if frame.ndim != 4 or frame.shape[:2] != (1, 3):
-        raise ValueError(f"Cuts are sought in frames (1, 3, H, W), got {tuple(frame.shape)}.")
+        raise ValueError(f"Frames must be (1, 3, H, W), got {tuple(frame.shape)}.")
     rows, columns = (
         max(side // (cells * SAMPLES_PER_CELL), 1)
         for side, cells in zip(frame.shape[-2:], THUMBNAIL_SIZE, strict=True)
@@ -163,10 +162,10 @@ def make_thumbnail(frame: Tensor) -> Thumbnail:
 
 
 def measure_change(first: Thumbnail, second: Thumbnail) -> float:
-    """The share of two frames that neither explains of the other, in [0, 1].
+    """Return the share of two frames that neither explains of the other, in [0, 1].
 
-    As they are, or with light and contrast made equal, whichever explains more: what enters the
-    frame may change its contrast as well.
+    The smaller of two values: of the frames as they are, and with equalised contrast. An object
+    that enters the frame changes its contrast too.
     """
     ratio = second.contrast / first.contrast
     gain = min(max(ratio, 1 / MAX_GAIN**2), MAX_GAIN**2) ** 0.5
@@ -179,9 +178,9 @@ def measure_change(first: Thumbnail, second: Thumbnail) -> float:
 
 
 def measure_unexplained(first: Thumbnail, second: Thumbnail) -> float:
-    """The mean over blocks of both, weighted by how much structure there is to explain.
+    """Average the unexplained share over the blocks of both, weighted by their structure.
 
-    The worst blocks are left out: what enters and leaves the frame is new in any motion.
+    The worst blocks do not count, as any motion brings new content into the frame.
     """
     missing, whole = torch.cat((match_blocks(first, second), match_blocks(second, first)), dim=1)
     share, order = (missing / whole).sort()
@@ -191,16 +190,17 @@ def measure_unexplained(first: Thumbnail, second: Thumbnail) -> float:
 
 
 def scale_brightness(thumb: Thumbnail, gain: float) -> Thumbnail:
-    """With so much more light."""
+    """Multiply luma and colour by a gain."""
     return thumb._replace(luma=thumb.luma * gain, colour=thumb.colour * gain)
 
 
 def match_blocks(target: Thumbnail, source: Thumbnail) -> Tensor:
-    """Seek each block of the target in the source.
+    """Find the best match of each block of the target in the source.
 
-    Of brightness only the structure within blocks counts, of colour only what changes; squared.
+    Luma counts by its structure within the block, colour by its change.
 
-    Returns: what the best place does not explain of each block, and all of it: (2, N).
+    Returns:
+        The squared structure that the match does not explain, and all of it. Shapes: (2, N).
     """
     down, right = SEARCH_RADIUS
     luma, colour = (
@@ -227,7 +227,7 @@ def match_blocks(target: Thumbnail, source: Thumbnail) -> Tensor:
 
 
 def extract_windows(picture: Tensor, height: int, width: int) -> Tensor:
-    """One for each block, from its upper left corner on.
+    """Extract one window per block, starting at its upper left corner.
 
     Shapes: (1, C, h, w) -> (N, C, height, width).
     """
@@ -236,5 +236,5 @@ def extract_windows(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def average_blocks(picture: Tensor) -> Tensor:
-    """Of the block that begins at each pixel."""
+    """Average the block that starts at each pixel."""
     return F.avg_pool2d(picture, BLOCK, stride=1)

@@ -1,6 +1,6 @@
-"""When output frames are shown, and between which source frames each lies.
+"""Timestamps of output frames, and the source frames that each lies between.
 
-All times are `fractions.Fraction` seconds; nothing is counted in floats and nothing drifts.
+All times are exact: `fractions.Fraction` seconds.
 """
 
 from bisect import bisect_right
@@ -11,31 +11,35 @@ from itertools import pairwise
 from math import ceil, floor, gcd
 from typing import NamedTuple
 
-MAX_TICKS_PER_SECOND = 2**30  # ticks per second that every container can count
-MAX_SNAP = Fraction(1, 32)  # of the way between two frames: no original is moved further
-MAX_UNEVENNESS = Fraction(
-    1, 8
-)  # intervals that differ by less of either are as long: clocks are rounded
+MAX_TICKS_PER_SECOND = 2**30  # that every container supports
+MAX_SNAP = Fraction(1, 32)  # of an interval: largest distance to a source frame that counts as 0
+MAX_UNEVENNESS = Fraction(1, 8)  # of an interval: timestamps are rounded
 
 
 class OutputFrame(NamedTuple):
-    """One output frame."""
+    """The timestamp of an output frame and the indices of its source frames."""
 
-    timestamp: Fraction  # seconds at which it appears
-    left: int  # index of the source frame before it, or of the one that it is
-    time: Fraction  # of the way to `right`, in [0, 1); 0: the source frame itself
-    right: int  # index of the source frame after it; `left` where none is needed
-    before: int | None = None  # index of the source frame as long before `left`, where it is of use
-    after: int | None = None  # index of the source frame as long after `right`
+    timestamp: Fraction  # seconds
+    left: int  # source frame at or before it
+    time: Fraction  # position between `left` and `right`, in [0, 1); 0: the left frame itself
+    right: int  # source frame after it; equals `left` if time is 0
+    before: int | None = None  # source frame one even interval before `left`, if used
+    after: int | None = None  # source frame one even interval after `right`, if used
+
+    @property
+    def first(self) -> int:
+        """Index of the earliest source frame that it needs."""
+        return self.left if self.before is None else self.before
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What rate is wanted: one of the three.
+    """The output frame rate; exactly one of the three is given.
 
-    multi: every interval between two frames is divided into N.
-    fps: frames at a constant rate, which may be higher or lower than the source's.
-    slow: divided into N, and N times as long: slow motion at the source's rate.
+    Args:
+        multi: N output frames per source frame.
+        fps: constant output rate, higher or lower than that of the source.
+        slow: N output frames per source frame, N times as long: slow motion.
     """
 
     multi: int | None = None
@@ -46,63 +50,62 @@ class Target:
         given = [name for name in ("multi", "fps", "slow") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"One target is wanted: multi, fps or slow; got {', '.join(given) or 'none'}."
+                f"Give exactly one of multi, fps and slow, got {', '.join(given) or 'none'}."
             )
         for name in ("multi", "slow"):
             value = getattr(self, name)
             if value is not None and value < 2:
-                raise ValueError(f"{name} is a whole number from 2 up, got {value}.")
+                raise ValueError(f"{name} must be a whole number from 2 up, got {value}.")
         if self.fps is None:
             return
         if isinstance(self.fps, float):
             raise ValueError(
-                f"fps is an exact rate, such as Fraction(60000, 1001), got {self.fps}."
+                f"fps must be an exact rate such as Fraction(60000, 1001), got {self.fps}."
             )
         if self.fps <= 0:
-            raise ValueError(f"fps is a rate above 0, got {self.fps}.")
-        object.__setattr__(self, "fps", Fraction(self.fps))  # of whole numbers too
+            raise ValueError(f"fps must be above 0, got {self.fps}.")
+        object.__setattr__(self, "fps", Fraction(self.fps))
 
     @property
     def frames_per_interval(self) -> int:
-        """Into how many parts an interval is divided where that does not depend on the clock."""
+        """Number of output frames per source frame, for `multi` and `slow`."""
         return self.multi or self.slow or 1
 
     @property
     def stretch(self) -> int:
-        """How many times as long the result is as the source."""
+        """Ratio of the durations of output and source."""
         return self.slow or 1
 
 
 class Timeline(NamedTuple):
-    """Source frames in time, and what becomes of them."""
+    """Timestamps of source frames, and the output frames made of them."""
 
-    timestamps: Sequence[Fraction]  # when each source frame appears, increasing
-    end: Fraction  # when the last one disappears
+    timestamps: Sequence[Fraction]  # of source frames, increasing, in seconds
+    end: Fraction  # of the last source frame
     target: Target
-    time_base: Fraction = Fraction(0)  # of the source's clock: its stamps are known no better
+    time_base: Fraction = Fraction(0)  # resolution of the timestamps
     distinct: Sequence[int] | None = None  # frames to interpolate between; None: all
 
     @property
     def start(self) -> Fraction:
-        """When the first frame appears."""
+        """Timestamp of the first frame."""
         return self.timestamps[0]
 
     @property
     def output_end(self) -> Fraction:
-        """When the last output frame disappears."""
+        """End of the last output frame, in seconds."""
         if self.target.fps is not None:
             return self.start + self.num_frames / self.target.fps
         return self.start + (self.end - self.start) * self.target.stretch
 
     @property
     def num_frames(self) -> int:
-        """How many output frames there are.
+        """Number of output frames.
 
-        With `multi` and `slow`: N times as many as in the source, as the last frame is held for
-        its own duration in N equal shares. With `fps`: one at every multiple of 1 / fps, counted
-        from the first source frame, up to the last source frame, and from there on as many as make
-        the source's duration to the nearest frame. Either way the duration is the source's (times
-        N for `slow`) to within one output frame.
+        With `multi` and `slow`: N times that of the source; the last source frame is held for its
+        duration. With `fps`: one at every multiple of 1 / fps from the first to the last source
+        frame, then as many as bring the duration to the source's, rounded to frames. In both cases
+        the duration equals the source's (times N for `slow`) to within one output frame.
         """
         if self.target.fps is not None:
             return count_frames_at_rate(self.start, self.timestamps[-1], self.end, self.target.fps)
@@ -110,39 +113,33 @@ class Timeline(NamedTuple):
 
     @property
     def output_time_base(self) -> Fraction:
-        """The longest clock tick that counts every output time exactly, where containers can."""
+        """The longest tick that represents every output time exactly, if containers support it."""
         if self.target.fps is not None:
-            grid = (self.start, 1 / self.target.fps)
-        else:
-            frames_per_interval = (
-                self.target.multi or 1
-            )  # of `slow` the parts are as long as the whole was
-            grid = (self.start, *((b - a) / frames_per_interval for a, b in self.intervals()))
+            grid = [self.start, 1 / Fraction(self.target.fps)]
+        else:  # with `slow`, output intervals are as long as those of the source
+            grid = [self.start, *((b - a) / (self.target.multi or 1) for a, b in self.intervals())]
         time_base = find_time_base(grid)
-        return (
-            time_base
-            if time_base.denominator <= MAX_TICKS_PER_SECOND
-            else Fraction(1, MAX_TICKS_PER_SECOND)
-        )
+        is_too_fine = time_base.denominator > MAX_TICKS_PER_SECOND
+        return Fraction(1, MAX_TICKS_PER_SECOND) if is_too_fine else time_base
 
     def intervals(self) -> Iterator[tuple[Fraction, Fraction]]:
-        """From when to when each source frame is shown."""
+        """Yield the start and the end of each source frame."""
         yield from pairwise(self.timestamps)
         yield self.timestamps[-1], self.end
 
     def output_frames(
         self, is_cut: Callable[[int, int], bool] | None = None, *, uses_context_frames: bool = False
     ) -> Iterator[OutputFrame]:
-        """Every output frame, in order.
+        """Yield every output frame, in order.
 
-        A frame that falls on a source frame is that frame, and so is one that misses it by no more
-        than a tick of the source's clock (and 1/32 of the interval), since stamps are rounded to
-        ticks: 33 ms is 1/30 s. Frames after the last source frame hold it.
+        An output frame at the timestamp of a source frame is that frame. Distances up to one tick
+        of the source (and 1/32 of the interval) are ignored, as timestamps are rounded to ticks:
+        33 ms stands for 1/30 s. Frames after the last source frame repeat it.
 
         Args:
-            is_cut: whether two source frames belong to different scenes: the first is then held
-                until the second appears.
-            uses_context_frames: tell the frames before and after as well, where intervals are even.
+            is_cut: returns whether two source frames belong to different scenes; then the first is
+                held until the second.
+            uses_context_frames: also set `before` and `after` where intervals are even.
         """
         sources = range(len(self.timestamps)) if self.distinct is None else self.distinct
         timestamps = [self.timestamps[index] for index in sources]
@@ -160,7 +157,7 @@ class Timeline(NamedTuple):
             yield OutputFrame(timestamp, left, time, right, before, after)
 
     def output_times(self) -> Iterator[tuple[Fraction, Fraction]]:
-        """When each output frame is shown, and which time of the source it shows."""
+        """Yield the timestamp of each output frame and the source time that it shows."""
         for begin, end in self.intervals():
             yield from split_interval(
                 begin, end, self.start, self.target, is_last=begin == self.timestamps[-1]
@@ -170,13 +167,14 @@ class Timeline(NamedTuple):
 def split_interval(
     begin: Fraction, end: Fraction, start: Fraction, target: Target, *, is_last: bool
 ) -> Iterator[tuple[Fraction, Fraction]]:
-    """The output frames of the time in which one source frame is shown.
-
-    Returns: when each is shown, and which time of the source it shows.
+    """Yield the output frames between the start and the end of one source frame.
 
     Args:
-        start: when the first source frame appears.
-        is_last: whether the source ends there.
+        start: timestamp of the first source frame.
+        is_last: whether it is the last source frame.
+
+    Yields:
+        The timestamp of an output frame, and the source time that it shows.
     """
     if target.fps is None:
         for share in range(target.frames_per_interval):
@@ -193,16 +191,16 @@ def split_interval(
 
 
 def count_frames_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fraction) -> int:
-    """How many frames at a rate stand for a source; see `Timeline.num_frames`."""
+    """Return the number of output frames at a constant rate; see `Timeline.num_frames`."""
     return max(1, ceil((last - start) * fps), floor((end - start) * fps + Fraction(1, 2)))
 
 
 def locate_timestamp(
     timestamps: Sequence[Fraction], when: Fraction, time_base: Fraction = Fraction(0)
 ) -> tuple[int, Fraction]:
-    """Index of the frame at or before a time, and how far on the way to the next one it is.
+    """Return the index of the frame at or before a time, and the position to the next in [0, 1).
 
-    Before the first frame and after the last, it is these frames.
+    Times before the first frame or after the last are those of that frame.
     """
     left = bisect_right(timestamps, when) - 1
     if left < 0:
@@ -219,7 +217,7 @@ def locate_timestamp(
 
 
 def is_evenly_spaced(timestamps: Sequence[Fraction], place: int) -> bool:
-    """Whether there is a frame before this one and one after it, as far away as each other."""
+    """Return whether the frames before and after this one exist and are equally far away."""
     if not 0 < place < len(timestamps) - 1:
         return False
     earlier, later = (b - a for a, b in pairwise(timestamps[place - 1 : place + 2]))
@@ -227,7 +225,7 @@ def is_evenly_spaced(timestamps: Sequence[Fraction], place: int) -> bool:
 
 
 def find_time_base(times: Sequence[Fraction]) -> Fraction:
-    """The longest duration of which all of these are multiples; the times are not all zero."""
+    """Return the longest duration that divides all times, which are not all zero."""
     denominator = 1
     for time in times:
         denominator = denominator * time.denominator // gcd(denominator, time.denominator)
@@ -235,5 +233,5 @@ def find_time_base(times: Sequence[Fraction]) -> Fraction:
 
 
 def to_pts(time: Fraction, time_base: Fraction) -> int:
-    """A time as a whole number of ticks, rounded to the nearest, halves up."""
+    """Convert seconds to ticks, rounded to the nearest, halves up."""
     return floor(time / time_base + Fraction(1, 2))

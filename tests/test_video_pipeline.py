@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sgm_vfi.video.threads import BackgroundSink, prefetch
+from sgm_vfi.video.pipeline import BackgroundSink, prefetch
 
 
 def test_ahead_keeps_the_order_and_runs_ahead_by_no_more_than_its_size() -> None:
