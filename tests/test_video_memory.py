@@ -12,15 +12,12 @@ from sgm_vfi.model.zoo import ZOO, load_interpolator
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
-    find_distinct_times,
-    is_out_of_memory,
-    reduce_budget,
-)
-from sgm_vfi.video.memory_need import (
     estimate_memory,
+    find_distinct_times,
     fit_budget,
+    is_out_of_memory,
     measure_free_memory,
-    measure_host_memory,
+    reduce_budget,
 )
 
 UHD = (2160, 3840)
@@ -62,8 +59,7 @@ def test_effort_fits_the_free_memory(tiny: SGM) -> None:
 def test_every_network_can_be_asked_about() -> None:
     for name in ("repeat", "blend", "classical"):
         assert estimate_memory(load_interpolator(name), MemoryBudget(), 720, 1280) < 10**9
-    assert measure_free_memory(torch.device("cpu")) == pytest.approx(measure_host_memory(), rel=0.2)
-    assert 10**7 < measure_host_memory() < 10**14
+    assert 10**7 < measure_free_memory(torch.device("cpu")) < 10**14
 
 
 class Hungry(Blend):

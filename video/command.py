@@ -12,8 +12,13 @@ from sgm_vfi.model.cli_options import describe_weights, load_bare_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import estimate_seconds_per_frame, interpolated_frames
 from sgm_vfi.video.job import run_job, work_folder
-from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget, find_distinct_times
-from sgm_vfi.video.memory_need import fit_budget, measure_free_memory
+from sgm_vfi.video.memory_fallback import (
+    MemoryAwareInterpolator,
+    MemoryBudget,
+    find_distinct_times,
+    fit_budget,
+    measure_free_memory,
+)
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
 from sgm_vfi.video.segment_ranks import read_segment_rank

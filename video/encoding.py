@@ -1,14 +1,13 @@
-"""How pictures are compressed, and the writing of one closed piece of video."""
+"""Choice of the encoder, its options and its pixel format."""
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.codec.codec import UnknownCodecError
-from torch import Tensor
 
-from sgm_vfi.video.av_frames import RGB_MATRIX, ColourTags, guess_matrix, to_video_frame
+from sgm_vfi.video.av_frames import RGB_MATRIX, ColourTags, guess_matrix
 from sgm_vfi.video.colour_conversion import (
     FULL_RANGE,
     MATRICES,
@@ -16,20 +15,74 @@ from sgm_vfi.video.colour_conversion import (
     PixelFormat,
     PlaneLayout,
 )
-from sgm_vfi.video.encoders import CODEC_ALIASES, ENCODERS, HDR_OPTIONS, EncoderSpec
 from sgm_vfi.video.source_video import SourceVideo
 
-SAME_CODEC = "same"  # as the source's
-SEGMENT_RATE = 25  # frames per second at which a piece plays that is looked at by itself
+SAME_CODEC = "same"  # as the source
+CODEC_ALIASES = {  # name of a codec -> its encoder in FFmpeg
+    "h264": "libx264",
+    "x264": "libx264",
+    "avc": "libx264",
+    "hevc": "libx265",
+    "h265": "libx265",
+    "x265": "libx265",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "libdav1d": "libsvtav1",
+    "prores": "prores_ks",
+}
+
+
+class EncoderSpec(NamedTuple):
+    """The options that an encoder supports."""
+
+    crf: int | None = None  # default quality; None: not supported
+    max_crf: int = 0
+    preset: str | None = None  # default speed; None: not supported
+    presets: tuple[str, ...] = ()
+    lossless: tuple[tuple[str, str], ...] | None = None  # options; None: not supported
+    fixed_options: tuple[tuple[str, str], ...] = ()
+    allows_odd_sizes: bool = False  # writes 4:2:0 of odd sizes
+
+
+X26X_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+ENCODERS = {
+    "libx264": EncoderSpec(16, 51, "medium", X26X_PRESETS, lossless=(("qp", "0"),)),
+    "libx265": EncoderSpec(
+        18,
+        51,
+        "medium",
+        X26X_PRESETS,
+        lossless=(("x265-params", "lossless=1:log-level=error"),),
+        fixed_options=(("x265-params", "log-level=error"),),
+    ),
+    "libvpx-vp9": EncoderSpec(
+        20,
+        63,
+        lossless=(("lossless", "1"),),
+        fixed_options=(("row-mt", "1"),),
+        allows_odd_sizes=True,
+    ),
+    "libsvtav1": EncoderSpec(20, 63, "6", tuple(map(str, range(-1, 14)))),
+    "ffv1": EncoderSpec(lossless=(), allows_odd_sizes=True, fixed_options=(("level", "3"),)),
+}
+
+
+HDR_OPTIONS = {  # encoder -> its option for HDR10 metadata, and the two names in that
+    "libx264": ("x264-params", "mastering-display", "cll"),
+    "libx265": ("x265-params", "master-display", "max-cll"),
+}
 
 
 class EncodingError(ValueError):
-    """A wish that an encoder cannot fulfil: the message says what it can."""
+    """An option that an encoder does not support; the message says what it supports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingOptions:
-    """What the user asks of the encoding; None: the best guess."""
+    """Encoding options of the user; None: chosen automatically."""
 
     codec: str | None = None
     crf: int | None = None
@@ -40,7 +93,7 @@ class EncodingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """How pictures are compressed."""
+    """Complete settings of an encoder."""
 
     encoder: str
     pixel_format: PixelFormat
@@ -60,14 +113,14 @@ class EncoderSettings:
 def choose_encoding(
     requested: EncodingOptions, source: SourceVideo, rate: Fraction, suffix: str
 ) -> EncoderSettings:
-    """Settle what the user left open.
+    """Choose what the user did not.
 
     Args:
-        rate: output frames per second, on average.
+        rate: mean number of output frames per second.
         suffix: of the output file.
 
     Raises:
-        EncodingError: no such encoder, or it has no such option or pixel format.
+        EncodingError: the encoder does not exist, or does not support an option or the size.
     """
     name = find_encoder(requested, source, suffix)
     encoder = ENCODERS.get(name, EncoderSpec())
@@ -97,17 +150,17 @@ def choose_encoding(
 
 
 def choose_quality(requested: EncodingOptions, name: str, encoder: EncoderSpec) -> dict[str, str]:
-    """The options that decide how much is lost."""
+    """Return the options that decide the quality."""
     if requested.lossless:
         if encoder.lossless is None:
             can = ", ".join(name for name, known in ENCODERS.items() if known.lossless is not None)
-            raise EncodingError(f"{name} cannot encode without loss; these can: {can}.")
+            raise EncodingError(f"{name} has no lossless mode; these encoders have: {can}.")
         if requested.crf is not None:
-            raise EncodingError(f"Either --lossless or --crf {requested.crf}, not both.")
+            raise EncodingError(f"Give either --lossless or --crf {requested.crf}, not both.")
         return dict(encoder.lossless)
     if encoder.crf is None:
         if requested.crf is not None:
-            raise EncodingError(f"{name} takes no --crf.")
+            raise EncodingError(f"{name} takes no --crf. Leave it out.")
         return {}
     crf = encoder.crf if requested.crf is None else requested.crf
     if not 0 <= crf <= encoder.max_crf:
@@ -116,10 +169,10 @@ def choose_quality(requested: EncodingOptions, name: str, encoder: EncoderSpec) 
 
 
 def choose_preset(requested: EncodingOptions, name: str, encoder: EncoderSpec) -> dict[str, str]:
-    """The option that decides how long it takes."""
+    """Return the option that decides the speed."""
     if encoder.preset is None:
         if requested.preset is not None:
-            raise EncodingError(f"{name} takes no --preset.")
+            raise EncodingError(f"{name} takes no --preset. Leave it out.")
         return {}
     preset = encoder.preset if requested.preset is None else requested.preset
     if preset not in encoder.presets:
@@ -129,7 +182,7 @@ def choose_preset(requested: EncodingOptions, name: str, encoder: EncoderSpec) -
 
 
 def find_encoder(requested: EncodingOptions, source: SourceVideo, suffix: str) -> str:
-    """The encoder that is meant, which exists."""
+    """Return the name of an existing FFmpeg encoder."""
     codec = requested.codec
     if codec is None:
         codec = (
@@ -150,14 +203,14 @@ def find_encoder(requested: EncodingOptions, source: SourceVideo, suffix: str) -
             f"the source's own codec."
         ) from error
     if found.type != "video":
-        raise EncodingError(f"{name} encodes {found.type}, not video.")
+        raise EncodingError(f"{name} encodes {found.type}, not video. Try {', '.join(ENCODERS)}.")
     return name
 
 
 def choose_layout(
     requested: EncodingOptions, source: SourceVideo, name: str, encoder: EncoderSpec
 ) -> tuple[PlaneLayout, list[str]]:
-    """The pixel format: the source's, or the least that loses nothing where it cannot be had."""
+    """Choose the source's pixel format, or else the nearest one that loses nothing."""
     formats = [f.name for f in av.codec.Codec(name, "w").video_formats or ()]
     possible = {key: layout for key, layout in PLANE_LAYOUTS.items() if key in formats}
     is_odd = bool(source.height % 2 or source.width % 2)
@@ -199,14 +252,14 @@ def choose_layout(
 
 
 def lossless_layout(pixel_format: PixelFormat) -> PlaneLayout:
-    """What loses nothing: the source's layout, or of grey pictures one that plays everywhere."""
+    """Return the source's layout; for greyscale, a YUV layout that players support."""
     if pixel_format.is_greyscale:
         return PLANE_LAYOUTS[pixel_format.layout.pix_fmt.replace("gbrp", "yuv420p")]
     return pixel_format.layout
 
 
 def layout_loss(wanted: PlaneLayout, choice: PlaneLayout) -> tuple[int, int, bool, int, int]:
-    """Lost bits first, then lost chroma, then what is only a detour."""
+    """Rank layouts by lost bits, then lost chroma, then other differences."""
     return (
         max(wanted.bits - choice.bits, 0),
         max(choice.step_y - wanted.step_y, 0) + max(choice.step_x - wanted.step_x, 0),
@@ -217,15 +270,13 @@ def layout_loss(wanted: PlaneLayout, choice: PlaneLayout) -> tuple[int, int, boo
 
 
 def choose_pixel_format(source: SourceVideo, layout: PlaneLayout) -> tuple[PixelFormat, ColourTags]:
-    """The source's own matrix, range and tags; between RGB and luma they have to change."""
+    """Keep the source's matrix, range and tags, unless RGB becomes YUV or the reverse."""
     pixel_format, tags = source.pixel_format, source.tags
     if layout.is_rgb:
         return PixelFormat(layout, is_full_range=True), tags._replace(
             matrix=RGB_MATRIX, colour_range=2
         )
-    if (
-        pixel_format.is_greyscale
-    ):  # brightness as it was, which is of full range unless the file denies it
+    if pixel_format.is_greyscale:  # luma stays; greyscale has full range unless tagged otherwise
         matrix = tags.matrix if tags.matrix in MATRICES else guess_matrix(source.height)
         kept = tags._replace(matrix=matrix, colour_range=tags.colour_range or FULL_RANGE)
         return PixelFormat(layout, matrix, is_full_range=True), kept
@@ -233,65 +284,3 @@ def choose_pixel_format(source: SourceVideo, layout: PlaneLayout) -> tuple[Pixel
         matrix = guess_matrix(source.height)
         return PixelFormat(layout, matrix), tags._replace(matrix=matrix, colour_range=1)
     return PixelFormat(layout, pixel_format.matrix, pixel_format.is_full_range), tags
-
-
-class SegmentEncoder:
-    """Writes consecutive pictures as a closed piece of video, which can be joined with others.
-
-    The piece plays at 25 frames per second; the times that count come in when pieces are joined.
-    """
-
-    def __init__(self, path: Path, encoding: EncoderSettings) -> None:
-        self.encoding = encoding
-        rate = encoding.frame_rate.limit_denominator(2**16)
-        self.container = av.open(path, "w", format="matroska")
-        try:
-            self.stream = self.container.add_stream(
-                encoding.encoder,
-                rate=rate,
-                options=dict(encoding.options),
-                width=encoding.width,
-                height=encoding.height,
-                pix_fmt=encoding.pixel_format.layout.pix_fmt,
-            )
-        except ValueError as error:
-            raise EncodingError(
-                f"Pieces of video are kept as Matroska, which cannot hold {encoding.encoder}. Take "
-                f"--codec h264 or ffv1."
-            ) from error
-        context, tags = self.stream.codec_context, encoding.tags
-        context.colorspace, context.color_range = tags.matrix, tags.colour_range
-        context.color_primaries, context.color_trc = tags.primaries, tags.transfer
-        if encoding.pixel_aspect:
-            context.sample_aspect_ratio = encoding.pixel_aspect
-        self.time_base = 1 / rate
-        context.time_base = self.time_base
-        self.count = self.muxed = self.reorder = 0
-
-    def write(self, frame: Tensor) -> None:
-        """Shapes: (1, 3, H, W), RGB in [0, 1], on any device."""
-        picture = to_video_frame(frame, self.encoding.pixel_format)
-        picture.pts, picture.time_base = self.count, self.time_base
-        self.count += 1
-        try:
-            packets = self.stream.encode(picture)
-        except av.error.FFmpegError as error:
-            raise EncodingError(
-                f"{self.encoding} cannot encode {picture.width}x{picture.height} "
-                f"{picture.format.name} at {float(1 / self.time_base):.5g} fps: {error.strerror}. "
-                f"Take --codec h264 or ffv1."
-            ) from error
-        self._mux(packets)
-
-    def close(self) -> dict[str, int]:
-        """Finish the file; give how many frames it has, and how far out of order, at most."""
-        self._mux(self.stream.encode(None))
-        self.container.close()
-        return {"frames": self.count, "reorder": self.reorder}
-
-    def _mux(self, packets: list[av.Packet]) -> None:
-        for packet in packets:
-            self.reorder = max(self.reorder, self.muxed - packet.pts)
-            self.muxed += 1
-            packet.time_base = Fraction(1, SEGMENT_RATE)
-            self.container.mux(packet)

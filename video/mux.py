@@ -17,7 +17,8 @@ import torch
 
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata
-from sgm_vfi.video.encoding import SEGMENT_RATE, EncoderSettings, SegmentEncoder
+from sgm_vfi.video.encoding import EncoderSettings
+from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.timeline import to_pts
 

@@ -12,8 +12,9 @@ from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.video.av_frames import UNSPECIFIED, ColourTags, apply_orientation, guess_matrix
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
-from sgm_vfi.video.encoding import EncoderSettings, SegmentEncoder
+from sgm_vfi.video.encoding import EncoderSettings
 from sgm_vfi.video.frame_producer import ProducedFrame
+from sgm_vfi.video.segment_encoder import SegmentEncoder
 
 MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of outputs
 UPRIGHT = Orientation()
