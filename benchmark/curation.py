@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.benchmark.distribution import draw_distributions
 from sgm_vfi.benchmark.footage import positive
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
 from sgm_vfi.benchmark.result_rows import ReportError, Row, RowJournal, as_json, now, provenance
 from sgm_vfi.dataset import snu_film, xiph
 from sgm_vfi.dataset.triplet import TripletPaths, read_lines, read_triplet_list
+from sgm_vfi.media.charts import plot_histograms
 from sgm_vfi.media.images import as_frame, read_frame, write_atomically, write_frame
 from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.cli_options import add_device_option, argument_type
@@ -243,7 +243,7 @@ def write_all(
     about = {name: value for name, value in about.items() if name != "triplets"}
     counts = {"triplets": len(rows), "chosen": len(chosen)}
     flow = "RAFT" if about["flow"] == "RAFT" else "classical flow"
-    chart = draw_distributions(
+    chart = plot_histograms(
         {
             f"{title}, px, by {flow}": {n: [r[c] for r in part] for n, part in sets.items()}
             for c, title in zip(COLUMNS, ("Mean motion", "Motion sufficiency"), strict=True)

@@ -1,4 +1,4 @@
-"""Random changes that leave a triplet a triplet."""
+"""Random augmentation of triplets: time reversal, colour, crops, flips, rotations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from torch import Tensor
 from sgm_vfi.dataset.triplet import Triplet
 
 Images = Sequence[np.ndarray]  # (H, W, 3) each
-Chance: TypeAlias = bool | float  # a coin is tossed or not; or the chance to be thrown
+Chance: TypeAlias = bool | float  # True: probability 1/2; False: never; else the probability
 
 
 class TripletIndices(NamedTuple):
-    """Which frames of a stack make a triplet, and where between the outer two the target lies."""
+    """Indices of the three frames of a triplet in a frame stack."""
 
     frame0: int
     target: int
@@ -24,15 +24,13 @@ class TripletIndices(NamedTuple):
 
     @property
     def time(self) -> float:
+        """The time of the target, in (0, 1)."""
         return (self.target - self.frame0) / (self.frame1 - self.frame0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to a training triplet, in this order.
-
-    A switch is thrown with probability 1/2, or with the one that stands in its place.
-    """
+    """Random augmentation of a training triplet, applied in this order."""
 
     reverse_time: Chance = False  # frame 0 <-> frame 1, and time -> 1 - time
     jitter: float = 0.0  # of brightness, contrast, saturation and hue, at most
@@ -45,15 +43,17 @@ class Augmentation:
     rotate: bool = False  # by 0, 90, 180 or 270 degrees, each as likely; square frames only
 
     def augment_indices(
-        self, moment: TripletIndices, random: np.random.Generator
+        self, indices: TripletIndices, random: np.random.Generator
     ) -> TripletIndices:
-        """Choose the direction of time."""
-        return TripletIndices(*moment[::-1]) if sample_chance(self.reverse_time, random) else moment
+        """Reverse the time at random."""
+        return (
+            TripletIndices(*indices[::-1]) if sample_chance(self.reverse_time, random) else indices
+        )
 
     def augment_images(self, images: Images, random: np.random.Generator) -> list[np.ndarray]:
-        """Do the same random things to all images.
+        """Apply the same random changes to all images.
 
-        Shapes: (H, W, 3) each -> (crop, crop, 3) each, where colours stay views of what came in.
+        Shapes: (H, W, 3) each -> (crop, crop, 3) each.
         """
         if self.jitter:
             images = jitter_colours(images, self.jitter, random)
@@ -75,14 +75,14 @@ class Augmentation:
 
 
 def sample_chance(switch: Chance, random: np.random.Generator) -> bool:
-    """Whether a switch is thrown this time."""
+    """Return True with the given probability."""
     if isinstance(switch, bool):
         return switch and bool(random.integers(2))
     return bool(random.random() < switch)
 
 
 def random_crop(images: Images, side: int, random: np.random.Generator) -> list[np.ndarray]:
-    """Cut the same random square out of all images, every position as likely."""
+    """Crop the same random square from all images, uniformly over positions."""
     height, width = images[0].shape[:2]
     require_crop_fits(height, width, side)
     top = int(random.integers(height - side + 1))
@@ -91,7 +91,7 @@ def random_crop(images: Images, side: int, random: np.random.Generator) -> list[
 
 
 def centre_crop(images: Images, side: int) -> list[np.ndarray]:
-    """Cut the central square out of all images."""
+    """Crop the central square from all images."""
     height, width = images[0].shape[:2]
     require_crop_fits(height, width, side)
     top, left = (height - side) // 2, (width - side) // 2
@@ -99,7 +99,7 @@ def centre_crop(images: Images, side: int) -> list[np.ndarray]:
 
 
 def require_crop_fits(height: int, width: int, side: int) -> None:
-    """Refuse a crop that is larger than the frame."""
+    """Raise ValueError if a crop is larger than the frame."""
     if min(height, width) < side:
         raise ValueError(
             f"Frames of {width}x{height} hold no {side}x{side} crop. "
@@ -108,12 +108,12 @@ def require_crop_fits(height: int, width: int, side: int) -> None:
 
 
 def random_rotation(images: Images, random: np.random.Generator) -> list[np.ndarray]:
-    """Turn all images by the same random number of quarter turns."""
+    """Rotate all images by the same random number of quarter turns."""
     height, width = images[0].shape[:2]
     if height != width:
         raise ValueError(
-            f"Frames of {width}x{height} cannot be turned by 90 degrees and stay in one batch. "
-            f"Crop squares out of them."
+            f"Frames of {width}x{height} cannot be rotated by 90 degrees within one batch. "
+            f"Crop them to squares."
         )
     turns = int(random.integers(4))
     return [np.rot90(image, turns) for image in images]
@@ -122,11 +122,11 @@ def random_rotation(images: Images, random: np.random.Generator) -> list[np.ndar
 def jitter_colours(
     images: Sequence[np.ndarray], amount: float, random: np.random.Generator
 ) -> list[np.ndarray]:
-    """Change brightness, contrast, saturation and hue, in random order, as torchvision does it.
+    """Change brightness, contrast, saturation and hue in random order, as torchvision does.
 
     Args:
-        amount: the first three by factors of 1 - amount to 1 + amount; hue by that share of the
-            circle, at most 1/2, either way.
+        amount: the first three change by factors of 1 - amount to 1 + amount, hue by up to this
+            share of the circle either way, at most 1/2.
 
     Shapes: (H, W, 3) each, RGB bytes -> the same.
     """
@@ -150,7 +150,7 @@ def jitter_colours(
     return jittered
 
 
-IFRNET_AUGMENTATION = Augmentation(  # with which it was published
+IFRNET_AUGMENTATION = Augmentation(  # of the published training
     reverse_time=True,
     enlarge=0.1,
     crop=224,
@@ -159,11 +159,13 @@ IFRNET_AUGMENTATION = Augmentation(  # with which it was published
     flip_horizontally=True,
     transpose=0.05,
 )
-PERVFI_AUGMENTATION = Augmentation(reverse_time=True, jitter=0.05, crop=256)  # likewise
+PERVFI_AUGMENTATION = Augmentation(
+    reverse_time=True, jitter=0.05, crop=256
+)  # of the published training
 
 
 def as_triplet(images: Images, time: float) -> Triplet:
-    """Make one sample of bytes.
+    """Convert three images to a triplet of bytes.
 
     Shapes: three images (H, W, 3) -> frames (3, H, W), time (1, 1, 1).
     """
@@ -172,5 +174,5 @@ def as_triplet(images: Images, time: float) -> Triplet:
 
 
 def as_byte_tensor(image: np.ndarray) -> Tensor:
-    """Shapes: (H, W, 3), uint8 -> (3, H, W), uint8, a copy."""
+    """Copy an image to a tensor. Shapes: (H, W, 3), uint8 -> (3, H, W), uint8."""
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

@@ -1,4 +1,4 @@
-"""Stacks: the frames of one shot in order, read one by one, from image files or a packed cache."""
+"""Frame stacks: the frames of one clip in order, each read when it is indexed; file checks."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +11,16 @@ import numpy as np
 from sgm_vfi.media.images import read_samples
 
 PNG_HEAD, PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-NAMED_PROBLEMS = 5  # in a message: enough to see a pattern, few enough to read
-READERS = 16  # threads that look at files before training: they mostly wait for the disk
+MAX_NAMED_PROBLEMS = 5  # in an error message
+NUM_READERS = 16  # threads that check files; they mostly wait for the disk
 
 
 class FrameStack(Protocol):
-    """Frames of one shot; an item is (H, W, 3), RGB, uint8, possibly read when it is sliced."""
+    """Frames of one clip; an item is (H, W, 3), RGB, uint8, possibly a memory map."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name of the clip."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +29,7 @@ class FrameStack(Protocol):
 
 @dataclass(frozen=True)
 class ImageFileStack:
-    """A stack of image files of one folder, each decoded when it is asked for."""
+    """A frame stack of image files in one folder."""
 
     name: str
     folder: Path
@@ -35,6 +37,7 @@ class ImageFileStack:
 
     @property
     def files(self) -> list[Path]:
+        """The paths of the images."""
         return [self.folder / name for name in self.file_names]
 
     def __len__(self) -> int:
@@ -45,18 +48,18 @@ class ImageFileStack:
 
 
 class DatasetPart(NamedTuple):
-    """One split or list of a data set, as it was found on disk."""
+    """A split or list of a data set, as found on disk."""
 
     name: str
-    groups: int  # triplets, clips or sequences
-    published: int | None  # how many the published data set has
-    unit: str  # what they are
-    files: list[Path]  # that must be there
+    groups: int  # number of triplets, clips or sequences
+    published: int | None  # number of groups in the published data set
+    unit: str  # what a group is
+    files: list[Path]  # all files it should have
     size: tuple[int, int]  # (height, width) of the published frames
 
 
 def read_8_bit(path: Path) -> np.ndarray:
-    """Decode an image to RGB bytes; 16 bits are rounded to 8. Shapes: -> (H, W, 3), uint8."""
+    """Read an image as RGB bytes; round 16 bits to 8. Shapes: -> (H, W, 3), uint8."""
     samples = read_samples(path)
     if samples.dtype == np.uint16:
         samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -64,10 +67,7 @@ def read_8_bit(path: Path) -> np.ndarray:
 
 
 def find_file_problem(path: Path) -> str | None:
-    """What is wrong with an image file, as far as its ends tell; None where nothing is.
-
-    Reads a few bytes: fast enough to do for a whole data set before a training run.
-    """
+    """Describe what is wrong with the first and last bytes of an image file; None if nothing."""
     try:
         with path.open("rb") as file:
             head = file.read(len(PNG_HEAD))
@@ -86,23 +86,15 @@ def find_file_problem(path: Path) -> str | None:
 
 
 def require_intact(stacks: Sequence[FrameStack], name: str, root: Path) -> None:
-    """Refuse to start on a data set with missing or visibly damaged files; name the first few.
-
-    Packed stacks were whole when they were written, and are not looked at.
-    """
+    """Raise ValueError if image files are missing or truncated. Packed stacks are not checked."""
     files = [file for stack in stacks if isinstance(stack, ImageFileStack) for file in stack.files]
-    with ThreadPoolExecutor(READERS) as pool:
-        problems = [
-            f"{file} {problem}"
-            for file, problem in zip(
-                files, pool.map(find_file_problem, files, chunksize=256), strict=True
-            )
-            if problem
-        ]
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        found = zip(files, pool.map(find_file_problem, files, chunksize=256), strict=True)
+        problems = [f"{file} {problem}" for file, problem in found if problem]
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(files)} files of {name} under {root} cannot be used:\n  "
-            + "\n  ".join(problems[:NAMED_PROBLEMS])
-            + ("\n  ..." if len(problems) > NAMED_PROBLEMS else "")
+            + "\n  ".join(problems[:MAX_NAMED_PROBLEMS])
+            + ("\n  ..." if len(problems) > MAX_NAMED_PROBLEMS else "")
             + f"\n`sgm-vfi dataset verify {name} {root}` lists all."
         )

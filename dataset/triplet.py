@@ -1,4 +1,4 @@
-"""Two frames and one between them: what a network learns from and is measured on."""
+"""Frame triplets (two input frames and the target between them) and lists of their files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class TripletPaths(NamedTuple):
-    """Where the frames of one triplet lie on disk."""
+    """Image files of one triplet."""
 
     frame0: Path
     target: Path
@@ -19,11 +19,11 @@ class TripletPaths(NamedTuple):
 
 
 class GroundTruth(NamedTuple):
-    """True motion and visibility, which only rendered scenes have.
+    """Ground-truth flow and visibility of rendered scenes.
 
-    `flow_ab` says, for each pixel of frame a, where its surface is in frame b: pixels, channel 0
-    to the right, channel 1 down. `visible_ab` is 1 where that place lies inside frame b and
-    nothing covers it there, and 0 elsewhere.
+    `flow_ab` maps each pixel of frame a to its surface's position in frame b, in pixels, channel 0
+    to the right, channel 1 down. `visible_ab` is 1 if that position is inside frame b and not
+    occluded there, otherwise 0.
 
     Shapes: flows (B, 2, H, W), visibilities (B, 1, H, W).
     """
@@ -38,16 +38,16 @@ class GroundTruth(NamedTuple):
     visible_t1: Tensor
 
     def resized(self, scale: float) -> "GroundTruth":
-        """At another size; a pixel counts as visible where all that it is made of was."""
+        """Resize; a pixel is visible if all pixels that contribute to it are."""
         flows = (resize_bilinear(flow, scale) * scale for flow in self[:4])
         visible = (resize_bilinear(mask, scale).ge(0.999).to(mask.dtype) for mask in self[4:])
         return GroundTruth(*flows, *visible)
 
 
 class Triplet(NamedTuple):
-    """A batch of triplets, or, without the batch dimension, one of them.
+    """A batch of triplets or, without the batch dimension, one triplet.
 
-    Data sets give bytes (uint8), which are a quarter of the size to move; `to` makes them floats.
+    Data sets return bytes (uint8), which `to` converts to floats.
 
     Shapes: frames (B, 3, H, W), RGB in [0, 1] once floating point; time (B, 1, 1, 1) in (0, 1).
     """
@@ -59,20 +59,23 @@ class Triplet(NamedTuple):
     truth: GroundTruth | None = None
 
     def to(self, device: torch.device | str) -> "Triplet":
-        """Move to `device`, and there from bytes to floats in [0, 1]."""
-        frames = (as_float(frame.to(device, non_blocking=True)) for frame in self[:3])
+        """Move to `device` and convert bytes to floats in [0, 1]."""
+        frame0, target, frame1 = (
+            as_float(frame.to(device, non_blocking=True))
+            for frame in (self.frame0, self.target, self.frame1)
+        )
         time = self.time.to(device, non_blocking=True)
         truth = self.truth and GroundTruth(
             *(part.to(device, non_blocking=True) for part in self.truth)
         )
-        return Triplet(*frames, time, truth)
+        return Triplet(frame0, target, frame1, time, truth)
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What a network is given: both frames and the time."""
+        """Return the inputs of a network: both frames and the time."""
         return self.frame0, self.frame1, self.time
 
     def target_flow(self) -> tuple[Tensor, Tensor]:
-        """From the target to frame 0, then to frame 1: true flow in pixels, and what of it is seen.
+        """Return the true flow from the target to frames 0 and 1, in pixels, and its visibility.
 
         Shapes: -> (B, 4, H, W), (B, 4, H, W).
         """
@@ -81,43 +84,55 @@ class Triplet(NamedTuple):
         return torch.cat((truth.flow_t0, truth.flow_t1), dim=1), torch.cat((*visible,), dim=1)
 
     def downsampled_flow(self, side: int) -> tuple[Tensor, Tensor]:
-        """From frame 0 to 1, then back, of cells so many pixels wide: true flow, what is seen.
+        """Return the true flow 0 -> 1, then 1 -> 0, at 1/side resolution, and its visibility.
 
-        Shapes: -> (2B, 2, H / side, W / side), in cells, and (2B, 1, H / side, W / side).
+        Flows are in pixels of that resolution.
+
+        Shapes: -> (2B, 2, H / side, W / side), (2B, 1, H / side, W / side).
         """
         truth = self.require_truth().resized(1 / side)
         flow = torch.cat((truth.flow_01, truth.flow_10))
         return flow, torch.cat((truth.visible_01, truth.visible_10))
 
     def require_truth(self) -> GroundTruth:
+        """Return the ground truth; raise ValueError if there is none."""
         if self.truth is None:
-            raise ValueError("Only synthetic scenes know their motion: set data.truth=true.")
+            raise ValueError("Only synthetic scenes have true motion: set data.truth=true.")
         return self.truth
 
     def resized(self, scale: float) -> "Triplet":
-        """Bilinear with half-pixel centres and no antialiasing, as the published training did.
+        """Resize bilinearly without antialiasing, as in the published training.
 
         Shapes: (B, 3, H, W) -> (B, 3, scale * H, scale * W), rounded down.
         """
         if scale == 1:
             return self
-        frames = (resize_bilinear(frame, scale) for frame in self[:3])
-        return Triplet(*frames, self.time, self.truth and self.truth.resized(scale))
+        frame0, target, frame1 = (
+            resize_bilinear(frame, scale) for frame in (self.frame0, self.target, self.frame1)
+        )
+        truth = self.truth and self.truth.resized(scale)
+        return Triplet(frame0, target, frame1, self.time, truth)
 
 
 def stack_triplets(samples: Sequence[Triplet]) -> Triplet:
-    """Make one batch of single triplets without truth. Shapes: (3, H, W) each -> (B, 3, H, W)."""
+    """Collate single triplets without ground truth into a batch.
+
+    Shapes: (3, H, W) each -> (B, 3, H, W).
+    """
     shapes = {tuple(sample.frame0.shape) for sample in samples}
     if len(shapes) > 1:
         raise ValueError(
             f"Frames of one batch have one size, got {sorted(shapes)}. "
             f"Crop them to one size, or use batches of one."
         )
-    return Triplet(*(torch.stack(parts) for parts in zip(*(s[:4] for s in samples), strict=True)))
+    frame0, target, frame1, time = (
+        torch.stack(parts) for parts in zip(*(sample[:4] for sample in samples), strict=True)
+    )
+    return Triplet(frame0, target, frame1, time)
 
 
 def as_float(frame: Tensor) -> Tensor:
-    """Bytes to [0, 1]; floats stay as they are."""
+    """Convert bytes to floats in [0, 1]; return floats unchanged."""
     return frame if frame.is_floating_point() else frame.float() / 255
 
 
@@ -127,7 +142,7 @@ def resize_bilinear(tensor: Tensor, scale: float) -> Tensor:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without blank ones, whichever line ends it has."""
+    """Read the lines of a text file without blank ones."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no list file {path} ({path.resolve()}).")
     lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
@@ -135,7 +150,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_triplet_list(path: Path, root: Path, anchors: Iterable[str]) -> list[TripletPaths]:
-    """Read lines of three paths, first, middle and last frame, separated by blanks."""
+    """Read a list file whose lines name the first, middle and last frame of a triplet."""
     triplets = []
     for number, line in enumerate(read_lines(path), start=1):
         names = line.split()
@@ -144,17 +159,17 @@ def read_triplet_list(path: Path, root: Path, anchors: Iterable[str]) -> list[Tr
                 f"{path}, entry {number}: a line names three frames (first, middle, last), "
                 f"got {len(names)}: {line!r}."
             )
-        triplets.append(TripletPaths(*(resolve_listed_path(name, root, anchors) for name in names)))
+        frame0, target, frame1 = (resolve_listed_path(name, root, anchors) for name in names)
+        triplets.append(TripletPaths(frame0, target, frame1))
     return triplets
 
 
 def resolve_listed_path(name: str, root: Path, anchors: Iterable[str]) -> Path:
-    """Say where a path of a list file lies on this machine.
+    """Resolve a path of a list file that was written on another machine.
 
-    Lists were written on other machines. So a path is looked for as it is, if absolute; under
-    `root`; and under `root` from any of its folders on that `anchors` names, which are the
-    folders that a data set's root may hold. Where none of these is a file, the result is where it
-    is missing: in the first of these folders that exists.
+    Candidates are the path itself if absolute, the path under `root`, and its part from any folder
+    in `anchors` (folders that a data set's root may hold) under `root`. Returns the first that is
+    a file, else the first in a folder that exists, else the first.
     """
     pure = PurePosixPath(name.replace("\\", "/"))
     parts, known = pure.parts, set(anchors)

@@ -1,4 +1,4 @@
-"""Which frames a sample is made of, and the data sets that make samples of stacks of frames."""
+"""Sampling of triplets from frame stacks: random ones for training, fixed ones for validation."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,35 +16,32 @@ IndexSampler = Callable[
 
 
 class SampleKey(NamedTuple):
-    """One sample of one epoch; all that is random about it follows from these numbers.
+    """Key of one sample of one epoch, which determines all its randomness.
 
-    So a sample is the same whichever process or worker makes it, and however often training was
-    stopped and resumed before.
+    A sample is the same in any process or worker and after resuming.
     """
 
-    index: int
+    item: int
     epoch: int = 0
     seed: int = 0
 
     def random(self) -> np.random.Generator:
-        """The generator that belongs to this sample alone."""
+        """Return the generator of this sample."""
         return build_generator("sample", *self[::-1])
 
 
 def build_generator(purpose: str, *numbers: int) -> np.random.Generator:
-    """Independent randomness for each purpose and numbers >= 0.
+    """Return an independent generator for a purpose and numbers >= 0.
 
-    NumPy takes (1, 2) and (1, 2, 0) for the same seed; so how many numbers there are, and what
-    they are for, is part of it.
+    NumPy treats (1, 2) and (1, 2, 0) as the same seed, so the seed holds the count and the purpose.
     """
     return np.random.default_rng((len(numbers), *purpose.encode(), *numbers, 1))
 
 
 def sample_middle_frame(length: int, random: np.random.Generator) -> TripletIndices:
-    """Choose frames a, a + g, a + 2 g, as published: first a, then the gap among those that fit.
+    """Sample frames a, a + g, a + 2 g, as published.
 
-    `a` is uniform in 0 .. length - 3, `g` in 1 .. (length - 1 - a) / 2, rounded down; so late
-    starts only allow short gaps.
+    `a` is uniform in 0 .. length - 3, then `g` in 1 .. (length - 1 - a) / 2, rounded down.
     """
     first = int(random.integers(require_triplet_length(length) - 2))
     gap = int(random.integers(1, (length - 1 - first) // 2 + 1))
@@ -52,31 +49,28 @@ def sample_middle_frame(length: int, random: np.random.Generator) -> TripletIndi
 
 
 def sample_any_frame(length: int, random: np.random.Generator) -> TripletIndices:
-    """Choose frames a < m < b with the target anywhere between: any time, not only the middle."""
+    """Sample frames a < m < b with the target anywhere between."""
     first = int(random.integers(require_triplet_length(length) - 2))
     last = int(random.integers(first + 2, length))
     return TripletIndices(first, int(random.integers(first + 1, last)), last)
 
 
 def sample_inner_frame(length: int, random: np.random.Generator) -> TripletIndices:
-    """Choose a target anywhere between the first frame and the last one."""
+    """Sample a target between the first and the last frame."""
     return TripletIndices(
         0, int(random.integers(1, require_triplet_length(length) - 1)), length - 1
     )
 
 
 def require_triplet_length(length: int) -> int:
-    """Refuse a stack too short for a triplet."""
+    """Return the length of a stack; raise ValueError if it is too short for a triplet."""
     if length < 3:
         raise ValueError(f"A triplet is made of 3 frames or more, got a stack of {length}.")
     return length
 
 
 class TrainingTriplets(Dataset[Triplet]):
-    """Random triplets out of stacks of frames, one stack per item.
-
-    Items are asked for by `SampleKey`; they are single triplets of bytes (see `as_triplet`).
-    """
+    """Random triplets of bytes, one frame stack per item, indexed by `SampleKey`."""
 
     def __init__(
         self,
@@ -91,15 +85,15 @@ class TrainingTriplets(Dataset[Triplet]):
     def __len__(self) -> int:
         return len(self.stacks)
 
-    def __getitem__(self, draw: SampleKey) -> Triplet:
-        stack, random = self.stacks[draw.index], draw.random()
-        moment = self.augmentation.augment_indices(self.choose(len(stack), random), random)
-        images = [stack[frame] for frame in moment]
-        return as_triplet(self.augmentation.augment_images(images, random), moment.time)
+    def __getitem__(self, key: SampleKey) -> Triplet:
+        stack, random = self.stacks[key.item], key.random()
+        indices = self.augmentation.augment_indices(self.choose(len(stack), random), random)
+        images = [stack[frame] for frame in indices]
+        return as_triplet(self.augmentation.augment_images(images, random), indices.time)
 
 
 class FixedTriplets(Dataset[Triplet]):
-    """The same triplets every time, for validation: (stack, frames) each, not augmented."""
+    """Fixed triplets for validation, not augmented: (stack, indices) each."""
 
     def __init__(
         self, picks: Sequence[tuple[FrameStack, TripletIndices]], crop: int | None = None
@@ -110,9 +104,9 @@ class FixedTriplets(Dataset[Triplet]):
     def __len__(self) -> int:
         return len(self.picks)
 
-    def __getitem__(self, draw: SampleKey) -> Triplet:
-        stack, moment = self.picks[draw.index]
-        images = [stack[frame] for frame in moment]
+    def __getitem__(self, key: SampleKey) -> Triplet:
+        stack, indices = self.picks[key.item]
+        images = [stack[frame] for frame in indices]
         if self.crop is not None:
             images = centre_crop(images, self.crop)
-        return as_triplet(images, moment.time)
+        return as_triplet(images, indices.time)

@@ -104,7 +104,7 @@ class RunLog:
         if self.active:
             try:
                 write_png(self.path.with_name(f"{name}.png"), samples)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 logger.warning("Could not write a picture (%s).", error)
 
     def position(self) -> int:

@@ -1,7 +1,6 @@
-"""Line charts, drawn with OpenCV."""
+"""Line charts and histograms, drawn with OpenCV; axes and tick labels for other charts."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +8,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from sgm_vfi.media.images import write_atomically
+
 WIDTH, HEIGHT = 1100, 420  # of one chart, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 84, 24, 44, 46  # margins
 INK, GREY, PALE = (40, 40, 40), (120, 120, 120), (228, 228, 228)
-COLOURS = (  # red, green and blue; distinguishable without red or green
+COLOURS = (  # RGB; distinguishable for readers with colour blindness
     (0, 114, 178),
     (213, 94, 0),
     (0, 158, 115),
@@ -21,26 +22,27 @@ COLOURS = (  # red, green and blue; distinguishable without red or green
     (86, 180, 233),
     (90, 90, 90),
 )
-NO_SPAN = 1e-300  # of an axis: below, its ticks are zero
-SMOOTHED_OVER = 50  # a moving average takes in one in so many of a curve's points
-MANY = 150  # points: beyond, a curve is drawn pale and its moving average on top
+MIN_RANGE = 1e-300  # a smaller range of values counts as one value
+AVERAGING_SHARE = 50  # the moving average covers one in this many points
+DENSE = 150  # a curve of more points is drawn pale, with its moving average on top
+MAX_BINS = 30  # of a histogram
 Colour = tuple[int, ...]
-FONT, SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.46
-FRACTION_BITS = 3  # of coordinates handed to OpenCV: eighths of a pixel
+FONT, FONT_SCALE, TITLE_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.46, 0.62
+FRACTION_BITS = 3  # of coordinates in OpenCV: eighths of a pixel
 
 
 class Curve(NamedTuple):
-    """Points to join; a reference is what the others are compared with, and drawn thin."""
+    """Points joined by a line; a reference curve is drawn thin and grey."""
 
     label: str
     x: np.ndarray
     y: np.ndarray
     is_reference: bool = False
-    interval: np.ndarray | None = None  # (2, points), from and to: a bar at each point
+    interval: np.ndarray | None = None  # (2, points), low and high: an error bar at each point
 
 
 class Axis(NamedTuple):
-    """From values to pixels."""
+    """A linear or logarithmic map from values to pixels."""
 
     low: float
     high: float
@@ -49,15 +51,16 @@ class Axis(NamedTuple):
     logarithmic: bool = False
 
     def to_pixels(self, values: np.ndarray | float) -> np.ndarray:
+        """Map values to pixel coordinates."""
+        values = np.asarray(values)
+        low, high = self.low, self.high
         if self.logarithmic:
-            low, high = math.log10(self.low), math.log10(self.high)
-            values = np.log10(np.maximum(values, self.low))
-        else:
-            low, high = self.low, self.high
+            values = np.log10(np.maximum(values, low))
+            low, high = math.log10(low), math.log10(high)
         return self.start + (values - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Round values, about five of them."""
+        """Return about five round values."""
         if self.logarithmic:
             return logarithmic_ticks(self.low, self.high)
         step = round_tick_step((self.high - self.low) / 5)
@@ -68,69 +71,67 @@ class Axis(NamedTuple):
 def plot_line_charts(
     charts: Mapping[str, Sequence[Curve]], logarithmic: Sequence[str] = ()
 ) -> np.ndarray:
-    """Draw one chart below the other, over the same steps. Shapes: -> (H, W, 3), uint8, RGB."""
-    everywhere = [curve.x for curves in charts.values() for curve in curves]
-    x = Axis(*value_range([np.zeros(1), *everywhere], 0), LEFT, WIDTH - RIGHT)
-    drawn = [plot_lines(name, curves, x, name in logarithmic) for name, curves in charts.items()]
-    return np.concatenate(drawn)
+    """Plot one chart below the other over the same steps. Shapes: -> (H, W, 3), uint8, RGB."""
+    steps = [curve.x for curves in charts.values() for curve in curves]
+    x = Axis(*value_range([np.zeros(1), *steps], 0), LEFT, WIDTH - RIGHT)
+    return np.concatenate(
+        [plot_lines(name, curves, x, name in logarithmic) for name, curves in charts.items()]
+    )
 
 
 def plot_lines(
     title: str, curves: Sequence[Curve], x: Axis, logarithmic: bool = False, x_name: str = "step"
 ) -> np.ndarray:
-    """Draw curves over a common grid. Shapes: -> (HEIGHT, WIDTH, 3), uint8, RGB."""
-    canvas = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    """Plot curves over a common grid. Shapes: -> (HEIGHT, WIDTH, 3), uint8, RGB."""
     curves = [select_drawable(curve, logarithmic) for curve in curves]
     colours = iter(COLOURS * len(curves))
     pens = [GREY if curve.is_reference else next(colours) for curve in curves]
     values = [axis_values(curve) for curve in curves]
     y = Axis(*value_range(values, 0.06, logarithmic), HEIGHT - BOTTOM, TOP, logarithmic)
-    plot_grid(canvas, x, y)
-    for draw in (plot_raw_points, plot_curve):
+    canvas = plot_frame(title, x, y, x_name)
+    for plot in (plot_raw_points, plot_curve):
         for curve, pen in zip(curves, pens, strict=True):
-            draw(canvas, curve, x, y, pen)
-    put_text(canvas, title, LEFT, 28, INK, size=0.62)
-    put_text(canvas, x_name, WIDTH - RIGHT - text_width(x_name), HEIGHT - 8, GREY)
+            plot(canvas, curve, x, y, pen)
     plot_legend(canvas, [curve.label for curve in curves], pens)
     return canvas
 
 
-def select_drawable(curve: Curve, logarithmic: bool) -> Curve:
-    """Leave out points that cannot be drawn."""
-    kept = np.isfinite(curve.y) & ((curve.y > 0) | (not logarithmic))
-    bars = None if curve.interval is None else curve.interval[:, kept].astype(float)
-    return Curve(
-        curve.label,
-        curve.x[kept].astype(float),
-        curve.y[kept].astype(float),
-        curve.is_reference,
-        bars,
-    )
+def plot_histograms(charts: Mapping[str, Mapping[str, Sequence[float]]]) -> np.ndarray:
+    """Plot one histogram of values in pixels per title. Shapes: -> (H, W, 3), uint8, RGB.
+
+    Each chart maps a label to values. The first set comes first, its subsets are drawn over it.
+    """
+    return np.concatenate([plot_histogram(title, sets) for title, sets in charts.items()])
 
 
-def axis_values(curve: Curve) -> np.ndarray:
-    """The values that a chart must have room for: not what was before the first step."""
-    drawn = moving_average(curve.y) if len(curve.y) > MANY else curve.y
-    if curve.interval is not None:
-        return np.concatenate((drawn, curve.interval.ravel()))
-    return drawn[curve.x > 0] if (curve.x > 0).any() else drawn
+def plot_histogram(title: str, sets: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Plot the histograms of a set and its subsets. Shapes: -> (HEIGHT, WIDTH, 3), uint8, RGB."""
+    edges = histogram_edges(next(iter(sets.values())))
+    counts = [np.histogram(values, edges)[0] for values in sets.values()]
+    x = Axis(0.0, edges[-1], LEFT, WIDTH - RIGHT)
+    y = Axis(0.0, 1.08 * counts[0].max(), HEIGHT - BOTTOM, TOP)
+    canvas = plot_frame(title, x, y, "px")
+    columns = x.to_pixels(edges).round().astype(int)
+    for colour, heights in zip(COLOURS, counts, strict=False):
+        rows = y.to_pixels(heights).round().astype(int)
+        for left, right, row, height in zip(columns, columns[1:], rows, heights, strict=False):
+            if height:
+                corner, opposite = (left + 2, row), (right - 2, HEIGHT - BOTTOM - 1)
+                cv2.rectangle(canvas, corner, opposite, colour, cv2.FILLED)
+    labels = [f"{name}: {len(values)}" for name, values in sets.items()]
+    plot_legend(canvas, labels, COLOURS[: len(labels)])
+    return canvas
 
 
-def value_range(
-    values: Sequence[np.ndarray], margin: float, logarithmic: bool = False
-) -> tuple[float, float]:
-    """The least and the greatest value, a little widened; values hardly apart count as one."""
-    together = np.concatenate([*values, np.empty(0)])
-    low, high = (together.min(), together.max()) if together.size else (0.0, 1.0)
-    if logarithmic:
-        return low / 1.15, high * 1.15
-    if high - low < NO_SPAN:
-        return low - 0.5, high + 0.5
-    return low - margin * (high - low), high + margin * (high - low)
+def histogram_edges(values: Sequence[float]) -> np.ndarray:
+    """Return the edges of equal bins from zero to the largest value; more values, more bins."""
+    num_bins = min(MAX_BINS, max(4, round(2 * math.sqrt(len(values)))))
+    return np.linspace(0.0, max(*values, 1e-3), num_bins + 1)
 
 
-def plot_grid(canvas: np.ndarray, x: Axis, y: Axis) -> None:
-    """Lines and numbers at round values."""
+def plot_frame(title: str, x: Axis, y: Axis, x_name: str) -> np.ndarray:
+    """Return an empty chart with title and grid. Shapes: -> (HEIGHT, WIDTH, 3), uint8, RGB."""
+    canvas = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     for value in x.ticks():
         column = round(float(x.to_pixels(value)))
         cv2.line(canvas, (column, TOP), (column, HEIGHT - BOTTOM), PALE, 1)
@@ -142,22 +143,51 @@ def plot_grid(canvas: np.ndarray, x: Axis, y: Axis) -> None:
         text = format_number(value)
         put_text(canvas, text, LEFT - 10 - text_width(text), row + 5, GREY)
     cv2.rectangle(canvas, (LEFT, TOP), (WIDTH - RIGHT, HEIGHT - BOTTOM), GREY, 1)
+    put_text(canvas, title, LEFT, 28, INK, TITLE_SCALE)
+    put_text(canvas, x_name, WIDTH - RIGHT - text_width(x_name), HEIGHT - 8, GREY)
+    return canvas
+
+
+def select_drawable(curve: Curve, logarithmic: bool) -> Curve:
+    """Drop points that are not finite or, on a logarithmic axis, not positive."""
+    kept = np.isfinite(curve.y) & ((curve.y > 0) | (not logarithmic))
+    interval = None if curve.interval is None else curve.interval[:, kept].astype(float)
+    x, y = curve.x[kept].astype(float), curve.y[kept].astype(float)
+    return curve._replace(x=x, y=y, interval=interval)
+
+
+def axis_values(curve: Curve) -> np.ndarray:
+    """Return the values that the y axis must hold: all but those of the untrained network."""
+    if curve.interval is not None:
+        return np.concatenate((curve.y, curve.interval.ravel()))
+    return curve.y[curve.x > 0] if (curve.x > 0).any() else curve.y
+
+
+def value_range(
+    values: Sequence[np.ndarray], margin: float, logarithmic: bool = False
+) -> tuple[float, float]:
+    """Return the smallest and largest value, widened by a margin."""
+    joined = np.concatenate([*values, np.empty(0)])
+    low, high = (joined.min(), joined.max()) if joined.size else (0.0, 1.0)
+    if logarithmic:
+        return low / 1.15, high * 1.15
+    if high - low < MIN_RANGE:
+        return low - 0.5, high + 0.5
+    return low - margin * (high - low), high + margin * (high - low)
 
 
 def plot_raw_points(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colour) -> None:
-    """Of many points, show every one, pale."""
-    if len(curve.y) > MANY:
+    """Draw all points of a dense curve in a pale colour."""
+    if len(curve.y) > DENSE:
         pale = tuple(int(200 + 0.2 * level) for level in colour)
         plot_polyline(canvas, x.to_pixels(curve.x), y.to_pixels(curve.y), pale, 1)
 
 
 def plot_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colour) -> None:
-    """Join the points; of many, their moving average."""
-    is_dense = len(curve.y) > MANY
-    columns, rows = (
-        x.to_pixels(curve.x),
-        y.to_pixels(moving_average(curve.y) if is_dense else curve.y),
-    )
+    """Join the points of a curve, or the moving average of a dense one."""
+    is_dense = len(curve.y) > DENSE
+    columns = x.to_pixels(curve.x)
+    rows = y.to_pixels(moving_average(curve.y) if is_dense else curve.y)
     plot_polyline(canvas, columns, rows, colour, 1 if curve.is_reference else 2)
     if not is_dense and (not curve.is_reference or len(curve.y) == 1):  # one point is no line
         inside = (rows >= TOP) & (rows <= HEIGHT - BOTTOM)
@@ -171,7 +201,7 @@ def plot_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colou
 def plot_polyline(
     canvas: np.ndarray, columns: np.ndarray, rows: np.ndarray, colour: Colour, thickness: int
 ) -> None:
-    """Draw an open line through points given in pixels; what leaves the frame is cut off."""
+    """Draw an open line through points given in pixels, clipped to the frame of the chart."""
     inside = canvas[TOP : HEIGHT - BOTTOM, LEFT : WIDTH - RIGHT]
     points = np.stack((columns - LEFT, rows - TOP), axis=-1) * 2**FRACTION_BITS
     points = points.round().clip(-(2**24), 2**24).astype(np.int32)
@@ -181,16 +211,16 @@ def plot_polyline(
 
 
 def moving_average(values: np.ndarray) -> np.ndarray:
-    """A centred moving average over a fiftieth of the points; shorter at the ends."""
-    reach = max(len(values) // SMOOTHED_OVER // 2, 1)
+    """Return a centred moving average; its window is shorter at the ends."""
+    reach = max(len(values) // AVERAGING_SHARE // 2, 1)
     sums = np.concatenate(([0.0], np.cumsum(values)))
-    places = np.arange(len(values))
-    starts, ends = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    centres = np.arange(len(values))
+    starts, ends = np.maximum(centres - reach, 0), np.minimum(centres + reach + 1, len(values))
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
 def plot_legend(canvas: np.ndarray, labels: Sequence[str], pens: Sequence[Colour]) -> None:
-    """Names of the curves at the upper right."""
+    """Write the labels of the curves at the upper right."""
     right = WIDTH - RIGHT
     for label, pen in reversed(list(zip(labels, pens, strict=True))):
         left = right - text_width(label)
@@ -200,22 +230,22 @@ def plot_legend(canvas: np.ndarray, labels: Sequence[str], pens: Sequence[Colour
 
 
 def round_tick_step(least: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is no smaller than `least`."""
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * 0.999)
 
 
 def logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten; over less than two decades also 2, 3 and 5 times these."""
+    """Return powers of ten and, over few decades, multiples of them."""
     decades = math.log10(high / low)
     factors = (1,) if decades > 3 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 6, 8)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [factor * 10.0**power for power in powers for factor in factors]
-    return [value for value in every if low <= value <= high]
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    return [value for value in ticks if low <= value <= high]
 
 
 def format_number(value: float) -> str:
-    """A short number: 20000 as 20k, 0.30000000000000004 as 0.3."""
+    """Format a tick label: 20000 as 20k, 0.30000000000000004 as 0.3."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:.6g}" if abs(value) > 1e-9 else "0"
@@ -227,24 +257,22 @@ def put_text(
     left: int,
     baseline: int,
     colour: Colour,
-    size: float = SIZE,
+    scale: float = FONT_SCALE,
 ) -> None:
-    cv2.putText(canvas, text, (left, baseline), FONT, size, colour, 1, cv2.LINE_AA)
+    """Write text whose baseline starts at (left, baseline)."""
+    cv2.putText(canvas, text, (left, baseline), FONT, scale, colour, 1, cv2.LINE_AA)
 
 
-def text_width(text: str, size: float = SIZE) -> int:
-    return cv2.getTextSize(text, FONT, size, 1)[0][0]
+def text_width(text: str) -> int:
+    """Return the width of a text in pixels."""
+    return cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0]
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a picture beside its place and move it there. Shapes: (H, W, 3), uint8, RGB."""
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a PNG file atomically and make its folder. Shapes: (H, W, 3), uint8, RGB."""
     if path.suffix.lower() != ".png":
         raise ValueError(f"Plots are PNG files, got {path}.")
-    data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(
+        path, cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+    )

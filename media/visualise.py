@@ -1,4 +1,4 @@
-"""Pictures to look at: flows in colour, maps as heat, captions, grids, animations."""
+"""Visualisation: flow colours, heat maps, captions, image grids, animations."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ GAP = 8  # pixels between the pictures of a grid
 FONT_SIZE = 16  # pixels
 DARK = (38, 38, 38)  # of captions, red, green and blue
 LIGHT = (255, 255, 255)  # of labels
-EXPLANATIONS = {  # what a network may explain, in the order of its steps: caption, kind of picture
+EXPLANATIONS = {  # name in `Interpolation.explanation`, in the order of the steps: caption, kind
     "initial_flow": ("initial flow", "flow"),
     "difference": ("difference map", "heat"),
     "keypoints": ("key points", "points"),
@@ -30,17 +30,17 @@ EXPLANATIONS = {  # what a network may explain, in the order of its steps: capti
 
 
 class Picture(NamedTuple):
-    """One of a grid."""
+    """An image with its caption."""
 
     caption: str
     image: Tensor  # (3, H, W)
-    flow_range: float | None = None  # of a flow, in pixels: shown with the colour wheel
+    flow_range: float | None = None  # of a flow, in pixels: adds the colour wheel
 
 
 def measure_flow_range(flow: Tensor) -> float:
-    """Length in pixels that all but the longest hundredth of the vectors keep below; at least 1.
+    """Return the 99th percentile of the lengths of a flow in pixels, at least 1.
 
-    Shapes: flow (2, H, W). Vectors that are not finite do not count.
+    Shapes: flow (2, H, W). Vectors that are not finite are ignored.
     """
     lengths = torch.hypot(*flow)
     lengths = lengths[lengths.isfinite()]
@@ -50,10 +50,10 @@ def measure_flow_range(flow: Tensor) -> float:
 
 
 def flow_to_image(flow: Tensor, largest: float) -> Tensor:
-    """Show a flow: the hue is its direction, the saturation its length.
+    """Convert a flow to colours: the hue is its direction, the saturation its length.
 
-    To the right is red, down yellow-green, to the left cyan, up violet; what stands still is
-    white, `largest` pixels and more are fully coloured; what is not finite is black.
+    Right is red, down yellow-green, left cyan, up violet. Zero flow is white, `largest` pixels and
+    more are fully saturated. Vectors that are not finite are black.
 
     Shapes: flow (2, H, W) -> (3, H, W).
     """
@@ -67,14 +67,14 @@ def flow_to_image(flow: Tensor, largest: float) -> Tensor:
 
 
 def colour_wheel(size: int) -> tuple[Tensor, Tensor]:
-    """The legend of `flow_to_image`. Shapes: -> picture (3, size, size), inside (size, size)."""
+    """Return the legend of `flow_to_image` and its mask. Shapes: (3, size, size), (size, size)."""
     along = torch.linspace(-1, 1, size)
     flow = torch.stack((along.expand(size, -1), along[:, None].expand(-1, size)))
     return flow_to_image(flow, 1.0), flow.norm(dim=0) <= 1
 
 
 def add_colour_wheel(picture: Tensor, largest: float) -> Tensor:
-    """Put the colour wheel and its radius into the lower right corner, if there is room.
+    """Draw the colour wheel and its radius into the lower right corner, if it fits.
 
     Shapes: (3, H, W) -> the same.
     """
@@ -96,7 +96,7 @@ def add_colour_wheel(picture: Tensor, largest: float) -> Tensor:
 
 
 def heat_map(values: Tensor, largest: float = 1.0) -> Tensor:
-    """Show a map from black (0) over red to pale yellow (`largest`).
+    """Convert a map to colours from black (0) over red to pale yellow (`largest`).
 
     Shapes: (H, W) -> (3, H, W).
     """
@@ -108,15 +108,14 @@ def heat_map(values: Tensor, largest: float = 1.0) -> Tensor:
 def visualise_explanation(
     notes: dict[str, Tensor], frame: Tensor, largest: float | None = None
 ) -> list[Picture]:
-    """A picture of each explanation, in the order of the network's steps.
+    """Visualise each explanation, in the order of the network's steps.
 
-    Of maps that come in twos, towards frame 0 and frame 1, the first is shown. All flows share one
-    scale.
+    Of maps towards frame 0 and frame 1, the first is shown. All flows share one scale.
 
     Args:
-        notes: as `Interpolation.explanation` lays them out, of one sample: (C, H, W) each.
-        frame: (3, H, W), what key points are drawn upon.
-        largest: the length in pixels that is fully coloured; None: the longest there is.
+        notes: `Interpolation.explanation` of one sample: (C, H, W) each.
+        frame: (3, H, W), the background of key points.
+        largest: flow length in pixels of full saturation; None measures it.
     """
     largest = largest or measure_explanation_range(notes)
     pictures = []
@@ -134,19 +133,19 @@ def visualise_explanation(
 
 
 def measure_explanation_range(notes: dict[str, Tensor]) -> float:
-    """`flow_range` of all the flows that `visualise_explanation` shows."""
+    """Return the largest `measure_flow_range` of the flows in an explanation."""
     flows = [note[:2] for name, note in notes.items() if EXPLANATIONS[name][1] == "flow"]
     return max(map(measure_flow_range, flows), default=1.0)
 
 
 def mark_keypoints(frame: Tensor, chosen: Tensor) -> Tensor:
-    """Mark pixels on a dimmed grey frame. Shapes: (3, H, W), (H, W) -> (3, H, W)."""
+    """Mark key points on a dimmed grey frame. Shapes: (3, H, W), (H, W) -> (3, H, W)."""
     grey = frame.mean(dim=0, keepdim=True) / 2
     return torch.where(chosen, frame.new_tensor((1.0, 0.8, 0.0))[:, None, None], grey)
 
 
 def fit_to_box(picture: Tensor, width: int, height: int, *, enlarge: bool = True) -> Tensor:
-    """Bring a picture to the largest size that fits a box; enlarged pixels stay sharp squares.
+    """Resize a picture to the largest size that fits a box; enlarged pixels stay sharp squares.
 
     Shapes: (3, H, W) -> (3, h, w), h <= height, w <= width, neither below 1.
     """
@@ -163,7 +162,7 @@ def fit_to_box(picture: Tensor, width: int, height: int, *, enlarge: bool = True
 
 
 def add_caption(picture: Tensor, caption: str, width: int) -> Tensor:
-    """Set a picture in the middle of a white column, below its caption.
+    """Centre a picture in a white column below its caption.
 
     Shapes: (3, H, W) -> (3, H + 1.5 lines, width), width >= W.
     """
@@ -176,7 +175,7 @@ def add_caption(picture: Tensor, caption: str, width: int) -> Tensor:
 
 
 def add_label(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
-    """Write on a dark ground into an upper corner, as large as the picture allows.
+    """Write a label on a dark background into an upper corner.
 
     Shapes: (3, H, W) -> the same, on the CPU.
     """
@@ -193,7 +192,7 @@ def add_label(picture: Tensor, text: str, *, at_right: bool = False) -> Tensor:
 
 
 def make_grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> Tensor:
-    """Lay out pictures of one size row by row, each below its caption.
+    """Arrange pictures of one size row by row, each below its caption.
 
     Shapes: -> (3, h, about `width`).
     """
@@ -210,7 +209,7 @@ def make_grid(pictures: Sequence[Picture], columns: int, width: int = 1000) -> T
 
 
 def join_images(pictures: Sequence[Tensor], axis: int) -> Tensor:
-    """Pictures beside (-1) or below (-2) each other, with white between them."""
+    """Join pictures horizontally (axis -1) or vertically (-2) with white gaps."""
     shape = list(pictures[0].shape)
     shape[axis] = GAP
     gap = torch.ones(shape)
@@ -221,10 +220,10 @@ def join_images(pictures: Sequence[Tensor], axis: int) -> Tensor:
 def visualise_pair(
     frame0: Tensor, frame1: Tensor, frame: Tensor, caption: str, notes: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What is worth seeing of a new frame between two, by name.
+    """Visualise an interpolated frame; return images by name.
 
-    `comparison`: all three beside the average of the two, and the flows; `flow`: these alone;
-    `explain`: every step that the network explains. Without a flow the first alone.
+    `comparison`: the three frames, the average of both inputs and the flows. `flow`: the flows
+    alone. `explain`: every step of the network. Without flows there is only `comparison`.
 
     Shapes: frames (3, H, W); notes as in `visualise_explanation`.
     """
@@ -246,7 +245,7 @@ def visualise_pair(
 
 
 def write_animation(path: Path, frames: Iterable[Tensor], milliseconds: int) -> None:
-    """Write an endless animation as WebP, which every browser shows and which stays small.
+    """Write an endless animation as WebP.
 
     Shapes: frames (3, H, W).
     """
@@ -270,7 +269,7 @@ def _write(
     colour: tuple[int, int, int],
     size: int = FONT_SIZE,
 ) -> None:
-    """Write into an RGB canvas; (x, y) is the lower left corner. What does not fit is cut off."""
+    """Write text into an RGB canvas; (x, y) is its lower left corner."""
     cv2.putText(canvas, text, (x, y), colour, cv2.FontFace("sans"), size, 500)
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from sgm_vfi.benchmark import curation
 from sgm_vfi.benchmark.curation import larger_half, main
-from sgm_vfi.benchmark.distribution import bins, draw_distributions
 from sgm_vfi.benchmark.motion_statistics import estimate_motion, motion_of
 from sgm_vfi.benchmark.result_rows import RowJournal
 from sgm_vfi.dataset import snu_film
+from sgm_vfi.media.charts import histogram_edges, plot_histograms
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
@@ -281,7 +281,7 @@ def test_a_set_is_looked_through_before_any_work(
 def test_bars_are_as_high_as_there_are_values() -> None:
     """The part covers the whole where they agree; both colours' areas are as their counts."""
     whole = [0.5] * 6 + [9.5] * 3 + [10.0]
-    chart = draw_distributions({"title": {"all": whole, "part": whole[6:]}})
+    chart = plot_histograms({"title": {"all": whole, "part": whole[6:]}})
     blue, orange = ((chart == np.array(c, np.uint8)).all(-1) for c in ((0, 114, 178), (213, 94, 0)))
     inside = np.zeros_like(blue)
     inside[44:374] = True
@@ -294,7 +294,7 @@ def test_bars_are_as_high_as_there_are_values() -> None:
 
 @given(st.lists(st.floats(0, 1e4), min_size=2, max_size=300))
 def test_bins_hold_every_value(values: list[float]) -> None:
-    edges = bins(values)
+    edges = histogram_edges(values)
     assert np.histogram(values, edges)[0].sum() == len(values)
     assert 5 <= len(edges) <= 31
 

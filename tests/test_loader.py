@@ -27,7 +27,7 @@ def test_training_shards_are_disjoint_even_and_fresh(size: int, world: int, epoc
     for rank in range(world):
         sampler = ShardSampler(size, rank=rank, world=world, seed=3)
         sampler.set_epoch(epoch)
-        shards.append([draw.index for draw in sampler])
+        shards.append([draw.item for draw in sampler])
         assert len(shards[-1]) == len(sampler) == size // world
     together = [index for shard in shards for index in shard]
     assert len(set(together)) == len(together)
@@ -39,7 +39,7 @@ def test_every_epoch_deals_again() -> None:
     orders = []
     for epoch in range(4):
         sampler.set_epoch(epoch)
-        orders.append([draw.index for draw in sampler])
+        orders.append([draw.item for draw in sampler])
     assert len({tuple(order) for order in orders}) == 4
     assert len({frozenset(order) for order in orders}) == 4
 
@@ -54,8 +54,8 @@ def test_randomness_never_coincides() -> None:
 
 def test_global_batches_do_not_depend_on_the_number_of_processes() -> None:
     """Two processes with batches of 4 see in each step what one sees with batches of 8."""
-    alone = [draw.index for draw in ShardSampler(40, seed=1)]
-    halves = [[d.index for d in ShardSampler(40, rank=r, world=2, seed=1)] for r in (0, 1)]
+    alone = [draw.item for draw in ShardSampler(40, seed=1)]
+    halves = [[d.item for d in ShardSampler(40, rank=r, world=2, seed=1)] for r in (0, 1)]
     for step in range(5):
         shared = halves[0][4 * step : 4 * step + 4] + halves[1][4 * step : 4 * step + 4]
         assert set(shared) == set(alone[8 * step : 8 * step + 8])
@@ -65,7 +65,7 @@ def test_global_batches_do_not_depend_on_the_number_of_processes() -> None:
 @given(st.integers(0, 40), st.integers(1, 6))
 def test_validation_shards_cover_everything_once(size: int, world: int) -> None:
     samplers = [ShardSampler(size, rank=r, world=world, training=False) for r in range(world)]
-    shards = [[draw.index for draw in sampler] for sampler in samplers]
+    shards = [[draw.item for draw in sampler] for sampler in samplers]
     assert [len(shard) for shard in shards] == [len(sampler) for sampler in samplers]
     assert sorted(index for shard in shards for index in shard) == list(range(size))
 

@@ -58,7 +58,7 @@ class SyntheticLoader:
         maker = self.maker
         if self.sampler.training:
             maker = maker.with_config(maker.config.at_epoch(self.sampler.epoch))
-        seeds = [(role, draw.seed, draw.epoch, draw.index) for draw in self.sampler]
+        seeds = [(role, key.seed, key.epoch, key.item) for key in self.sampler]
         for batch in range(len(self)):
             part = seeds[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield maker.draw(part).triplet(truth=self.truth)
