@@ -169,6 +169,7 @@ def argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
     """A type for argparse that tells the user why a value is refused."""
 
     def converted(text: str) -> T:
+        """Convert `text`, and report a ValueError as a refused argument."""
         try:
             return convert(text)
         except ValueError as error:

@@ -163,6 +163,7 @@ class TileableInterpolator(Interpolator):
         """The frame, or that part of it that `window` (aligned to `stride`) cuts out."""
 
     def interpolate(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
+        """Estimate the motion and synthesise the whole frame."""
         return self.synthesise(state, self.estimate(state, time, explain=explain))
 
 

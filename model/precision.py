@@ -86,6 +86,7 @@ def _copied(replayed: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(replayed)
     def forward(*inputs: Any) -> Any:
+        """Run the graph and copy its output."""
         torch.compiler.cudagraph_mark_step_begin()  # nothing of the last call is needed any more
         return _each_tensor(torch.clone, replayed(*inputs))
 
@@ -101,6 +102,7 @@ def _within(part: nn.Module, context: Context, *, in_training: bool) -> Callable
 
     @wraps(exact)
     def forward(*inputs: Any) -> Any:
+        """Run the module, in the context where its mode asks for it."""
         if part.training is not in_training:
             return exact(*inputs)
         with context():

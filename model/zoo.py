@@ -47,6 +47,7 @@ class ZooEntry(NamedTuple):
 
     @property
     def needs_weights(self) -> bool:
+        """Whether the interpolator has trained weights."""
         return self.architecture is not None
 
 

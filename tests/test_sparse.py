@@ -180,7 +180,7 @@ def test_flow_is_the_same_in_a_batch_and_in_threads() -> None:
     source, target = frames, frames.roll(1, dims=0)
     together = estimator.bidirectional(source, target)
     with ThreadPoolExecutor(3) as pool:
-        alone = list(pool.map(estimator.both, source.split(1), target.split(1)))
+        alone = list(pool.map(estimator.bidirectional, source.split(1), target.split(1)))
     for direction in (0, 1):
         assert torch.equal(together[direction], torch.cat([flows[direction] for flows in alone]))
     assert torch.equal(together[1], estimator(target, source))

@@ -30,6 +30,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m model.export",
         description=__doc__,

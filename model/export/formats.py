@@ -110,6 +110,7 @@ def open_onnx(path: Path) -> tuple[Run, str]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(*inputs: Tensor) -> Tensor:
+        """Return the frame of one run."""
         given = {name: tensor.cpu().numpy() for name, tensor in zip(INPUTS, inputs, strict=False)}
         (frame,) = session.run(None, given)
         return torch.from_numpy(frame).to(inputs[0].device)

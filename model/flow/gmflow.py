@@ -44,9 +44,11 @@ class GMFlow(FlowEstimator):
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return the flow from `source` to `target`."""
         return self.flow(*self.describe(source, target), like=source)
 
     def bidirectional(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Return flow_01 and flow_10 from one run of the features."""
         tokens0, tokens1 = self.describe(frame0, frame1)
         return self.flow(tokens0, tokens1, like=frame0), self.flow(tokens1, tokens0, like=frame0)
 

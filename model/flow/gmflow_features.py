@@ -119,6 +119,7 @@ class Backbone(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, frames: Tensor) -> Tensor:
+        """Shapes: (B, 3, H, W) -> (B, 128, H/8, W/8)."""
         x = instance_norm_relu(self.conv1(frames))
         for unit in (*self.layer1, *self.layer2, *self.layer3):
             x = unit(x)  # one by one: a sequence would hold on to its first input
@@ -126,6 +127,8 @@ class Backbone(nn.Module):
 
 
 class ResidualUnit(nn.Module):
+    """Two convolutions with instance normalisation and a skip. Shapes: (B, C, h, w)."""
+
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
@@ -137,6 +140,7 @@ class ResidualUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the convolutions to the input."""
         y = self.conv2(instance_norm_relu(self.conv1(x)))
         if self.shortcut is not None:
             x = instance_norm(self.shortcut(x))
@@ -214,6 +218,7 @@ class FeedForward(nn.Sequential):
     """A linear layer, a GELU and a linear layer; the first two in one pass where that can be."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (..., C) -> (..., C')."""
         first, _, last = self
         return last(linear_gelu(x, first.weight, first.bias))
 

@@ -81,6 +81,7 @@ class LiteFlowNet(FlowEstimator):
         self.regularisation = nn.ModuleList(Regularisation(level) for level in range(5))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return the flow from `source` to `target`."""
         height, width = source.shape[-2:]
         size = [side + sum(symmetric_padding(side, MULTIPLE)) for side in (height, width)]
         image0, image1 = (
@@ -123,6 +124,7 @@ class Matching(nn.Module):
         self.head = build_flow_head((2 * RADIUS + 1) ** 2, KERNELS[level])
 
     def forward(self, level: PyramidLevel, flow: Tensor | None) -> Tensor:
+        """Estimate or correct the flow of this level."""
         feature0, feature1 = self.lift(level.feature0), self.lift(level.feature1)
         if flow is not None:
             assert self.enlarge_flow is not None
@@ -147,6 +149,7 @@ class Subpixel(nn.Module):
         self.head = build_flow_head(2 * channels + 2, KERNELS[level])
 
     def forward(self, level: PyramidLevel, flow: Tensor) -> Tensor:
+        """Correct the flow of this level."""
         feature0, feature1 = self.lift(level.feature0), self.lift(level.feature1)
         warped = warp(feature1, flow * self.to_pixels)
         return flow + self.head(torch.cat((feature0, warped, flow), dim=1))
@@ -183,6 +186,7 @@ class Regularisation(nn.Module):
         self.mean_x, self.mean_y = nn.Conv2d(taps, 1, 1), nn.Conv2d(taps, 1, 1)
 
     def forward(self, level: PyramidLevel, flow: Tensor) -> Tensor:
+        """Smooth the flow of this level."""
         missed = level.image0 - warp(level.image1, flow * self.to_pixels)
         missed = missed.norm(dim=1, keepdim=True).detach()
         relative = flow - flow.mean(dim=(2, 3), keepdim=True)

@@ -84,9 +84,11 @@ class RAFT(FlowEstimator):
         self.network = raft_large(weights=None)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return the flow from `source` to `target`."""
         return self.estimate(self.encode(source), self.encode(target))
 
     def encode(self, frame: Tensor) -> RAFTFeatures:
+        """Pad a frame and compute its features and its context."""
         (left, right), (top, bottom) = (
             symmetric_padding(size, PADDED_TO if size >= SMALLEST else SMALLEST)
             for size in reversed(frame.shape[-2:])

@@ -75,14 +75,17 @@ class SIFTDISFlow(FlowEstimator):
         self.dense = dense or DISFlow()
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return the flow from `source` to `target`."""
         return self.estimate(self.encode(source), self.encode(target))
 
     def encode(self, frame: Tensor) -> SIFTFeatures:
+        """Find the key points of each frame."""
         return SIFTFeatures(
             frame, map_in_threads(find_keypoints, to_grey_uint8(frame, (0, 0, 0, 0)))
         )
 
     def estimate(self, source: SIFTFeatures, target: SIFTFeatures) -> Tensor:
+        """Match the key points, then search."""
         return self.search(
             source, target, map_in_threads(match_frames, source.points, target.points)
         )

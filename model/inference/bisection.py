@@ -45,6 +45,7 @@ class Bisected(Wrapper):
         self.depth = depth
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> BisectionState:
+        """Keep both frames; midpoints are computed when they are needed."""
         require_frames(frame0, frame1, self)
         flow_scale_fraction(flow_scale, self.largest_flow_scale)
         return BisectionState(frame0, frame1, flow_scale, {})
@@ -52,6 +53,7 @@ class Bisected(Wrapper):
     def interpolate(
         self, state: BisectionState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Return the nearest time that bisection reaches."""
         last = 2**self.depth - 1
         numbers = (time.flatten() * 2**self.depth).round().clamp(1, last).long().tolist()
         results = {number: self._midpoint(state, number, explain) for number in set(numbers)}

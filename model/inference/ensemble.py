@@ -28,6 +28,7 @@ class FlipEnsemble(Wrapper):
         flow_scale: float = 1.0,
         **around: Tensor | None,
     ) -> FlipState:
+        """Prepare the frames upright and rotated."""
         upright = self.inner.prepare(frame0, frame1, flow_scale, **around)
         around = map_frames(rotate_180, around)
         turned = self.inner.prepare(rotate_180(frame0), rotate_180(frame1), flow_scale, **around)
@@ -41,6 +42,7 @@ class FlipEnsemble(Wrapper):
         flow_scale: float = 1.0,
         **around: Tensor | None,
     ) -> FlipState:
+        """Advance both states."""
         upright = self.inner.advance(state.upright, frame1, frame2, flow_scale, **around)
         pair, around = (rotate_180(frame1), rotate_180(frame2)), map_frames(rotate_180, around)
         turned = self.inner.advance(state.turned, *pair, flow_scale, **around)
@@ -49,6 +51,7 @@ class FlipEnsemble(Wrapper):
     def interpolate(
         self, state: FlipState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Average both predictions."""
         upright = self.inner.interpolate(state.upright, time, explain=explain)
         turned = self.inner.interpolate(state.turned, time)
         stages = zip(upright.merged, turned.merged, strict=True)

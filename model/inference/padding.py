@@ -13,6 +13,8 @@ from sgm_vfi.model.ops.resize import symmetric_padding
 
 
 class PaddedState(NamedTuple):
+    """State of the network, and where the frame lies in the padded one."""
+
     inner: Any
     picture: Window  # where the frame lies in the padded one
 
@@ -35,6 +37,7 @@ class Padded(Wrapper):
         self.pad_to = multiple
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
+        """Return 1: every size is accepted."""
         return 1  # every size is a good one
 
     def prepare(
@@ -44,6 +47,7 @@ class Padded(Wrapper):
         flow_scale: float = 1.0,
         **around: Tensor | None,
     ) -> PaddedState:
+        """Prepare the padded frames."""
         require_frames(frame0, frame1, self)
         pad, picture = self._padding(frame0, flow_scale)
         inner = self.inner.prepare(pad(frame0), pad(frame1), flow_scale, **map_frames(pad, around))
@@ -57,6 +61,7 @@ class Padded(Wrapper):
         flow_scale: float = 1.0,
         **around: Tensor | None,
     ) -> PaddedState:
+        """Advance with the padded frames."""
         require_frames(frame1, frame2, self)
         pad, picture = self._padding(frame1, flow_scale)
         around = map_frames(pad, around)
@@ -79,6 +84,7 @@ class Padded(Wrapper):
     def interpolate(
         self, state: PaddedState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Interpolate, and crop to the frame."""
         return map_tensors(
             state.picture.crop, self.inner.interpolate(state.inner, time, explain=explain)
         )

@@ -10,6 +10,8 @@ from sgm_vfi.model.interpolator import Interpolation, Interpolator, TileableInte
 
 
 class TiledState(NamedTuple):
+    """State of the network, and the size of the frames."""
+
     inner: Any
     height: int
     width: int
@@ -47,12 +49,14 @@ class Tiled(Wrapper):
         self.tile = tile
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> TiledState:
+        """Prepare the whole frames."""
         height, width = frame0.shape[-2:]
         return TiledState(self.inner.prepare(frame0, frame1, flow_scale), height, width)
 
     def advance(
         self, state: TiledState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
     ) -> TiledState:
+        """Advance with the whole frames."""
         height, width = frame2.shape[-2:]
         inner = self.inner.advance(state.inner, frame1, frame2, flow_scale)
         return TiledState(inner, height, width)
@@ -60,6 +64,7 @@ class Tiled(Wrapper):
     def interpolate(
         self, state: TiledState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Estimate the motion once, and synthesise tile by tile."""
         motion = self.inner.estimate(state.inner, time, explain=explain)
         whole = None
         for window in split_windows(state.height, state.width, self.tile):

@@ -19,9 +19,11 @@ class Wrapper(Interpolator):
         self.largest_flow_scale = inner.largest_flow_scale
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
+        """Return what the inner interpolator asks for."""
         return self.inner.size_multiple(flow_scale)
 
     def compute_modules(self) -> Iterator[nn.Module]:
+        """Return those of the inner interpolator."""
         return self.inner.compute_modules()
 
 

@@ -9,4 +9,5 @@ class Linear(nn.Linear):
     """`nn.Linear`, with the product of `sgm_vfi.model.ops.onednn_linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (..., in_features) -> (..., out_features)."""
         return linear(x, self.weight, self.bias)

@@ -18,6 +18,7 @@ def sine_position_encoding(height: int, width: int, channels: int, device: torch
     divisor = 10000 ** (2 * torch.div(k, 2, rounding_mode="floor") / half)
 
     def along(size: int) -> Tensor:
+        """Return the encoding of one axis."""
         position = torch.arange(1, size + 1, device=device, dtype=torch.float32)
         angle = (position / (size + 1e-6) * (2 * math.pi))[:, None] / divisor
         return torch.where(k % 2 == 0, angle.sin(), angle.cos())  # (size, half)

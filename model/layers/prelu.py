@@ -16,6 +16,7 @@ class PReLU(nn.PReLU):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, C, ...) -> the same."""
         wanted = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         alike = x.device.type == "cpu" and x.dtype == self.weight.dtype
         if not wanted or not alike or torch.compiler.is_compiling():
@@ -26,12 +27,14 @@ class PReLU(nn.PReLU):
 class _QuickGradient(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, slopes: Tensor) -> Tensor:
+        """Compute PReLU."""
         context.save_for_backward(x, slopes)
         return F.prelu(x, slopes)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the gradients of the input and of the slopes."""
         x, slopes = context.saved_tensors
         if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
             # warps give the other layout: one copy, instead of every pass across both

@@ -49,6 +49,7 @@ class ContextNet(nn.Module):
         )
 
     def forward(self, frame: Tensor) -> list[Tensor]:
+        """Return the features of each level, fine to coarse."""
         features = []
         for level in self.levels:
             channels = max(frame.shape[1], level[0][0].out_channels // level[0][0].stride[0] ** 2)
@@ -80,6 +81,7 @@ class UNet(nn.Module):
     def forward(
         self, pictures: list[Tensor], context0: list[Tensor], context1: list[Tensor]
     ) -> Tensor:
+        """Return the residual; empties the lists."""
         skips = []
         for down in self.down:
             skips.append(apply_in_bands(down, pictures, DOUBLE_MARGIN))

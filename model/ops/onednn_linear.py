@@ -76,12 +76,14 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class _Learnt(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute the product."""
         context.save_for_backward(x, weight)
         return _product(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the input, the weight and the bias."""
         x, weight = context.saved_tensors
         for_x, for_weight, for_bias = None, None, None
         if context.needs_input_grad[0]:

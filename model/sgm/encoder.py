@@ -57,6 +57,7 @@ class SGMFrameEncoder(nn.Module):
         self.embed_norm = nn.LayerNorm(fourth, eps=1e-5)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return fine features, and tokens if the encoder has attention."""
         fine = _halved(self.block1, self.down2, frames)
         fine = self.block3(_halved(self.block2, self.down3, fine))
         return fine, self.embed_norm(self.embed(fine).permute(0, 2, 3, 1))
@@ -78,6 +79,7 @@ class CrossFrameEncoder(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-6)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Run all blocks."""
         height, width = tokens.shape[1:3]
         shifts = {block.shift for block in self.blocks}
         masks = {

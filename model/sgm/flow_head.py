@@ -25,6 +25,7 @@ class FlowHead(nn.Module):
         self.output = conv_prelu(channels, 5)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Estimate both flows and the blend logits."""
         x = self.head(x)
         return self.output(x + self.residual(x))
 

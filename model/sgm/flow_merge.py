@@ -37,6 +37,7 @@ class FlowMerge(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, local: Tensor, compensated: Tensor, features: Tensor) -> Tensor:
+        """Return the merged flow."""
         logits = self.logits(torch.cat((local, compensated, features), dim=1))
         weights = logits.unflatten(1, (2, 1, -1)).softmax(dim=3)  # (B, 2, 1, 2K, h, w)
         candidates = torch.cat((self.neighbours(local), self.neighbours(compensated)), dim=3)

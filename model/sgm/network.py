@@ -77,6 +77,7 @@ class SGM(TileableInterpolator):
         self.to(memory_format=torch.channels_last)  # features follow; convolutions need no copies
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> SGMState:
+        """Compute the features of both frames."""
         require_frames(frame0, frame1, self)
         self._require_scale(*frame0.shape[-2:], flow_scale)
         return self._build_state(self._encode(torch.cat((frame0, frame1)), flow_scale), flow_scale)
@@ -84,6 +85,7 @@ class SGM(TileableInterpolator):
     def advance(
         self, state: SGMState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
     ) -> SGMState:
+        """Reuse the features of `frame1`."""
         if state.flow_scale != flow_scale or len(state.frames) != 2 * len(frame2):
             return self.prepare(frame1, frame2, flow_scale)
         require_frames(frame1, frame2, self)
@@ -109,6 +111,7 @@ class SGM(TileableInterpolator):
         return SGMState(encoded, coarse, matchable, flow_scale)
 
     def estimate(self, state: SGMState, time: Tensor, *, explain: bool = False) -> SGMMotion:
+        """Estimate flow and blend mask at `time`: steps 0 to 3."""
         if self.training and state.flow_scale != 1:
             raise ValueError(
                 f"In training mode motion is estimated at full size: flow_scale is 1, "
@@ -140,6 +143,7 @@ class SGM(TileableInterpolator):
     def synthesise(
         self, state: SGMState, motion: SGMMotion, window: Window | None = None
     ) -> Interpolation:
+        """Synthesise the frame, or a window of it: step 4."""
         height, width = state.frames.shape[-2:]
         window = window or Window(0, height, 0, width)
         outer = window.expanded(self.halo, state.frames)

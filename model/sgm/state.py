@@ -31,10 +31,12 @@ class SGMState(NamedTuple):
 
     @property
     def frames(self) -> Tensor:
+        """Both frames, in the colour order of the network."""
         return self.encoded.frames
 
     @property
     def small(self) -> Tensor:
+        """Both frames at the size that motion is estimated at."""
         return self.encoded.small
 
 
