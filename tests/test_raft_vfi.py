@@ -346,7 +346,7 @@ def save_published(folder: Path, net: RAFTVFI) -> Path:
         ("refinement.0.body.2.1.0.bias", "ifnet.block1.convblock2.1.0.bias"),
         ("refinement.1.body.1.norm_in.bias", "ifnet.block2.trans.patch_embed.norm.bias"),
         (
-            "refinement.2.body.1.groups.1.layers.0.window_attention.coarse_offset_bias",
+            "refinement.2.body.1.groups.1.layers.0.attention.coarse_offset_bias",
             "ifnet.block3.trans.layers0.1.residual_group.blocks.0.attn"
             ".relative_position_bias_table_y",
         ),
