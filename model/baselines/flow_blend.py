@@ -1,4 +1,9 @@
-"""Interpolation by any optical flow, without a trained synthesis: a mixture of several guesses."""
+"""Interpolation by an optical flow estimator, without trained synthesis.
+
+Stages, in order: the flow is estimated both ways (`sgm_vfi.model.flow`); several motion hypotheses
+per pixel are derived and weighted (`sgm_vfi.model.flow.motion_hypotheses`); the frames are warped
+along each of them and averaged.
+"""
 
 from typing import Any, NamedTuple
 
@@ -23,27 +28,27 @@ from sgm_vfi.model.interpolator import (
 )
 from sgm_vfi.model.ops.resize import resize, resize_to
 
-SMALL = 2**20  # pixels of a frame whose motion is found on frames half as large, not a quarter
+SMALL = 2**20  # pixels: smaller frames use finer motion hypotheses
 
 
 class FlowBlendState(NamedTuple):
-    """What serves every time between two frames."""
+    """Everything between two frames that does not depend on time."""
 
     frame0: Tensor
     frame1: Tensor
     flows: BidirectionalMotion
-    seen1: Any  # what the flow network has looked at of frame 1,
-    flow_scale: float  # at this scale
+    encoding1: Any  # of the flow estimator, for frame 1
+    flow_scale: float
 
 
 class FlowBlend(Interpolator):
-    """Mixes both frames, warped along several guesses of the motion through each pixel at time t.
+    """Averages both frames, warped along several motion hypotheses per pixel at time t.
 
-    The guesses: the flow of the frame itself, splatted to time t, with holes filled from around;
-    the flow of the other frame, taken where it is; and none, so that a cross-fade remains where
-    no flow explains the frames. What lies outside a frame does not count.
+    The hypotheses: the flow of the frame itself, splatted to time t with holes filled; the flow of
+    the other frame, read in place; and no motion, so that a cross-fade remains where no flow
+    explains the frames. Samples outside a frame have no weight.
 
-    Any device; differentiable as far as the flow is.
+    Runs on any device; as differentiable as the flow estimator.
     """
 
     def __init__(self, flow: FlowEstimator) -> None:
@@ -51,44 +56,47 @@ class FlowBlend(Interpolator):
         self.flow = flow
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> FlowBlendState:
+        """Estimate the flows and weight the hypotheses. Shapes: frames (B, 3, H, W)."""
         require_frames(frame0, frame1, self)
         return self._build_state(frame0, frame1, self._encode(frame0, flow_scale), flow_scale)
 
     def advance(
         self, state: FlowBlendState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
     ) -> FlowBlendState:
+        """Do what `prepare` does, with the encoding of frame 1 that the last pair left."""
         if state.flow_scale != flow_scale:
             return self.prepare(frame1, frame2, flow_scale)
         require_frames(frame1, frame2, self)
-        return self._build_state(frame1, frame2, state.seen1, flow_scale)
+        return self._build_state(frame1, frame2, state.encoding1, flow_scale)
 
     def _encode(self, frame: Tensor, flow_scale: float) -> Any:
         return self.flow.encode(resize(frame, float(flow_scale_fraction(flow_scale))))
 
     def _build_state(
-        self, frame0: Tensor, frame1: Tensor, seen0: Any, flow_scale: float
+        self, frame0: Tensor, frame1: Tensor, encoding0: Any, flow_scale: float
     ) -> FlowBlendState:
-        seen1 = self._encode(frame1, flow_scale)
-        is_small = frame0[0, 0].numel() <= SMALL
-        shrink = (
-            SHRINK // 2 if is_small else SHRINK
-        )  # finer costs more, and shows less on large ones
-        flows = prepare_hypotheses(frame0, frame1, *self.flow.estimate_both(seen0, seen1), shrink)
-        return FlowBlendState(frame0, frame1, flows, seen1, flow_scale)
+        encoding1 = self._encode(frame1, flow_scale)
+        is_small = frame0[0, 0].numel() <= SMALL  # finer costs more, and shows less on large frames
+        shrink = SHRINK // 2 if is_small else SHRINK
+        flows = prepare_hypotheses(
+            frame0, frame1, *self.flow.estimate_both(encoding0, encoding1), shrink
+        )
+        return FlowBlendState(frame0, frame1, flows, encoding1, flow_scale)
 
     def interpolate(
         self, state: FlowBlendState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
         frame0, frame1, flows = state[:3]
         parts = compose_layers(flows, time)
-        notes = explanation(flows, time, parts, frame0.shape[-2:]) if explain else None
-        return Interpolation(render(parts, frame0, frame1), explanation=notes)
+        maps = explanation(flows, time, parts, frame0.shape[-2:]) if explain else None
+        return Interpolation(render(parts, frame0, frame1), explanation=maps)
 
 
 def explanation(
     motion: BidirectionalMotion, time: Tensor, parts: Composition, size: tuple[int, int]
 ) -> dict[str, Tensor]:
-    """The named maps of `Interpolation`, at the size of the frames."""
+    """Return the maps of `Interpolation.explanation`."""
     sides = parts.layers[:2], parts.layers[2:]
     flows = [sum(x.weight * x.flow for x in y) / sum(x.weight for x in y) for y in sides]
     first = (time * motion.flow_10, (1 - time) * motion.flow_01)

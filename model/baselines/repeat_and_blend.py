@@ -1,5 +1,6 @@
-"""The two floors: interpolators that know nothing of motion."""
+"""Baselines without motion: repeat the nearer frame, or cross-fade."""
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -9,44 +10,49 @@ from sgm_vfi.model.interpolator import Interpolation, Interpolator, require_fram
 
 
 class FramePair(NamedTuple):
+    """Two frames, (B, 3, H, W)."""
+
     frame0: Tensor
     frame1: Tensor
 
 
 class ConstantBlend(Interpolator):
-    """Gives a share of each frame, the same all over."""
+    """Base class of interpolators that weight each frame uniformly."""
+
+    @abstractmethod
+    def weight0(self, time: Tensor) -> Tensor:
+        """Return the weight of frame 0. Shapes: (B, 1, 1, 1) -> (B, 1, 1, 1)."""
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> FramePair:
+        """Keep both frames. Shapes: (B, 3, H, W)."""
         require_frames(frame0, frame1, self)
         return FramePair(frame0, frame1)
 
-
-class Repeat(ConstantBlend):
-    """Shows the nearer frame again; frame 0 at t = 1/2."""
-
     def interpolate(
         self, state: FramePair, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
-        blend = (time <= 0.5).to(state.frame0)
-        return blend_frames(state, blend, explain)
+        """Average the frames. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
+        blend = self.weight0(time).to(state.frame0)
+        frame = torch.lerp(state.frame1, state.frame0, blend)
+        if not explain:
+            return Interpolation(frame)
+        height, width = frame.shape[-2:]
+        flow = frame.new_zeros(len(frame), 4, height, width)
+        maps = {"flow": flow, "blend": blend.expand(len(frame), 1, height, width)}
+        return Interpolation(frame, explanation=maps)
+
+
+class Repeat(ConstantBlend):
+    """Repeats the nearer frame; frame 0 at t = 1/2."""
+
+    def weight0(self, time: Tensor) -> Tensor:
+        """Return 1 where frame 0 is at least as near as frame 1, else 0."""
+        return time <= 0.5
 
 
 class Blend(ConstantBlend):
-    """Cross-fades: the mean of both frames, weighted by time."""
+    """Cross-fade: the mean of both frames, weighted by time."""
 
-    def interpolate(
-        self, state: FramePair, time: Tensor, *, explain: bool = False
-    ) -> Interpolation:
-        return blend_frames(state, 1 - time, explain)
-
-
-def blend_frames(state: FramePair, blend: Tensor, explain: bool) -> Interpolation:
-    """The share `blend` (B, 1, 1, 1) of frame 0, the rest of frame 1."""
-    frame0, frame1 = state
-    frame = torch.lerp(frame1, frame0, blend)
-    if not explain:
-        return Interpolation(frame)
-    height, width = frame.shape[-2:]
-    still = frame.new_zeros(len(frame), 4, height, width)
-    maps = {"flow": still, "blend": blend.expand(len(frame), 1, height, width)}
-    return Interpolation(frame, explanation=maps)
+    def weight0(self, time: Tensor) -> Tensor:
+        """Return 1 - time."""
+        return 1 - time

@@ -1,4 +1,4 @@
-"""Published checkpoints of IFRNet: what their names mean here, and what they were built as."""
+"""Published checkpoints of IFRNet: parameter names and configuration."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ PUBLISHED_NAMES = (
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code."""
+    """Whether the names are those of the published code."""
     return "decoder4.convblock.0.0.weight" in weights.state
 
 
@@ -38,9 +38,10 @@ def from_published(weights: Weights) -> Weights:
 
 
 def published_config(weights: Weights) -> IFRNetConfig:
-    """Read off our tensors how the network was built; which times it knows, off the file's name.
+    """Read the configuration off the shapes.
 
-    The weights for eight times as many frames, trained on GoPro, are called IFRNet_..._GoPro.
+    Weights for any time are recognised by their file name, IFRNet_..._GoPro: GoPro is the data set
+    of the 8x task.
     """
     state = weights.state
     try:
@@ -65,7 +66,7 @@ def _describe(config: IFRNetConfig) -> str:
 
 
 def _complete_config(found: IFRNetConfig, wanted: IFRNetConfig, published: bool) -> IFRNetConfig:
-    """Which times published weights know is the name's to say."""
+    """Take from the requested variant whether published weights support any time."""
     return replace(found, any_time=wanted.any_time) if published else found
 
 

@@ -1,6 +1,17 @@
-"""IFRNet (Kong et al., Intermediate Feature Refine Network, CVPR 2022).
+"""IFRNet (Kong et al., IFRNet: Intermediate Feature Refine Network, CVPR 2022).
 
-Published code: ltkong218/IFRNet, MIT. This is written from a specification of its arithmetic.
+Stages, in order (all in this file):
+    1. `IFRNet.encode`: a feature pyramid of each frame less their common mean, at 1/2 to 1/16.
+    2. `IFRNetDecoder`, four times, coarse to fine: each takes the warped features of both frames,
+       the flows and the intermediate features so far, and refines both at twice the resolution.
+       The first one takes the time; the last one also gives a blend mask and a residual.
+    3. `compose`: the warped frames are blended, and the mean and the residual are added.
+
+Frames are RGB in [0, 1], stacked on the batch axis as (2B, 3, H, W); flows are in pixels of their
+own resolution, (B, 4, h, w): (u, v) to frame 0, then to frame 1. With a `flow_scale`, stages 1 and
+2 run on resized frames.
+
+Published code: ltkong218/IFRNet, MIT. Written from a specification of its arithmetic.
 """
 
 import math
@@ -24,17 +35,17 @@ from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 
-COARSEST = 16  # pixels: the last level of features is at 1/16
+COARSEST = 16  # the last pyramid level is at 1/16
 
 
 @dataclass(frozen=True, kw_only=True)
 class IFRNetConfig:
-    """Shape and habits of the network."""
+    """Shape and options of the network."""
 
     widths: tuple[int, int, int, int] = (32, 48, 72, 96)  # of the encoder's levels, fine to coarse
-    side_channels: int = 32  # of a residual block, which are refined more often than the others
+    side_channels: int = 32  # of a residual block: these are convolved twice as often
     first_kernel: int = 3  # of the first convolution
-    any_time: bool = False  # whether the weights were trained at times other than 1/2
+    any_time: bool = False  # whether the weights were trained for times other than 1/2
 
 
 IFRNET = IFRNetConfig()
@@ -43,7 +54,7 @@ IFRNET_LARGE = IFRNetConfig(widths=(64, 96, 144, 192), side_channels=64, first_k
 
 
 class IFRNetState(NamedTuple):
-    """What serves every time between two frames, which are stacked on the batch axis."""
+    """Everything between two frames that does not depend on time."""
 
     frames: Tensor  # (2B, 3, H, W), less the mean
     mean: Tensor  # of both frames, (B, 1, 1, 1)
@@ -52,16 +63,16 @@ class IFRNetState(NamedTuple):
 
 
 class DecoderOutput(NamedTuple):
-    """What the decoders give at a time, at the size that motion is estimated at."""
+    """Output of all decoders at one time, at the resolution of the flow."""
 
     flows: tuple[Tensor, ...]  # coarse to fine: (B, 4, ...) at 1/8, 1/4, 1/2, 1, in their pixels
-    features: tuple[Tensor, ...]  # of the frame between, coarse to fine, at 1/8, 1/4, 1/2
+    features: tuple[Tensor, ...]  # intermediate, coarse to fine, at 1/8, 1/4, 1/2
     blend: Tensor  # (B, 1, H, W)
     residual: Tensor  # (B, 3, H, W)
 
 
 class IFRNetTrainingOutput(NamedTuple):
-    """What the loss needs of a prediction."""
+    """Everything that the loss needs."""
 
     frame: Tensor  # (B, 3, H, W) in [0, 1]
     target: Tensor
@@ -71,7 +82,7 @@ class IFRNetTrainingOutput(NamedTuple):
 
 
 class IFRNet(Interpolator):
-    """Refines flows and features of the frame between together, from coarse to fine."""
+    """Joint coarse-to-fine refinement of intermediate flows and features."""
 
     stride = COARSEST
 
@@ -97,18 +108,19 @@ class IFRNet(Interpolator):
         )
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
-        """Only the scaled size matters: at 4/5 multiples of 20 will do."""
+        """Return the multiple for which the scaled size is one of 16: 20 at a scale of 4/5."""
         ratio = flow_scale_fraction(flow_scale)
         return COARSEST * ratio.denominator // math.gcd(COARSEST, ratio.numerator)
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> IFRNetState:
+        """Encode both frames. Shapes: frames (B, 3, H, W)."""
         require_frames(frame0, frame1, self, flow_scale)
         mean = torch.cat((frame0, frame1), dim=1).mean(dim=(1, 2, 3), keepdim=True)
         frames = torch.cat((frame0 - mean, frame1 - mean))
         return IFRNetState(frames, mean, self.encode(resize(frames, flow_scale)), flow_scale)
 
     def encode(self, frames: Tensor) -> list[Tensor]:
-        """Shapes: (B, 3, H, W) -> (B, widths[i], H / 2^(i + 1), W / 2^(i + 1)), fine to coarse."""
+        """Encode frames. Shapes: (B, 3, H, W) -> (B, widths[i], H / 2^(i+1), ...), fine first."""
         levels = []
         for level in self.encoder:
             frames = level(frames)
@@ -118,7 +130,11 @@ class IFRNet(Interpolator):
     def interpolate(
         self, state: IFRNetState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
-        """The frame at `time`; a ValueError where it is not 1/2 and the weights know no other."""
+        """Interpolate the frame at `time`, (B, 1, 1, 1).
+
+        Raises:
+            ValueError: `time` is not 1/2, and the weights support no other.
+        """
         require_time(time, self)
         decoded = self.decode(state, time)
         enlarged = 1 / state.flow_scale
@@ -131,7 +147,7 @@ class IFRNet(Interpolator):
         return Interpolation(compose(state, flow, blend, residual), explanation=notes)
 
     def decode(self, state: IFRNetState, time: Tensor) -> DecoderOutput:
-        """Find the motion to both frames, a mask and what warping cannot give."""
+        """Estimate the flows to both frames, a blend mask and a residual."""
         *finer, coarse = state.features
         both = torch.cat(coarse.chunk(2), dim=1)
         plane = time.expand(len(both), 1, *both.shape[-2:])
@@ -149,7 +165,7 @@ class IFRNet(Interpolator):
     def training_forward(
         self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor
     ) -> IFRNetTrainingOutput:
-        """Predict with the true frame at hand, whose features the loss compares with.
+        """Predict the frame, and encode the target for the feature loss.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
@@ -162,14 +178,14 @@ class IFRNet(Interpolator):
         )
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """All convolutions but the last ones of the decoders, which give pixels."""
+        """Yield all convolutions except the output layers of the decoders, which write flows."""
         yield from self.encoder
         for decoder in self.decoders:
             yield from (decoder.enter, decoder.refine)
 
 
 class IFRNetDecoder(nn.Module):
-    """Convolutions at one size, and one that doubles it.
+    """Convolutions at one resolution, and a transposed one that doubles it.
 
     Shapes: (B, in_channels, h, w) -> (B, out_channels, 2h, 2w).
     """
@@ -181,11 +197,12 @@ class IFRNetDecoder(nn.Module):
         self.enlarge = nn.ConvTranspose2d(channels, out_channels, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the block's output."""
         return self.enlarge(self.refine(self.enter(x)))
 
 
 class SideChannelResBlock(nn.Module):
-    """A residual block that looks at its last channels twice as often.
+    """Residual block that convolves its last channels twice as often as the others.
 
     Shapes: (B, channels, h, w) -> the same.
     """
@@ -199,6 +216,7 @@ class SideChannelResBlock(nn.Module):
         self.activation = PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the block's output."""
         y = x
         for whole, side in ((self.conv1, self.conv2), (self.conv3, self.conv4)):
             kept, refined = whole(y).split(self.split, dim=1)
@@ -207,7 +225,10 @@ class SideChannelResBlock(nn.Module):
 
 
 def compose(state: IFRNetState, flow: Tensor, blend: Tensor, residual: Tensor) -> Tensor:
-    """Warp, mix, correct. Shapes: flow (B, 4, H, W), blend (B, 1, ...), residual (B, 3, ...)."""
+    """Warp and blend the frames, then add the mean and the residual.
+
+    Shapes: flow (B, 4, H, W), blend (B, 1, H, W), residual (B, 3, H, W) -> (B, 3, H, W).
+    """
     warped0, warped1 = warp_pair(state.frames, flow).chunk(2)
     mixed = blend * warped0 + (1 - blend) * warped1
     return (mixed + state.mean + residual).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""PerVFI, step 4: asymmetric blending. Frame 0 gives the content, frame 1 only fills its holes."""
+"""PerVFI, stage 4: asymmetric blending; frame 1 only fills the holes of frame 0."""
 
 import torch
 from torch import Tensor, nn
@@ -7,33 +7,33 @@ from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
 from sgm_vfi.model.baselines.pervfi.splatting import SplattedFeatures
 
 HIDDEN = 64
-NOISE = 0.005  # either way, added to the mask in training
+NOISE = 0.005  # amplitude of the noise added to the mask in training
 
 
 class AsymmetricBlending(nn.Module):
-    """One mask per level, nearly binary: 0 for frame 0, 1 for what is aligned of frame 1."""
+    """One quasi-binary mask per level: 0 for frame 0, 1 for the aligned frame 1."""
 
     def __init__(self) -> None:
         super().__init__()
         self.levels = nn.ModuleList(QuasiBinaryMask(channels) for channels in CHANNELS)
 
     def forward(
-        self, moved: list[SplattedFeatures], aligned: list[Tensor]
+        self, splatted: list[SplattedFeatures], aligned: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Shapes: maps (B, C, h, w), fine to coarse -> blended maps, and masks (B, 1, h, w)."""
         masks = [
             level(left.hole, left.features, right)
-            for level, left, right in zip(self.levels, moved, aligned, strict=True)
+            for level, left, right in zip(self.levels, splatted, aligned, strict=True)
         ]
         blended = [
             torch.lerp(left.features, right, mask)
-            for left, right, mask in zip(moved, aligned, masks, strict=True)
+            for left, right, mask in zip(splatted, aligned, masks, strict=True)
         ]
         return blended, masks
 
 
 class QuasiBinaryMask(nn.Module):
-    """Exactly zero where no hole is near: all that sees the hole is without bias."""
+    """Mask that is exactly zero away from holes, since no layer that reads them has a bias."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Published checkpoints of PerVFI: what their names mean here, and which variant they are of."""
+"""Published checkpoints of PerVFI: parameter names and configuration."""
 
 from dataclasses import replace
 
@@ -97,11 +97,11 @@ SCOPES = (
     NameScope("generator.tail.", "generator.output."),
     NameScope("condFLownet.", "generator.", INVERTIBLE),  # of our names all that is left
 )
-ESTIMATOR = "estimator."  # prefix of the flow network, which the published file leaves to another
+ESTIMATOR = "estimator."  # prefix of the flow network, which published files do not hold
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code."""
+    """Whether the names are those of the published code."""
     return any(name.startswith("deformableAlign.") for name in weights.state)
 
 
@@ -109,29 +109,29 @@ def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published checkpoint, which holds no flow network.
 
     Raises:
-        CheckpointError: a normalisation has never seen a picture, so nothing can be drawn.
+        CheckpointError: an ActNorm is not initialised.
     """
     state = {translate_name(name, SCOPES): tensor for name, tensor in weights.state.items()}
     if any(name.endswith(".initialized") and not tensor for name, tensor in state.items()):
         raise CheckpointError(
             f"{weights.source} holds a PerVFI whose normalisations were never initialised: it was "
-            f"saved before its first training step. Take a trained one."
+            f"saved before its first training step. Use a trained checkpoint."
         )
     return weights._replace(state=state)
 
 
 def to_published(name: str) -> str:
-    """What the published code calls one of our tensors, the flow network's apart."""
+    """Return the published name of one of our tensors, except those of the flow network."""
     return published_name(name, SCOPES)
 
 
 def published_config(weights: Weights) -> PerVFIConfig:
-    """With a normalising flow (v00) or without (vb); the flow network is the name's to say."""
+    """Find the variant, v00 or vb; the tensors do not tell which flow network was used."""
     return PerVFIConfig(invertible="generator.output.weight" not in weights.state)
 
 
 def flow_weights(config: PerVFIConfig) -> dict[str, Tensor]:
-    """The tensors of the flow network, from its own file."""
+    """Load the tensors of the flow network from its own file."""
     state = load_flow_estimator(config.estimator).state_dict()
     return {ESTIMATOR + name: tensor for name, tensor in state.items()}
 
@@ -142,7 +142,7 @@ def _describe(config: PerVFIConfig) -> str:
 
 
 def _complete_config(found: PerVFIConfig, wanted: PerVFIConfig, published: bool) -> PerVFIConfig:
-    """The flow network of published weights is the name's to say; how to draw always is."""
+    """Take from the requested variant how noise is drawn and, if published, the flow network."""
     found = replace(found, temperature=wanted.temperature, seed=wanted.seed)
     return replace(found, estimator=wanted.estimator) if published else found
 

@@ -1,4 +1,4 @@
-"""PerVFI, step 3: frame 1 aligned to frame 0 at time t by deformable convolution."""
+"""PerVFI, stage 3: frame 1 aligned to frame 0 at time t, by deformable convolution."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
 from sgm_vfi.model.baselines.pervfi.splatting import SplattedFeatures, resize_flow_like
 
-GROUPS = (7, 8, 8)  # of channels that share offsets, by level
+GROUPS = (7, 8, 8)  # of channels that share their offsets, by level
 TAPS = 9
 SLOPE = 0.1
 
 
 class AlignedFeatures(NamedTuple):
-    """What one level hands to the next finer one, at its own size."""
+    """Output of one level, which the next finer level takes."""
 
     offset: Tensor
     features: Tensor
@@ -23,7 +23,7 @@ class AlignedFeatures(NamedTuple):
 
 
 class DeformableAlignment(nn.Module):
-    """Coarse to fine: where in frame 1 to look, and what is seen there merged with frame 0."""
+    """Coarse-to-fine alignment of the features of frame 1, merged with those of frame 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,14 +33,14 @@ class DeformableAlignment(nn.Module):
         )
 
     def forward(
-        self, moved: list[SplattedFeatures], levels: list[Tensor], flow: Tensor
+        self, splatted: list[SplattedFeatures], levels: list[Tensor], flow: Tensor
     ) -> list[Tensor]:
         """Shapes: levels of both frames, fine to coarse; flow (B, 2, H, W) from time t to frame 1
         -> one map per level, of its channels.
         """
         aligned: list[AlignedFeatures] = []  # coarse first
         for level, left, right in zip(
-            reversed(self.levels), reversed(moved), reversed(levels), strict=True
+            reversed(self.levels), reversed(splatted), reversed(levels), strict=True
         ):
             above = aligned[-1] if aligned else None
             aligned.append(level(left, right, resize_flow_like(flow, right), above))
@@ -48,7 +48,7 @@ class DeformableAlignment(nn.Module):
 
 
 class AlignmentLevel(nn.Module):
-    """One level; all but the coarsest also see the result of the one above."""
+    """Alignment at one level; all but the coarsest also take the output of the coarser level."""
 
     def __init__(self, channels: int, above: int, groups: int) -> None:
         super().__init__()
@@ -64,25 +64,25 @@ class AlignmentLevel(nn.Module):
         self, left: SplattedFeatures, right: Tensor, flow: Tensor, above: AlignedFeatures | None
     ) -> AlignedFeatures:
         """Shapes: left, right (B, C, h, w), flow (B, 2, h, w) -> (B, C, h, w), three times."""
-        seen = torch.cat((left.features, right, left.hole, flow), dim=1)
-        offset = _leaky(self.offset1(seen))
+        inputs = torch.cat((left.features, right, left.hole, flow), dim=1)
+        offset = _leaky(self.offset1(inputs))
         if above is None:
             offset = _leaky(self.offset2(offset))
             features = self.deform(right, offset)
         else:
-            coarse = 2 * _enlarge(above.offset)  # pixels of the finer level
+            coarse = 2 * _upsample(above.offset)  # pixels of the finer level
             offset = _leaky(self.offset2(torch.cat((offset, coarse), dim=1)))
             offset = _leaky(self.offset3(offset))
-            coarse = _enlarge(_leaky(above.features))
+            coarse = _upsample(_leaky(above.features))
             features = self.features(torch.cat((self.deform(right, offset), coarse), dim=1))
         merged = self.merge1(torch.cat((left.features, features, left.hole), dim=1))
         if above is not None:
-            merged = self.merge2(torch.cat((merged, _enlarge(above.merged)), dim=1))
+            merged = self.merge2(torch.cat((merged, _upsample(above.merged)), dim=1))
         return AlignedFeatures(offset, features, merged)
 
 
 class DeformableConv(nn.Module):
-    """A modulated deformable 3 x 3 convolution whose offsets come from other features."""
+    """Modulated deformable 3 x 3 convolution whose offsets come from other features."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -115,5 +115,5 @@ def _leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE)
 
 
-def _enlarge(x: Tensor) -> Tensor:
+def _upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

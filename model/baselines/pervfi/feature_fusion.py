@@ -1,4 +1,4 @@
-"""PerVFI, step 5: the levels see each other (after Sun et al., HRNet, CVPR 2019; no norms)."""
+"""PerVFI, stage 5: fusion of the blended levels (after HRNet, Sun et al., CVPR 2019; no norms)."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
 STEM = 64
 WIDTHS = (32, 64, 96)  # of the branches, fine to coarse
 EXPANSION = 4
-MODULES = 2  # exchanges per stage
+MODULES = 2  # exchange units per stage
 
 
 class MultiscaleFusion(nn.Module):
-    """From blended levels to what the decoder is told, each at half the size of its level."""
+    """Turns the blended levels into conditions, each at half the resolution of its level."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class MultiscaleFusion(nn.Module):
 
 
 class ExchangeUnit(nn.Module):
-    """Two residual blocks per branch; then every branch becomes the sum of all of them."""
+    """Two residual blocks per branch, then every branch becomes the sum of all, resized."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class ExchangeUnit(nn.Module):
 
 
 class BranchResize(nn.Sequential):
-    """One branch at the width and the size of another, which is `halvings` coarser."""
+    """Converts a branch to the channels and size of another, which is `halvings` levels coarser."""
 
     def __init__(self, in_channels: int, out_channels: int, halvings: int) -> None:
         self.enlarged = 2 ** max(-halvings, 0)
@@ -82,41 +82,48 @@ class BranchResize(nn.Sequential):
         super().__init__(*between, *last)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, in_channels, h, w) -> (B, out_channels, h / 2^halvings, ...)."""
         x = super().forward(x)
         return F.interpolate(x, scale_factor=self.enlarged) if self.enlarged > 1 else x
 
 
 class BasicBlock(nn.Module):
+    """Residual block of two 3 x 3 convolutions."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = conv(channels, channels)
         self.conv2 = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, C, h, w) -> the same."""
         return (x + self.conv2(self.conv1(x).relu_())).relu_()
 
 
 class Bottleneck(nn.Module):
+    """Residual block of 1 x 1, 3 x 3 and 1 x 1 convolutions; widens to 4 x channels."""
+
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         out_channels = EXPANSION * channels
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
         self.conv2 = conv(channels, channels)
         self.conv3 = nn.Conv2d(channels, out_channels, kernel_size=1, bias=False)
-        self.shortcut = (
-            None
-            if in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
-        )
+        self.shortcut = None
+        if in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, in_channels, h, w) -> (B, 4 * channels, h, w)."""
         y = self.conv3(self.conv2(self.conv1(x).relu_()).relu_())
         return (y + (x if self.shortcut is None else self.shortcut(x))).relu_()
 
 
 def conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """Return a 3 x 3 convolution without bias."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
 def conv_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3 x 3 convolution without bias, followed by a ReLU."""
     return nn.Sequential(conv(in_channels, out_channels, stride), nn.ReLU(inplace=True))

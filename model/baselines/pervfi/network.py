@@ -1,7 +1,21 @@
 """PerVFI (Wu et al., Perception-Oriented Video Frame Interpolation via Asymmetric Blending, CVPR
 2024).
 
-Published code: mulns/PerVFI, Apache-2.0. This is written from a specification of its arithmetic.
+Stages, in order:
+    1. `encoder_decoder`: a feature pyramid of each frame, at 1, 1/2 and 1/4 of the resolution.
+       Optical flow in both directions comes from a frozen estimator, RAFT by default.
+    2. `splatting`: a learned splatting metric; frame 0 is splatted to time t, which leaves holes,
+       and so is the flow from time t to frame 1.
+    3. `feature_alignment`: frame 1 is aligned to time t by deformable convolution.
+    4. `asymmetric_blending`: a quasi-binary mask fills the holes of frame 0 with frame 1.
+    5. `feature_fusion`: an HRNet-like network exchanges information between the levels.
+    6. `normalizing_flow` generates the picture from noise, conditioned on these features; PerVFI-vb
+       uses the decoder of `encoder_decoder` instead.
+
+Frames are RGB in [0, 1] outside and in [-1, 1] inside; flows are in pixels, (B, 2, H, W). Feature
+pyramids are lists, fine to coarse.
+
+Published code: mulns/PerVFI, Apache-2.0. Written from a specification of its arithmetic.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,12 +50,12 @@ from sgm_vfi.model.ops.resize import resize
 
 @dataclass(frozen=True, kw_only=True)
 class PerVFIConfig:
-    """Shape and habits of the network."""
+    """Shape and options of the network."""
 
-    invertible: bool = True  # draws the picture from a normalising flow (v00), or not (vb)
-    estimator: str = "raft"  # of optical flow, one of sgm_vfi.model.flow.flow_zoo.FLOW_NETWORKS
-    temperature: float = 0.3  # of the noise that the picture is drawn from
-    seed: int = 0  # of that noise: every picture of a size starts from the same
+    invertible: bool = True  # whether a normalizing flow generates the picture (v00), or not (vb)
+    estimator: str = "raft"  # optical flow: one of sgm_vfi.model.flow.flow_zoo.FLOW_NETWORKS
+    temperature: float = 0.3  # standard deviation of the noise that the picture is generated from
+    seed: int = 0  # of that noise, which is the same for all pictures of one size
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
@@ -53,39 +67,39 @@ PERVFI_VB = PerVFIConfig(invertible=False)
 
 
 class PerVFIState(NamedTuple):
-    """What serves every time between two frames."""
+    """Everything between two frames that does not depend on time."""
 
-    levels0: list[Tensor]  # features, fine to coarse: 35, 64 and 96 channels
+    levels0: list[Tensor]  # feature pyramids: 35, 64 and 96 channels
     levels1: list[Tensor]
-    flow_01: Tensor  # (B, 2, H, W), pixels
+    flow_01: Tensor  # (B, 2, H, W)
     flow_10: Tensor
-    metric0: Tensor  # (B, 1, H, W), at twice the distance in time that it stands for
+    metric0: Tensor  # (B, 1, H, W), for half the distance in time; it is scaled linearly
     metric1: Tensor
 
 
 class PerVFIFeatures(NamedTuple):
-    """What both frames tell of the frame between."""
+    """Features at one time."""
 
-    conditions: list[Tensor]  # of the generator: 35, 64, 96 channels at 1/2, 1/4, 1/8
-    moved: list[SplattedFeatures]  # frame 0 at that time, fine to coarse
+    conditions: list[Tensor]  # for the generator: 35, 64, 96 channels at 1/2, 1/4, 1/8
+    splatted: list[SplattedFeatures]  # frame 0
     aligned: list[Tensor]  # frame 1
-    masks: list[Tensor]  # share of frame 1, (B, 1, h, w)
+    masks: list[Tensor]  # weight of frame 1, (B, 1, h, w)
     flow_t1: Tensor  # (B, 2, H, W)
 
 
 class PerVFITrainingOutput(NamedTuple):
-    """What the loss needs of a prediction."""
+    """Everything that the loss needs."""
 
-    picture: Tensor  # (B, 3, H, W) about [0, 1], not clamped
+    picture: Tensor  # (B, 3, H, W), approximately in [0, 1], not clamped
     target: Tensor
-    nll: Tensor | None  # of the target, in bits per pixel, (B,); None without a normalising flow
+    nll: Tensor | None  # of the target, in bits per pixel, (B,); None without a normalizing flow
 
 
 class PerVFI(Interpolator):
-    """Frame 0 gives the content, moved along a flow; frame 1 fills its holes.
+    """Splats frame 0 to time t and fills its holes from frame 1.
 
     Args:
-        estimator: of optical flow; None builds the one that the config names. Any other will do.
+        estimator: optical flow estimator; None builds the one that the config names.
     """
 
     stride = 8
@@ -105,6 +119,7 @@ class PerVFI(Interpolator):
         self.generator = ConditionalNormalizingFlow() if config.invertible else PerVFIDecoder()
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> PerVFIState:
+        """Estimate the flows and encode both frames. Shapes: frames (B, 3, H, W)."""
         require_frames(frame0, frame1, self)
         scale = float(flow_scale_fraction(flow_scale))
         with torch.no_grad():
@@ -115,7 +130,7 @@ class PerVFI(Interpolator):
     def prepare_with_flows(
         self, frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor
     ) -> PerVFIState:
-        """`prepare` with flows of the caller's own.
+        """Do what `prepare` does, with given flows.
 
         Shapes: frames (B, 3, H, W), flows (B, 2, H, W), in pixels.
         """
@@ -128,35 +143,39 @@ class PerVFI(Interpolator):
         ).chunk(2)
         return PerVFIState(levels0, levels1, flow_01, flow_10, metric0, metric1)
 
-    def extract_features(self, pair: PerVFIState, time: Tensor) -> PerVFIFeatures:
-        """All that depends on time, but the picture. Shapes: time (B, 1, 1, 1)."""
-        moved = splat_features(pair.levels0, time * pair.flow_01, 2 * time * pair.metric0)
-        flow_t1 = splat_flow_back((1 - time) * pair.flow_10, 2 * (1 - time) * pair.metric1)
-        aligned = self.align(moved, pair.levels1, flow_t1)
-        blended, masks = self.blend(moved, aligned)
-        return PerVFIFeatures(self.fuse(blended), moved, aligned, masks, flow_t1)
+    def extract_features(self, state: PerVFIState, time: Tensor) -> PerVFIFeatures:
+        """Run stages 2 to 5. Shapes: time (B, 1, 1, 1)."""
+        splatted = splat_features(state.levels0, time * state.flow_01, 2 * time * state.metric0)
+        flow_t1 = splat_flow_back((1 - time) * state.flow_10, 2 * (1 - time) * state.metric1)
+        aligned = self.align(splatted, state.levels1, flow_t1)
+        blended, masks = self.blend(splatted, aligned)
+        return PerVFIFeatures(self.fuse(blended), splatted, aligned, masks, flow_t1)
 
     def interpolate(
         self, state: PerVFIState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
+        """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
         features = self.extract_features(state, time)
-        frame = (self.draw(features.conditions) + 1) / 2
-        notes = explanation(state, features, time) if explain else None
-        return Interpolation(frame.clamp(0, 1), explanation=notes)
+        frame = ((self.generate(features.conditions) + 1) / 2).clamp(0, 1)
+        if not explain:
+            return Interpolation(frame)
+        flow_t0 = splat_flow_back(time * state.flow_01, 2 * time * state.metric0)
+        flow = torch.cat((flow_t0, features.flow_t1), dim=1)
+        return Interpolation(frame, explanation={"flow": flow, "blend": 1 - features.masks[0]})
 
     def train(self, mode: bool = True) -> "PerVFI":
-        """The estimator stays as it is, in training too."""
+        """Set the training mode; the flow estimator stays in evaluation mode."""
         super().train(mode)
         self.estimator.eval()
         return self
 
     @torch.no_grad()
     def initialize(self, frame0: Tensor, target: Tensor, frame1: Tensor, time: Tensor) -> None:
-        """Set the normalisations of a fresh network by a batch, before its first training step.
+        """Initialise the ActNorm layers of a fresh network from a batch, before training.
 
-        The plain decoder has none. Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
+        PerVFI-vb has none. Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
-        if self.config.invertible:
+        if isinstance(self.generator, ConditionalNormalizingFlow):
             conditions = self.extract_features(self.prepare(frame0, frame1), time).conditions
             self.generator.initialize(2 * target - 1, conditions)
 
@@ -168,40 +187,43 @@ class PerVFI(Interpolator):
         target: Tensor,
         flows: tuple[Tensor, Tensor] | None = None,
     ) -> PerVFITrainingOutput:
-        """Predict, and measure how likely the truth is (of which vb knows nothing).
+        """Predict the frame and, with a normalizing flow, the likelihood of the target.
 
-        The picture is drawn from noise as strong as that which the truth comes from, afresh for
-        every sample. In training mode masks and targets get some noise as well.
+        The picture is generated from fresh noise of the same deviation as the latents of the
+        target. In training mode, noise is also added to masks and targets.
 
         Args:
             flows: flow_01 and flow_10, (B, 2, H, W); None estimates them.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
-        along = None if flows is None else self.prepare_with_flows(frame0, frame1, *flows)
-        conditions = self.extract_features(along or self.prepare(frame0, frame1), time).conditions
-        if not self.config.invertible:
-            return PerVFITrainingOutput((self.draw(conditions) + 1) / 2, target, None)
-        bits, deviation = self.generator.bits(2 * target - 1, conditions)
+        if flows is None:
+            state = self.prepare(frame0, frame1)
+        else:
+            state = self.prepare_with_flows(frame0, frame1, *flows)
+        conditions = self.extract_features(state, time).conditions
+        if not isinstance(self.generator, ConditionalNormalizingFlow):
+            return PerVFITrainingOutput((self.generate(conditions) + 1) / 2, target, None)
+        bits, deviation = self.generator.bits_per_pixel(2 * target - 1, conditions)
         shapes = noise_shapes(*target.shape[-2:])
         noise = [deviation * torch.randn(len(target), *x, device=target.device) for x in shapes]
-        return PerVFITrainingOutput((self.draw(conditions, noise) + 1) / 2, target, bits)
+        return PerVFITrainingOutput((self.generate(conditions, noise) + 1) / 2, target, bits)
 
-    def draw(self, conditions: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-        """Generate the picture, (B, 3, H, W) in [-1, 1], from the conditions of the generator.
+    def generate(
+        self, conditions: Sequence[Tensor], noise: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """Generate the picture, (B, 3, H, W) in [-1, 1], from the conditions.
 
         Args:
-            noise: None draws it, by the config's seed and temperature; the plain decoder needs
-                none.
+            noise: for the normalizing flow; None draws it by the config's seed and temperature.
         """
-        if not self.config.invertible:
+        if not isinstance(self.generator, ConditionalNormalizingFlow):
             return self.generator(conditions)
-        return self.generator.decode(
-            self.noise(conditions[0]) if noise is None else noise, conditions
-        )
+        noise = self.noise_like(conditions[0]) if noise is None else noise
+        return self.generator.decode(noise, conditions)
 
-    def noise(self, like: Tensor) -> list[Tensor]:
-        """The same noise for every sample, every time and on every device.
+    def noise_like(self, like: Tensor) -> list[Tensor]:
+        """Draw noise that is the same for every sample, call and device.
 
         Shapes: like (B, C, H/2, W/2) -> (B, 6, H/2, W/2), (B, 12, H/4, W/4), (B, 48, H/8, W/8).
         """
@@ -211,12 +233,7 @@ class PerVFI(Interpolator):
         return [(self.config.temperature * x).to(like).expand(len(like), -1, -1, -1) for x in noise]
 
     def compute_modules(self) -> Iterator[nn.Module]:
+        """Yield the encoder, the fusion and, of PerVFI-vb, the decoder."""
         yield from (*self.encoder.levels, self.fuse)
         if not self.config.invertible:
             yield self.generator
-
-
-def explanation(pair: PerVFIState, features: PerVFIFeatures, time: Tensor) -> dict[str, Tensor]:
-    """The flows towards both frames, and the share of frame 0."""
-    flow_t0 = splat_flow_back(time * pair.flow_01, 2 * time * pair.metric0)
-    return {"flow": torch.cat((flow_t0, features.flow_t1), dim=1), "blend": 1 - features.masks[0]}

@@ -1,8 +1,8 @@
-"""PerVFI, step 6: the picture drawn from a conditional normalising flow.
+"""PerVFI, stage 6: a conditional normalizing flow that generates the picture.
 
-A flow is an invertible network: forward it turns a picture into noise, whose likelihood it knows
-(`encode`); backward it turns noise into a picture (`decode`). Both are told what the frames show.
-After Kingma and Dhariwal, Glow, 2018.
+An invertible network: `encode` turns a picture into noise and computes its likelihood, `decode`
+turns noise into a picture; both are conditioned on features of the frames. After Glow (Kingma and
+Dhariwal, NeurIPS 2018).
 """
 
 import math
@@ -15,24 +15,24 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.baselines.pervfi.encoder_decoder import CHANNELS
 
-STEPS = 16  # of each block
+STEPS = 16  # per block
 HIDDEN = 64
-LEVELS = 255  # steps of a byte
+LEVELS = 255  # of an 8-bit sample
 LOG_2PI = math.log(2 * math.pi)
 
 
 class EncodedPicture(NamedTuple):
-    """A picture as noise."""
+    """A picture encoded as noise."""
 
-    latents: list[Tensor]  # as they came out, block by block; not what `decode` takes
-    noise: list[Tensor]  # the same by the prior's mean and deviation: `decode` of it is the picture
+    latents: list[Tensor]  # as the blocks give them; not what `decode` takes
+    noise: list[Tensor]  # the latents normalised by the prior; `decode` inverts it
     log_likelihood: Tensor  # of the picture, in nats, (B,)
 
 
 class ConditionalNormalizingFlow(nn.Module):
-    """Three blocks, each of half the size of the one before; the first two split off half.
+    """Three blocks, each at half the size of the one before; the first two split off half.
 
-    Pictures are (B, 3, H, W) in [-1, 1], sides multiples of 8.
+    Pictures are (B, 3, H, W) in [-1, 1]; H and W are multiples of 8.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class ConditionalNormalizingFlow(nn.Module):
         )
 
     def encode(self, picture: Tensor, conditions: Sequence[Tensor]) -> EncodedPicture:
-        """Shapes: picture (B, 3, H, W), conditions at 1/2, 1/4 and 1/8 of its size."""
+        """Encode a picture. Shapes: (B, 3, H, W), conditions at 1/2, 1/4 and 1/8 of its size."""
         latents, noise = [], []
         total = picture.new_zeros(len(picture))
         x = picture
@@ -61,10 +61,12 @@ class ConditionalNormalizingFlow(nn.Module):
             noise.append(standard)
         return EncodedPicture(latents, noise, total)
 
-    def bits(self, picture: Tensor, conditions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Negative log-likelihood in bits per pixel, and the deviation of all latents.
+    def bits_per_pixel(
+        self, picture: Tensor, conditions: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the negative log-likelihood in bits per pixel, and the deviation of all latents.
 
-        In training mode bytes are spread over their level, so that likelihoods stay finite.
+        In training mode uniform noise dequantises the picture, so that likelihoods stay finite.
 
         Shapes: as `encode` -> (B,), ().
         """
@@ -78,11 +80,12 @@ class ConditionalNormalizingFlow(nn.Module):
         return (levels - encoded.log_likelihood) / (math.log(2) * pixels), deviation.detach()
 
     def decode(self, noise: Sequence[Tensor], conditions: Sequence[Tensor]) -> Tensor:
-        """Shapes: as `encode` gives noise and takes conditions -> (B, 3, H, W)."""
+        """Decode noise. Shapes: noise and conditions as for `encode` -> (B, 3, H, W)."""
         x = None
         levels = list(zip(self.blocks, noise, conditions, strict=True))
         for block, fresh, condition in reversed(levels):
-            mean, log_deviation = block.prior(_or_zeros(x, fresh)).chunk(2, dim=1)
+            known = torch.zeros_like(fresh) if x is None else x
+            mean, log_deviation = block.prior(known).chunk(2, dim=1)
             latent = mean + torch.exp(log_deviation) * fresh
             x = latent if x is None else torch.cat((x, latent), dim=1)
             x = block.decode(x, condition)
@@ -90,7 +93,7 @@ class ConditionalNormalizingFlow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, picture: Tensor, conditions: Sequence[Tensor]) -> None:
-        """Make every normalisation centre and scale this batch; once, before training."""
+        """Initialise every ActNorm from a batch; once, before training."""
         norms = [module for module in self.modules() if isinstance(module, ActNorm)]
         hooks = [norm.register_forward_pre_hook(lambda m, x: m.initialize(*x)) for norm in norms]
         try:
@@ -100,17 +103,13 @@ class ConditionalNormalizingFlow(nn.Module):
                 hook.remove()
 
 
-def _or_zeros(x: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if x is None else x
-
-
 def noise_shapes(height: int, width: int) -> list[tuple[int, int, int]]:
-    """Shapes: of what `decode` takes for one picture, (C, h, w) block by block."""
+    """Return the shape (C, h, w) of the noise of one picture, block by block."""
     return [(channels, height // by, width // by) for channels, by in ((6, 2), (12, 4), (48, 8))]
 
 
 class FlowBlock(nn.Module):
-    """Squeeze four pixels into channels, mix, then sixteen steps that see the condition."""
+    """Moves 2 x 2 pixels into channels, mixes them, and runs 16 conditioned steps."""
 
     def __init__(self, channels: int, condition: int, *, splits: bool) -> None:
         super().__init__()
@@ -129,7 +128,7 @@ class FlowBlock(nn.Module):
         return x, log_volume
 
     def decode(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Undo `encode`. Shapes: (B, 4C, H/2, W/2) -> (B, C, H, W)."""
+        """Invert `encode`. Shapes: (B, 4C, H/2, W/2) -> (B, C, H, W)."""
         matrices = torch.stack([self.mix.matrix, *(step.mix.matrix for step in self.steps)])
         inverses = list(torch.linalg.inv(matrices.double()).to(x.dtype))  # of all at once
         for step in reversed(self.steps):
@@ -138,19 +137,22 @@ class FlowBlock(nn.Module):
 
 
 class FlowStep(nn.Module):
+    """A 1 x 1 convolution and a coupling layer."""
+
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
         self.mix = InvertibleConv1x1(channels)
         self.coupling = AffineCoupling(channels, condition)
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        x, volume_of_mix = self.mix(x)
-        x, volume_of_coupling = self.coupling(x, condition)
-        return x, volume_of_mix + volume_of_coupling
+        """Shapes: (B, C, h, w) -> (B, C, h, w), log-determinant (B,)."""
+        x, log_volume = self.mix(x)
+        x, more = self.coupling(x, condition)
+        return x, log_volume + more
 
 
 class ActNorm(nn.Module):
-    """A shift and a scale per channel, set by the first batch, then learnt."""
+    """A learned shift and scale per channel, initialised from a batch."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -159,11 +161,12 @@ class ActNorm(nn.Module):
         self.register_buffer("initialized", torch.tensor(0, dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, C, h, w) -> the same."""
         return (self.log_scale.exp() + 1e-8) * (x + self.shift)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Of this batch, every channel gets mean 0 and deviation 1."""
+        """Give every channel of this batch mean 0 and deviation 1."""
         deviation, mean = torch.std_mean(x, dim=(0, 2, 3), keepdim=True)
         self.shift.copy_(-mean)
         self.log_scale.copy_(torch.log(1 / (deviation + 1e-6) + 1e-6))
@@ -171,7 +174,7 @@ class ActNorm(nn.Module):
 
 
 class InvertibleConv1x1(nn.Module):
-    """A normalisation, then every pixel's channels by one matrix."""
+    """An ActNorm and an invertible 1 x 1 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -181,6 +184,7 @@ class InvertibleConv1x1(nn.Module):
 
     @property
     def matrix(self) -> Tensor:
+        """The weight as a matrix, (C, C)."""
         return self.weight[:, :, 0, 0]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,13 +195,13 @@ class InvertibleConv1x1(nn.Module):
         return F.conv2d(self.norm(x), self.weight), log_volume
 
     def undo(self, x: Tensor, inverse: Tensor) -> Tensor:
-        """Undo `forward`, given the inverse of the matrix: one matrix and one shift."""
+        """Invert `forward`, given the inverse of the matrix."""
         scaled = inverse * (-self.norm.log_scale[0, :, :, 0]).exp()
         return F.conv2d(x, scaled[:, :, None, None], -self.norm.shift.flatten())
 
 
 class AffineCoupling(nn.Module):
-    """Half of the channels moved and scaled by what the other half and the condition say."""
+    """Shifts and scales half of the channels by a function of the other half and the condition."""
 
     def __init__(self, channels: int, condition: int) -> None:
         super().__init__()
@@ -213,23 +217,24 @@ class AffineCoupling(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes: (B, C, h, w) -> (B, C, h, w), log-determinant (B,)."""
-        moved, still = x.chunk(2, dim=1)
-        shift, log_scale = self._says(still, condition)
-        moved = moved * log_scale.exp() + shift
-        return torch.cat((moved, still), dim=1), log_scale.sum(dim=(1, 2, 3))
+        changed, kept = x.chunk(2, dim=1)
+        shift, log_scale = self._shift_and_scale(kept, condition)
+        changed = changed * log_scale.exp() + shift
+        return torch.cat((changed, kept), dim=1), log_scale.sum(dim=(1, 2, 3))
 
     def undo(self, x: Tensor, condition: Tensor) -> Tensor:
-        moved, still = x.chunk(2, dim=1)
-        shift, log_scale = self._says(still, condition)
-        return torch.cat(((moved - shift) * (-log_scale).exp(), still), dim=1)
+        """Invert `forward`."""
+        changed, kept = x.chunk(2, dim=1)
+        shift, log_scale = self._shift_and_scale(kept, condition)
+        return torch.cat(((changed - shift) * (-log_scale).exp(), kept), dim=1)
 
-    def _says(self, still: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = self.affine(torch.cat((still, condition), dim=1)).chunk(2, dim=1)
+    def _shift_and_scale(self, kept: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = self.affine(torch.cat((kept, condition), dim=1)).chunk(2, dim=1)
         return shift, self.scale * raw.tanh() + self.scale_shift
 
 
 class ZeroConv(nn.Module):
-    """A 3 x 3 convolution that starts as zero, with a learnt gain per channel."""
+    """A 3 x 3 convolution that is initialised to zero, with a learned gain per channel."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -239,4 +244,5 @@ class ZeroConv(nn.Module):
         self.scale = nn.Parameter(torch.zeros(1, out_channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (B, in_channels, h, w) -> (B, out_channels, h, w)."""
         return self.conv(x) * (3 * self.scale).exp()

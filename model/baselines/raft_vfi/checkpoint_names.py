@@ -1,4 +1,4 @@
-"""Published checkpoints of RAFT-VFI: two files, and what their names mean here."""
+"""Published checkpoints of RAFT-VFI, in two files: parameter names and configuration."""
 
 import torch
 
@@ -14,9 +14,9 @@ from sgm_vfi.model.checkpoint import (
 )
 from sgm_vfi.model.flow import raft
 
-FLOW_FILES = ("raft-sintel.pt", "raft-sintel.pth")  # one of them lies beside interpnet.pt
+FLOW_FILES = ("raft-sintel.pt", "raft-sintel.pth")  # one of them is in the folder of interpnet.pt
 COMPUTED = (".relative_position_index", ".attn_mask", ".attn_mask_x", ".attn_mask_y")
-KERNELS = {  # saved as if they were learnt
+KERNELS = {  # constants, saved among the weights
     "internet.lpfilter.weight_lpf": torch.full((1, 1, 7, 7), 1 / 49),
     "internet.get_grad.weight_h": torch.tensor([[[[0.0, 0, 0], [-1, 0, 1], [0, 0, 0]]]]),
     "internet.get_grad.weight_v": torch.tensor([[[[0.0, -1, 0], [0, 0, 0], [0, 1, 0]]]]),
@@ -42,7 +42,7 @@ SELF_PARTS = (*GROUP_PARTS, (".relative_position_bias_table", ".offset_bias"))
 
 
 def _correction(stage: int, *body: NameScope) -> list[NameScope]:
-    """One stage of the refinement, with names below it for what makes up its body."""
+    """Return the names of one stage of the refinement, given those of its body."""
     ends = (NameScope("up.", "up."), NameScope("conv2.", "output."), NameScope("conv0.", "body.0."))
     return [
         NameScope(f"ifnet.block{stage + 1}.{theirs}", f"refinement.{stage}.{ours}", parts)
@@ -90,35 +90,35 @@ FLOW_PREFIX = "flow.network."
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code, of its file without flow."""
+    """Whether the names are those of the published file without the flow network."""
     return any(name.startswith(("ifnet.", "internet.")) for name in weights.state)
 
 
 def from_published(weights: Weights) -> Weights:
-    """Rename the tensors of `interpnet.pt`, and add those of the flow's file beside it.
+    """Rename the tensors of `interpnet.pt`, and add those of RAFT from the same folder.
 
     Raises:
-        FileNotFoundError: there is no such file beside.
-        CheckpointError: a kernel that is no weight holds other values than it must.
+        FileNotFoundError: the folder holds no file of RAFT.
+        CheckpointError: a constant kernel has unexpected values.
     """
     folder = weights.source.parent
-    beside = [folder / name for name in FLOW_FILES if (folder / name).is_file()]
-    if not beside:
+    found = [folder / name for name in FLOW_FILES if (folder / name).is_file()]
+    if not found:
         raise FileNotFoundError(
-            f"{weights.source} holds RAFT-VFI without the network that its flows come from: put "
-            f"{FLOW_FILES[0]}, which is published with it, beside it in {folder.absolute()}."
+            f"{weights.source} holds RAFT-VFI without its flow network: put {FLOW_FILES[0]}, "
+            f"which is published with it, beside it in {folder.absolute()}."
         )
-    flow = raft.from_published(read_weights(beside[0]))
-    return joined(weights, flow)
+    flow = raft.from_published(read_weights(found[0]))
+    return join_weights(weights, flow)
 
 
-def joined(weights: Weights, flow: Weights) -> Weights:
-    """One network's weights, under our names, from `interpnet.pt` and torchvision's RAFT."""
+def join_weights(weights: Weights, flow: Weights) -> Weights:
+    """Join the weights of `interpnet.pt`, renamed, and those of RAFT."""
     for name, kernel in KERNELS.items():
         found = weights.state.get(name, kernel)
         if found.shape != kernel.shape or not torch.allclose(found, kernel):
             raise CheckpointError(
-                f"{weights.source}: {name} is a fixed kernel, but holds other values than it must."
+                f"{weights.source}: {name} is a fixed kernel, but has other values than expected."
             )
     state = {
         translate_name(name, SCOPES): tensor
@@ -129,7 +129,7 @@ def joined(weights: Weights, flow: Weights) -> Weights:
 
 
 def to_published(name: str) -> str:
-    """What the published code calls one of our tensors, in whichever of its files."""
+    """Return the published name of one of our tensors, in either file."""
     if name.startswith(FLOW_PREFIX):
         return published_name(name.removeprefix(FLOW_PREFIX), raft.PUBLISHED_NAMES)
     return published_name(name, SCOPES)

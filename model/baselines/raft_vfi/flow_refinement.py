@@ -1,4 +1,4 @@
-"""Refinement of the flows between two frames, both directions at once (RAFT-VFI, Apache-2.0)."""
+"""RAFT-VFI, stage 2: coarse-to-fine refinement of the flows between two frames."""
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,18 @@ class ResidualConvs(nn.Sequential):
     """SynthesisOutput, added to what they are given."""
 
     def forward(self, features: Tensor) -> Tensor:
+        """Shapes: (B, C, h, w) -> the same."""
         return features + super().forward(features)
 
 
 class FlowCorrection(nn.Module):
-    """A correction of both flows, found at a fraction of their size.
+    """Correction of both flows, estimated at a reduced resolution.
 
     Args:
-        reduction: how many times smaller the frames are that it looks at.
-        channels: of the features, which are four times smaller still.
-        body: what features go through once they are that small.
+        reduction: factor by which frames and flows are downscaled.
+        channels: of the features, at 1/4 of that resolution.
+        head: layers that downscale to the features.
+        body: layers on the features.
     """
 
     def __init__(self, reduction: int, channels: int, head: nn.Module, *body: nn.Module) -> None:
@@ -41,7 +43,7 @@ class FlowCorrection(nn.Module):
 
 
 class FlowRefinement(nn.ModuleList):
-    """Three corrections, of coarse, finer and fine motion, each of what the last one left."""
+    """Three corrections at 1/4, 1/2 and full resolution, each added to the flows before it."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -62,7 +64,7 @@ class FlowRefinement(nn.ModuleList):
 
 
 def head(channels: int, further: int = 0) -> nn.Sequential:
-    """Frames and flows to features at a quarter of the size."""
+    """Return layers from frames and flows to features at a quarter of the resolution."""
     return nn.Sequential(
         conv_prelu(16, channels // 2, stride=2),
         conv_prelu(channels // 2, channels, stride=2),
@@ -71,4 +73,5 @@ def head(channels: int, further: int = 0) -> nn.Sequential:
 
 
 def residual(channels: int, layers: int) -> ResidualConvs:
+    """Return a residual block of `layers` convolutions."""
     return ResidualConvs(*(conv_prelu(channels, channels) for _ in range(layers)))

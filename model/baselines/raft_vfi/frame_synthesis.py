@@ -1,6 +1,6 @@
-"""From motion to a frame: filtered flows, a blend, and a layer that does not move.
+"""RAFT-VFI, stage 4: filtered flows, a visibility mask and a static mask; warping and blending.
 
-RAFT-VFI (Apache-2.0); the adaptive filter of flows is that of QVI (Xu et al., NeurIPS 2019).
+The adaptive flow filter follows QVI (Xu et al., NeurIPS 2019).
 """
 
 import itertools
@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from sgm_vfi.model.ops.warp import backward_warp
 
 SLOPE = 0.1
-REACH = 10  # pixels: how far away a flow may be read instead
+REACH = 10  # pixels: largest distance at which the flow filter reads
 
 
 class SynthesisOutput(NamedTuple):
-    """What a frame is put together from."""
+    """Flows and masks from which a frame is composed."""
 
     flow_t0: Tensor  # (B, 2, H, W)
     flow_t1: Tensor
-    mask: Tensor  # (B, 1, H, W), in (0, 1), how well frame 0 is seen
-    static: Tensor  # (B, 1, H, W), in (0, 1), what does not move: logos, captions
+    mask: Tensor  # visibility in frame 0, (B, 1, H, W), in (0, 1)
+    static: Tensor  # static content such as logos and captions, (B, 1, H, W), in (0, 1)
 
 
 class RAFTVFISynthesis(nn.Module):
-    """Repairs the flows and says how much of which frame is seen; the frames are mean-free."""
+    """Filters the flows and estimates both masks, from frames less their mean."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,24 +43,24 @@ class RAFTVFISynthesis(nn.Module):
         flow_t0, flow_t1 = flow_t.chunk(2, dim=1)
         warped = backward_warp(frame0, flow_t0), backward_warp(frame1, flow_t1)
         corrections, features = self.unet(torch.cat((frames, *warped, flow, flow_t), dim=1))
-        step0, step1, elsewhere0, elsewhere1 = corrections.chunk(4, dim=1)
-        flow_t0 = backward_warp(flow_t0, REACH * elsewhere0.tanh()) + step0
-        flow_t1 = backward_warp(flow_t1, REACH * elsewhere1.tanh()) + step1
+        change0, change1, offset0, offset1 = corrections.chunk(4, dim=1)
+        flow_t0 = backward_warp(flow_t0, REACH * offset0.tanh()) + change0
+        flow_t1 = backward_warp(flow_t1, REACH * offset1.tanh()) + change1
         edges0, edges1 = gradient_magnitude(frame0), gradient_magnitude(frame1)
         warped = torch.cat((backward_warp(frame0, flow_t0), backward_warp(frame1, flow_t1)), dim=1)
         moved = backward_warp(edges0, flow_t0), backward_warp(edges1, flow_t1)
         mask = self.mask(torch.cat((warped, features), dim=1)).sigmoid()
-        seen = torch.cat((warped, *moved, frames, edges0, edges1, features), dim=1)
-        return SynthesisOutput(flow_t0, flow_t1, mask, self.static(seen).sigmoid())
+        inputs = torch.cat((warped, *moved, frames, edges0, edges1, features), dim=1)
+        return SynthesisOutput(flow_t0, flow_t1, mask, self.static(inputs).sigmoid())
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """All but the first layers, which take flows, and the one that gives them."""
+        """Yield all layers except those that read or write flows."""
         unet = self.unet
         yield from (unet.half_size, *unet.down, *unet.up, unet.features, self.mask, self.static)
 
 
 class FlowUNet(nn.Module):
-    """Corrections of the flows, and features for the masks."""
+    """U-Net that estimates corrections of the flows, and features for the masks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class FlowUNet(nn.Module):
 
 
 class SkipUp(nn.Module):
-    """One level up, with the features of that level from the way down."""
+    """Upscales features by two and joins those of the skip connection."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class SkipUp(nn.Module):
 
 
 def gradient_magnitude(frame: Tensor) -> Tensor:
-    """Length of the differences of the neighbours in each channel, zeros around the frame.
+    """Return the gradient magnitude of each channel by central differences, zero-padded.
 
     Shapes: (B, C, H, W) -> (B, C, H, W).
     """
@@ -118,14 +118,14 @@ def gradient_magnitude(frame: Tensor) -> Tensor:
 
 
 def dilate(mask: Tensor) -> Tensor:
-    """Twice the largest of 5 x 5 pixels. Shapes: (B, 1, H, W), in [0, 1] -> (B, 1, H, W)."""
+    """Dilate twice by 5 x 5 pixels. Shapes: (B, 1, H, W), in [0, 1] -> (B, 1, H, W)."""
     for _ in range(2):
         mask = F.max_pool2d(mask, 5, stride=1, padding=2)
     return mask
 
 
 def compose(frame0: Tensor, frame1: Tensor, layers: SynthesisOutput, time: Tensor) -> Tensor:
-    """Blend both frames where they move, cross-fade them where they do not.
+    """Blend the warped frames, and cross-fade the frames where they are static.
 
     Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> (B, 3, H, W).
     """
@@ -136,7 +136,7 @@ def compose(frame0: Tensor, frame1: Tensor, layers: SynthesisOutput, time: Tenso
 
 
 def blend_weight(mask: Tensor, time: Tensor) -> Tensor:
-    """Share of frame 0: how well it is seen, and how near in time it is."""
+    """Return the weight of frame 0, by its visibility and its distance in time."""
     weight0, weight1 = (1 - time) * mask, time * (1 - mask)
     return weight0 / (weight0 + weight1)
 
@@ -144,7 +144,7 @@ def blend_weight(mask: Tensor, time: Tensor) -> Tensor:
 def convolutions(
     channels: tuple[int, ...], first_kernel: int = 3, kernel: int = 3
 ) -> nn.Sequential:
-    """Convolutions that keep the size, with activations between them."""
+    """Return convolutions that keep the resolution, with activations between them."""
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(itertools.pairwise(channels)):
         size = kernel if i else first_kernel
@@ -153,5 +153,5 @@ def convolutions(
 
 
 def activated(*channels: int, first_kernel: int = 3, kernel: int = 3) -> nn.Sequential:
-    """`convolutions`, with an activation after the last one too."""
+    """Return `convolutions` with an activation after the last one too."""
     return convolutions(channels, first_kernel, kernel).append(nn.LeakyReLU(SLOPE))

@@ -1,6 +1,6 @@
-"""Attention in shifted windows, of a map to itself and to a coarser view of itself.
+"""RAFT-VFI: shifted-window attention, within one scale and across two scales.
 
-After VFIformer (Lu et al., CVPR 2022, section 3.2), as RAFT-VFI has it (Apache-2.0).
+After VFIformer (Lu et al., CVPR 2022, section 3.2).
 """
 
 import torch
@@ -16,14 +16,14 @@ from sgm_vfi.model.ops.window_partition import (
     shifted_region_ids,
 )
 
-WINDOW = 4  # pixels of the map, each way
+WINDOW = 4  # pixels of the feature map, each way
 SHIFT = WINDOW // 2
 HEADS = 2
-OFFSETS = 2 * WINDOW - 1  # differences of two rows of a window
+OFFSETS = 2 * WINDOW - 1  # number of relative positions along one axis
 
 
 class WindowAttention(nn.Module):
-    """Attention of the pixels of a window to each other, with a learnt bias for each offset."""
+    """Self-attention within windows, with a learned relative position bias."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,15 +33,17 @@ class WindowAttention(nn.Module):
 
     def forward(self, grid: Tensor, shifted: bool) -> Tensor:
         """Shapes: (B, h, w, C) -> (B, h, w, C), h and w multiples of `WINDOW`."""
-        return self._joined(self._look_around(*self._split(grid), grid, shifted), grid)
+        return self._merge_windows(
+            self._attend(*self._queries_keys_values(grid), grid, shifted), grid
+        )
 
-    def _split(self, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _queries_keys_values(self, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, scaled, keys and values, (B, n, HEADS, T, C / HEADS) each."""
         tokens = self.query_key_value(partition_windows(grid, WINDOW))
-        queries, keys, values = map(heads, tokens.chunk(3, dim=-1))
+        queries, keys, values = map(split_heads, tokens.chunk(3, dim=-1))
         return queries * queries.shape[-1] ** -0.5, keys, values
 
-    def _look_around(
+    def _attend(
         self, queries: Tensor, keys: Tensor, values: Tensor, grid: Tensor, shifted: bool
     ) -> Tensor:
         """Shapes: -> (B, n, T, C)."""
@@ -50,12 +52,12 @@ class WindowAttention(nn.Module):
         )
         return attend(queries, keys, values, self.offset_bias, mask)
 
-    def _joined(self, windows: Tensor, grid: Tensor) -> Tensor:
+    def _merge_windows(self, windows: Tensor, grid: Tensor) -> Tensor:
         return merge_windows(self.project(windows), WINDOW, grid.shape[2] // WINDOW)
 
 
 class CrossScaleAttention(WindowAttention):
-    """Attention also to the window, twice as large, around the own one, seen at half size."""
+    """Attention also to the surrounding window of twice the size, at half the resolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -66,17 +68,17 @@ class CrossScaleAttention(WindowAttention):
         )
 
     def forward(self, grid: Tensor, shifted: bool) -> Tensor:
-        queries, keys, values = self._split(grid)
-        near = self._look_around(queries, keys, values, grid, shifted)
+        queries, keys, values = self._queries_keys_values(grid)
+        fine = self._attend(queries, keys, values, grid, shifted)
         coarse = coarse_windows(grid.permute(0, 3, 1, 2))
-        keys, values = map(heads, self.coarse_key_value(coarse).chunk(2, dim=-1))
+        keys, values = map(split_heads, self.coarse_key_value(coarse).chunk(2, dim=-1))
         mask = coarse_mask(*grid.shape[1:3], grid) if shifted else None
         far = attend(queries, keys, values, self.coarse_offset_bias, mask)
-        return self._joined(near + self.merge(torch.cat((near, far), dim=-1)), grid)
+        return self._merge_windows(fine + self.merge(torch.cat((fine, far), dim=-1)), grid)
 
 
 class WindowLayer(nn.Module):
-    """Attention, then two linear layers, each added to what it is given."""
+    """Transformer layer: attention and a two-layer MLP, each with a residual connection."""
 
     def __init__(self, channels: int, attention: WindowAttention, shifted: bool) -> None:
         super().__init__()
@@ -93,15 +95,15 @@ class WindowLayer(nn.Module):
         normed = self.norm1(grid)
         if self.shifted:
             normed = normed.roll((-SHIFT, -SHIFT), dims=(1, 2))
-        seen = self.attention(normed, self.shifted)
+        attended = self.attention(normed, self.shifted)
         if self.shifted:
-            seen = seen.roll((SHIFT, SHIFT), dims=(1, 2))
-        grid = grid + seen
+            attended = attended.roll((SHIFT, SHIFT), dims=(1, 2))
+        grid = grid + attended
         return grid + self.mlp(self.norm2(grid))
 
 
 class WindowGroup(nn.Module):
-    """Three layers, the middle one shifted, and a convolution, added to what it is given."""
+    """Three layers, the middle one shifted, and a convolution, with a residual connection."""
 
     def __init__(self, channels: int, attention: type[WindowAttention]) -> None:
         super().__init__()
@@ -117,7 +119,7 @@ class WindowGroup(nn.Module):
 
 
 class WindowTransformer(nn.Module):
-    """A group that attends to itself, and one that attends to its coarser view as well."""
+    """A group of window attention, then one of cross-scale window attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -133,27 +135,29 @@ class WindowTransformer(nn.Module):
         return self.norm_out(grid).permute(0, 3, 1, 2)
 
 
-def heads(tokens: Tensor) -> Tensor:
-    """Shapes: (B, n, T, C) -> (B, n, HEADS, T, C / HEADS)."""
+def split_heads(tokens: Tensor) -> Tensor:
+    """Split channels into heads. Shapes: (B, n, T, C) -> (B, n, HEADS, T, C / HEADS)."""
     return tokens.unflatten(-1, (HEADS, -1)).transpose(2, 3)
 
 
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, offset_bias: Tensor, mask: Tensor | None
 ) -> Tensor:
-    """softmax(queries keys^T + bias of their offset + mask) values.
+    """Compute softmax(queries keys^T + relative position bias + mask) values.
 
     Shapes: (B, n, HEADS, T, c) three times, offset_bias (OFFSETS ** 2, HEADS), mask (n, T, T) ->
     (B, n, T, C).
     """
-    logits = queries @ keys.transpose(-2, -1) + offset_bias[offsets(queries.device)].movedim(-1, 0)
+    logits = queries @ keys.transpose(-2, -1) + offset_bias[position_index(queries.device)].movedim(
+        -1, 0
+    )
     if mask is not None:
         logits = logits + mask[:, None]
     return (logits.softmax(dim=-1) @ values).transpose(2, 3).flatten(3)
 
 
-def offsets(device: torch.device) -> Tensor:
-    """Number the offset, rows first, of the query from the key. Shapes: -> (T, T)."""
+def position_index(device: torch.device) -> Tensor:
+    """Return the index of the relative position of query and key. Shapes: -> (T, T)."""
     place = torch.arange(WINDOW**2, device=device)
     down = place[:, None] // WINDOW - place[None, :] // WINDOW
     right = place[:, None] % WINDOW - place[None, :] % WINDOW
@@ -161,7 +165,7 @@ def offsets(device: torch.device) -> Tensor:
 
 
 def coarse_windows(features: Tensor) -> Tensor:
-    """For each window the window of half the resolution that lies around it, reflected at edges.
+    """Return the surrounding window of each window at half the resolution, reflected at edges.
 
     Shapes: (B, C, h, w) -> (B, n, T, C).
     """
@@ -172,7 +176,7 @@ def coarse_windows(features: Tensor) -> Tensor:
 
 
 def coarse_mask(height: int, width: int, like: Tensor) -> Tensor:
-    """`attention_window_mask` between the pixels of shifted windows and those of their coarse ones.
+    """`attention_window_mask` between shifted windows and their coarse windows.
 
     Shapes: -> (n, T, T), 0 or `MASKED_LOGIT`.
     """

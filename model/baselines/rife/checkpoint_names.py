@@ -1,4 +1,4 @@
-"""Published checkpoints of RIFE: what their names mean here, and what they were built as."""
+"""Published checkpoints of RIFE: parameter names and configuration."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ PUBLISHED_NAMES = (
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code; its "HD" and 4.x networks are others."""
+    """Whether the names are those of the published code; "HD" and 4.x are other networks."""
     return {"block0.lastconv.weight", "unet.conv.weight"} <= weights.state.keys()
 
 
@@ -35,10 +35,7 @@ def from_published(weights: Weights) -> Weights:
 
 
 def published_config(weights: Weights) -> RIFEConfig:
-    """Read off our tensors how the network was built.
-
-    They do not tell 2R from the base: shapes are the same. It counts as the base.
-    """
+    """Read the configuration off the shapes; 2R, whose shapes are the same, reads as the base."""
     state = weights.state
     try:
         channels = tuple(len(state[f"blocks.{i}.head.1.0.bias"]) for i in range(3))
@@ -59,14 +56,14 @@ def published_config(weights: Weights) -> RIFEConfig:
 
 
 def _describe(config: RIFEConfig) -> str:
-    """What tells variants apart; a teacher may be there or not."""
+    """Describe what distinguishes variants; the teacher does not count."""
     times = "RIFE_m, for any time" if config.any_time else "RIFE, for the middle only"
     size = "at twice the resolution (2R)" if config.doubled else "at the frames' resolution"
     return f"{times}, {config.channels} and {config.context_channels} channels wide, {size}"
 
 
 def _complete_config(found: RIFEConfig, wanted: RIFEConfig, published: bool) -> RIFEConfig:
-    """Whether published weights are of the doubled network is the name's to say."""
+    """Take from the requested variant whether published weights are of 2R."""
     return replace(found, doubled=wanted.doubled) if published else found
 
 

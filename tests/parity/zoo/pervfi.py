@@ -79,7 +79,7 @@ def check_variant(
         loss, likelihood = encoded(net, half, inputs["gt"])
         ours |= likelihood
     else:
-        loss = ours["l1"] = ((net.draw(half) + 1) / 2 - inputs["gt"]).abs().mean()
+        loss = ours["l1"] = ((net.generate(half) + 1) / 2 - inputs["gt"]).abs().mean()
         ours["t50_pred"] = ours["t50_pred"][:1]
     loss.backward()
     norms = {
@@ -96,15 +96,15 @@ def interpolated(net: PerVFI, pair: PerVFIState, noise: list[Tensor]) -> dict[st
     ours = {}
     for percent in (50, 25):
         found = net.extract_features(pair, time_like(pair.flow_01, percent / 100))
-        picture = (net.draw(found.conditions, noise) + 1) / 2
-        holes = {f"bmask{i}": level.hole for i, level in enumerate(found.moved)}
+        picture = (net.generate(found.conditions, noise) + 1) / 2
+        holes = {f"bmask{i}": level.hole for i, level in enumerate(found.splatted)}
         masks = {f"smask_out{i}": mask for i, mask in enumerate(reversed(found.masks))}
         parts = (
             holes
             | masks
             | {
                 "Ft2": found.flow_t1[:1],
-                "feaL2": found.moved[2].features[:1],
+                "feaL2": found.splatted[2].features[:1],
                 "feaR2": found.aligned[2][:1],
                 "cond2": found.conditions[2][:1],
                 "cond1_mean": found.conditions[1].mean(dim=(2, 3)),
@@ -120,10 +120,10 @@ def encoded(
     net: PerVFI, conditions: list[Tensor], target: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The truth as noise, its likelihood, and what drawing from the wrong noise gives."""
-    bits, deviation = net.generator.bits(2 * target - 1, conditions)
+    bits, deviation = net.generator.bits_per_pixel(2 * target - 1, conditions)
     with torch.no_grad():
         latents = net.generator.encode(2 * target - 1, conditions).latents
-        trap = (net.draw(conditions, latents) + 1) / 2
+        trap = (net.generate(conditions, latents) + 1) / 2
     return bits.mean(), {
         "nll": bits,
         "z_std": deviation,

@@ -16,7 +16,7 @@ from sgm_vfi.model.baselines.raft_vfi import flow_reversal, frame_synthesis
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
     FLOW_PREFIX,
     KERNELS,
-    joined,
+    join_weights,
     to_published,
 )
 from sgm_vfi.model.baselines.raft_vfi.network import MEAN, RAFTVFI, RAFTVFIFrame, RAFTVFIState
@@ -71,7 +71,7 @@ def golden_network(device: torch.device) -> tuple[RAFTVFI, Arrays]:
     state = {name: torch.from_numpy(entry) for name, entry in entries.items()}
     source = Path("recipe")
     flow_weights = Weights(flow.network.state_dict(), {}, source)
-    load_weights(net, joined(Weights(state, {}, source), flow_weights))
+    load_weights(net, join_weights(Weights(state, {}, source), flow_weights))
     crc = {"flownet_weights_crc": flow_crc, "internet_weights_crc": zoo.fingerprint(entries)}
     return net.to(device).eval(), crc
 
