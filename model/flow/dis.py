@@ -1,7 +1,9 @@
-"""Optical flow that needs no trained weights.
+"""DIS: Fast Optical Flow using Dense Inverse Search (Kroeger et al., ECCV 2016), by OpenCV.
 
-Dense inverse search (Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016), as
-OpenCV implements it.
+Stages, in order: frames become 8-bit grey on the CPU and are padded; OpenCV searches patches from
+coarse to fine, optionally from given flows, and refines the result variationally, one thread per
+sample. Tensors: frames (B, 3, H, W), RGB in [0, 1]; flows (B, 2, H, W), (u, v) in pixels. It has
+no trained weights and no gradient.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,10 +24,7 @@ LARGEST_PATCH = 16  # pixels: as many as OpenCV adds around a frame; it reads ou
 
 
 class DISFlow(FlowEstimator):
-    """OpenCV's DIS optical flow, on the CPU, sample by sample; deterministic.
-
-    Frames of any size: those too small for its coarsest patch are padded by their edge pixels, so
-    that a frame of one pixel has a flow too (zero).
+    """OpenCV's DIS optical flow on the CPU; deterministic, for frames of any size.
 
     Args: OpenCV's medium preset.
         finest_scale: the search ends on frames halved that many times; the rest is interpolated.
@@ -59,7 +58,7 @@ class DISFlow(FlowEstimator):
 
     @torch.no_grad()
     def forward(self, source: Tensor, target: Tensor, start: Tensor | None = None) -> Tensor:
-        """As every estimator; patches begin at `start`, (B, 2, H, W), where that fits better."""
+        """Return the flow; patches begin at `start`, (B, 2, H, W), where that fits better."""
         height, width = source.shape[-2:]
         pad = (0, self.padding(width), 0, self.padding(height))
         starts = repeat(None) if start is None else to_opencv_flow(start, pad)
@@ -70,15 +69,12 @@ class DISFlow(FlowEstimator):
         return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
 
     def padding(self, side: int) -> int:
-        """Pixels to add to a side, so that OpenCV neither crashes nor mistakes its scale.
-
-        It fails on frames without room for a few patches, and takes every half for exact.
-        """
+        """Return the padding of a side: OpenCV fails on small frames and on odd halved sizes."""
         smallest = 4 * self.patch_size << self.finest_scale
         return max(smallest - side, -side % (1 << self.finest_scale))
 
     def create_search(self) -> cv2.DISOpticalFlow:
-        """A fresh one each time: it keeps buffers, so two threads cannot share it."""
+        """Create a search object; threads cannot share one, because it keeps buffers."""
         searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         searcher.setFinestScale(self.finest_scale)
         searcher.setPatchSize(self.patch_size)
@@ -89,13 +85,13 @@ class DISFlow(FlowEstimator):
 
 
 def map_in_threads(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
-    """`map`, sample by sample, on all cores: OpenCV lets other threads compute meanwhile."""
+    """Map a function over samples in threads; OpenCV releases the interpreter lock."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(function, *columns))
 
 
 def to_opencv_flow(flow: Tensor, pad: tuple[int, int, int, int]) -> np.ndarray:
-    """Shapes: (B, 2, H, W) -> as OpenCV lays flows out, (B, H + pad, W + pad, 2), a copy."""
+    """Shapes: (B, 2, H, W) -> (B, H + pad, W + pad, 2), a copy."""
     padded = F.pad(flow.detach().cpu().float(), pad, mode="replicate")
     return padded.movedim(1, -1).contiguous().numpy()
 

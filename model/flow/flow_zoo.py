@@ -60,7 +60,7 @@ FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
 
 
 def build_flow_estimator(name: str) -> FlowEstimator:
-    """A flow network with fresh weights.
+    """Build a flow estimator with fresh weights.
 
     Raises:
         ValueError: no such name; says which there are.
@@ -69,10 +69,10 @@ def build_flow_estimator(name: str) -> FlowEstimator:
 
 
 def load_flow_estimator(name: str, path: Path | None = None) -> FlowEstimator:
-    """A flow network with its published weights, in evaluation mode.
+    """Load a flow estimator with published weights, in evaluation mode.
 
     Args:
-        path: their file; None looks where it usually lies.
+        path: file of weights; None searches the usual folders.
 
     Raises:
         ValueError: no such name; says which there are.

@@ -1,6 +1,8 @@
-"""Recurrent flow with global motion aggregation (Jiang et al., GMA, ICCV 2021; WTFPL).
+"""GMA: optical flow with Global Motion Aggregation (Jiang et al., ICCV 2021).
 
-Written from a specification, on torchvision's parts of RAFT.
+Stages are those of RAFT (`raft.py`), with one change: in each update, the motion features are also
+aggregated by attention over the context of the whole frame (`AggregatingUpdate`). Tensor
+conventions are those of RAFT. Written from a specification, with torchvision's parts of RAFT.
 """
 
 import torch
@@ -23,14 +25,11 @@ PUBLISHED_NAMES = (
     NameScope("update_block.aggregator.to_v.", "update_block.value."),
     NameScope("update_block.aggregator.gamma", "update_block.gamma"),
 )
-UNUSED = "att.pos_emb."  # tables of positions that the published network holds, and does not read
+UNUSED = "att.pos_emb."  # position tables of published files, which the network does not use
 
 
 class GMA(RAFT):
-    """RAFT in which cells that look alike also share what is known of their motion.
-
-    Frames as for RAFT; the published demo runs 20 iterations.
-    """
+    """RAFT whose updates share motion between cells of similar context."""
 
     def __init__(self, iterations: int = 20) -> None:
         super().__init__(iterations)
@@ -38,10 +37,9 @@ class GMA(RAFT):
 
 
 class AggregatingUpdate(UpdateBlock):
-    """torchvision's update, which sees motion features also after attention to the context.
+    """torchvision's update block with motion features aggregated by attention.
 
-    The attention is the same in every update. It is worked out anew each time: kept, it would
-    fill as much memory as the comparison of all cells.
+    The attention is equal in all updates; it is recomputed to save memory.
     """
 
     def __init__(self) -> None:
@@ -73,7 +71,7 @@ def tokens(maps: Tensor) -> Tensor:
 
 
 def load_gma_weights(estimator: GMA, weights: Weights) -> None:
-    """Load published weights, all that the network reads or none."""
+    """Load published weights, except for unused tables."""
     state = {n: t for n, t in weights.state.items() if not n.startswith(UNUSED)}
     weights = from_published(weights._replace(state=state), PUBLISHED_NAMES)
     load_weights(estimator.network, weights)

@@ -1,6 +1,14 @@
-"""Flow by global matching (Xu et al., GMFlow, CVPR 2022; Apache-2.0), the one-scale network.
+"""GMFlow: Learning Optical Flow via Global Matching (Xu et al., CVPR 2022), the one-scale network.
 
-Written from a specification. The features are those that SGM-VFI matches, inside windows.
+Stages, in order:
+    1. `encode_pair`: features of both frames at 1/8 (`gmflow_features.py`), with attention inside
+       2 x 2 windows.
+    2. `flow`: softmax matching over the whole frame gives the expected position of each cell.
+    3. `FlowPropagation` spreads the flow to occluded cells by self-attention.
+    4. The flow is enlarged to full size by learnt convex combinations, and cropped.
+
+Tensors: frames (B, 3, H, W), RGB in [0, 1]; tokens (B, h', w', 128); flows (B, 2, H, W), (u, v)
+in pixels. Written from a specification (published code: Apache-2.0).
 """
 
 import torch
@@ -28,10 +36,7 @@ COLOUR_SPREAD = (0.229, 0.224, 0.225)
 
 
 class GMFlow(FlowEstimator):
-    """Flow by matching features over the whole frame, without iterations.
-
-    Frames of any size are padded by their edge pixels, to multiples of 16, in the middle.
-    """
+    """Flow by global feature matching; frames are padded by replication to multiples of 16."""
 
     def __init__(self, num_layers: int = 6) -> None:
         super().__init__()
@@ -45,15 +50,15 @@ class GMFlow(FlowEstimator):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Return the flow from `source` to `target`."""
-        return self.flow(*self.describe(source, target), like=source)
+        return self.flow(*self.encode_pair(source, target), like=source)
 
     def bidirectional(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
         """Return flow_01 and flow_10 from one run of the features."""
-        tokens0, tokens1 = self.describe(frame0, frame1)
+        tokens0, tokens1 = self.encode_pair(frame0, frame1)
         return self.flow(tokens0, tokens1, like=frame0), self.flow(tokens1, tokens0, like=frame0)
 
-    def describe(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of both frames, padded. Shapes: (B, 3, H, W) -> (B, h', w', 128), twice."""
+    def encode_pair(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute features, padded. Shapes: (B, 3, H, W) -> (B, h', w', 128), twice."""
         frames = torch.cat((frame0, frame1))
         mean, spread = (
             frames.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
@@ -63,7 +68,7 @@ class GMFlow(FlowEstimator):
         return first, second
 
     def flow(self, source: Tensor, target: Tensor, like: Tensor) -> Tensor:
-        """Match, spread to where nothing matches, enlarge, and crop to the size of `like`.
+        """Match, propagate, enlarge, and crop to the size of `like`.
 
         Shapes: tokens (B, h', w', 128), like (B, 3, H, W) -> (B, 2, H, W), in pixels.
         """
@@ -82,7 +87,7 @@ class GMFlow(FlowEstimator):
 
 
 class FlowPropagation(nn.Module):
-    """Gives each cell the flow of cells that look alike: what is hidden moves with the rest."""
+    """Propagates flow between cells with similar features, which covers occlusions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,12 +97,12 @@ class FlowPropagation(nn.Module):
     def forward(self, tokens: Tensor, flow: Tensor) -> Tensor:
         """Shapes: tokens (B, L, 128), flow (B, L, 2) -> (B, L, 2)."""
         queries = self.query(tokens)
-        keys = self.key(queries)  # not of the tokens: so the published weights were trained
+        keys = self.key(queries)  # as published: keys are computed from the queries
         return blockwise_attention(queries, keys, flow)
 
 
 def load_gmflow_weights(estimator: GMFlow, weights: Weights) -> None:
-    """Load published weights, all or none."""
+    """Load published weights."""
     state = {
         translate_name(name, HEAD_NAMES)
         if name.startswith(FLOW_HEAD_PREFIXES)

@@ -1,4 +1,14 @@
-"""Features for global matching (Xu et al., GMFlow, CVPR 2022): a network and a transformer."""
+"""Features of GMFlow for global matching (Xu et al., CVPR 2022).
+
+Stages, in order:
+    1. `Backbone`: residual convolutions of each frame down to 1/8.
+    2. A sine position encoding.
+    3. `FeatureTransformer`: blocks of self-attention and of cross-attention between the frames.
+The features are used by `gmflow.py` and by SGM-VFI.
+
+Tensors: frames (2B, 3, H, W), all first frames before all second ones; tokens (2B, h', w', 128),
+channels last, padded to a multiple of 2 cells.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -44,11 +54,10 @@ PADDED_TO = 16  # pixels: the published code ran every frame at such a size
 
 
 class GMFlowFeatures(nn.Module):
-    """Features of two frames that have seen each other, comparable by their dot product.
+    """Features of two frames, to be compared by dot products.
 
     Args:
-        splits: windows each way that attention stays inside of. The published weights were
-            trained with 2; SGM-VFI looks over the whole frame, 1.
+        splits: number of attention windows per axis: 2 in GMFlow; 1, the whole frame, in SGM-VFI.
     """
 
     def __init__(self, num_layers: int = 6, splits: int = 1) -> None:
@@ -60,14 +69,14 @@ class GMFlowFeatures(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Shapes: (2B, 3, H, W), all first frames, then all second -> (2B, 128, H/8, W/8).
 
-        Heights and widths are multiples of 8. Where one is no multiple of 16 the features sit
-        half a cell off, as in the published code (specification 1.4, step 5).
+        Heights and widths are multiples of 8. If one is no multiple of 16 the features are shifted
+        by half a cell, as in the published code.
         """
         height, width = (size // 8 for size in frames.shape[-2:])
         return tokens_to_map(self.attend(self.encode(frames)), height, width)
 
     def encode(self, frames: Tensor) -> Tensor:
-        """What depends on one frame only. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
+        """Compute tokens of each frame on its own. Shapes: (B, 3, H, W) -> (B, h', w', 128)."""
         height, width = frames.shape[-2:]
         pad = (*symmetric_padding(width, PADDED_TO), *symmetric_padding(height, PADDED_TO))
         if any(pad):
@@ -81,17 +90,17 @@ class GMFlowFeatures(nn.Module):
         return tokens + embedding.repeat(self.splits, self.splits, 1)
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """What depends on both. Shapes: (2B, h', w', 128), twice."""
+        """Apply attention within and between the frames. Shapes: (2B, h', w', 128), twice."""
         return self.transformer(tokens)
 
 
 def tokens_to_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Shapes: (B, h', w', C) -> (B, C, height, width), without what was padded."""
+    """Crop the padding. Shapes: (B, h', w', C) -> (B, C, height, width)."""
     return tokens.permute(0, 3, 1, 2)[..., :height, :width]
 
 
 def load_gmflow_features(features: GMFlowFeatures, weights: Weights) -> None:
-    """Take the features out of a published GMFlow checkpoint (the one-scale model)."""
+    """Load the features of a published one-scale GMFlow checkpoint."""
     state = {
         translate_name(name, PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
@@ -101,7 +110,7 @@ def load_gmflow_features(features: GMFlowFeatures, weights: Weights) -> None:
 
 
 class Backbone(nn.Module):
-    """Residual units down to 1/8; instance normalisation sees the whole frame."""
+    """Residual units down to 1/8, with instance normalisation."""
 
     channels_per_pixel = 16  # of its widest maps: 64 channels at half the size
 
@@ -148,10 +157,7 @@ class ResidualUnit(nn.Module):
 
 
 class FeatureTransformer(nn.Module):
-    """Blocks of self-attention and of attention to the other frame.
-
-    Over all cells, or inside of windows, which every second block shifts by half.
-    """
+    """Transformer blocks over all cells, or in windows that every second block shifts by half."""
 
     def __init__(self, num_layers: int, splits: int = 1) -> None:
         super().__init__()
@@ -179,14 +185,14 @@ class FeatureTransformer(nn.Module):
         return merge_windows(windows, window, self.splits)
 
     def shift(self, windows: Tensor, window: tuple[int, int], by: tuple[int, int]) -> Tensor:
-        """Move the windows over the map, cyclically. Shapes: (2B, windows, L, 128) -> the same."""
+        """Shift the windows cyclically. Shapes: (2B, windows, L, 128) -> the same."""
         tokens = merge_windows(windows, window, self.splits)
         return partition_windows(tokens.roll(by, dims=(1, 2)), window)
 
     def mask(
         self, tokens: Tensor, window: tuple[int, int], shift: tuple[int, int]
     ) -> Tensor | None:
-        """What to add to the logits where a shift has brought edges together; None without one."""
+        """Return the attention mask of shifted windows; None without a shift."""
         if shift == (0, 0):
             return None
         bands = shifted_region_ids(*tokens.shape[1:3], window, shift, tokens.device)
@@ -194,7 +200,7 @@ class FeatureTransformer(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """The other frame is seen as it left the block before: it has not looked at itself yet."""
+    """Self-attention, cross-attention to the other frame before its self-attention, and an MLP."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -215,7 +221,7 @@ class TransformerBlock(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """A linear layer, a GELU and a linear layer; the first two in one pass where that can be."""
+    """A linear layer, a GELU and a linear layer; the first two are fused where possible."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (..., C) -> (..., C')."""
@@ -224,7 +230,7 @@ class FeedForward(nn.Sequential):
 
 
 class Attention(nn.Module):
-    """One head inside each window, normalised; the fused kernel never stores the score matrix."""
+    """Single-head attention in each window, followed by layer normalisation."""
 
     def __init__(self) -> None:
         super().__init__()

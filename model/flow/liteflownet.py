@@ -1,7 +1,13 @@
-"""LiteFlowNet (Hui et al., CVPR 2018): the flow that published IFRNets were taught.
+"""LiteFlowNet: A Lightweight CNN for Optical Flow Estimation (Hui et al., CVPR 2018).
 
-Written from a specification of the arithmetic of its public PyTorch port. Published weights carry
-research-only terms of their authors, and do not come with this project.
+Stages, in order, at each level of a feature pyramid from 1/32 to 1/2:
+    1. `Matching`: a correlation volume around the enlarged flow of the level before.
+    2. `Subpixel`: a correction from the warped features.
+    3. `Regularisation`: a feature-driven local convolution of the flow.
+
+Tensors: frames (B, 3, H, W), RGB in [0, 1], are resized to multiples of 32; flows inside are in
+units of 20 pixels of the frame. Serves as the label of IFRNet's distillation. Written from a
+specification of its public PyTorch port; published weights have research-only terms.
 """
 
 import itertools
@@ -110,7 +116,7 @@ class LiteFlowNet(FlowEstimator):
 
 
 class Matching(nn.Module):
-    """The flow of the level before, twice as large, corrected by comparing around where it leads.
+    """Corrects the enlarged flow of the coarser level by a local correlation.
 
     Shapes: flow (B, 2, h / 2, w / 2), None at the coarsest level -> (B, 2, h, w).
     """
@@ -139,7 +145,7 @@ class Matching(nn.Module):
 
 
 class Subpixel(nn.Module):
-    """A correction read off the features themselves. Shapes: flow (B, 2, h, w) -> the same."""
+    """Corrects the flow from warped features. Shapes: flow (B, 2, h, w) -> the same."""
 
     def __init__(self, level: int) -> None:
         super().__init__()
@@ -156,7 +162,7 @@ class Subpixel(nn.Module):
 
 
 class Regularisation(nn.Module):
-    """A weighted mean of the flow around each place; close in meaning counts more.
+    """A local weighted mean of the flow; weights depend on feature distances.
 
     Shapes: flow (B, 2, h, w) -> the same.
     """
@@ -225,7 +231,7 @@ def conv_leaky_relu(
 
 
 def feature_level(in_channels: int, channels: int, count: int, *, is_first: bool) -> nn.Sequential:
-    """Convolutions of which the first halves the size; at the first level it looks wider."""
+    """Build convolutions; the first halves the size, except at the first level."""
     first = (
         conv_leaky_relu(in_channels, channels, 7)
         if is_first
@@ -236,12 +242,12 @@ def feature_level(in_channels: int, channels: int, count: int, *, is_first: bool
 
 
 def build_channel_lift(level: int) -> nn.Module:
-    """More channels for the finest features, which are compared."""
+    """Build a convolution that adds channels to the finest features."""
     return conv_leaky_relu(FEATURES[1][0], LIFTED, 1) if level == 0 else nn.Identity()
 
 
 def build_upsampling(channels: int) -> nn.ConvTranspose2d:
-    """Doubles the size of each channel on its own."""
+    """Build a transposed convolution that doubles each channel on its own."""
     return nn.ConvTranspose2d(
         channels, channels, 4, stride=2, padding=1, bias=False, groups=channels
     )
@@ -258,7 +264,7 @@ def build_flow_head(in_channels: int, kernel: int) -> nn.Sequential:
 
 
 def from_published(weights: Weights) -> Weights:
-    """Rename the tensors of a published file, whose parts are called `module...`."""
+    """Rename the tensors of a published file."""
     state = {
         translate_name(name.replace("module", "net"), PUBLISHED_NAMES): tensor
         for name, tensor in weights.state.items()
@@ -267,5 +273,5 @@ def from_published(weights: Weights) -> Weights:
 
 
 def load_liteflownet_weights(estimator: LiteFlowNet, weights: Weights) -> None:
-    """Load all tensors of a published file (network-default.pytorch), or none."""
+    """Load the weights of the published file, network-default.pytorch."""
     load_weights(estimator, from_published(weights))

@@ -1,7 +1,8 @@
-"""Several guesses of the motion at a time between two frames, made of the flows between them.
+"""Motion hypotheses at time t, made of the flows between two frames, and their weights.
 
-Where flows are wrong or something is hidden, nothing says which of several motions is the right
-one. So several are followed, and weighed by how well both frames agree on each.
+Where flows are wrong or something is occluded, several motions are possible at a pixel. Each is
+weighted by how well both frames agree on it: `prepare_hypotheses` once per pair,
+`compose_layers` per time, `render` for the frame. Flows are in pixels of reduced frames.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,7 @@ IN_FRONT = 50.0  # how much likelier than all else is what surely covers somethi
 
 
 class BidirectionalMotion(NamedTuple):
-    """What serves every time between two frames: small maps, in small pixels."""
+    """Reduced frames, flows between them and weights, shared by all times."""
 
     small0: Tensor
     small1: Tensor
@@ -42,7 +43,7 @@ class BidirectionalMotion(NamedTuple):
 
 
 class Hypothesis(NamedTuple):
-    """A motion that may pass through each pixel at time t."""
+    """A possible motion through each pixel at time t."""
 
     velocity: Tensor  # the way from frame 0 to frame 1
     front: Tensor | float  # how surely it is that of a surface in front of all others
@@ -51,14 +52,14 @@ class Hypothesis(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What both frames say of a guess, (B, 1, h, w)."""
+    """Agreement of both frames on a hypothesis, (B, 1, h, w)."""
 
     likely: Tensor  # inverse to the squared difference of colours
     shown: tuple[Tensor, Tensor]  # how much each frame shows it, and not what covers it
 
 
 class Layer(NamedTuple):
-    """One picture of the mixture."""
+    """One warped frame of the composition."""
 
     source: int  # the frame that it is read from, 0 or 1
     flow: Tensor  # from time t to that frame, in small pixels
@@ -67,7 +68,7 @@ class Layer(NamedTuple):
 
 
 class Composition(NamedTuple):
-    """What a frame at time t consists of; the weights sum to one."""
+    """The layers of a frame at time t; all weights sum to one."""
 
     layers: list[Layer]  # those of frame 0 first
     still0: Tensor  # weight of frame 0 as it is, (B, 1, h, w)
@@ -77,7 +78,7 @@ class Composition(NamedTuple):
 def prepare_hypotheses(
     frame0: Tensor, frame1: Tensor, flow_01: Tensor, flow_10: Tensor, shrink: int = SHRINK
 ) -> BidirectionalMotion:
-    """Make ready, once per pair, what guesses at any time are made of.
+    """Reduce frames and flows, and weight them, once per pair.
 
     Shapes: frames (B, 3, H, W), flows (B, 2, h, w) of the frames at any size.
     """
@@ -96,7 +97,7 @@ def prepare_hypotheses(
 def flow_confidence(
     source: Tensor, target: Tensor, flow: Tensor, back: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Weigh each pixel by how well its flow leads to its own colour and back to its own place.
+    """Weight each pixel by its photometric and forward-backward consistency.
 
     Shapes: frames (B, 3, h, w), flows (B, 2, h, w) -> weight and difference, (B, 1, h, w).
     """
@@ -109,10 +110,10 @@ def flow_confidence(
 def occluder_confidence(
     flow: Tensor, trust: Tensor, back: Tensor, trust_back: Tensor, shrink: int
 ) -> Tensor:
-    """Say how surely each pixel covers something that the other frame shows.
+    """Estimate how surely each pixel covers something that the other frame shows.
 
-    It does if it is to be trusted itself, and if pixels of the other frame lead to it that move
-    otherwise and find other colours there: they were hidden behind it.
+    It does if its own flow is consistent, and inconsistent pixels of the other frame that move
+    differently lead to it.
 
     Shapes: flow and trust of the frame, those of the other one -> (B, 1, h, w).
     """
@@ -122,11 +123,11 @@ def occluder_confidence(
 
 
 def compose_layers(motion: BidirectionalMotion, time: Tensor) -> Composition:
-    """What to warp along which flow, and with which weights; they sum to one.
+    """Compose the frame at `time` of layers whose weights sum to one.
 
-    A pixel's own flow is a guess where it lands, and where it is. What covered something is in
-    front of all else where it lands, whatever agrees there: what is behind agrees as well, if both
-    frames show it. And a frame does not show what something else that is there surely covers.
+    The flow of each frame is one hypothesis where it lands, and another where it starts.
+    Occluders are in front of everything else where they land. A frame contributes nothing at
+    pixels where it shows an occluder.
     """
     flow_01, flow_10 = motion.flow_01, motion.flow_10
     weight0, weight1 = (
@@ -160,7 +161,7 @@ def compose_layers(motion: BidirectionalMotion, time: Tensor) -> Composition:
 def build_layer(
     guess: Hypothesis, seen: Evidence, time: Tensor, best: Tensor, share: Tensor
 ) -> Layer:
-    """A guess as a picture; its weight is not yet a share of all."""
+    """Build the layer of a hypothesis, with a weight that is not yet normalised."""
     velocity, front, source, mode = guess
     likely = seen.likely ** (1 - front) * (IN_FRONT * best) ** front
     flow = (-time, 1 - time)[source] * velocity
@@ -169,7 +170,7 @@ def build_layer(
 
 
 def render(mixture: Composition, frame0: Tensor, frame1: Tensor) -> Tensor:
-    """The frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
+    """Render the frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
     size = frame0.shape[-2:]
     frame = resize_to(mixture.still0, size) * frame0
     frame = frame.addcmul(resize_to(mixture.still1, size), frame1)
@@ -183,11 +184,10 @@ def render(mixture: Composition, frame0: Tensor, frame1: Tensor) -> Tensor:
 def splat_velocity(
     velocity: Tensor, step: Tensor, weight: Tensor, front: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Move velocities along a flow, and fill the holes that they leave.
+    """Splat velocities along a flow, and fill the holes.
 
-    Shapes: velocity and step (B, 2, h, w), weight and front (B, 1, h, w) -> velocity where it
-    lands; the cover (B, 1, h, w), 1 where the frame shows what is seen there, little in its holes;
-    and what is in front there, in holes nothing.
+    Shapes: velocity and step (B, 2, h, w), weight and front (B, 1, h, w) -> splatted velocity,
+    coverage (B, 1, h, w), which is low in holes, and splatted `front`, which is zero in holes.
     """
     landed, _ = splat(torch.cat((velocity, front), dim=1), step, weight, epsilon=1e-12)
     mass = splat_sum(torch.ones_like(weight), step)
@@ -196,7 +196,7 @@ def splat_velocity(
 
 
 def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Evidence:
-    """Hold a guess against both frames; what one of them covers says nothing about it."""
+    """Compare both frames along a velocity; occluded pixels do not count."""
     frames = (
         (motion.small0, motion.flow_01, motion.trust0, -time),
         (motion.small1, -motion.flow_10, motion.trust1, 1 - time),
@@ -221,18 +221,18 @@ def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor)
 
 
 def motion_separation(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
-    """0 for one motion, 1 for two. Shapes: (B, 2, h, w), in small pixels -> (B, 1, h, w)."""
+    """Return 0 for equal, 1 for different motions. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
     return ((shrink * flow_magnitude(velocity - other) - ALIKE) / (APART - ALIKE)).clamp(0, 1)
 
 
 def flow_magnitude(flow: Tensor) -> Tensor:
-    """With a gradient where it is zero. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
+    """Return the norm, differentiable at zero. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
     x, y = flow.split(1, dim=1)
     return (x * x + y * y + 1e-12).sqrt()  # several times as fast as PyTorch's norm on a CPU
 
 
 def inside_frame_weight(flow: Tensor) -> Tensor:
-    """1 where a flow points into the frame, falling to 0 half a pixel outside.
+    """Return 1 where a flow points into the frame, falling to 0 half a pixel outside.
 
     Shapes: (B, 2, h, w) -> (B, 1, h, w).
     """
@@ -244,9 +244,9 @@ def inside_frame_weight(flow: Tensor) -> Tensor:
 
 
 def flow_to_size(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a flow, its vectors with it; down, single ones are taken.
+    """Resize a flow and its vectors; the nearest vector is taken when reducing.
 
-    For a mean over the border of two motions would be neither.
+    A mean across a motion boundary would belong to neither motion.
 
     Shapes: (B, 2, H, W) -> (B, 2, *size).
     """

@@ -1,8 +1,16 @@
-"""Recurrent all-pairs flow (Teed and Deng, RAFT, ECCV 2020), as torchvision has it (BSD-3).
+"""RAFT: Recurrent All-Pairs Field Transforms for Optical Flow (Teed and Deng, ECCV 2020).
 
-Nothing is downloaded: the weights are a file that is there, torchvision's or the published one.
-torchvision is imported where it is used, here and elsewhere: it takes as long as PyTorch itself,
-and most of what is started here does without.
+Uses torchvision's `raft_large` (BSD-3). Stages, in order:
+    1. `encode` pads a frame and computes its features and its context at 1/8.
+    2. `estimate` correlates all pairs of cells, in a pyramid of four levels.
+    3. A recurrent block looks up correlations around the current flow and updates it,
+       `iterations` times.
+    4. The last flow is enlarged to full size by learnt convex combinations, and cropped.
+
+Tensors: frames (B, 3, H, W), RGB in [0, 1]; flows (B, 2, H, W), (u, v) in pixels.
+
+Weights are a file, torchvision's or the published one; nothing is downloaded. torchvision is
+imported where it is used, because its import takes as long as PyTorch's.
 """
 
 from pathlib import Path
@@ -53,7 +61,7 @@ SMALLEST = 128  # pixels: below it the coarsest of the four correlation maps has
 
 
 class RAFTFeatures(NamedTuple):
-    """What serves every flow from a frame and to it."""
+    """Features and context of a frame, for every flow from it and to it."""
 
     features: Tensor  # to compare, (B, 256, h, w)
     context: Tensor  # first state, then what stays the same, (B, 256, h, w)
@@ -61,14 +69,11 @@ class RAFTFeatures(NamedTuple):
 
 
 class RAFT(FlowEstimator):
-    """torchvision's `raft_large` behind the contract: frames of any size, RGB in [0, 1].
+    """Flow estimator made of torchvision's `raft_large`, for frames of any size.
 
-    Frames are padded by their edge pixels, to multiples of 8 and to 128 at least, in the middle.
-    All pairs of cells are compared, so memory grows with the fourth power of the side: what is
-    kept of 2048 x 1080 are 6.5 GB, and sixteen times that of twice the side.
-
-    Flows are torchvision's, to rounding: only frames are looked at once, and only the last of the
-    updates is enlarged.
+    Frames are padded by replication to multiples of 8, at least 128. Memory grows with the fourth
+    power of the side: the correlations of 2048 x 1080 take 6.5 GB. Flows equal torchvision's up to
+    rounding.
 
     Args:
         iterations: updates of the flow; its demo runs 20, its Sintel evaluation 32.
@@ -99,7 +104,7 @@ class RAFT(FlowEstimator):
         return RAFTFeatures(network.feature_encoder(frame), network.context_encoder(frame), padding)
 
     def estimate(self, source: RAFTFeatures, target: RAFTFeatures) -> Tensor:
-        """Give the flow; of torchvision's forward, what the last update needs."""
+        """Return the flow; only the last update of torchvision's forward is enlarged."""
         from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
         network, (batch, _, height, width) = self.network, source.features.shape
@@ -119,10 +124,10 @@ class RAFT(FlowEstimator):
 
 
 def load_raft(path: Path | None = None, iterations: int = 20) -> tuple[RAFT, Path]:
-    """RAFT with its Sintel weights, in evaluation mode, and the file that they are from.
+    """Load RAFT with Sintel weights, in evaluation mode; also return their file.
 
     Args:
-        path: torchvision's file or the published one; None looks where they usually lie.
+        path: torchvision's file or the published one; None searches the usual folders.
 
     Raises:
         FileNotFoundError: there is none; says where to get it and where to put it.
@@ -155,7 +160,7 @@ def find_raft() -> Path:
 
 
 def torchvision_weights() -> tuple[Any, Any]:
-    """Its two: converted from the published file, and trained anew on the same data."""
+    """Return torchvision's two sets: converted from the published file, and trained anew."""
     from torchvision.models.optical_flow import Raft_Large_Weights
 
     return Raft_Large_Weights.C_T_SKHT_V1, Raft_Large_Weights.C_T_SKHT_V2

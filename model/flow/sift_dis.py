@@ -1,9 +1,14 @@
-"""Optical flow for large motion that needs no trained weights: sparse global matching, then DIS.
+"""SIFT+DIS: optical flow for large motion from sparse global matches, without trained weights.
 
-Key points (Lowe, Distinctive Image Features from Scale-Invariant Keypoints, IJCV 2004; compared as
-Arandjelovic and Zisserman, Three things everyone should know, CVPR 2012) are matched wherever they
-went. Dense inverse search begins at those matches where they fit better than what it finds from
-coarse to fine: small things that move far are lost on small frames.
+Stages, in order:
+    1. `find_keypoints`: SIFT key points (Lowe, IJCV 2004) at two sizes of each frame, with
+       RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012).
+    2. `match_frames`: mutual nearest neighbours that pass the ratio test, without matches whose
+       neighbours move differently.
+    3. `densify_matches`: the vector of the nearest match at each pixel.
+    4. DIS (`dis.py`) starts at these vectors where they fit better than its coarse flow.
+
+Tensors: frames (B, 3, H, W), RGB in [0, 1]; flows (B, 2, H, W) and positions (N, 2), in pixels.
 """
 
 import math
@@ -35,23 +40,23 @@ ROWS = 1024  # compared at once
 
 
 class KeyPoints(NamedTuple):
-    """Of one frame. Shapes: (N, 2), x and y in pixels; (N, 128), of length 1."""
+    """Key points of a frame. Shapes: (N, 2), (x, y) in pixels; (N, 128), unit vectors."""
 
     places: Tensor
     descriptors: Tensor
 
 
 class SIFTFeatures(NamedTuple):
-    """What of a batch of frames serves every flow from and to them."""
+    """A batch of frames with their key points."""
 
     frame: Tensor
     points: list[tuple[KeyPoints, ...]]  # of each sample, by size
 
 
 class Matches(NamedTuple):
-    """Points seen in two frames, in an order that does not depend on which frame comes first.
+    """Matches of two frames, in an order that does not depend on the order of the frames.
 
-    Shapes: (N, 2), x and y in pixels of either frame; (N,), whether nothing else looks alike.
+    Shapes: (N, 2), (x, y) in pixels of either frame; (N,), whether the match is unambiguous.
     """
 
     places0: Tensor
@@ -59,16 +64,16 @@ class Matches(NamedTuple):
     clear: Tensor
 
     def reversed(self) -> "Matches":
-        """From frame 1 to frame 0."""
+        """Return the matches from frame 1 to frame 0."""
         return Matches(self.places1, self.places0, self.clear)
 
     def select(self, which: Tensor | slice) -> "Matches":
-        """Those at an index, or where a mask is true."""
+        """Select matches by a mask or an index."""
         return Matches(*(part[which] for part in self))
 
 
 class SIFTDISFlow(FlowEstimator):
-    """DIS flow that is also tried from sparse matches; on the CPU, deterministic."""
+    """DIS flow that starts at sparse matches; on the CPU, deterministic."""
 
     def __init__(self, dense: DISFlow | None = None) -> None:
         super().__init__()
@@ -91,35 +96,35 @@ class SIFTDISFlow(FlowEstimator):
         )
 
     def estimate_both(self, seen0: SIFTFeatures, seen1: SIFTFeatures) -> tuple[Tensor, Tensor]:
-        """Match once, search twice."""
+        """Match once, and search in both directions."""
         found = map_in_threads(match_frames, seen0.points, seen1.points)
         turned = [pairs.reversed() for pairs in found]
         return self.search(seen0, seen1, found), self.search(seen1, seen0, turned)
 
     def search(self, source: SIFTFeatures, target: SIFTFeatures, found: list[Matches]) -> Tensor:
-        """The dense flow that begins at matches, `places0` of which lie in the source."""
+        """Return the dense flow that starts at matches, whose `places0` are in the source."""
         starts = map_in_threads(densify_matches, found, repeat(source.frame.shape[-2:]))
         return self.dense(source.frame, target.frame, torch.stack(starts))
 
 
 @torch.no_grad()
 def match_frames(points0: Sequence[KeyPoints], points1: Sequence[KeyPoints]) -> Matches:
-    """Where two frames show the same, at any size; turned round, the same matches."""
+    """Match the key points of two frames at each size; the order of the frames is irrelevant."""
     found = [match_keypoints(*both) for both in zip(points0, points1, strict=True)]
     return filter_matches(Matches(*(torch.cat(places) for places in zip(*found, strict=True))))
 
 
 def find_keypoints(grey: np.ndarray) -> tuple[KeyPoints, ...]:
-    """Large frames are halved first: where a search begins need not be exact.
+    """Find key points at two sizes; large frames are halved first.
 
-    Shapes: 8-bit grey, (H, W) -> by size, the largest first; places are those in the whole frame.
+    Shapes: 8-bit grey, (H, W) -> the larger size first, positions in pixels of the whole frame.
     """
     halvings = max(math.ceil(math.log(grey.size / LARGEST, 4)), 0)
     return tuple(detect_keypoints(grey, halvings + more) for more in range(SIZES))
 
 
 def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
-    """Those of a frame halved so many times. Shapes: 8-bit grey, (H, W)."""
+    """Detect key points of a frame halved `halvings` times. Shapes: 8-bit grey, (H, W)."""
     if halvings:
         size = [max(side >> halvings, 1) for side in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
@@ -134,7 +139,7 @@ def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
 
 
 def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
-    """Those that are each other's best match, for both clearly better than their second best."""
+    """Match mutual nearest neighbours that pass the ratio test both ways."""
     if min(len(points0.places), len(points1.places)) < 2:
         return Matches(points0.places[:0], points1.places[:0], torch.zeros(0, dtype=torch.bool))
     rows, columns = [], []  # the best two of each point, and where they are
@@ -156,20 +161,20 @@ def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
 
 
 def is_clear(best: Tensor, ratio: float) -> Tensor:
-    """The ratio test, on products of unit vectors. Shapes: (N, 2), larger first -> (N,)."""
+    """Apply the ratio test to products of unit vectors. Shapes: (N, 2), larger first -> (N,)."""
     first, second = 2 - 2 * best.clamp(max=1).T  # squares of distances
     return first < ratio**2 * second
 
 
 def sort_matches(found: Matches) -> Matches:
-    """Sorted by what does not depend on which frame comes first."""
+    """Sort matches by keys that do not depend on the order of the frames."""
     middle, ways = found.places0 + found.places1, (found.places1 - found.places0).abs()
     keys = torch.cat((ways, middle), dim=1).T.numpy()
     return found.select(torch.from_numpy(np.lexsort(keys)))
 
 
 def filter_matches(found: Matches) -> Matches:
-    """Drop matches that go a way of their own, unless they are clear."""
+    """Drop matches whose neighbours move differently, except for unambiguous ones."""
     if len(found.places0) <= AROUND:
         return found.select(found.clear)
     middle, ways = (found.places0 + found.places1) / 2, found.places1 - found.places0
@@ -183,9 +188,9 @@ def filter_matches(found: Matches) -> Matches:
 
 
 def densify_matches(found: Matches, size: tuple[int, int]) -> Tensor:
-    """The way of the nearest match; no motion where there is none at all.
+    """Return the vector of the nearest match at each pixel; zero without matches.
 
-    Shapes: -> (2, *size), of the frame that `places0` lie in.
+    Shapes: -> (2, *size), on the frame of `places0`.
     """
     places, ways = found.places0, found.places1 - found.places0
     height, width = size

@@ -1,4 +1,4 @@
-"""Published checkpoints of SGM-VFI: what their names mean here, and what they were built as."""
+"""Names of tensors in published checkpoints of SGM-VFI, and the config read from them."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
 from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 
-SAVED_BY_ACCIDENT = (".attn_mask", ".HW")  # caches that the published code registered as buffers
+CACHED_BUFFERS = (".attn_mask", ".HW")  # caches that the published code registered as buffers
 HEAD_PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
 BLOCK_PARTS = (
     (".attn.q.", ".attention.query."),
@@ -44,27 +44,27 @@ SCOPES = (
 
 
 def is_published(weights: Weights) -> bool:
-    """Whether these are names of the published code."""
+    """Return whether the tensors have names of the published code."""
     return any(name.startswith("feature_bone.") for name in weights.state)
 
 
 def from_published(weights: Weights) -> Weights:
-    """Rename the tensors of a published checkpoint, and drop what it holds by accident."""
+    """Rename the tensors of a published checkpoint, and drop its cached buffers."""
     state = {
         translate_name(name, SCOPES): tensor
         for name, tensor in weights.state.items()
-        if not name.endswith(SAVED_BY_ACCIDENT)
+        if not name.endswith(CACHED_BUFFERS)
     }
     return weights._replace(state=state)
 
 
 def to_published(name: str) -> str:
-    """What the published code calls one of our tensors."""
+    """Return the published name of one of our tensors."""
     return published_name(name, SCOPES)
 
 
 def published_config(weights: Weights) -> SGMConfig:
-    """Read off the tensors how the network was built.
+    """Infer the config from the shapes of the tensors.
 
     Shapes tell everything but the share of key points, which the published code takes at run
     time: the default is its default, one half.
@@ -102,7 +102,7 @@ def _describe(config: SGMConfig) -> str:
 
 
 def _complete_config(found: SGMConfig, wanted: SGMConfig, published: bool) -> SGMConfig:
-    """The share of key points is the name's to say: weights serve any."""
+    """Take the share of key points from the variant asked for: any weights serve it."""
     if found.keypoint_ratio is None or wanted.keypoint_ratio is None:
         return found
     return replace(found, keypoint_ratio=wanted.keypoint_ratio)

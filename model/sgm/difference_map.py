@@ -1,4 +1,4 @@
-"""Step 1: where is the first estimate of the motion wrong?"""
+"""Step 1 of SGM-VFI: find where the first estimate of the motion is wrong."""
 
 import math
 
@@ -13,7 +13,7 @@ EPSILON = 1e-7 / math.e
 
 
 def difference_map(frames: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
-    """Send each frame through time t to the other one, compare, and carry the error back.
+    """Splat each frame through time t to the other, compare, and carry the error back.
 
     Frame 0 warped to t is splatted on to frame 1 along the flow t -> 1; what differs from frame 1
     there was moved wrongly. That error goes back to t and on to frame 0, so that the map on a

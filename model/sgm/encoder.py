@@ -1,4 +1,4 @@
-"""Step 0: features of the local branch, from both frames at once."""
+"""Step 0 of SGM-VFI: features of the local branch, computed from both frames."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ class LocalEncoder(nn.Module):
         super().__init__()
         self.look = SGMFrameEncoder(channels, depths[:3])
         self.relate = CrossFrameEncoder(8 * channels, depths[3], window)
-        self.apply(_initialise)
+        self.apply(initialise_weights)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Shapes: (2B, 3, H, W) -> fine (2B, 4F, H/4, W/4) and coarse (2B, 8F, h, w)."""
@@ -40,7 +40,7 @@ class LocalEncoder(nn.Module):
 
 
 class SGMFrameEncoder(nn.Module):
-    """What depends on one frame only.
+    """Convolutional features of one frame.
 
     Shapes: (B, 3, H, W) -> fine (B, 4F, H/4, W/4) and tokens (B, h, w, 8F).
     """
@@ -64,7 +64,7 @@ class SGMFrameEncoder(nn.Module):
 
 
 class CrossFrameEncoder(nn.Module):
-    """What depends on both frames.
+    """Attention between the two frames.
 
     Shapes: tokens (2B, h, w, C), all first frames, then all second ones -> (2B, C, h, w).
     """
@@ -92,10 +92,10 @@ class CrossFrameEncoder(nn.Module):
 
 
 class CrossFrameBlock(nn.Module):
-    """A transformer block whose windows look into the same window of the other frame.
+    """Transformer block with attention from each window to the same window of the other frame.
 
-    The stream that goes on is the normalised input with its position, not the input itself
-    (specification 1.1, step 7): as published, and trained weights depend on it.
+    The residual stream is the normalised input plus its position, not the input itself: published
+    weights depend on it.
     """
 
     def __init__(self, channels: int, window: int, shift: int) -> None:
@@ -127,7 +127,7 @@ class CrossFrameBlock(nn.Module):
 
 
 class CrossFrameAttention(nn.Module):
-    """Multi-head attention: queries from a frame, keys and values from the other one."""
+    """Multi-head attention: queries of one frame, keys and values of the other."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -137,20 +137,20 @@ class CrossFrameAttention(nn.Module):
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes: windows (2B, n, T, C), mask (n, T, T) or None -> (2B, n, T, C)."""
-        queries, keys, values = self._asked(windows)
+        queries, keys, values = self._project_heads(windows)
         if mask is not None:
             mask = mask[:, None].to(queries.dtype).repeat(len(windows), 1, 1, 1)
         out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.project(out.transpose(1, 2).flatten(2).view_as(windows))
 
     def scores(self, windows: Tensor) -> Tensor:
-        """What `forward` takes the softmax of. Shapes: (2B, n, T, C) -> (2B, n, heads, T, T)."""
-        queries, keys, _ = self._asked(windows)
+        """Return the attention logits. Shapes: (2B, n, T, C) -> (2B, n, heads, T, T)."""
+        queries, keys, _ = self._project_heads(windows)
         scores = queries @ keys.transpose(-2, -1) / math.sqrt(HEAD_CHANNELS)
         return scores.unflatten(0, (len(windows), -1))
 
-    def _asked(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, and keys and values of the other frame, each as `_heads` lays them out."""
+    def _project_heads(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, and keys and values of the other frame, split into heads."""
         other = windows.roll(len(windows) // 2, dims=0)
         keys, values = map(self._heads, self.key_value(other).chunk(2, dim=-1))
         return self._heads(self.query(windows)), keys, values
@@ -190,8 +190,8 @@ def _halved(block: nn.Sequential, down: nn.Sequential, x: Tensor) -> Tensor:
     return apply_in_bands(lambda x: down(block(x)), (x,), margin, channels=convs[-1].out_channels)
 
 
-def _initialise(module: nn.Module) -> None:
-    """Specification 2.3."""
+def initialise_weights(module: nn.Module) -> None:
+    """Initialise a convolution or a linear layer as the published code does."""
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
         fan_out = height * width * module.out_channels // module.groups

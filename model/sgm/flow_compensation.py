@@ -1,7 +1,6 @@
-"""Step 2: match the key points over the whole other frame, and move the matches to time t.
+"""Step 2 of SGM-VFI: match key points over the whole other frame; move matches to time t.
 
-A match of exactly zero means "no match", component by component (specification 1.7): trained
-weights expect it.
+A component that is exactly zero means "no match": trained weights expect it.
 """
 
 import math
@@ -17,7 +16,7 @@ MATCHED_WEIGHT = math.e
 
 
 def select_keypoints(importance: Tensor, count: int) -> Tensor:
-    """The cells of largest importance, largest first; of equal ones the first in the map.
+    """Select the cells of largest importance, largest first; ties go to the first in the map.
 
     Shapes: importance (B, 1, h, w) -> (B, count), indices y * w + x.
     """
@@ -26,7 +25,7 @@ def select_keypoints(importance: Tensor, count: int) -> Tensor:
 
 
 def match_globally(features: Tensor, keypoints: Tensor | None = None) -> Tensor:
-    """The flow from each frame to the other, by comparing features over the whole frame.
+    """Estimate the flow from each frame to the other by comparing features globally.
 
     Shapes: features (2B, C, h, w), all first frames, then all second ones; keypoints (2B, K), or
     None for all cells -> (2B, 2, h, w) in cells: 0 to 1, then 1 to 0; zero off the key points.
@@ -71,10 +70,10 @@ def shift_to_time(matched: Tensor, time: Tensor, count: int | None = None) -> Te
 
 
 def landing_mass(validity: Tensor, path: Tensor) -> Tensor:
-    """How many matches land on each cell. Shapes: (B, 1, h, w), (B, 2, h, w) -> (B, 1, h, w)."""
+    """Count landing matches. Shapes: (B, 1, h, w), (B, 2, h, w) -> (B, 1, h, w)."""
     return splat_sum(validity, path)
 
 
 def replace_unmatched(shifted: Tensor, flow: Tensor) -> Tensor:
-    """The shifted matches, and the local flow where there is none. Shapes: (B, 4, h, w), twice."""
+    """Replace zeros of the matches by the local flow. Shapes: (B, 4, h, w), twice."""
     return torch.where(shifted == 0, flow, shifted)

@@ -1,4 +1,4 @@
-"""Step 0: the first estimate of the motion from the middle frame, and its correction."""
+"""Step 0 of SGM-VFI: heads that estimate and correct the motion, and their inputs."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from sgm_vfi.model.ops.resize import resize, resize_flow
 
 
 class FlowHead(nn.Module):
-    """Convolutions that read off two flows and a blend mask at reduced size.
+    """Convolutions that estimate two flows and a blend mask at reduced size.
 
-    The PReLU behind the output is the published one: flow and mask pass through learnt slopes.
+    As published, the output layer also ends in a PReLU.
 
     Shapes: (B, in_channels, h, w) -> (B, 5, h, w): flow towards frame 0 and frame 1 in pixels of
     that size, logits of the blend mask.
@@ -31,7 +31,7 @@ class FlowHead(nn.Module):
 
 
 def expand_motion(raw: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Bring what a head says at 1/scale to full size.
+    """Resize the output of a head from 1/scale to full size.
 
     Shapes: raw (B, 5, h, w) -> flow (B, 4, scale * h, scale * w), blend logits (B, 1, ...).
     """
@@ -39,7 +39,7 @@ def expand_motion(raw: Tensor, scale: int) -> tuple[Tensor, Tensor]:
 
 
 def coarse_input(frames: Tensor, time: Tensor, features: Tensor) -> Tensor:
-    """What the head at 1/8 reads; frames and features hold both frames on the batch axis.
+    """Concatenate the inputs of the head at 1/8; both frames are on the batch axis.
 
     Shapes: frames (2B, 3, H, W), time (B, 1, 1, 1), features (2B, 8F, h, w)
     -> (B, 7 + 16F, h, w).
@@ -57,7 +57,7 @@ def fine_input(
     time: Tensor,
     features: Tensor,
 ) -> Tensor:
-    """What the head at 1/4 reads; frames, warped and features hold both frames on the batch axis.
+    """Concatenate the inputs of the head at 1/4; both frames are on the batch axis.
 
     Shapes: frames, warped (2B, 3, H, W), flow (B, 4, H, W), blend_logits (B, 1, H, W),
     time (B, 1, 1, 1), features (2B, 4F, H/4, W/4) -> (B, 18 + 8F, H/4, W/4).

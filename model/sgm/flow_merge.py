@@ -1,4 +1,4 @@
-"""Step 3: merge the local flow and the matches, and let convolutions polish the result."""
+"""Step 3 of SGM-VFI: merge local flow and matches, then refine the result."""
 
 import math
 
@@ -50,7 +50,7 @@ class FlowMerge(nn.Module):
 
 
 class FlowMatching(nn.Module):
-    """What the sparse global matching branch learns: to merge, and to refine what was merged."""
+    """Trained part of the matching branch: the merge and the refinement after it."""
 
     def __init__(self, channels: int, feature_channels: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class FlowMatching(nn.Module):
 def refine_input(
     frames: Tensor, warped: Tensor, flow: Tensor, blend_logits: Tensor, merged_flow: Tensor
 ) -> Tensor:
-    """What the head behind the merge reads, all at 1/8.
+    """Concatenate the inputs of the head after the merge, all at 1/8.
 
     Shapes: frames, warped (2B, 3, H, W), both frames on the batch axis, flow (B, 4, H, W),
     blend_logits (B, 1, H, W), merged_flow (B, 4, h, w) in pixels of 1/8 -> (B, 27, h, w).

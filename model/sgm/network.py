@@ -1,4 +1,19 @@
-"""SGM-VFI (Liu et al., Sparse Global Matching for Video Frame Interpolation, CVPR 2024)."""
+"""SGM-VFI: Sparse Global Matching for Video Frame Interpolation (Liu et al., CVPR 2024).
+
+Stages, in order:
+    0. Local branch: `encoder.py` computes features of both frames by convolutions and attention
+       in shifted windows; `flow_head.py` estimates both flows and a blend mask at 1/8.
+    1. `difference_map.py` finds where these flows are wrong, and selects key points there.
+    2. `flow_compensation.py` matches the key points over the whole other frame, by features of
+       GMFlow (`model/flow/gmflow_features.py`), and splats the matches to time t.
+    3. `flow_merge.py` merges local flow and matches; a second head at 1/4 refines the result.
+    4. `model/layers/synthesis_unet.py` warps both frames, blends them and adds a residual.
+Without key points (`keypoint_ratio=None`) steps 1 to 3 reduce to the head at 1/4.
+
+Tensors: frames (2B, 3, H, W) are stacked on the batch axis, all first frames before all second
+ones. Flows (B, 4, H, W) lead from time t to frame 0, then to frame 1, as (u, v) in pixels of
+their own size. Cells are pixels at 1/8.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +25,12 @@ from torch import Tensor, nn
 from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
 from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
-from sgm_vfi.model.layers.synthesis_unet import blend
+from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 from sgm_vfi.model.sgm.difference_map import difference_map
-from sgm_vfi.model.sgm.encoder import LocalEncoder
+from sgm_vfi.model.sgm.encoder import LocalEncoder, initialise_weights
 from sgm_vfi.model.sgm.flow_compensation import (
     match_globally,
     replace_unmatched,
@@ -25,14 +40,13 @@ from sgm_vfi.model.sgm.flow_compensation import (
 from sgm_vfi.model.sgm.flow_head import FlowHead, coarse_input, expand_motion, fine_input
 from sgm_vfi.model.sgm.flow_merge import FlowMatching, refine_input
 from sgm_vfi.model.sgm.state import SGMFrames, SGMMotion, SGMState
-from sgm_vfi.model.sgm.synthesis import build_synthesis
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGMConfig:
-    """Shape and habits of the network: a checkpoint fits only the shape that it was trained in."""
+    """Options of the network; channels, depths and window decide which checkpoints fit."""
 
     channels: int = 16  # F in the paper; stages are F, 2F, 4F and 8F wide
     depths: tuple[int, ...] = (2, 2, 2, 4)  # layers per stage, fine to coarse
@@ -56,7 +70,7 @@ SGM_BASE = SGMConfig(channels=32, depths=(2, 2, 2, 6))
 
 
 class SGM(TileableInterpolator):
-    """A local branch estimates flows; where they fail, sparse global matching repairs them."""
+    """Local flow estimation, corrected by sparse global matching where it fails."""
 
     stride = 16
     halo = 80  # the U-Net sees 76 pixels around each one
@@ -69,7 +83,8 @@ class SGM(TileableInterpolator):
         self.encoder = LocalEncoder(channels, config.depths, config.window)
         heads = FlowHead(7 + 16 * channels), FlowHead(18 + 8 * channels)  # at 1/8 and at 1/4
         self.local_flow = nn.ModuleList(heads)
-        self.synthesis = build_synthesis(2 * channels)
+        self.synthesis = SynthesisNetwork(2 * channels)
+        self.synthesis.unet.apply(initialise_weights)
         has_matching = config.keypoint_ratio is not None
         self.gmflow = GMFlowFeatures() if has_matching else None
         feature_channels = 2 * (GLOBAL_CHANNELS + 8 * channels)
@@ -166,10 +181,10 @@ class SGM(TileableInterpolator):
         )
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """The convolutions and attention between warps, splats and matches.
+        """Yield the convolutions and attention between warps, splats and matches.
 
-        What comes out of a flow head is in pixels of 1/8 or 1/4 size, where bfloat16 errs by whole
-        pixels of the frame (specification 6.5): so heads count without their last layer.
+        The last layer of a flow head is excluded: it outputs pixels at 1/8 or 1/4, where bfloat16
+        rounds by whole pixels of the frame.
         """
         yield from self.encoder.children()
         yield from (self.synthesis.context, self.synthesis.unet)
@@ -182,7 +197,7 @@ class SGM(TileableInterpolator):
             yield from (head.head, head.residual)
 
     def frozen_modules(self) -> Iterator[nn.Module]:
-        """What the second training stage keeps as it is; the context network is not among it."""
+        """Yield the modules that the second training stage freezes."""
         yield from (self.encoder, self.local_flow, self.synthesis.unet)
         if self.gmflow is not None:
             yield self.gmflow
@@ -195,7 +210,7 @@ class SGM(TileableInterpolator):
         estimate: tuple[Tensor, Tensor, Tensor],
         notes: dict[str, Tensor] | None,
     ) -> Tensor:
-        """Raw correction of the coarse motion; no gradient goes back into what it reads.
+        """Return the raw correction of the coarse motion; its inputs get no gradient.
 
         Shapes: local (B, 4, h, w) in cells, estimate = flow, blend logits, warped frames
         -> (B, 5, h, w).
@@ -218,7 +233,7 @@ class SGM(TileableInterpolator):
     def _keypoints(
         self, state: SGMState, flow: Tensor, warped: Tensor, notes: dict[str, Tensor] | None
     ) -> Tensor | None:
-        """Cells to match, (2B, K), or None where all of them are."""
+        """Return the cells to match, (2B, K), or None to match all."""
         height, width = state.coarse.shape[-2:]
         ratio = self.config.keypoint_ratio
         assert ratio is not None
@@ -238,11 +253,11 @@ class SGM(TileableInterpolator):
         return chosen
 
     def _reorder_colours(self, frames: Tensor) -> Tensor:
-        """Between RGB outside and the order of the weights inside."""
+        """Convert between RGB and the colour order of the weights."""
         return reorder_colours(frames, self.config.colour_order)
 
     def _require_scale(self, height: int, width: int, flow_scale: float) -> None:
-        """Refuse a scale at which cells would not fit the frame."""
+        """Raise ValueError if the cells at this scale do not fit the frame."""
         multiple = self.size_multiple(flow_scale)
         scaled = [side * flow_scale for side in (height, width)]
         if any(abs(side / CELL - round(side / CELL)) > 1e-6 for side in scaled):
@@ -257,7 +272,7 @@ def _add(flow: Tensor, logits: Tensor, correction: tuple[Tensor, Tensor]) -> tup
 
 
 def _at_full_size(notes: dict[str, Tensor], state: SGMState) -> dict[str, Tensor]:
-    """Explanations as the contract lays them out: of the frames' size, flows in their pixels."""
+    """Enlarge explanations to the size of the frames, with flows in their pixels."""
     height, width = state.frames.shape[-2:]
     full = {}
     for name, picture in notes.items():

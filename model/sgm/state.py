@@ -1,4 +1,4 @@
-"""What SGM-VFI knows of a frame, of a pair of frames, and of the motion at a time."""
+"""State of SGM-VFI: features of frames, of a pair of frames, and the motion at a time."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class SGMFrames(NamedTuple):
-    """What depends on one frame only; of a pair, both are stacked on the batch axis."""
+    """Features that depend on one frame only; a pair is stacked on the batch axis."""
 
     frames: Tensor  # (2B, 3, H, W), in the network's colour order
     small: Tensor  # the same at the size that motion is estimated at
@@ -17,12 +17,12 @@ class SGMFrames(NamedTuple):
     context: list[Tensor]  # features for synthesis, at full size
 
     def advance(self, new: "SGMFrames") -> "SGMFrames":
-        """What is known of the second of two frames, and of the one behind it."""
+        """Return the features of the second frame of this pair and of the frame after it."""
         return SGMFrames(*(_second_and(*both) for both in zip(self, new, strict=True)))
 
 
 class SGMState(NamedTuple):
-    """What serves every time between two frames; both are stacked on the batch axis."""
+    """State shared by all times between two frames, which are stacked on the batch axis."""
 
     encoded: SGMFrames
     coarse: Tensor  # (2B, 8F, h, w), features that have seen both frames, as the next
@@ -50,7 +50,7 @@ class SGMMotion(NamedTuple):
 
 
 def _second_and(known: Any, new: Any) -> Any:
-    """Join the second half of a batch, or of each of a list, with a new one."""
+    """Concatenate the second half of a batch, or of each in a list, with a new one."""
     if new is None:
         return None
     if isinstance(new, list):
