@@ -14,7 +14,7 @@ from sgm_vfi.model.flow.gma import AggregatingUpdate
 from sgm_vfi.model.flow.gmflow import FlowPropagation, GMFlow
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from tests.conftest import randomize_weights
-from tests.parity.zoo.flow_nets import published_state
+from tests.parity.zoo.check_flow_networks import published_state
 
 FILES = {
     "raft": "raft-sintel.pth",

@@ -38,8 +38,8 @@ from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.conftest import randomize_weights
 from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity import recipe as parity
-from tests.parity.zoo.ifrnet import filled, pseudo_label
-from tests.parity.zoo.recipe import CASES
+from tests.parity.zoo.check_ifrnet import filled, pseudo_label
+from tests.parity.zoo.zoo_recipe import CASES
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 

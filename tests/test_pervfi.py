@@ -43,8 +43,8 @@ from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.fixtures.training_runs import losses, recipe, run_in
-from tests.parity.zoo.flow_nets import published_state
-from tests.parity.zoo.pervfi import golden_inputs, golden_network
+from tests.parity.zoo.check_flow_networks import published_state
+from tests.parity.zoo.check_pervfi import golden_inputs, golden_network
 
 GOLDEN = Path(__file__).parent / "golden_zoo"
 GOLDEN_NAMES = {"pervfi": "pervfi_v00", "pervfi_vb": "pervfi_vb"}

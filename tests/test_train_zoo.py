@@ -18,7 +18,7 @@ from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, flow_label
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
 from tests.fixtures.training_runs import ROOT, losses, recipe, run_in
 from tests.parity import recipe as parity
-from tests.parity.zoo.rife import SMALL, golden_network
+from tests.parity.zoo.check_rife import SMALL, golden_network
 
 pytestmark = pytest.mark.usefixtures("world")
 CPU = torch.device("cpu")

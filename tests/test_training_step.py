@@ -31,7 +31,7 @@ from tests.fixtures.training_runs import (
     weights_of,
 )
 from tests.parity import recipe as parity
-from tests.parity.networks import build, config_of, frames
+from tests.parity.check_sgm import build, config_of, frames
 
 pytestmark = pytest.mark.usefixtures("world", "info_logs")
 GOLDEN = Path(__file__).parent / "golden"

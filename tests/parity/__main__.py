@@ -1,11 +1,11 @@
-"""Compare this code with golden numbers of the published implementation.
+"""Compare this code with golden numbers of the published implementations.
 
-    python -m tests.parity FOLDER [--device D]
+    python -m tests.parity FOLDER [FOLDER ...] [--device D]
 
-FOLDER holds cases.json with archives beside, and files of formulas (metrics.json, padder.json,
-learning_rate.json, weights_crc.json); sizes, variants and seeds are read from them. Or it holds
-archives of the other systems, which tests/parity/zoo knows by name. Prints case,
-quantity, worst error and tolerance, and exits with 1 when one is out.
+A folder holds cases.json, which describes the cases of SGM-VFI and names their archives; tables
+(metrics.json, padder.json, learning_rate.json, weights_crc.json); or archives of other networks,
+recognised by name (tests/parity/zoo). Prints case, quantity, largest error and tolerance, and exits
+with 1 if an error exceeds its tolerance.
 """
 
 import argparse
@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tests.parity import formulas, networks, tables, training
+from tests.parity import check_metrics, check_sgm, check_sgm_training, check_tables
+from tests.parity.check_sgm_units import UNITS
 from tests.parity.finding import Finding
-from tests.parity.units import UNITS
 from tests.parity.zoo import ARCHIVES
 
 FORMULAS: dict[str, Callable[[Path], Iterator[Finding]]] = {
-    "metrics.json": formulas.metrics,
-    "padder.json": tables.padder,
-    "learning_rate.json": tables.learning_rate,
-    "weights_crc.json": tables.weights_crc,
+    "metrics.json": check_metrics.metrics,
+    "padder.json": check_tables.padder,
+    "learning_rate.json": check_tables.learning_rate,
+    "weights_crc.json": check_tables.weights_crc,
 }
 NETWORK_CALLS = ("forward", "hr", "hr_padded", "tta", "demo")
 
@@ -36,7 +36,7 @@ NETWORK_CALLS = ("forward", "hr", "hr_padded", "tta", "demo")
 def checks(
     folder: Path, device: torch.device
 ) -> tuple[dict[str, Callable[[], Iterator[Finding]]], dict[str, str]]:
-    """What can be checked in a folder, by case, and why the rest is not."""
+    """Return the checks of a folder by case, and the reason for each case that is not checked."""
     todo: dict[str, Callable[[], Iterator[Finding]]] = {}
     left: dict[str, str] = {}
     listed = folder / "cases.json"
@@ -66,19 +66,19 @@ def _checker(name: str, case: dict[str, Any]) -> Callable[..., Iterator[Finding]
     if case.get("variant", "").split("_")[0] not in ("local", "sgm"):
         return None
     if case["call"] == "train":
-        return training.findings
-    return networks.findings if case["call"] in NETWORK_CALLS else None
+        return check_sgm_training.findings
+    return check_sgm.findings if case["call"] in NETWORK_CALLS else None
 
 
 def _unit(name: str, case: dict[str, Any], folder: Path, device: torch.device) -> Iterator[Finding]:
     golden = np.load(folder / case["file"])
     arrays = UNITS[name](device, golden)
     arrays = {key: value.detach().cpu().numpy() for key, value in arrays.items()}
-    yield from networks.compare_all(name, case, golden, arrays)
+    yield from check_sgm.compare_all(name, case, golden, arrays)
 
 
 def report(findings: Sequence[Finding]) -> Iterator[str]:
-    """One line a quantity, and all that is out; of many the worst of each kind."""
+    """Format one line per quantity."""
     for finding in findings:
         mark = "ok " if finding.ok else "OUT"
         line = f"{mark} {finding.case:32s} {finding.quantity:48s} "
@@ -86,34 +86,44 @@ def report(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the folders; return 1 if a number is out of tolerance, else 0."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.parity",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--only", default="", help="check only cases whose name holds this text")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument(
+        "--device", type=torch.device, default=torch.device("cpu"), help="default: cpu"
+    )
+    parser.add_argument(
+        "--only", default="", help="check only cases whose name contains this text (default: all)"
+    )
     args = parser.parse_args(arguments)
-    if not args.folder.is_dir():
-        parser.error(f"{args.folder} is no folder (that is {args.folder.absolute()})")
+    for folder in args.folders:
+        if not folder.is_dir():
+            parser.error(f"{folder} is not a folder (absolute path: {folder.absolute()})")
 
     torch.backends.cuda.matmul.allow_tf32 = False  # golden numbers are of full float32
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
-    todo, left = checks(args.folder, args.device)
-    out = []
-    todo = {name: check for name, check in todo.items() if args.only in name}
-    for name, check in tqdm(todo.items(), unit="case", leave=False, disable=None):
+    return 1 if sum([run_folder(folder, args.device, args.only) for folder in args.folders]) else 0
+
+
+def run_folder(folder: Path, device: torch.device, only: str) -> int:
+    """Run and print the checks of a folder; return the number of cases out of tolerance."""
+    found, not_covered = checks(folder, device)
+    selected = {name: check for name, check in found.items() if only in name}
+    num_out = 0
+    for check in tqdm(selected.values(), unit="case", leave=False, disable=None):
         findings = list(check())
         for line in report(findings):
             tqdm.write(line)
-        if not all(finding.ok for finding in findings):
-            out.append(name)
-    for name, why in left.items():
-        print(f"-   {name:32s} {why}")
-    print(f"{len(todo)} cases checked, {len(out)} out, {len(left)} not covered")
-    return 1 if out else 0
+        num_out += not all(finding.ok for finding in findings)
+    for name, reason in not_covered.items():
+        print(f"-   {name:32s} {reason}")
+    print(f"{len(selected)} cases checked, {num_out} out, {len(not_covered)} not covered")
+    return num_out
 
 
 if __name__ == "__main__":

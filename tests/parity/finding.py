@@ -1,9 +1,11 @@
-"""What a comparison with a golden number found."""
+"""Result of a comparison with a golden number."""
 
 from typing import NamedTuple
 
 
 class Finding(NamedTuple):
+    """Error of one quantity of one case."""
+
     case: str
     quantity: str
     error: float  # largest absolute difference
@@ -12,4 +14,5 @@ class Finding(NamedTuple):
 
     @property
     def ok(self) -> bool:
+        """Whether the error is within its tolerance."""
         return self.error <= self.tolerance  # False where the error is not a number

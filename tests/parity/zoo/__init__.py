@@ -1,14 +1,20 @@
-"""Golden numbers of the other systems: which archive is checked by what.
+"""Golden numbers of RIFE, IFRNet, PerVFI, RAFT-VFI and the optical flow networks.
 
-Each module beside holds `ARCHIVES`: by the name of an archive, a function of the opened archive
-and the device that gives its findings.
+Every `check_*` module defines `ARCHIVES`, which maps the name of an archive to a function that
+takes the opened archive and a device, and yields findings.
 """
 
-from tests.parity.zoo import flow_nets, ifrnet, pervfi, raft_vfi, rife
-from tests.parity.zoo.comparison import Check
+from tests.parity.zoo import (
+    check_flow_networks,
+    check_ifrnet,
+    check_pervfi,
+    check_raft_vfi,
+    check_rife,
+)
+from tests.parity.zoo.compare_archive import Check
 
 ARCHIVES: dict[str, Check] = {
     name: check
-    for system in (flow_nets, ifrnet, pervfi, raft_vfi, rife)
-    for name, check in system.ARCHIVES.items()
+    for module in (check_flow_networks, check_ifrnet, check_pervfi, check_raft_vfi, check_rife)
+    for name, check in module.ARCHIVES.items()
 }

@@ -1,4 +1,4 @@
-"""Whole networks against the golden numbers."""
+"""Check the outputs and intermediate tensors of SGM-VFI against golden archives."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm import flow_compensation, network
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
-from tests.parity import compare, recipe
+from tests.parity import recipe, stored_arrays
 from tests.parity.finding import Finding
 
 SHAPES = {"small": SGM_SMALL, "base": SGM_BASE}
 
 
 def config_of(case: dict[str, Any]) -> SGMConfig:
-    """The network of a case: its variant and share of key points."""
+    """Return the configuration of a case: its variant and key point ratio."""
     kind, size = case["variant"].split("_")
     base = SHAPES[size]
     ratio = None if kind == "local" else keypoint_ratio(case["num_key_points"])
@@ -36,7 +36,7 @@ def config_of(case: dict[str, Any]) -> SGMConfig:
 
 
 def build(config: SGMConfig, device: torch.device) -> SGM:
-    """A network with the weights of the recipe, in evaluation mode."""
+    """Build a network with the weights of the recipe, in evaluation mode."""
     net = SGM(config)
     weights = {
         name: torch.from_numpy(recipe.fill(to_published(name), tensor.shape))
@@ -52,7 +52,7 @@ def frames(case: dict[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 class Spy:
-    """Keeps what parts of a network are given and give back, while it is open."""
+    """Records the inputs and outputs of parts of a network, as a context manager."""
 
     def __init__(self, net: SGM) -> None:
         self.calls: dict[str, list[tuple[tuple, Any]]] = defaultdict(list)
@@ -96,7 +96,7 @@ class Spy:
 
 
 def network_case(case: dict[str, Any], device: torch.device) -> dict[str, np.ndarray]:
-    """Run a case; every array it may be compared with, by its golden name."""
+    """Run a case and return every comparable array by its golden name."""
     net = build(config_of(case), device)
     frame0, frame1 = frames(case, device)
     time = time_like(frame0, case.get("timestep", 0.5))
@@ -139,7 +139,7 @@ def _demo(
 
 
 def steps(spy: Spy) -> dict[str, Tensor]:
-    """What happened on the way, in the layout of the golden archives."""
+    """Return the intermediate tensors in the layout of the golden archives."""
     calls = spy.calls
     stacked, _, flow, logits = calls["synthesis"][0][0]
     arrays = {
@@ -182,10 +182,10 @@ def findings(
 def compare_all(
     name: str, case: dict[str, Any], golden: Any, arrays: dict[str, np.ndarray]
 ) -> Iterator[Finding]:
-    """One finding per golden array; one that we do not have is out."""
+    """Yield one finding per golden array; a missing one has an infinite error."""
     for quantity, stored in case["arrays"].items():
         if quantity not in arrays:
             yield Finding(name, quantity, float("inf"), stored["atol"], "we give no such array")
             continue
-        _, error, where = compare.check(golden, quantity, arrays[quantity], stored["atol"])
+        _, error, where = stored_arrays.check(golden, quantity, arrays[quantity], stored["atol"])
         yield Finding(name, quantity, error, stored["atol"], where)

@@ -1,4 +1,4 @@
-"""RIFE, RIFE_m and 2R, their losses, and how their tools see a clip."""
+"""Check RIFE, RIFE_m and RIFE 2R, their losses, and short clips."""
 
 from collections.abc import Iterator
 
@@ -34,11 +34,11 @@ from sgm_vfi.training.losses import (
     sobel_loss,
 )
 from tests.parity import recipe
+from tests.parity.check_metrics import tensor
 from tests.parity.finding import Finding
-from tests.parity.formulas import tensor
-from tests.parity.zoo import recipe as zoo
-from tests.parity.zoo.comparison import Check, Golden, compare
-from tests.parity.zoo.ifrnet import filled
+from tests.parity.zoo import zoo_recipe as zoo
+from tests.parity.zoo.check_ifrnet import filled
+from tests.parity.zoo.compare_archive import Check, Golden, compare
 
 ROWS, COLUMNS = slice(64, 128), slice(80, 176)  # of what is stored as "crop"
 SMALL, ODD = zoo.CASES["zoo_small"], zoo.CASES["zoo_odd"]
@@ -62,7 +62,7 @@ def tolerance(name: str) -> float:
 
 
 def golden_network(config: RIFEConfig, device: torch.device) -> tuple[RIFE, int]:
-    """A network with the recipe's weights, in evaluation mode, and their fingerprint."""
+    """Build a network with the weights of the recipe, and return their checksum."""
     net = RIFE(config)
     weights, crc = filled("rife", net, PUBLISHED_NAMES)
     load_weights(net, from_published(weights))
@@ -70,7 +70,7 @@ def golden_network(config: RIFEConfig, device: torch.device) -> tuple[RIFE, int]
 
 
 def inputs(device: torch.device) -> tuple[int, list[Tensor]]:
-    """Fingerprint of both frames and of that half-way, and these three."""
+    """Return the checksum of both frames and the one in the middle, and the three frames."""
     i0, i1 = recipe.inputs(SMALL)
     gt = recipe.target(SMALL)
     crc = zoo.fingerprint({"i0": i0, "i1": i1, "gt": gt})
@@ -78,7 +78,7 @@ def inputs(device: torch.device) -> tuple[int, list[Tensor]]:
 
 
 def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[RIFETrainingOutput, dict]:
-    """A lesson, its losses and the norm of each gradient."""
+    """Return the training output, its losses and the norm of each gradient."""
     frame0, frame1, target = frames
     lesson = net.training_forward(frame0, frame1, time_like(frame0, time), target)
     losses.rife_loss(lesson).backward()
@@ -96,7 +96,7 @@ def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[RIFETrainingO
 
 
 def check_base(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """A step of training, and frames at several scales."""
+    """Check a training step, and frames at several scales."""
     net, weights_crc = golden_network(RIFE_BASE, device)
     inputs_crc, frames = inputs(device)
     lesson, ours = trained(net, frames, 0.5)
@@ -127,7 +127,7 @@ def check_base(golden: Golden, device: torch.device) -> Iterator[Finding]:
 
 
 def check_m(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """A step of training at a quarter of the way, and frames at several times."""
+    """Check a training step at t = 1/4, and frames at several times."""
     net, weights_crc = golden_network(RIFE_M, device)
     inputs_crc, frames = inputs(device)
     quarter = torch.from_numpy(recipe.frames(SMALL, 0.25)).to(device)
@@ -150,7 +150,7 @@ def check_m(golden: Golden, device: torch.device) -> Iterator[Finding]:
 
 @torch.inference_mode()
 def check_2r(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """At twice the resolution, once and as the mean of two views."""
+    """Check 2R, plain and with the flip ensemble."""
     net, weights_crc = golden_network(RIFE_2R, device)
     inputs_crc, (frame0, frame1, _) = inputs(device)
     half = time_like(frame0, 0.5)
@@ -168,7 +168,7 @@ def check_2r(golden: Golden, device: torch.device) -> Iterator[Finding]:
 
 @torch.inference_mode()
 def check_units(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """Losses and metrics on noise and frames, thumbnails, and clips of three new frames."""
+    """Check losses and metrics on noise and frames, thumbnails, and clips of three new frames."""
 
     def noise(name: str, shape: tuple[int, ...], low: float, high: float) -> Tensor:
         return torch.from_numpy(recipe.tensor(f"rife_unit_{name}", shape, low, high)).to(device)
@@ -205,7 +205,7 @@ def grey(frame: Tensor) -> Tensor:
 
 
 def thumbnails(device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first frame and another, padded by zeros and made as small as the video tool does."""
+    """Yield the first frame and another, zero-padded and downscaled as the video tool does."""
     first = recipe.frames(ODD, 0.0)
     others = [recipe.frames(ODD, time) for time in (0.0, 0.02, 0.1, 1.0)]
     for other in (*others, recipe.frames(OTHER, 0.0), 1 - first):
@@ -239,7 +239,7 @@ def metrics() -> dict[str, Tensor | float]:
 
 
 def as_written(interpolator: Interpolator, device: torch.device) -> Tensor:
-    """Three frames between two, as the video tool writes them: cut down to bytes."""
+    """Return three intermediate frames as the video tool writes them: truncated to bytes."""
     pair = [pad(torch.from_numpy(frame).to(device)) for frame in recipe.inputs(ODD)]
     frames = torch.cat([*interpolate_times(interpolator, *pair, (0.25, 0.5, 0.75))])
     return (frames * 255).to(torch.uint8)[..., : ODD["h"], : ODD["w"]].cpu()

@@ -1,4 +1,4 @@
-"""The flow networks: RAFT, GMA and GMFlow."""
+"""Check the optical flow networks RAFT, GMA and GMFlow."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,8 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import FLOW_NETWORKS
 from tests.parity import recipe
 from tests.parity.finding import Finding
-from tests.parity.zoo import recipe as zoo
-from tests.parity.zoo.comparison import Check, Golden, compare
+from tests.parity.zoo import zoo_recipe as zoo
+from tests.parity.zoo.compare_archive import Check, Golden, compare
 
 TOLERANCE = {"raft": 5e-4, "gma": 5e-4, "gmflow": 5e-2}  # pixels
 POSITIONS = {
@@ -26,7 +26,7 @@ POSITIONS = {
 
 
 def published_state(name: str, estimator: FlowEstimator) -> dict[str, Tensor]:
-    """The tensors of a flow network as its published file has them: some under two names."""
+    """Return the tensors of a flow network under their published names, some of them twice."""
     if name == "gmflow":
         return {gmflow_name(ours): tensor for ours, tensor in estimator.state_dict().items()}
     if name == "liteflownet":
@@ -47,7 +47,7 @@ def gmflow_name(ours: str) -> str:
 
 
 def golden_flow(name: str, device: torch.device) -> tuple[FlowEstimator, int]:
-    """A flow network with the recipe's weights, and their fingerprint."""
+    """Build a flow network with the weights of the recipe, and return their checksum."""
     estimator = FLOW_NETWORKS[name].build()
     published = published_state(name, estimator)
     entries = {key: zoo.fill(name, key, tensor.shape) for key, tensor in published.items()}
@@ -58,7 +58,7 @@ def golden_flow(name: str, device: torch.device) -> tuple[FlowEstimator, int]:
 
 @torch.inference_mode()
 def flow_nets(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """One flow each way, of every network."""
+    """Check the flow in both directions of every network."""
     frames = recipe.inputs(zoo.CASES["zoo_flow"])
     bytes_like = (frame * np.float32(255) for frame in frames)
     ours = {"inputs_crc": zoo.fingerprint(dict(zip("ab", bytes_like, strict=True)))}

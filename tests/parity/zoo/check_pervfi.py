@@ -1,4 +1,4 @@
-"""PerVFI and PerVFI-vb, their losses, and the operations that they are made of."""
+"""Check PerVFI and PerVFI-vb, their losses and their operations."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,8 +23,8 @@ from sgm_vfi.training.losses import charbonnier
 from sgm_vfi.training.pervfi_loss import band_loss
 from tests.parity import recipe
 from tests.parity.finding import Finding
-from tests.parity.zoo import recipe as zoo
-from tests.parity.zoo.comparison import Check, Golden, compare
+from tests.parity.zoo import zoo_recipe as zoo
+from tests.parity.zoo.compare_archive import Check, Golden, compare
 
 HEIGHT, WIDTH = 64, 96
 TOLERANCES = {"nll": 1e-4, "l1": 1e-5, "grad_norm": 2e-3}  # float32 is off by 7e-4
@@ -41,7 +41,7 @@ def tolerance(name: str) -> float:
 
 
 def golden_network(invertible: bool, device: torch.device) -> tuple[PerVFI, int]:
-    """A network with the recipe's weights, and their fingerprint; flows are given to it."""
+    """Build a network with the weights of the recipe, and return their checksum."""
     net = PerVFI(PerVFIConfig(invertible=invertible), estimator=DISFlow())
     shapes = {to_published(name): tuple(t.shape) for name, t in net.state_dict().items()}
     entries = {name: zoo.fill("pervfi", name, shape) for name, shape in shapes.items()}
@@ -51,7 +51,7 @@ def golden_network(invertible: bool, device: torch.device) -> tuple[PerVFI, int]
 
 
 def golden_inputs() -> dict[str, np.ndarray]:
-    """Frames, truth, flows and noise."""
+    """Return frames, target, flows and noise."""
     i0, i1 = recipe.inputs(zoo.CASES["zoo_small"])
     forward = zoo.smooth_flow("per_fwd", 2, HEIGHT, WIDTH, 24.0)
     backward = np.float32(-0.9) * forward + zoo.smooth_flow("per_bwd", 2, HEIGHT, WIDTH, 1.0)
@@ -65,7 +65,7 @@ def golden_inputs() -> dict[str, np.ndarray]:
 def check_variant(
     case: str, invertible: bool, golden: Golden, device: torch.device
 ) -> Iterator[Finding]:
-    """Frames at two times, all that leads to them, and gradients."""
+    """Check frames and intermediate tensors at two times, and gradients."""
     net, weights_crc = golden_network(invertible, device)
     arrays = golden_inputs()
     ours = {"weights_crc": weights_crc, "inputs_crc": zoo.fingerprint(arrays)}
@@ -92,7 +92,7 @@ def check_variant(
 
 @torch.no_grad()
 def interpolated(net: PerVFI, pair: PerVFIState, noise: list[Tensor]) -> dict[str, Tensor]:
-    """What is found on the way to the frames, at both times."""
+    """Return frames and intermediate tensors at both times."""
     ours = {}
     for percent in (50, 25):
         found = net.extract_features(pair, time_like(pair.flow_01, percent / 100))
@@ -119,7 +119,7 @@ def interpolated(net: PerVFI, pair: PerVFIState, noise: list[Tensor]) -> dict[st
 def encoded(
     net: PerVFI, conditions: list[Tensor], target: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The truth as noise, its likelihood, and what drawing from the wrong noise gives."""
+    """Return the encoded target, its likelihood, and the picture decoded from raw latents."""
     bits, deviation = net.generator.bits_per_pixel(2 * target - 1, conditions)
     with torch.no_grad():
         latents = net.generator.encode(2 * target - 1, conditions).latents
@@ -135,7 +135,7 @@ def encoded(
 
 
 def check_units(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """Splats, the invertible layers and losses, on noise."""
+    """Check splatting, invertible layers and losses, on noise."""
 
     def noise(name: str, shape: tuple[int, ...], low: float, high: float) -> Tensor:
         return torch.from_numpy(recipe.tensor(name, shape, low, high)).to(device)
@@ -166,7 +166,7 @@ def check_units(golden: Golden, device: torch.device) -> Iterator[Finding]:
 
 
 def splats(source: Tensor, flow: Tensor, metric: Tensor, probe: Tensor) -> dict[str, Tensor]:
-    """All modes along a flow that is not finite everywhere; gradients along one that is."""
+    """Return all splatting modes for a partly non-finite flow, and gradients for a finite one."""
     weight = metric.exp()
     ours = {
         "splat_sum": splat_sum(source, flow),

@@ -1,4 +1,4 @@
-"""One training step against the golden loss, gradients and weights."""
+"""Check one training step of SGM-VFI: loss, gradients and updated weights."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.training.losses import interpolation_loss
 from tests.parity import recipe
+from tests.parity.check_sgm import Spy, build, compare_all, config_of, frames, steps
 from tests.parity.finding import Finding
-from tests.parity.networks import Spy, build, compare_all, config_of, frames, steps
 
 WARMUP_STEPS = {"local": 2000, "sgm": 1000}
 EPOCHS = {"local": 300, "sgm": 100}
@@ -25,7 +25,7 @@ STEPS_PER_EPOCH = 100  # any number: at the end of the warm-up it does not show
 def findings(
     name: str, case: dict[str, Any], folder: Path, device: torch.device
 ) -> Iterator[Finding]:
-    """Loss, gradients, weights after the step, and what was kept frozen."""
+    """Compare loss, gradients, updated weights and frozen parameters."""
     golden = json.loads((folder / case["file"]).read_text())
     net = build(config_of(case), device).train()
     stage = case["variant"].split("_")[0]

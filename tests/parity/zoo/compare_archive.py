@@ -1,4 +1,4 @@
-"""Comparing what is computed here with all that an archive holds."""
+"""Comparison of computed values with all entries of an archive."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
@@ -21,7 +21,7 @@ def compare(
     tolerance: Callable[[str], float],
     relative: tuple[str, ...] = (),
 ) -> Iterator[Finding]:
-    """One finding for every quantity of the archive; one that is not in `ours` is out.
+    """Yield one finding per entry of the archive; one missing from `ours` has an infinite error.
 
     Args:
         tolerance: of a quantity; fingerprints (`..._crc`) are exact.

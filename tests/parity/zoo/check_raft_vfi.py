@@ -1,4 +1,4 @@
-"""RAFT-VFI: its network, its parts, its schedule and its rule for changes of scene."""
+"""Check RAFT-VFI: network, operations, output schedule and scene cuts."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -31,9 +31,9 @@ from tests.parity.raft_vfi_pipeline import (
     output_steps,
     resample,
 )
-from tests.parity.zoo import recipe as zoo
-from tests.parity.zoo.comparison import Check, Golden, compare
-from tests.parity.zoo.flow_nets import golden_flow
+from tests.parity.zoo import zoo_recipe as zoo
+from tests.parity.zoo.check_flow_networks import golden_flow
+from tests.parity.zoo.compare_archive import Check, Golden, compare
 
 Arrays = dict[str, Tensor | np.ndarray | int]
 TIMES = (-1, 0, 1, 2)  # of four frames; the first and the last lie outside
@@ -59,7 +59,7 @@ def tolerance(name: str) -> float:
 
 
 def golden_network(device: torch.device) -> tuple[RAFTVFI, Arrays]:
-    """The network with the recipe's weights, and their fingerprints."""
+    """Build the network with the weights of the recipe, and return their checksums."""
     net = RAFTVFI()
     flow, flow_crc = golden_flow("raft", torch.device("cpu"))
     shapes = {
@@ -86,13 +86,13 @@ def prepared(net: RAFTVFI, frames: list[Tensor], flow_scale: float = 1.0) -> RAF
 
 
 def unclamped(net: RAFTVFI, state: RAFTVFIState, time: float) -> Tensor:
-    """The frame as it was stored, before it is brought into [0, 1]."""
+    """Return the frame before clamping, as it was stored."""
     at = time_like(state.features0.frame, time)
     return net.compose(state, net.synthesise(state, net.flows_at(state, at)), at)
 
 
 def motions(net: RAFTVFI, state: RAFTVFIState, time: Tensor) -> Iterator[Tensor]:
-    """The motion at a time, and as it would be had rounding decided otherwise.
+    """Yield the flows at a time, and those for which rounding decides otherwise.
 
     What lands on the border of a pixel reaches other four pixels than what lands just before it,
     none of them with a weight of nothing; so there, last bits say what arrives (Gaussian splat).
@@ -124,7 +124,7 @@ def motions(net: RAFTVFI, state: RAFTVFIState, time: Tensor) -> Iterator[Tensor]
 
 
 def network(net: RAFTVFI, device: torch.device) -> Arrays:
-    """Flows, and the frame at two times with and without the outer frames."""
+    """Return flows, and the frame at two times with and without context frames."""
     frames = four(QUAD, device)
     named = {str(i): frame.cpu().numpy() * np.float32(255) for i, frame in enumerate(frames)}
     state = prepared(net, frames)
@@ -158,7 +158,7 @@ def halved(tensor: Tensor) -> Tensor:
 
 
 def units(device: torch.device) -> Arrays:
-    """Acceleration, reversal, holes, gradients, dilation."""
+    """Return acceleration, reversal, hole filling, gradients and dilation."""
     flows = {
         name: torch.from_numpy(zoo.smooth_flow(f"ms{name}", 1, 48, 60, 6.0)).to(device)
         for name in ("10", "12", "21", "23")
@@ -180,7 +180,7 @@ def units(device: torch.device) -> Arrays:
 
 
 def other_sizes(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
-    """The variant for high resolution, and a size that is padded with zeros."""
+    """Return frames of the high-resolution variant and of a zero-padded size."""
     large = unclamped(net, prepared(net, four(LARGE, device), 0.5), 0.5)
     height, width = ODD["h"], ODD["w"]
     padding = (0, -width % net.stride, 0, -height % net.stride)
@@ -204,7 +204,7 @@ def other_sizes(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
 
 
 def scene_rule(device: torch.device) -> Arrays:
-    """Flags of six pairs, and histograms."""
+    """Return the scene cut flags of six pairs, and histograms."""
     first, second = (torch.from_numpy(x).to(device) for x in recipe.inputs(SCENE))
     other = torch.from_numpy(recipe.frames(OTHER_SCENE, 0)).to(device)
     dark = 0.05 * first
@@ -223,8 +223,8 @@ def scene_rule(device: torch.device) -> Arrays:
     return {"scene_flags": flags, "scene_hist": torch.stack(counts)}
 
 
-class Planned(SimpleNamespace):
-    """Stands in for the network: makes no frame, but notes what it would make it from."""
+class RecordingNetwork(SimpleNamespace):
+    """Substitute for the network that records its calls."""
 
     def __init__(self) -> None:
         super().__init__(calls=[])
@@ -252,7 +252,7 @@ class Planned(SimpleNamespace):
 
 
 def plan(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """What is shown, and what is made how, in a case such as `plan_n6_fps25_to50_cuts`.
+    """Return the output frames and network calls of a case such as `plan_n6_fps25_to50_cuts`.
 
     Frames of one scene are alike; across a cut, their brightness changes.
     """
@@ -261,7 +261,7 @@ def plan(name: str) -> tuple[np.ndarray, np.ndarray]:
     num_frames = int(count[1:])
     cut = int(cuts.removeprefix("cuts") or num_frames)
     frames = [torch.full((1, 3, 8, 8), 0.2 + 0.6 * (i > cut)) for i in range(num_frames)]
-    net: Any = Planned()
+    net: Any = RecordingNetwork()
     shown, calls = [], []
     for step, frame in zip(output_steps(advance), resample(net, frames, advance), strict=False):
         if 0 < step.time < 1:
@@ -274,7 +274,7 @@ def plan(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clip_run(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
-    """A clip at twice its rate, in bytes as the pipeline wrote them."""
+    """Return a clip at twice its rate, in bytes as the pipeline wrote them."""
     first = [recipe.frames(VIDEO | {"seed": "zoo_vid_a"}, t, np.uint8) for t in (0, 0.33, 0.66, 1)]
     second = [recipe.frames(VIDEO | {"seed": "zoo_vid_b"}, t, np.uint8) for t in (0, 0.5, 1)]
     clip = [torch.from_numpy(x).to(device) for x in (*first, *(x // 8 for x in second))]
@@ -291,7 +291,7 @@ def clip_run(net: RAFTVFI, golden: Golden, device: torch.device) -> Arrays:
 
 
 def as_written(frame: Tensor) -> Tensor:
-    """Bytes: the mean off and on again, and cut, which loses a level here and there."""
+    """Truncate to bytes after subtracting and adding the mean, which loses some levels."""
     mean = frame.new_tensor(MEAN).view(1, 3, 1, 1)
     return (255 * (frame - mean + mean)).to(torch.uint8)
 

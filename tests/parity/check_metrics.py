@@ -1,4 +1,4 @@
-"""The metrics against the golden numbers of `metrics.json`."""
+"""Check image quality metrics against `metrics.json`."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def metrics(folder: Path) -> Iterator[Finding]:
 
 
 def frame_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
-    """What is measured on the frames as they are.
+    """Return the metrics at full resolution.
 
     Shapes: truth (H, W, 3), uint8; estimate (H, W, 3), float32 in [0, 1].
     """
@@ -63,7 +63,7 @@ def frame_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
 
 
 def half_size_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
-    """What the protocols measure after halving: XTest halves the truth as floats, Xiph as bytes.
+    """Return the metrics at half resolution: XTest halves the truth as floats, Xiph as bytes.
 
     Shapes: as for `frame_checks`, H and W even.
     """

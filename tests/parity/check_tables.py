@@ -1,4 +1,4 @@
-"""Formulas that need no network: padding, the learning rate, and the recipe of the weights."""
+"""Check padding, learning rate schedule and parameter names, which need no forward pass."""
 
 import json
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ SHAPES = {"small": SGM_SMALL, "base": SGM_BASE}
 
 
 def padder(folder: Path) -> Iterator[Finding]:
-    """What is added left, right, above and below.
+    """Check the padding on the left, right, top and bottom.
 
     `pad_additional` and `pad_bottom_mode` are options of the published padders that no caller
-    turns on, and that we do not have.
+    uses; they do not exist here.
     """
     worst = 0
     for case in json.loads((folder / "padder.json").read_text())["cases"]:
@@ -34,7 +34,7 @@ def padder(folder: Path) -> Iterator[Finding]:
 
 
 def learning_rate(folder: Path) -> Iterator[Finding]:
-    """The schedule of both stages."""
+    """Check the learning rate schedule of both stages."""
     for stage, rows in json.loads((folder / "learning_rate.json").read_text()).items():
         epochs, warmup = SCHEDULES[stage]
         errors = (
@@ -45,7 +45,7 @@ def learning_rate(folder: Path) -> Iterator[Finding]:
 
 
 def weights_crc(folder: Path) -> Iterator[Finding]:
-    """Names and shapes of every variant, and the recipe's bits."""
+    """Check parameter names and shapes of every variant, and the bits of the recipe."""
     for variant, checksums in json.loads((folder / "weights_crc.json").read_text()).items():
         kind, size = variant.split("_")
         shape = SHAPES[size]

@@ -26,7 +26,7 @@ from sgm_vfi.model.sgm.flow_head import expand_motion
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
 from sgm_vfi.training.losses import laplacian_loss, laplacian_pyramid
 from tests.parity import recipe
-from tests.parity.networks import build
+from tests.parity.check_sgm import build
 
 Arrays = dict[str, Tensor]
 SPECIAL = {(0, 0, 0, 0): math.nan, (0, 1, 1, 1): math.inf, (1, 0, 2, 3): -math.inf}

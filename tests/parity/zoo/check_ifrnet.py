@@ -1,4 +1,4 @@
-"""IFRNet, its losses, and the flow network that its labels were made with."""
+"""Check IFRNet, its losses, and LiteFlowNet, which made its flow labels."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,8 +27,8 @@ from sgm_vfi.training import ifrnet_loss as losses
 from sgm_vfi.training.losses import census_loss, charbonnier
 from tests.parity import recipe
 from tests.parity.finding import Finding
-from tests.parity.zoo import recipe as zoo
-from tests.parity.zoo.comparison import Check, Golden, compare
+from tests.parity.zoo import zoo_recipe as zoo
+from tests.parity.zoo.compare_archive import Check, Golden, compare
 
 ROWS, COLUMNS = slice(64, 128), slice(80, 176)  # of what is stored as "crop"
 TOLERANCES = {"flow_lvl": 1e-4, "liteflownet": 1e-4, "mask": 1e-5, "robust": 1e-5, "loss": 1e-5}
@@ -45,7 +45,7 @@ def tolerance(name: str) -> float:
 
 
 def filled(kind: str, network: nn.Module, names: tuple[NameScope, ...]) -> tuple[Weights, int]:
-    """The recipe's weights for a network under published names, and their fingerprint."""
+    """Return weights of the recipe under published names, and their checksum."""
     shapes = {published_name(n, names): tuple(t.shape) for n, t in network.state_dict().items()}
     entries = {name: zoo.fill(kind, name, shape) for name, shape in shapes.items()}
     state = {name: torch.from_numpy(entry) for name, entry in entries.items()}
@@ -55,7 +55,7 @@ def filled(kind: str, network: nn.Module, names: tuple[NameScope, ...]) -> tuple
 def check_size(
     config: IFRNetConfig, case: str, golden: Golden, device: torch.device
 ) -> Iterator[Finding]:
-    """One size of the network: frames, flows, losses and gradients."""
+    """Check one size of the network: frames, flows, losses and gradients."""
     net = IFRNet(replace(config, any_time=True))
     weights, weights_crc = filled("ifrnet", net, PUBLISHED_NAMES)
     load_weights(net, from_published(weights))
@@ -82,7 +82,7 @@ def pseudo_label() -> np.ndarray:
 
 
 def trained(net: IFRNet, frame0: Tensor, frame1: Tensor, target: Tensor, label: Tensor) -> dict:
-    """Losses and the norm of each gradient."""
+    """Return the losses and the norm of each gradient."""
     lesson = net.training_forward(frame0, frame1, time_like(frame0, 0.5), target)
     rec = losses.reconstruction_loss(lesson.frame, target)
     geo, dis = losses.geometry_loss(lesson), losses.distillation_loss(lesson.flows, label)
@@ -97,7 +97,7 @@ def trained(net: IFRNet, frame0: Tensor, frame1: Tensor, target: Tensor, label: 
 
 
 def inferred(net: IFRNet, frame0: Tensor, frame1: Tensor) -> dict[str, Tensor]:
-    """Frames at several times and scales, and what is found on the way."""
+    """Return frames at several times and scales, and intermediate tensors."""
     half = time_like(frame0, 0.5)
     state = net.prepare(frame0, frame1)
     told = net.decode(state, half)
@@ -117,7 +117,7 @@ def inferred(net: IFRNet, frame0: Tensor, frame1: Tensor) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def check_units(golden: Golden, device: torch.device) -> Iterator[Finding]:
-    """Losses and metrics on noise, and LiteFlowNet."""
+    """Check losses and metrics on noise, and LiteFlowNet."""
 
     def noise(name: str, channels: int, low: float, high: float) -> Tensor:
         return torch.from_numpy(recipe.tensor(name, (2, channels, 24, 36), low, high)).to(device)
