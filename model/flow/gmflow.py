@@ -12,6 +12,7 @@ in pixels. Written from a specification (published code: Apache-2.0).
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
@@ -23,6 +24,7 @@ from sgm_vfi.model.flow.gmflow_features import (
     PUBLISHED_NAMES,
     GMFlowFeatures,
 )
+from sgm_vfi.model.ops.correlation import local_correlation
 from sgm_vfi.model.ops.global_matching import blockwise_attention, cell_positions, match_positions
 from sgm_vfi.model.ops.resize import symmetric_padding
 
@@ -99,6 +101,19 @@ class FlowPropagation(nn.Module):
         queries = self.query(tokens)
         keys = self.key(queries)  # as published: keys are computed from the queries
         return blockwise_attention(queries, keys, flow)
+
+    def among_neighbours(self, tokens: Tensor, flow: Tensor, radius: int) -> Tensor:
+        """Propagate among neighbouring cells only; outside the map keys and flow are zero.
+
+        Shapes: tokens (B, 128, h, w), flow (B, 2, h, w) -> (B, 2, h, w).
+        """
+        cells = tokens.permute(0, 2, 3, 1)
+        queries, keys = (layer(cells).permute(0, 3, 1, 2) for layer in (self.query, self.key))
+        scores = local_correlation(queries, keys, radius) * CHANNELS**0.5
+        size = 2 * radius + 1
+        flows = F.unfold(flow, size, padding=radius).unflatten(1, (2, size**2))
+        flows = flows.unflatten(3, flow.shape[-2:])  # (B, 2, 9, h, w)
+        return (flows * scores.softmax(dim=1)[:, None]).sum(dim=2)
 
 
 def load_gmflow_weights(estimator: GMFlow, weights: Weights) -> None:

@@ -167,26 +167,33 @@ class FeatureTransformer(nn.Module):
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Shapes: (2B, h, w, 128), all first frames, then all second ones -> the same."""
+    def forward(self, tokens: Tensor, splits: int | None = None) -> Tensor:
+        """Shapes: (2B, h, w, 128), all first frames, then all second ones -> the same.
+
+        Args:
+            splits: windows each way; None: as the transformer was built.
+        """
+        splits = self.splits if splits is None else splits
         height, width = tokens.shape[1:3]
-        window = (height // self.splits, width // self.splits)
-        shift = (window[0] // 2, window[1] // 2) if self.splits > 1 else (0, 0)
+        window = (height // splits, width // splits)
+        shift = (window[0] // 2, window[1] // 2) if splits > 1 else (0, 0)
         mask = self.mask(tokens, window, shift)
         windows = partition_windows(tokens, window)
         for i, layer in enumerate(self.layers):
             shifted = i % 2 and mask is not None
             if shifted:
-                windows = self.shift(windows, window, (-shift[0], -shift[1]))
+                windows = self.shift(windows, window, (-shift[0], -shift[1]), splits)
             others = windows.roll(len(windows) // 2, dims=0)
             windows = layer(windows, others, mask if shifted else None)
             if shifted:
-                windows = self.shift(windows, window, shift)
-        return merge_windows(windows, window, self.splits)
+                windows = self.shift(windows, window, shift, splits)
+        return merge_windows(windows, window, splits)
 
-    def shift(self, windows: Tensor, window: tuple[int, int], by: tuple[int, int]) -> Tensor:
+    def shift(
+        self, windows: Tensor, window: tuple[int, int], by: tuple[int, int], splits: int
+    ) -> Tensor:
         """Shift the windows cyclically. Shapes: (2B, windows, L, 128) -> the same."""
-        tokens = merge_windows(windows, window, self.splits)
+        tokens = merge_windows(windows, window, splits)
         return partition_windows(tokens.roll(by, dims=(1, 2)), window)
 
     def mask(
