@@ -29,9 +29,9 @@ from sgm_vfi.model.flow.gmflow_features import (
 from sgm_vfi.model.layers.position_encoding import sine_position_encoding
 from sgm_vfi.model.ops.banded_convolution import apply_per_sample
 from sgm_vfi.model.ops.correlation import local_correlation
-from sgm_vfi.model.ops.pixel_grid import pixel_grid
 from sgm_vfi.model.ops.global_matching import cell_positions, match_positions
 from sgm_vfi.model.ops.instance_norm import instance_norm_relu
+from sgm_vfi.model.ops.pixel_grid import pixel_grid
 from sgm_vfi.model.ops.resize import symmetric_padding
 from sgm_vfi.model.ops.warp import backward_warp
 
@@ -108,7 +108,7 @@ class GMFlowRefine(FlowEstimator):
         return first, second
 
     def match_globally(self, source: Tensor, target: Tensor) -> Tensor:
-        """Match every cell with all cells, then propagate. Shapes: (B, h, w, 128) -> (B, 2, h, w)."""
+        """Match with all cells, then propagate. Shapes: (B, h, w, 128), twice -> (B, 2, h, w)."""
         height, width = source.shape[1:3]
         tokens, others = source.flatten(1, 2), target.flatten(1, 2)
         matched = match_positions(tokens, others, height, width)
