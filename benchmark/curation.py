@@ -30,10 +30,12 @@ from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.cli_options import add_device_option, argument_type
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.flow_zoo import FLOW_NETWORKS, load_flow_estimator
 from sgm_vfi.model.flow.raft import load_raft
 
 ANCHORS = (*snu_film.FOLDERS, *xiph.SEQUENCES)  # folders that a listed path may be cut off before
 OUTPUT = "top-half-motion-sufficiency"
+FLOWS = ("raft", "gmflow_refine", "classical")
 COLUMNS = ("mean", "sufficiency")
 RULES = (
     "The flow is from the first to the last frame of a triplet, on frames whose longer side is at "
@@ -84,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="every second frame of Xiph",
     )
     add("--path", type=Path, required=True, metavar="DIR", help="root of the data set")
-    add("--flow", choices=("raft", "classical"), default="raft", help="default: %(default)s")
-    add("--weights", type=Path, metavar="FILE", help="of RAFT (default: where they usually lie)")
+    add("--flow", choices=FLOWS, default="raft", help="default: %(default)s")
+    add("--weights", type=Path, metavar="FILE", help="of the flow (default: the usual folders)")
     add(
         "--iterations",
         type=argument_type(positive),
@@ -177,13 +179,18 @@ def estimator_of(args: argparse.Namespace) -> tuple[FlowEstimator, dict[str, Any
         if args.weights is not None:
             raise ReportError("--flow classical takes no --weights.")
         return DISFlow(), {"flow": "classical: OpenCV's DIS, not RAFT as published"}
+    about: dict[str, Any] = {"flow": "RAFT", "iterations": args.iterations}
     try:
-        estimator, path = load_raft(args.weights, args.iterations)
+        if args.flow == "gmflow_refine":
+            path = args.weights or FLOW_NETWORKS[args.flow].find()
+            estimator = load_flow_estimator(args.flow, path)
+            about = {"flow": "gmflow_refine: GMFlow at two scales, not RAFT as published"}
+        else:
+            estimator, path = load_raft(args.weights, args.iterations)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} Or ask for another flow, whose lists are not comparable: --flow classical."
         ) from error
-    about = {"flow": "RAFT", "iterations": args.iterations}
     return estimator, about | {"weights": path.name, "weights_sha256": sha256(path)}
 
 
@@ -242,7 +249,7 @@ def write_all(
         writer.writerow((row["triplet"], *(row[c] for c in COLUMNS), int(place in kept)))
     about = {name: value for name, value in about.items() if name != "triplets"}
     counts = {"triplets": len(rows), "chosen": len(chosen)}
-    flow = "RAFT" if about["flow"] == "RAFT" else "classical flow"
+    flow = about["flow"].partition(":")[0]  # without what the list says beside
     chart = plot_histograms(
         {
             f"{title}, px, by {flow}": {n: [r[c] for r in part] for n, part in sets.items()}

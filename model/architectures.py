@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from sgm_vfi.model.baselines.flow_blend import ARCHITECTURE as FLOW_BLEND_ARCHITECTURE
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
 from sgm_vfi.model.baselines.pervfi.checkpoint_names import ARCHITECTURE as PERVFI_ARCHITECTURE
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import ARCHITECTURE as RAFT_VFI_ARCHITECTURE
@@ -28,6 +29,7 @@ ARCHITECTURES = (
     IFRNET_ARCHITECTURE,
     PERVFI_ARCHITECTURE,
     RAFT_VFI_ARCHITECTURE,
+    FLOW_BLEND_ARCHITECTURE,
 )
 OLD_DEFAULTS = (("initial_flow", "learnt"),)  # removed fields of older files, at their default
 

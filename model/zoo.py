@@ -12,7 +12,8 @@ import torch
 
 from sgm_vfi.model import weight_files
 from sgm_vfi.model.architectures import build_from_weights
-from sgm_vfi.model.baselines.flow_blend import FlowBlend
+from sgm_vfi.model.baselines.flow_blend import ARCHITECTURE as FLOW_BLEND_ARCHITECTURE
+from sgm_vfi.model.baselines.flow_blend import FlowBlend, FlowBlendConfig
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
 from sgm_vfi.model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from sgm_vfi.model.baselines.pervfi.checkpoint_names import ARCHITECTURE as PERVFI_ARCHITECTURE
@@ -89,6 +90,7 @@ ZOO: dict[str, ZooEntry] = {
     "blend": ZooEntry(Blend),
     "dis": ZooEntry(lambda: FlowBlend(DISFlow())),  # OpenCV's DIS optical flow
     "sift+dis": ZooEntry(lambda: FlowBlend(SIFTDISFlow())),
+    "gmflow_refine+blend": _row(FLOW_BLEND_ARCHITECTURE, FlowBlendConfig(), "gmflow_refine"),
     "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
     "ours-small-1-2": _sgm(SGM_SMALL, 1 / 2, "ours-1-2-points", "ours-small"),
@@ -113,11 +115,13 @@ ZOO: dict[str, ZooEntry] = {
     "gma+pervfi_vb": _pervfi("gma", "vb"),
     "gmflow+pervfi": _pervfi("gmflow", "v00"),
     "gmflow+pervfi_vb": _pervfi("gmflow", "vb"),
+    "gmflow_refine+pervfi": _pervfi("gmflow_refine", "v00"),
+    "gmflow_refine+pervfi_vb": _pervfi("gmflow_refine", "vb"),
     "raft_vfi": _row(RAFT_VFI_ARCHITECTURE, RAFTVFIConfig(), "interpnet"),
 }
 ALIASES = {"classical": "dis", "matched": "sift+dis"}
 ALIASES |= {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
-ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow")}
+ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow", "gmflow_refine")}
 DEFAULT = "sift+dis"  # needs no weights
 TRAINED_DEFAULTS = ("ours-small-1-2",)  # the first whose weights come with it
 

@@ -21,8 +21,10 @@ from sgm_vfi.benchmark.result_rows import RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.media.charts import histogram_edges, plot_histograms
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
+from sgm_vfi.model.checkpoint import published_name
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.gmflow_refine import SCOPES, GMFlowRefine
 from sgm_vfi.model.flow.raft import RAFT
 from tests.conftest import randomize_weights
 
@@ -169,6 +171,17 @@ def test_raft_with_named_weights(root: Path, tmp_path: Path) -> None:
     row = list(csv.DictReader(output.with_suffix(".csv").open()))[1]
     assert float(row["mean"]) == pytest.approx(expected.mean)
     assert float(row["sufficiency"]) == pytest.approx(expected.sufficiency)
+
+
+def test_gmflow_refine_with_named_weights(root: Path, tmp_path: Path) -> None:
+    estimator = GMFlowRefine().eval()
+    state = {published_name(name, SCOPES): x for name, x in estimator.state_dict().items()}
+    torch.save(state, tmp_path / "flownet.pkl")
+    (root / "test-hard.txt").write_text(f"{line_of(0)}\n{line_of(1)}\n")
+    arguments = ("--flow", "gmflow_refine", "--weights", tmp_path / "flownet.pkl")
+    about = json.loads(run(root, *arguments, "--max_side", 64).with_suffix(".json").read_text())
+    assert about["flow"].startswith("gmflow_refine")
+    assert about["weights"] == "flownet.pkl"
 
 
 def test_an_interrupted_run_goes_on_where_it_was(

@@ -29,6 +29,8 @@ SAME_WORK = {  # rows that differ in fields of these names alone -> one of them 
     "ifrnet_l_gopro": "ifrnet_s_gopro",
     "pervfi": "gmflow+pervfi",
     "gma+pervfi": "gmflow+pervfi",
+    "gmflow_refine+pervfi": "gmflow+pervfi",
+    "gmflow_refine+pervfi_vb": "gmflow+pervfi_vb",
     "pervfi_vb": "gmflow+pervfi_vb",
     "gma+pervfi_vb": "gmflow+pervfi_vb",
 }

@@ -5,12 +5,16 @@ per pixel are derived and weighted (`sgm_vfi.model.flow.motion_hypotheses`); the
 along each of them and averaged.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from sgm_vfi.model.checkpoint import Architecture, Weights, translate_name
+from sgm_vfi.model.flow import gmflow_refine
 from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
 from sgm_vfi.model.flow.motion_hypotheses import (
     SHRINK,
     BidirectionalMotion,
@@ -107,3 +111,40 @@ def explanation(
         "difference": resize_to(motion.difference, size),
         "blend": resize_to(blend, size),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowBlendConfig:
+    """Config of a `FlowBlend` whose flow is a network with weights."""
+
+    estimator: str = "gmflow_refine"  # one of sgm_vfi.model.flow.flow_zoo.FLOW_NETWORKS
+
+
+def build_flow_blend(config: FlowBlendConfig) -> FlowBlend:
+    """Build a `FlowBlend` on a flow network with fresh weights."""
+    network = FlowBlend(build_flow_estimator(config.estimator))
+    network.config = config
+    return network
+
+
+def is_published(weights: Weights) -> bool:
+    """Tell whether these are names of the published two-scale GMFlow."""
+    return gmflow_refine.TRIDENT_WEIGHT in weights.state
+
+
+def from_published(weights: Weights) -> Weights:
+    """Rename the tensors of a published flow network to those of a `FlowBlend` on it."""
+    scopes = gmflow_refine.SCOPES
+    state = {f"flow.{translate_name(name, scopes)}": x for name, x in weights.state.items()}
+    return weights._replace(state=state)
+
+
+ARCHITECTURE = Architecture(
+    "flow_blend",
+    build_flow_blend,
+    FlowBlendConfig,
+    is_published,
+    from_published,
+    published_config=lambda weights: FlowBlendConfig(),
+    describe=lambda config: f"a blend of frames warped by {config.estimator}",
+)

@@ -9,6 +9,7 @@ from sgm_vfi.model.checkpoint import Weights, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow import GMFlow, load_gmflow_weights
+from sgm_vfi.model.flow.gmflow_refine import GMFlowRefine, load_gmflow_refine_weights
 from sgm_vfi.model.flow.liteflownet import LiteFlowNet, load_liteflownet_weights
 from sgm_vfi.model.flow.raft import RAFT, find_raft, load_raft_weights
 from sgm_vfi.model.weight_files import find_file, weights_folders
@@ -32,6 +33,12 @@ def _find(file: str, repository: str) -> Path:
     )
 
 
+def _find_gmflow_refine() -> Path:
+    name = "gmflow_refine"
+    paths = [folder / f"{name}.safetensors" for folder in weights_folders()]
+    return find_file(paths, f"weights of {name}", f"Fetch them: sgm-vfi weights fetch {name}")
+
+
 def _gma() -> FlowEstimator:
     from sgm_vfi.model.flow.gma import GMA  # is made of torchvision's parts
 
@@ -50,6 +57,7 @@ FLOW_NETWORKS = {  # with the iterations that PerVFI was trained and is run with
     "gmflow": FlowZooEntry(
         GMFlow, load_gmflow_weights, partial(_find, "gmflow_sintel-0c07dcb3.pth", "haofeixu/gmflow")
     ),
+    "gmflow_refine": FlowZooEntry(GMFlowRefine, load_gmflow_refine_weights, _find_gmflow_refine),
     "dis": FlowZooEntry(DISFlow),
     "liteflownet": FlowZooEntry(  # only for labels, as published IFRNets were taught
         LiteFlowNet,

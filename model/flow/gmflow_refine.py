@@ -40,6 +40,7 @@ MATCHING_RADIUS, PROPAGATION_RADIUS = 4, 1  # cells, at 1/4
 CELL = 4  # pixels of the finer scale
 MULTIPLE = 64  # pixels: windows at both scales have even sides
 OUTSIDE = -1e9  # score of a place outside the frame
+TRIDENT_WEIGHT = "backbone.trident_conv.weight"  # only published weights of two scales have it
 SCOPES = (*PUBLISHED_NAMES, *HEAD_NAMES)
 
 
