@@ -142,7 +142,7 @@ LOCAL_SMALL = Experiment(name="ours-local-small", model=replace(SGM_SMALL, keypo
 LOCAL_BASE = Experiment(name="ours-local-base", model=replace(SGM_BASE, keypoint_ratio=None))
 
 # From nothing, on scenes made here, in minutes: for any time between two frames. By command line,
-# in this order: train_gmflow.py, train_base.py, train_x4k.py --config synthetic.
+# in this order: sgm-vfi train gmflow, base, x4k --config synthetic.
 FOOTAGE_LIKE_SCENES = SyntheticConfig(  # much of it rests, is soft, or went through a codec
     still=0.4, curved=0.1, zoom=(0.2, 1.2), lens=0.5, coded=0.3
 )

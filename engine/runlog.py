@@ -1,43 +1,33 @@
-"""What a run leaves behind to look at: log.jsonl, TensorBoard files, and plots of them.
+"""The log of a run: log.jsonl and TensorBoard files; losses, metrics and throughput per step."""
 
-    python -m engine.runlog plot RUN... --output curves.png
-
-RUN is a run's folder or its log.jsonl. Plots show the loss and the validation scores over steps.
-"""
-
-import argparse
 import json
 import logging
 import math
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from sgm_vfi.media.charts import Curve, plot_line_charts, write_png
+from sgm_vfi.engine.distributed import World
 
 logger = logging.getLogger(__name__)
 
 FILE = "log.jsonl"
-NOT_PLOTTED = (  # in charts of their own
-    "step",
-    "epoch",
-    "loss",
-    "gradient_norm",
-    "learning_rate",
-    "samples_per_second",
-    "waiting_for_data",
-    "skipped",
-)
 
 
 class RunLog:
-    """One line of JSON per step and per event, and TensorBoard beside; silent where not `active`.
+    """Writes one JSON line per step and event, and TensorBoard files; nothing unless `active`.
 
-    A full disk does not end a run: lines wait in memory until they can be written.
+    On a full disk lines stay in memory until they can be written.
     """
 
     def __init__(self, folder: Path, *, active: bool) -> None:
@@ -48,20 +38,19 @@ class RunLog:
         self._bar: tqdm | None = None
 
     def start_progress(self, step: int, total: int) -> None:
-        """Show how far training is: a bar on a terminal, lines elsewhere."""
+        """Show the progress: a bar on a terminal, lines elsewhere."""
         if self.active:
             self._bar = tqdm(
                 total=total, initial=step, unit="step", disable=None, dynamic_ncols=True
             )
 
-    def set_total_steps(self, total: int) -> int:
-        """Show another number of steps as the whole of them; gives it back."""
+    def set_total_steps(self, total: int) -> None:
+        """Set the total of the progress bar."""
         if self._bar is not None:
             self._bar.total = total
-        return total
 
     def log_steps(self, rows: Sequence[dict[str, Any]], throughput: dict[str, float]) -> None:
-        """Log some steps, each with `step`, `loss` and what else is known, and their throughput."""
+        """Log rows of steps, each with `step` and `loss`, and the throughput."""
         self.append_rows([*rows, {"step": rows[-1]["step"], **throughput}])
         losses = [row["loss"] for row in rows if math.isfinite(row["loss"])]
         figures = {**rows[-1], "loss": sum(losses) / max(len(losses), 1), **throughput}
@@ -78,7 +67,7 @@ class RunLog:
             logger.info(line, step, self._bar.total, figures["loss"], speed, share)
 
     def log_metrics(self, step: int, epoch: int, scores: dict[str, float]) -> None:
-        """Log the result of a validation."""
+        """Log validation metrics."""
         self.append_rows([{"step": step, "epoch": epoch, **scores}])
         self.add_scalars(step, **scores)
         if self.active:
@@ -86,38 +75,43 @@ class RunLog:
             logger.info("Step %d, validation: %s", step, figures)
 
     def append_rows(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add lines; numbers that are not finite become null, which JSON can say."""
+        """Append JSON lines; numbers that are not finite become null."""
         self._waiting += "".join(json.dumps(to_json_row(row)) + "\n" for row in rows)
         self._write()
 
     def add_scalars(self, step: int, **values: float) -> None:
-        """Draw values in TensorBoard."""
+        """Write scalars to TensorBoard."""
         for name, value in values.items():
             self._draw("add_scalar", name, value, step)
 
     def add_image(self, step: int, name: str, samples: np.ndarray) -> None:
-        """Show a picture in TensorBoard, and the latest as a file beside the log.
+        """Write an image to TensorBoard, and to a file next to the log, replacing the last one.
 
         Shapes: (H, W, 3), uint8, RGB.
         """
         self._draw("add_image", name, samples, step, dataformats="HWC")
         if self.active:
+            path = self.path.with_name(f"{name}.png")
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             try:
-                write_png(self.path.with_name(f"{name}.png"), samples)
-            except (OSError, ValueError) as error:
+                temporary.write_bytes(cv2.imencode(".png", samples[..., ::-1])[1].tobytes())
+                temporary.replace(path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
                 logger.warning("Could not write a picture (%s).", error)
 
     def position(self) -> int:
-        """The length of the log in bytes, for `rewind`."""
+        """Return the length of the log in bytes, for `truncate`."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def truncate(self, position: int) -> None:
-        """Forget what was logged after a checkpoint that a run goes on from."""
+        """Remove what was logged after a checkpoint, given its `position()`."""
         if self.active and self.position() > position:
             with self.path.open("r+b") as file:
                 file.truncate(position)
 
     def close(self) -> None:
+        """Close the progress bar and the TensorBoard files."""
         if self._bar is not None:
             self._bar.close()
         self._draw("close")
@@ -137,7 +131,7 @@ class RunLog:
             self._waiting = ""
 
     def _draw(self, name: str, *arguments: Any, **options: Any) -> None:
-        """Call TensorBoard, until its files cannot be written: they are not worth a run."""
+        """Call TensorBoard; stop using it once its files cannot be written."""
         if self._board is None:
             return
         try:
@@ -148,7 +142,7 @@ class RunLog:
 
 
 def to_json_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row that JSON can hold."""
+    """Replace numbers that JSON cannot hold by None."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
@@ -156,7 +150,7 @@ def to_json_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that was cut off is left out."""
+    """Read the rows of a log, given its file or folder; skip an incomplete last line."""
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"No log at {path} (that is {path.absolute()}).")
@@ -164,56 +158,105 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-def curves_of(run: Path) -> dict[str, Curve]:
-    """The curves of one run, by quantity: the loss, and every validation score."""
-    label = (run if run.is_dir() else run.parent).name
-    points: dict[str, list[tuple[float, float]]] = {}
-    for row in read_rows(run):
-        names = [name for name in row if name not in NOT_PLOTTED]
-        for name in ["loss", *names]:
-            if isinstance(row.get(name), float | int):
-                points.setdefault(name, []).append((row["step"], row[name]))
-    return {name: Curve(label, *np.array(values).T) for name, values in points.items()}
+class Throughput:
+    """Samples per second and the share of time spent waiting for data."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start measuring now."""
+        self._start = time.perf_counter()
+        self._waited = 0.0
+        self._samples = 0
+
+    @contextmanager
+    def measure_wait(self) -> Iterator[None]:
+        """Count the time of the context as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def add_samples(self, samples: int) -> None:
+        """Count samples of all processes."""
+        self._samples += samples
+
+    def read_and_reset(self) -> dict[str, float]:
+        """Return the figures since the last reset and reset them."""
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        figures = {
+            "samples_per_second": self._samples / elapsed,
+            "waiting_for_data": self._waited / elapsed,
+        }
+        self.reset()
+        return figures
 
 
-def charts_of(runs: Sequence[Path]) -> dict[str, list[Curve]]:
-    """One chart per quantity; `psnr_blend` is a reference, blend, in the chart of psnr."""
-    charts: dict[str, list[Curve]] = {"loss": []}
-    for run in runs:
-        for name, curve in curves_of(run).items():
-            name, _, reference = name.partition("_")
-            chart = charts.setdefault(name, [])
-            if not reference:
-                chart.append(curve)
-            elif all(other.label != reference for other in chart):
-                chart.append(curve._replace(label=reference, is_reference=True))
-    return {name: curves for name, curves in charts.items() if curves}
+class StepLog:
+    """Keeps losses and gradient norms on the device until `flush` logs them.
+
+    Args:
+        max_skipped: steps in a row that may have a gradient that is not finite.
+    """
+
+    def __init__(self, world: World, log: RunLog, max_skipped: int) -> None:
+        self.world, self.log, self.max_skipped = world, log, max_skipped
+        self.throughput = Throughput()
+        self._columns: list[dict[str, Any]] = []
+        self._tensors: list[Tensor] = []
+        self._skipped = 0  # in a row
+
+    def add(self, loss: Tensor, norm: Tensor, **columns: float) -> None:
+        """Add a step: the loss of this process, the common gradient norm, and further columns."""
+        self._columns.append(columns)
+        self._tensors.append(torch.stack((loss.detach().float(), norm.detach().float())))
+
+    def flush(self) -> None:
+        """Log the steps since the last flush, with losses averaged over the processes.
+
+        Steps with a gradient that is not finite changed no weight; they are logged as skipped.
+
+        Raises:
+            FloatingPointError: too many steps in a row were skipped.
+        """
+        if not self._columns:
+            return
+        means = self.world.all_reduce_sum(torch.stack(self._tensors)) / self.world.size
+        rows = []
+        for columns, (loss, norm) in zip(self._columns, means.tolist(), strict=True):
+            row = {**columns, "loss": loss, "gradient_norm": norm}
+            rows.append(row if math.isfinite(norm) else row | {"skipped": True})
+        self._columns, self._tensors = [], []
+        self.log.log_steps(rows, self.throughput.read_and_reset())
+        for row in rows:
+            self._count_skipped(row)
+
+    def _count_skipped(self, row: dict[str, Any]) -> None:
+        if "skipped" not in row:
+            self._skipped = 0
+            return
+        self._skipped += 1
+        logger.warning("Step %d skipped: its gradient is not finite (%s).", row["step"], row)
+        if self._skipped >= self.max_skipped:
+            raise FloatingPointError(
+                f"{self._skipped} steps in a row had no finite gradient; the weights are as they "
+                f"were before them. Look at the data, or lower the learning rate."
+            )
 
 
-def plot(runs: Sequence[Path], output: Path) -> None:
-    """Draw the loss (logarithmic, smoothed) and the validation scores of runs into one PNG."""
-    charts = charts_of(runs)
-    if not charts:
-        raise ValueError(f"Nothing to plot yet: no loss in {', '.join(map(str, runs))}.")
-    write_png(output, plot_line_charts(charts, logarithmic=("loss",)))
+class MetricMeans:
+    """Means of metrics over the samples of all processes."""
 
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self._sums = torch.zeros(1 + len(names), dtype=torch.float64)
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.runlog",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command = parser.add_subparsers(required=True).add_parser("plot", help="draw curves to a PNG")
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    command.add_argument("--output", type=Path, default=Path("curves.png"))
-    args = parser.parse_args(arguments)
-    try:
-        plot(args.runs, args.output)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    print(args.output)
+    def add(self, scores: Tensor) -> None:
+        """Add samples. Shapes: scores (B, len(names))."""
+        self._sums[0] += len(scores)
+        self._sums[1:] += scores.double().sum(dim=0).cpu()
 
-
-if __name__ == "__main__":
-    main()
+    def compute(self, world: World) -> dict[str, float]:
+        """Return the means by name."""
+        count, *sums = world.all_reduce_sum(self._sums).tolist()
+        return {name: value / count for name, value in zip(self.names, sums, strict=True)}

@@ -18,8 +18,7 @@ from torch.distributed import TCPStore
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.engine.rendezvous import Rendezvous, join_rendezvous
-from sgm_vfi.engine.runlog import RunLog, read_rows
-from sgm_vfi.engine.step_log import MetricMeans, StepLog, Throughput
+from sgm_vfi.engine.runlog import MetricMeans, RunLog, StepLog, Throughput, read_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,7 +42,7 @@ def test_records_report_skipped_steps_and_give_up(
 
 def test_pace_counts_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 4.0, 8.0, 8.0]).__next__  # start; wait from 1 to 4; lap at 8
-    monkeypatch.setattr("sgm_vfi.engine.step_log.time.perf_counter", clock)
+    monkeypatch.setattr("sgm_vfi.engine.runlog.time.perf_counter", clock)
     throughput = Throughput()
     with throughput.measure_wait():
         pass

@@ -14,7 +14,7 @@ from sgm_vfi.config_base import EXPERIMENTS, Experiment, TrainConfig
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.time_budget import TimeBudget
+from sgm_vfi.engine.schedule import TimeBudget
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.ops.window_partition import attention_window_mask
 from sgm_vfi.model.sgm.encoder import CrossFrameBlock

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgm_vfi.engine import runlog
 from sgm_vfi.engine.runlog import RunLog, read_rows
 from sgm_vfi.media.charts import (
     Axis,
@@ -21,6 +20,7 @@ from sgm_vfi.media.charts import (
     plot_line_charts,
     plot_lines,
 )
+from sgm_vfi.training import curves
 from tests.fixtures.full_disk import full_disk
 
 
@@ -92,7 +92,7 @@ def write_run(folder: Path, steps: int, level: float) -> Path:
 def test_plot_command_draws_every_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [write_run(tmp_path / name, 400, level) for name, level in (("one", 1), ("two", 3))]
     output = tmp_path / "curves.png"
-    runlog.main(["plot", *map(str, runs), "--output", str(output)])
+    curves.main([*map(str, runs), "--output", str(output)])
     assert capsys.readouterr().out.strip() == str(output)
     picture = cv2.imread(str(output))[..., ::-1]
     for colour in ((0, 114, 178), (213, 94, 0)):
@@ -104,7 +104,7 @@ def test_plot_command_says_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        runlog.main(["plot", str(tmp_path / "nothing")])
+        curves.main([str(tmp_path / "nothing")])
     assert "No log at" in capsys.readouterr().err
 
 

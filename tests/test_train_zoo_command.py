@@ -10,9 +10,10 @@ import torch
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.model.baselines.rife.network import RIFE
 from sgm_vfi.model.checkpoint import CheckpointError, load_weights, read_weights
+from sgm_vfi.training.__main__ import main
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
-from tests.fixtures.training_runs import ROOT, recipe, run_in, run_script
+from tests.fixtures.training_runs import recipe, run_in
 
 CPU = torch.device("cpu")
 SMOKE = EXPERIMENTS["smoke-rife"]
@@ -25,7 +26,7 @@ def test_the_script_runs_and_another_run_starts_from_its_end(
     caplog.set_level(logging.INFO)
     few = ("data.train_scenes=4", "val_scenes=2", "training.panel_every=100", "epochs=1")
     common = ("--config", "smoke-rife", "--device", "cpu", "--output", tmp_path, "--set", *few)
-    run_script(monkeypatch, ROOT / "train_zoo.py", *common)
+    main(["zoo", *map(str, common)])
     result = tmp_path / "log" / "smoke-rife" / "ckpt" / "smoke-rife.safetensors"
     assert f"Done: {result}" in caplog.text
 

@@ -1,11 +1,13 @@
-"""What a step of training costs: time by part, work and memory, beside what the machine allows."""
+"""The cost of a training step: time per section, operations, memory, and the device's limits."""
 
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from torch.profiler import ProfilerActivity, profile, record_function
 from tqdm import trange
 
 from sgm_vfi.benchmark.operation_count import OperationCount, count_operations
@@ -16,32 +18,40 @@ from sgm_vfi.benchmark.timing import (
     peak,
     reset_peak_memory,
 )
-from sgm_vfi.engine.step_timer import Stopwatch
 
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # by their names in recipes
-# Methods of a trainer, and what of a step they are.
-PARTS = (
-    ("_next_batches", "waiting for data"),
-    ("prepare_batch", "other"),
-    ("forward_batch", "forward"),
-)
-PARTS += (("loss", "loss"), ("_backward_batch", "backward"))
+SECTIONS = ("waiting for data", "forward", "loss", "backward", "optimiser")
 WARM_UP = 2  # steps that do not count
 LEGEND = """\
-Parts are timed one after the other, in as many steps again, with nothing overlapping.
+Sections are timed by torch.profiler in as many steps again; the device finishes each of them.
 floor: what the arithmetic takes at the throughput of a convolution, and the traffic of
 convolutions, products and attention at the bandwidth of a copy, both measured in the same run.
 GiB: beyond what was in use before the first step."""
 
 
-Part = tuple[Any, str, str]  # the calls of a method are timed: owner, its method, name
+class StepSections:
+    """Names the sections of a training step for torch.profiler: `with section("forward"): ...`.
+
+    While `synchronize` is set, a section ends when the device has finished its work.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.synchronize = device, False
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Record the context as a section."""
+        with record_function(name):
+            yield
+            if self.synchronize and self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
 
 
 class StepProfile(NamedTuple):
-    """What a step of one process took."""
+    """Measurements of training steps of one process."""
 
-    seconds: list[float]  # of each step, undisturbed
-    parts: dict[str, float]  # seconds of a step, on average, with nothing overlapping
+    seconds: list[float]  # of each step
+    sections: dict[str, float]  # mean seconds in a step
     work: OperationCount
     gib: float
     gflop_s: float  # of a 3 x 3 convolution in the run's precision
@@ -49,51 +59,49 @@ class StepProfile(NamedTuple):
 
     @property
     def floor(self) -> float:
-        """Seconds that arithmetic and memory traffic take at least."""
+        """Lower bound on the seconds of a step, from arithmetic and memory traffic."""
         return self.work.floor(self.gflop_s, self.gbyte_s)
 
 
 def profile_training_step(
-    step: Callable[[], None],
-    steps: int,
-    parts: list[Part],
-    where: torch.device,
-    precision: str = "float32",
+    step: Callable[[], None], steps: int, section: StepSections, precision: str = "float32"
 ) -> StepProfile:
-    """Take steps of training, undisturbed at first, then part by part.
+    """Time training steps, then time their sections in further steps.
 
     Args:
-        parts: what `step` calls, to be told apart; the time of none of them is "other".
+        section: what `step` calls for each of its sections.
         precision: of the convolutions, as recipes name it.
     """
     if steps < 1:
-        raise ValueError(f"Something to measure is 1 step or more, got {steps}.")
+        raise ValueError(f"--measure takes 1 step or more, got {steps}.")
+    where = section.device
     before = reset_peak_memory(where)
     for _ in trange(WARM_UP, unit="step", desc="warm-up", disable=None, leave=False):
         step()
     seconds = list(_each(step, steps, where))
     gib = (peak(where) - before) / GIB
-    with torch.compiler.set_stance("force_eager"):  # what a compiler made cannot be looked into
+    with torch.compiler.set_stance("force_eager"):  # operations in compiled code do not count
         work = count_operations(step)
-    watch = Stopwatch(where)
-    for part in parts:
-        watch.watch(*part)
-    alone = sum(_each(step, steps, where)) / steps
-    split = {name: 0.0 for _, _, name in parts}
-    split |= {name: total / steps for name, total in watch.seconds.items()}
-    split["other"] = alone - sum(split.values())
+    section.synchronize = True
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        total = sum(_each(step, steps, where))
+    section.synchronize = False
+    spans = [event for event in profiler.key_averages() if event.key in SECTIONS]
+    sections = dict.fromkeys(SECTIONS, 0.0)
+    sections |= {span.key: span.cpu_time_total / 1e6 / steps for span in spans}
+    sections["other"] = total / steps - sum(sections.values())
     throughput, copy = (
         measure_convolution_throughput(where, PRECISIONS[precision]),
         measure_bandwidth(where),
     )
-    return StepProfile(seconds, split, work, gib, throughput, copy)
+    return StepProfile(seconds, sections, work, gib, throughput, copy)
 
 
 def format_step_profile(cost: StepProfile, samples: int) -> Iterator[str]:
-    """Markdown.
+    """Format a profile as Markdown tables.
 
     Args:
-        samples: of a step, of all processes together.
+        samples: of a step, over all processes.
     """
     median, mean = statistics.median(cost.seconds), statistics.fmean(cost.seconds)
     low, high = min(cost.seconds), max(cost.seconds)
@@ -105,15 +113,15 @@ def format_step_profile(cost: StepProfile, samples: int) -> Iterator[str]:
         f"{cost.floor / median:.0%} | {cost.gib:.2f} |"
     )
     yield f"\nA convolution: {cost.gflop_s:.0f} GFLOP/s; a copy: {cost.gbyte_s:.1f} GB/s."
-    yield "\n| part | ms | share |\n|---|---|---|"
-    total = sum(cost.parts.values())
-    for name, seconds in cost.parts.items():
+    yield "\n| section | ms | share |\n|---|---|---|"
+    total = sum(cost.sections.values())
+    for name, seconds in cost.sections.items():
         yield f"| {name} | {1e3 * seconds:.1f} | {seconds / total:.1%} |"
     yield "\n" + LEGEND
 
 
 def _each(step: Callable[[], None], steps: int, where: torch.device) -> Iterator[float]:
-    """Seconds of each step; the last one's end when the device has done them all."""
+    """Yield the seconds of each step; the last ends when the device has finished."""
     if where.type == "cuda":
         torch.cuda.synchronize(where)
     for number in trange(1, steps + 1, unit="step", disable=None, leave=False):

@@ -70,7 +70,7 @@ def find_features(name_or_path: str | None = None) -> Path:
         places,
         "features for global matching",
         "Put the published GMFlow file at the first of these places, or train features, which "
-        "needs no data: python train_gmflow.py.",
+        "needs no data: sgm-vfi train gmflow.",
     )
 
 

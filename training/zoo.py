@@ -1,8 +1,8 @@
-"""What training the other networks changes in the training loop."""
+"""Trainer of the other networks: RIFE, IFRNet and PerVFI, each with its own loss."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,10 @@ from sgm_vfi.model.architectures import ARCHITECTURES
 from sgm_vfi.model.checkpoint import Architecture, CheckpointError
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
+from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.zoo import load_interpolator
-from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.training.ifrnet_loss import ifrnet_loss
+from sgm_vfi.training.interpolation import InterpolationTrainer
 from sgm_vfi.training.perceptual import load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.rife_loss import rife_loss
@@ -24,19 +25,29 @@ from sgm_vfi.training.zoo_recipes import ZooExperiment
 Criterion = Callable[[Any, Triplet], Tensor]
 
 
-class ZooTrainer(Trainer):
-    """TrainerLike any network that has a `training_forward`, with its own loss."""
+class TrainingForward(nn.Module):
+    """Calls the `training_forward` of a network, so that gradients can be averaged."""
+
+    def __init__(self, network: Interpolator) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> NamedTuple:
+        """Return the training output of the network."""
+        return self.network.training_forward(frame0, frame1, time, target)
+
+
+class ZooTrainer(InterpolationTrainer[NamedTuple]):
+    """Trains any network that has a `training_forward`, with its own loss."""
 
     def build_network(self) -> nn.Module:
-        """The network of the recipe's config, fresh or as trained before."""
+        """Build the network of the recipe, with start weights or fresh ones."""
         start, config = self.experiment.start_from, self.experiment.model
         self.criterion = CRITERIA[architecture_of(config).name](self.experiment, self.device)
         if self.run.has_other_weights:
             return architecture_of(config).network(config)
         if start is None:
-            return build_fresh(
-                config, lambda: self.world.broadcast(next(iter(self.loader)).to("cpu"))
-            )
+            return build_fresh(config, self.first_batch)
         network = load_interpolator(start)
         if network.config != config:
             raise CheckpointError(
@@ -45,59 +56,65 @@ class ZooTrainer(Trainer):
             )
         return network.train()
 
-    def forward_batch(self, network: nn.Module, batch: Triplet) -> Any:
-        """In training mode what the loss needs, else the frame."""
-        target = batch.target if network.training else None
-        return network(batch.frame0, batch.frame1, batch.time, target=target)
+    def training_module(self) -> nn.Module:
+        """Return a module whose forward pass is the `training_forward` of the network."""
+        return TrainingForward(self.model)
 
-    def loss(self, prediction: Any, batch: Triplet) -> Tensor:
+    def forward_batch(self, network: nn.Module, batch: Triplet) -> NamedTuple:
+        """Return the training output of the network."""
+        return network(batch.frame0, batch.frame1, batch.time, batch.target)
+
+    def loss(self, prediction: NamedTuple, batch: Triplet) -> Tensor:
+        """Return the loss of the network's paper."""
         return self.criterion(prediction, batch)
 
     def metadata(self) -> dict[str, Any]:
+        """Return the config and name of the network, and the recipe."""
         return super().metadata() | {"network": architecture_of(self.experiment.model).name}
 
 
 def architecture_of(config: Any) -> Architecture:
-    """Which networks a config shapes."""
-    return next(family for family in ARCHITECTURES if isinstance(config, family.config))
+    """Return the architecture that a config belongs to."""
+    return next(row for row in ARCHITECTURES if isinstance(config, row.config))
 
 
-def build_fresh(config: Any, look: Callable[[], Triplet]) -> nn.Module:
-    """A network with fresh weights, but for parts that are published networks themselves.
+def build_fresh(config: Any, first_batch: Callable[[], Triplet]) -> nn.Module:
+    """Build a network with fresh weights; parts that are published networks keep theirs.
 
     Args:
-        look: gives a batch, the same in all processes, so that they begin alike.
+        first_batch: returns a batch that is the same in all processes.
     """
     family = architecture_of(config)
     network = family.network(config)
     network.load_state_dict(network.state_dict() | family.extra_tensors(config))
     if family.name in DATA_DEPENDENT_INIT:
-        DATA_DEPENDENT_INIT[family.name](network, look())
+        DATA_DEPENDENT_INIT[family.name](network, first_batch())
     return network.train()
 
 
 def rife_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
-    return lambda lesson, batch: rife_loss(lesson, recipe.distillation)
+    """Return the loss of RIFE."""
+    return lambda output, batch: rife_loss(output, recipe.distillation)
 
 
 def ifrnet_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
-    """Labels are true motion where the data knows it, else what the recipe's flow network says."""
+    """Return the loss of IFRNet; labels are the true flow, or that of the recipe's estimator."""
     estimator = None
     if recipe.labels is not None and not recipe.data.truth:
         estimator = load_flow_estimator(recipe.labels).to(device)
-    return lambda lesson, batch: ifrnet_loss(
-        lesson, flow_label(batch, estimator), recipe.distillation
-    )
+    weight = recipe.distillation
+    return lambda output, batch: ifrnet_loss(output, flow_label(batch, estimator), weight)
 
 
 def pervfi_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
-    eyes = recipe.perceptual and load_perceptual(Path(recipe.perceptual)).to(device)
-    return lambda lesson, batch: pervfi_loss(lesson, eyes)
+    """Return the loss of PerVFI, with its perceptual part if the recipe names VGG19 weights."""
+    perceptual = load_perceptual(Path(recipe.perceptual)).to(device) if recipe.perceptual else None
+    return lambda output, batch: pervfi_loss(output, perceptual)
 
 
 @torch.no_grad()
 def flow_label(batch: Triplet, estimator: FlowEstimator | None) -> Tensor | None:
-    """The motion from the target to both frames, if it can be known. Shapes: -> (B, 4, H, W)."""
+    """Return the flow from the target to both frames, if known. Shapes: -> (B, 4, H, W)."""
     if batch.truth is not None:
         return torch.cat((batch.truth.flow_t0, batch.truth.flow_t1), dim=1)
     if estimator is None:
@@ -106,7 +123,7 @@ def flow_label(batch: Triplet, estimator: FlowEstimator | None) -> Tensor | None
     return torch.cat(both, dim=1)
 
 
-# What fresh weights take from the first batch, by family.
+# Initialisation from the first batch, by architecture.
 DATA_DEPENDENT_INIT: Mapping[str, Callable[[Any, Triplet], None]] = {
     "pervfi": lambda network, batch: network.initialize(*batch[:4]),
 }
