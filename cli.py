@@ -8,7 +8,7 @@ from importlib import import_module
 import sgm_vfi
 
 COMMANDS = {  # sub-command -> (module with a `main`, what it does)
-    "interpolate": ("sgm_vfi.demo_2x", "put new frames between images or into videos"),
+    "interpolate": ("sgm_vfi.video.command", "interpolate frames between images or in videos"),
     "benchmark": ("sgm_vfi.benchmark.__main__", "measure interpolators"),
     "train": ("sgm_vfi.training.__main__", "train networks, plot curves, release weights"),
     "dataset": ("sgm_vfi.dataset.__main__", "verify, pack and write data sets"),

@@ -22,6 +22,7 @@ from sgm_vfi.model.cli_options import load_network
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.zoo import default_interpolator
+from sgm_vfi.video import command
 from tests.conftest import TINY, randomize_weights
 from tests.fixtures.demo import run
 
@@ -183,7 +184,7 @@ def test_key_points_reach_the_network(
     workdir: Path, tiny: SGM, share: str | None, ratio: float
 ) -> None:
     asked = [] if share is None else ["--num_key_points", share]
-    network = load_network(demo_2x.parse(["--model", str(saved(tiny)), *asked]))
+    network = load_network(command.parse_arguments(["--model", str(saved(tiny)), *asked], ""))
     assert network.inner.config.keypoint_ratio == ratio
 
 
@@ -351,7 +352,7 @@ def interrupted_after(count: int) -> object:
             raise KeyboardInterrupt
         write_frame(*arguments)
 
-    return patch("sgm_vfi.demo_2x.write_frame", write)
+    return patch("sgm_vfi.video.image_folder.write_frame", write)
 
 
 def test_interrupted_folder_goes_on(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,7 +381,9 @@ def test_unfinished_folder_is_not_mixed_with_another_run(workdir: Path) -> None:
     with interrupted_after(4), pytest.raises(SystemExit):
         run("clip", "--model", "blend")
     before = {file: file.stat().st_mtime_ns for file in (workdir / "output/clip").iterdir()}
-    with pytest.raises(SystemExit, match=r"other settings: .*model \(blend .*now repeat.*empty"):
+    with pytest.raises(
+        SystemExit, match=r"other settings: .*model \(blend .*now repeat.*delete output/clip"
+    ):
         run("clip", "--model", "repeat")
     with pytest.raises(SystemExit, match=r"times \(\[0\.5\], now \[0\.25\]\)"):
         run("clip", "--model", "blend", "--time", "1/4")
@@ -405,7 +408,7 @@ def test_full_disk_is_explained_and_leaves_what_is_done(workdir: Path) -> None:
     with patch.object(Path, "write_bytes", full), pytest.raises(SystemExit, match=message):
         run("clip")
     files = sorted(file.name for file in (workdir / "output" / "clip").iterdir())
-    assert files == ["000001.png", "000002.png", "000003.png", "unfinished.json"]
+    assert files == ["000001.png", "000002.png", "000003.png"]
     run("clip")
     assert len(list((workdir / "output" / "clip").iterdir())) == 5
     with (
@@ -457,7 +460,7 @@ def test_running_out_of_memory_says_what_helps(
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(demo_2x, "fill_pair", fail)
+    monkeypatch.setattr(command, "interpolate_pair", fail)
     with pytest.raises(SystemExit, match=r"cpu ran out of memory.*--flow_scale 1/2"):
         run("--device", "cpu")
 
@@ -469,7 +472,7 @@ def test_what_the_same_command_does_after_ctrl_c(
     inputs: tuple[str, ...], then: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
-        patch("sgm_vfi.demo_2x.run", side_effect=KeyboardInterrupt),
+        patch("sgm_vfi.video.command.run", side_effect=KeyboardInterrupt),
         pytest.raises(SystemExit) as stop,
     ):
         run(*inputs)
@@ -480,7 +483,7 @@ def test_what_the_same_command_does_after_ctrl_c(
 def test_errors_of_the_system_come_without_their_numbers() -> None:
     failed = OSError(errno.EACCES, "Permission denied", "a.png")
     with (
-        patch("sgm_vfi.demo_2x.run", side_effect=failed),
+        patch("sgm_vfi.video.command.run", side_effect=failed),
         pytest.raises(SystemExit, match=r"^demo_2x.py: a\.png: Permission denied\.$"),
     ):
         run("a.png", "b.png")

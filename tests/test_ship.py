@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgm_vfi import demo_2x
 from sgm_vfi.benchmark import footage
 from sgm_vfi.model import load_interpolator, time_like, zoo
 from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights, sha256
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
 from sgm_vfi.training import release as ship
 from sgm_vfi.training.release import TABLE, main, rounding_psnr
+from sgm_vfi.video import command
 from tests.conftest import TINY, randomize_weights
 
 LOCAL = replace(TINY, keypoint_ratio=None)
@@ -190,7 +190,7 @@ def test_what_cannot_ship_says_why(folder: Path, capsys: pytest.CaptureFixture[s
 
 def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> None:
     """One file serves any share of key points; one's own weights come first."""
-    assert zoo.default_interpolator() == demo_2x.parse([]).model == "sift+dis"
+    assert zoo.default_interpolator() == command.parse_arguments([], "").model == "sift+dis"
     with torch.device("meta"):
         empty = SGM(SGM_SMALL)
     state = {name: torch.zeros(tensor.shape) for name, tensor in empty.state_dict().items()}
@@ -206,7 +206,7 @@ def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> Non
             network = load_interpolator(f"ours-small-{name}")
             assert network.config.keypoint_ratio == ratio
             assert network.any_time
-    assert demo_2x.parse([]).model == "ours-small-1-2"
+    assert command.parse_arguments([], "").model == "ours-small-1-2"
     parser = argparse.ArgumentParser()
     footage.add_arguments(parser)
     assert parser.parse_args(["--path", "x"]).model == ["sift+dis", "ours-small-1-2"]

@@ -1,21 +1,19 @@
 """A folder of frames that becomes a video, with new frames between them."""
 
 import os
-import re
-import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from sgm_vfi import demo_2x
 from sgm_vfi.media.images import read_frame, write_frame
-from sgm_vfi.media.sequences import FrameFormat
 from sgm_vfi.video import pipeline
-from sgm_vfi.video.from_images import Film, Images
-from sgm_vfi.video.source_video import probe_video
+from sgm_vfi.video.image_sequence import probe_images
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, moving_frames, read_timestamps
 
@@ -37,7 +35,7 @@ def film(output: str, *options: object) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_given_frames_keep_their_pixels(bits: int) -> None:
-    """Also of 16 bits; and nothing is left of what was written on the way."""
+    """Also of 16 bits; and nothing else is written."""
     files = images(bits=bits)
     film("out.mkv", "--lossless", "--multi", 3)
     assert read_timestamps(Path("out.mkv"))[:4] == [Fraction(k, 1000) for k in (0, 14, 28, 42)]
@@ -60,7 +58,7 @@ def test_rates_are_as_asked_for() -> None:
     assert read_timestamps(Path("a.mp4")) == [Fraction(k, 10) for k in range(8)]
     film("b.mp4", "--fps", 30)
     assert read_timestamps(Path("b.mp4")) == [Fraction(k, 30) for k in range(5)]
-    assert "b.mp4.frames.avi" in str(receipt("b.mp4")["input"])
+    assert receipt("b.mp4")["input"] == "frames"
 
 
 def test_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,90 +122,60 @@ def odd() -> Path:
         (("--time", "1/4"), r"--time is for images"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_frames_are_gathered(
+def test_what_cannot_be_done_is_said_before_anything_is_written(
     odd: Path, options: tuple[str, ...], message: str
 ) -> None:
-    with (
-        patch.object(Film, "write", counted := CountedWrite()),
-        pytest.raises(SystemExit, match=message),
-    ):
+    with pytest.raises(SystemExit, match=message):
         run(odd, "--model", "blend", "--rate", 24, "--output", "out.mp4", *options)
-    assert counted.frames <= 2
     assert [*Path().iterdir()] == [odd]
 
 
-class CountedWrite:
-    """Writes films, and counts their frames."""
-
-    def __init__(self) -> None:
-        self.write = Film.write
-        self.frames = 0
-
-    def __get__(self, film: Film, _: type) -> object:
-        def write(file: Path, count: int | None = None) -> None:
-            self.frames += len(film.paths[:count])
-            self.write(film, file, count)
-
-        return write
-
-
-def test_dry_run_gathers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Two frames are tried for all; the disk that the others will take is counted."""
+def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     images(40)
-    with patch.object(Film, "write", counted := CountedWrite()):
-        film("out.mp4", "--multi", 3, "--dry_run")
+    film("out.mp4", "--multi", 3, "--dry_run")
     said = capsys.readouterr().out
-    assert counted.frames == 2
     assert [*Path().iterdir()] == [Path("frames")]
     for words in ("frames: 40 frames, 24 fps", "out.mp4: 120 frames, 72 fps", "of 78 new frames"):
         assert words in said
-    film("whole.mp4", "--multi", 3)
-    needed = [float(n) for n in re.findall(r"about ([\d.]+) MB", said + capsys.readouterr().out)]
-    assert needed[0] > needed[1]
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_images_are_to_be_had_as_of_their_film(bits: int) -> None:
+def test_images_are_read_as_they_are_needed(bits: int) -> None:
     """Sample by sample, those that are wanted."""
     files = images(bits=bits)
-    film = Film(files, Fraction(24), FrameFormat(48, 64, bits))
-    film.write(Path("film.avi"))
-    source = probe_video(Path("film.avi"))
+    source = probe_images(Path("frames"), files, Fraction(24))
+    assert source.timestamps == tuple(Fraction(k, 24) for k in range(4))
+    assert source.duration == Fraction(4, 24)
     for wanted in (None, [1, 3]):
-        read = list(Images(**vars(source), files=files).planes(wanted))
-        decoded = list(source.planes(wanted))
-        assert [index for index, _ in read] == [index for index, _ in decoded]
-        for (_, one), (_, other) in zip(read, decoded, strict=True):
-            assert all(map(torch.equal, one, other))
+        read = list(source.planes(wanted))
+        assert [index for index, _ in read] == (wanted or [0, 1, 2, 3])
+        for index, planes in read:
+            expected = (read_frame(files[index]) * (2**bits - 1)).round()
+            got = source.pixel_format.to_rgb(planes)[0] * (2**bits - 1)
+            assert torch.equal(got.round(), expected)
 
 
-def test_frames_are_not_gathered_where_there_is_no_room() -> None:
-    images()
-    full = shutil.disk_usage(".")._replace(free=1000)
-    with (
-        patch("shutil.disk_usage", return_value=full),
-        pytest.raises(SystemExit, match=r"gathered in out\.mp4\.frames\.avi, .* 0\.0 MB are free"),
-    ):
-        film("out.mp4")
-    assert [*Path().iterdir()] == [Path("frames")]
+def test_cuts_and_repeats_of_images_are_found() -> None:
+    Path("frames").mkdir()
+    pan = [frame for frame in moving_frames(4) for _ in range(2)]
+    other = [1 - frame.flip(-2) for frame in moving_frames(4)]
+    for number, frame in enumerate(pan + other):
+        write_frame(Path("frames", f"{number:02d}.png"), frame[0])
+    film("out.mkv", "--dedup")
+    assert [cut["frame"] for cut in receipt("out.mkv")["cuts"]] == [8]
+    assert receipt("out.mkv")["frames made by the network"] == 12
 
 
-def test_gathered_frames_replace_no_file_but_their_own() -> None:
-    files = images()
-    other = Path("out.mp4.frames.avi")
-    other.write_text("hello world")
-    with pytest.raises(SystemExit, match=r"out\.mp4\.frames\.avi is there already"):
-        film("out.mp4")
-    assert other.read_text() == "hello world"
-    newest = max(file.stat().st_mtime_ns for file in files)
-    os.utime(other, ns=(newest, newest))  # as a run that was killed leaves it
-    film("out.mp4")
-    assert not other.exists()
-
-
-def test_one_process_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several, the first to finish would take the film away from the others."""
-    images()
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SystemExit, match="in one process"):
-        film("out.mp4")
+def test_several_processes_share_a_folder() -> None:
+    images(6)
+    options = ("--model", "blend", "--rate", "24", "--output", "out.mkv", "--segment_frames", "4")
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, demo_2x.__file__, "frames", *options],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    assert len(decode_pictures(Path("out.mkv"))) == 12

@@ -15,7 +15,7 @@ from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.video.frame_producer import FrameProducer, ProducerOptions
 from sgm_vfi.video.overlays import OverlayTracker
 from sgm_vfi.video.pipeline import find_needed_frames
-from sgm_vfi.video.segments import segments
+from sgm_vfi.video.segments import split_segments
 from sgm_vfi.video.timeline import Target, Timeline
 from sgm_vfi.video.writer import rotate_flow
 from tests.fixtures.demo import receipt, run
@@ -166,7 +166,7 @@ def test_flows_turn_with_their_pictures() -> None:
 def test_a_piece_needs_no_more_than_the_frames_before_it() -> None:
     """What an overlay is known by is decoded also where work begins in the middle."""
     timeline = Timeline([Fraction(k) for k in range(30)], Fraction(30), Target(multi=2))
-    last = [*segments(timeline.output_frames(), length=20)][-1]
+    last = [*split_segments(timeline.output_frames(), length=20)][-1]
     assert [*find_needed_frames([last])] == [*range(20, 30)]
     assert [*find_needed_frames([last], num_history=8)] == [*range(13, 30)]
     assert ProducerOptions(protect_static=True).num_history == 8
@@ -229,7 +229,6 @@ def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.Monkey
         raise AssertionError("read")
 
     monkeypatch.setattr("sgm_vfi.video.command.plan_video", read)
-    monkeypatch.setattr("sgm_vfi.video.from_images.check_frames", read)
     write_clip(Path("clip.mp4"), moving_frames(2))
     Path("frames").mkdir()
     for given in (["clip.mp4"], ["frames", "--output", "film.mp4", "--rate", 24]):

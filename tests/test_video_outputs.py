@@ -62,13 +62,13 @@ def test_what_cannot_be_written_is_said_first(
 def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
     source = write_clip(Path("in.mp4"), moving_frames(6))
     command = (source, "--output", "out.mp4", "--segment_frames", 4, *FAST)
-    begun = WorkFolder.begun
+    temporary_path = WorkFolder.temporary_path
 
     def full(work: WorkFolder, number: int, view: str = "") -> Path:
-        return Path("/dev/full") if number == 1 else begun(work, number, view)
+        return Path("/dev/full") if number == 1 else temporary_path(work, number, view)
 
     message = r"^demo_2x.py: The disk is full\..*kept in out\.mp4\.parts: make room.* goes on\.$"
-    with patch.object(WorkFolder, "begun", full), pytest.raises(SystemExit, match=message):
+    with patch.object(WorkFolder, "temporary_path", full), pytest.raises(SystemExit, match=message):
         run(*command)
     run(*command)
     assert receipt("out.mp4")["frames made in this run"] == 8

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgm_vfi.video.options import rate
-from sgm_vfi.video.segments import segments
+from sgm_vfi.video.option_fields import parse_rate
+from sgm_vfi.video.segments import split_segments
 from sgm_vfi.video.timeline import (
     OutputFrame,
     Target,
     Timeline,
     find_time_base,
-    locate_timestamp,
+    schedule_frames,
     to_pts,
 )
 
@@ -106,9 +106,10 @@ def test_stamps_that_were_rounded_are_met() -> None:
 
 def test_a_coarse_clock_swallows_no_frames() -> None:
     """A tick as long as a frame, as AVI has it, does not pull new frames onto originals."""
-    clock = {"timestamps": [Fr(k, 25) for k in range(3)], "end": Fr(3, 25), "time_base": Fr(1, 25)}
-    assert locate_timestamp(clock["timestamps"], Fr(1, 250), clock["time_base"]) == (0, Fr(1, 10))
-    assert locate_timestamp(clock["timestamps"], Fr(1, 1000), clock["time_base"]) == (0, 0)
+    frames = enumerate(Fr(k, 25) for k in range(3))
+    times = [(time, time) for time in (Fr(1, 1000), Fr(1, 250))]
+    scheduled = schedule_frames(frames, times, time_base=Fr(1, 25))
+    assert [(frame.left, frame.time) for frame in scheduled] == [(0, 0), (0, Fr(1, 10))]
 
 
 def test_repeats_are_one_long_frame() -> None:
@@ -170,7 +171,7 @@ def test_any_clock(clock: tuple[list[Fr], Fr, Fr], target: Target) -> None:
     assert all(m.left <= m.right <= m.left + 1 and (m.time > 0) == (m.right > m.left)
                for m in frames)  # fmt: skip
     assert all(before.left <= after.left for before, after in pairwise(frames))
-    whole = [frame for segment in segments(frames, (), 4) for frame in segment.output_frames]
+    whole = [frame for segment in split_segments(frames, (), 4) for frame in segment.output_frames]
     assert whole == frames
 
 
@@ -196,10 +197,11 @@ def test_a_common_tick_counts_all_and_is_the_longest(times: list[Fr]) -> None:
 def test_pieces_end_where_pairs_do_and_sooner_at_scenes() -> None:
     timeline = Timeline(**steady(12, Fr(30)), target=Target(multi=4))
     lengths = [
-        len(s.output_frames) for s in segments(timeline.output_frames(), scenes={4}, length=18)
+        len(s.output_frames)
+        for s in split_segments(timeline.output_frames(), scenes={4}, length=18)
     ]
     assert lengths == [16, 20, 12]
-    for segment in segments(timeline.output_frames(), scenes={4}, length=18):
+    for segment in split_segments(timeline.output_frames(), scenes={4}, length=18):
         assert segment.output_frames[0].time == 0
 
 
@@ -209,13 +211,13 @@ def test_pieces_end_where_pairs_do_and_sooner_at_scenes() -> None:
      ("12.5", Fr(25, 2)), ("29.97", Fr(30000, 1001)), ("0.5", Fr(1, 2))],
 )  # fmt: skip
 def test_rates_as_people_write_them(text: str, value: Fr) -> None:
-    assert rate(text) == value
+    assert parse_rate(text) == value
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "fast", "1/0", "2000", "nan", "inf"])
 def test_rates_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="rate"):
-        rate(text)
+        parse_rate(text)
 
 
 def test_whole_rates_are_exact() -> None:

@@ -1,4 +1,4 @@
-"""Footage in, smoother or slower footage out. This is all that a user imports.
+"""Frame interpolation of videos: the public interface.
 
 from sgm_vfi.video import VideoOptions, Target, interpolate, interpolate_file
 
@@ -6,8 +6,8 @@ interpolate_file("in.mp4", "out.mp4", VideoOptions(target=Target(fps=60)))
 for seconds, frame in interpolate(frames, rate=25): ...
 """
 
-from sgm_vfi.video.command import interpolate_file
 from sgm_vfi.video.encoding import EncodingOptions
+from sgm_vfi.video.job import interpolate_file
 from sgm_vfi.video.memory_fallback import MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.stream import TimedFrame, interpolate

@@ -1,17 +1,31 @@
-"""A video file from the command line, and from Python."""
+"""The command `sgm-vfi interpolate`, which is also `demo_2x.py`."""
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
-from sgm_vfi.model.cli_options import describe_weights, load_bare_network
-from sgm_vfi.model.fingerprint import describe_network, fingerprint
-from sgm_vfi.video.estimate import estimate_seconds_per_frame, interpolated_frames
-from sgm_vfi.video.job import run_job, work_folder
+from sgm_vfi.media.images import WRITABLE_SUFFIXES, is_image
+from sgm_vfi.media.output_paths import require_output_folder
+from sgm_vfi.media.sequences import find_sequence, is_video
+from sgm_vfi.model import DEFAULT
+from sgm_vfi.model.cli_options import (
+    add_network_options,
+    argument_type,
+    describe_weights,
+    load_bare_network,
+    parse_time,
+)
+from sgm_vfi.model.zoo import default_interpolator
+from sgm_vfi.video.estimate import describe_duration
+from sgm_vfi.video.image_folder import interpolate_folder
+from sgm_vfi.video.image_pair import interpolate_pair
+from sgm_vfi.video.job import inference_settings, run_job, work_folder
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -19,137 +33,209 @@ from sgm_vfi.video.memory_fallback import (
     fit_budget,
     measure_free_memory,
 )
-from sgm_vfi.video.options import VideoOptions, read_video_options
+from sgm_vfi.video.mux import CONTAINERS
+from sgm_vfi.video.options import (
+    VideoOptions,
+    add_video_options,
+    given_video_options,
+    read_video_options,
+)
+from sgm_vfi.video.output_paths import receipt_path
 from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
-from sgm_vfi.video.segment_ranks import read_segment_rank
-from sgm_vfi.video.verify import receipt
+from sgm_vfi.video.segments import read_segment_rank
+
+EXAMPLES = """Interpolate frames between two images, the images of a folder, or those of a video.
+
+  %(prog)s                             two photographs that come with scikit-image
+  %(prog)s A.png B.png                 the frame between two images, and pictures of it
+  %(prog)s A.png B.png --output C.png  only the frame
+  %(prog)s FOLDER --multi 4            a folder with four times as many frames
+  %(prog)s FOLDER --output B.mp4 --rate 24     a video of a folder, with twice as many frames
+  %(prog)s CLIP.mp4                    a video with twice as many frames
+  %(prog)s CLIP.mp4 --fps 60           a video of the same duration at another rate
+  %(prog)s CLIP.mp4 --slow 4           slow motion
+
+A video keeps its sound, subtitles, chapters, metadata, colours and rotation. Repeat a command to
+continue it after an interruption. Images have 8 or 16 bits per sample; given ones
+keep their pixels."""
+WEIGHTS_HINT = """
+Used `sift+dis` (SIFT matches and DIS optical flow; no trained weights). For SGM-VFI put a published
+checkpoint at log/ours-1-2-points/ckpt/ours-1-2-points.pth and add --exp_name ours-1-2-points;
+or name any checkpoint: --model PATH."""
 
 
-def interpolate_file(
-    path: str | Path,
-    output: str | Path | None = None,
-    options: VideoOptions | None = None,
-    *,
-    network: Interpolator | None = None,
-    budget: MemoryBudget | None = None,
-) -> dict[str, Any]:
-    """Write a video with more, or fewer, or slower frames than another, and all else kept.
+def main(arguments: Sequence[str] | None = None, *, prog: str = "sgm-vfi interpolate") -> None:
+    """Run the command; errors become messages and exit codes."""
+    args = parse_arguments(arguments, prog)
+    try:
+        run(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{prog}: {format_error(error)}")
+    except torch.OutOfMemoryError:
+        sys.exit(
+            f"{prog}: {args.device} ran out of memory. Estimate motion on smaller frames "
+            f"(--flow_scale 1/2), synthesise in windows (--tile 512), or take --device cpu."
+        )
+    except KeyboardInterrupt:
+        then = "goes on" if len(args.inputs) == 1 else "begins again"  # a pair is not resumable
+        print(
+            f"{prog}: interrupted; all files are whole. The same command {then}.", file=sys.stderr
+        )
+        sys.exit(130)
 
-    Goes on where an interrupted call with the same arguments was.
+
+def format_error(error: Exception) -> str:
+    """Return the message of an error, without the system's error number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
+
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    """Parse the command line; `times` are those of the new frames in every gap between images."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        usage="%(prog)s [INPUT ...] [options]",
+        description=EXAMPLES,
+        formatter_class=partial(
+            argparse.RawDescriptionHelpFormatter, max_help_position=26, width=100
+        ),
+    )
+    parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="see above")
+    parser.add_argument(
+        "--output", type=Path, help="file or folder to write (default: output, or output/FOLDER)"
+    )
+    times = parser.add_mutually_exclusive_group()
+    times.add_argument(
+        "--time",
+        type=argument_type(parse_time),
+        action="append",
+        metavar="T",
+        help="images: a new frame at T in every gap, such as 0.25 or 1/3; may be repeated",
+    )
+    add_video_options(parser, times)
+    add_network_options(parser)
+    args = parser.parse_args(arguments)
+    if len(args.inputs) > 2:
+        parser.error(
+            f"give two images, a folder of frames or a video, got {len(args.inputs)} inputs"
+        )
+    multi = args.multi or 2
+    args.times = sorted(set(args.time or [number / multi for number in range(1, multi)]))
+    return args
+
+
+@torch.inference_mode()
+def run(args: argparse.Namespace) -> None:
+    """Interpolate the inputs: a video, a folder that becomes a video or a folder, or a pair."""
+    one = args.inputs[0] if len(args.inputs) == 1 else None
+    to_video = args.output is not None and args.output.suffix.lower() in CONTAINERS
+    if one is not None and (is_video(one) or (to_video and one.is_dir())):
+        run_video(one, args.output, read_video_options(args), args)
+        return
+    check_names(args)
+    require_no_video_options(args)
+    if one is not None:
+        interpolate_folder(args)
+    else:
+        interpolate_pair(args)
+    if args.model == DEFAULT == default_interpolator():  # no trained weights ship
+        print(WEIGHTS_HINT)
+
+
+def check_names(args: argparse.Namespace) -> None:
+    """Raise if the inputs are no images, or the output is neither an image nor a folder."""
+    if args.inputs:
+        find_sequence(args.inputs)
+    if args.output is None:
+        return
+    if len(args.inputs) == 1:
+        require_output_folder(
+            args.output,
+            f"name a folder; or a video, ending in {', '.join(CONTAINERS)}, and say how many "
+            f"frames it shows a second, as in --rate 24.",
+        )
+    elif not is_image(args.output):
+        require_output_folder(
+            args.output,
+            f"name an image, ending in {', '.join(WRITABLE_SUFFIXES)}, or a folder. For a video "
+            f"put the images into a folder, and add --rate 24.",
+        )
+
+
+def require_no_video_options(args: argparse.Namespace) -> None:
+    """Raise if options are given that have no effect where images become images."""
+    if given := given_video_options(args):
+        raise ValueError(
+            f"Only videos take {', '.join(given)}. Between images use --multi or --time; or name a "
+            f"video that the frames of a folder become: --output OUT.mp4 --rate 24."
+        )
+    if args.explain and (len(args.inputs) == 1 or (args.output and is_image(args.output))):
+        raise ValueError(
+            "--explain shows the steps of one new frame beside it, or those of a video: give two "
+            "images and no --output or a folder, or a video."
+        )
+
+
+def run_video(
+    path: Path, output: Path | None, options: VideoOptions, args: argparse.Namespace
+) -> None:
+    """Plan a video job, print the plan, run the job, and print its result.
 
     Args:
-        output: of which the suffix names the container; by default in the folder `output`.
-        network: any interpolator, on its device; by default the one that needs no weights.
-        effort: of the network; by default what the free memory allows.
-
-    Returns: the receipt, which is also written beside the output; of a dry run what of it is known
-    before any work.
-
-    Raises:
-        ValueError: the video cannot be read, or what is asked for cannot be done.
+        args: options of the network.
     """
-    options = options or VideoOptions()
-    plan = plan_video(Path(path), None if output is None else Path(output), options)
-    if options.dry_run:
-        return receipt(plan, plan.settings(), {})
-    if network is None:
-        network = load_interpolator(DEFAULT)
-    weight = next(network.parameters(), torch.zeros(0))
-    about = describe_inference(network, budget or MemoryBudget(), weight.device)
-    budget = budget or fit_budget(
-        network,
-        MemoryBudget(),
-        plan.source.height,
-        plan.source.width,
-        measure_free_memory(weight.device),
-    )
-    interpolator = MemoryAwareInterpolator(
-        network, budget, find_distinct_times(m.time for m in plan.output_frames())
-    )
-    return run_job(plan, interpolator, weight.device, about)
+    origin = describe_weights(args.model)  # fails before a long video is read
+    plan = plan_video(path, output, options)
+    rank = read_segment_rank(os.environ)
 
+    def say(name: str, text: object) -> None:
+        if rank.rank == 0:
+            print(f"{name:8}{text}")
 
-def fill_video(path: Path, args: argparse.Namespace) -> None:
-    """Do what demo_2x.py was asked to."""
-    describe_weights(args.model)  # a wrong name is found before a long video is read
-    run_plan(plan_video(path, args.output, read_video_options(args)), args)
-
-
-def run_plan(plan: VideoPlan, args: argparse.Namespace) -> None:
-    """Say what is planned, work, check, and say what came out."""
-    share = read_segment_rank(os.environ)
-    if share.rank == 0:
+    if rank.rank == 0:
         print(describe_plan(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     network = load_bare_network(args)
-    wanted = MemoryBudget(args.flow_scale, args.tile)
-    free = measure_free_memory(args.device)
+    wanted, free = MemoryBudget(args.flow_scale, args.tile), measure_free_memory(args.device)
     budget = fit_budget(network, wanted, plan.source.height, plan.source.width, free)
-    times = find_distinct_times(output_frame.time for output_frame in plan.output_frames())
+    times = find_distinct_times(frame.time for frame in plan.output_frames())
     try:
         interpolator = MemoryAwareInterpolator(
             network, budget, times, flip_ensemble=args.flip_ensemble
         )
-    except TypeError as error:  # it cannot be tiled
+    except TypeError as error:  # the network cannot be tiled
         raise ValueError(f"--tile {args.tile} with {args.model}: {error}") from error
-    if share.rank == 0:
-        print(f"model   {describe_weights(args.model)} on {args.device}")
-        if budget != wanted:
-            print(f"memory  {format_bytes(free)} free: {budget} instead of {wanted}")
-        if interpolator.time_precision:
-            print(f"times   {interpolator.time_precision}")
-        print(f"time    {describe_duration(plan, interpolator, args.device)}")
-    if plan.options.dry_run:
+    say("model", f"{origin} on {args.device}")
+    if budget != wanted:
+        say("memory", f"{format_bytes(free or 0)} free: {budget} instead of {wanted}")
+    if interpolator.time_precision:
+        say("times", interpolator.time_precision)
+    if rank.rank == 0:
+        say("time", describe_duration(plan, interpolator, args.device))
+    if options.dry_run:
         return
-    if share.rank == 0 and work_folder(plan).is_open() and not plan.options.restart:
-        print(f"resume  where {work_folder(plan).folder} left off")
-    about = describe_inference(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
-    done = run_job(
-        plan, interpolator, args.device, about | {"model": describe_weights(args.model)}, share
-    )
-    if done is not None:
-        print(f"time    {done['seconds']:.1f} s for {done['frames made in this run']} frames")
-        if "least reliable" in done:
-            refused = done["refused as unreliable"]
-            worst = [f"{x['seconds']:.2f} s ({x['score']:.2f})" for x in done["least reliable"]]
-            print(f"judged  {refused} frames blended instead; least reliable: {', '.join(worst)}")
-        for view in plan.outputs.values():
-            print(f"file    {view}, checked against the plan")
-        print(f"receipt {plan.output}.json")
+    if work_folder(plan).is_open() and not options.restart:
+        say("resume", f"where {work_folder(plan).folder} left off")
+    settings = inference_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    receipt = run_job(plan, interpolator, args.device, settings | {"model": origin}, rank)
+    if receipt is not None:
+        print_result(plan, receipt)
 
 
-def describe_duration(
-    plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
-) -> str:
-    """How long new frames will take, by the first ones."""
-    count = sum(1 for _ in interpolated_frames(plan))
-    seconds = estimate_seconds_per_frame(plan, interpolator, device)
-    minutes, rest = divmod(round(count * seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"about {hours}:{minutes:02d}:{rest:02d} on one such device, {seconds:.2g} s for each of "
-        f"{count} new frames"
-    )
+def print_result(plan: VideoPlan, receipt: dict[str, Any]) -> None:
+    """Print what a finished job wrote, and how long it took."""
+    lines = [f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames"]
+    if "least reliable" in receipt:
+        refused = receipt["refused as unreliable"]
+        worst = [f"{x['seconds']:.2f} s ({x['score']:.2f})" for x in receipt["least reliable"]]
+        lines.append(
+            f"judged  {refused} frames blended instead; least reliable: {', '.join(worst)}"
+        )
+    lines += [f"file    {file}, checked against the plan" for file in plan.outputs.values()]
+    print("\n".join([*lines, f"receipt {receipt_path(plan.output)}"]))
 
 
-def describe_inference(
-    network: Interpolator,
-    wanted: MemoryBudget,
-    device: torch.device,
-    *,
-    flip_ensemble: bool = False,
-) -> dict[str, Any]:
-    """All that decides about new frames but the frames, to tell one run from another.
-
-    Args:
-        wanted: before memory was looked at: there may be more of it next time.
-    """
-    return {
-        "network": describe_network(network),
-        "weights": fingerprint(network),
-        "flow_scale": wanted.flow_scale,
-        "tile": wanted.tile,
-        "flip_ensemble": flip_ensemble,
-        "device": device.type,
-    }
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Choice of the encoder, its options and its pixel format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from sgm_vfi.video.colour_conversion import (
     PixelFormat,
     PlaneLayout,
 )
+from sgm_vfi.video.option_fields import option
 from sgm_vfi.video.source_video import SourceVideo
 
 SAME_CODEC = "same"  # as the source
@@ -84,11 +85,36 @@ class EncodingError(ValueError):
 class EncodingOptions:
     """Encoding options of the user; None: chosen automatically."""
 
-    codec: str | None = None
-    crf: int | None = None
-    preset: str | None = None
-    pix_fmt: str | None = None
-    lossless: bool = False
+    codec: str | None = field(
+        default=None,
+        metadata=option(
+            "h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or "
+            f"{SAME_CODEC} as the input (default: h264)",
+            changes_frames=False,  # the encoding that results is saved instead
+        ),
+    )
+    crf: int | None = field(
+        default=None,
+        metadata=option(
+            "quality: a lower value is better and larger (default: 16)",
+            parse=int,
+            changes_frames=False,
+        ),
+    )
+    preset: str | None = field(
+        default=None,
+        metadata=option("speed of the encoder (default: medium)", changes_frames=False),
+    )
+    pix_fmt: str | None = field(
+        default=None,
+        metadata=option(
+            "pixel format, such as yuv420p or yuv444p10le (default: that of the input)",
+            changes_frames=False,
+        ),
+    )
+    lossless: bool = field(
+        default=False, metadata=option("encode without loss", changes_frames=False)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

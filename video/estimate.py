@@ -1,7 +1,7 @@
-"""What is known about the work after the first new frames: how long it takes, what is explained."""
+"""Estimates from the first new frames of a job: how long it takes, and what is explained."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import chain, groupby, islice
 from statistics import median
 from time import perf_counter
@@ -16,30 +16,39 @@ from sgm_vfi.video.plan import VideoPlan
 from sgm_vfi.video.segments import Segment
 from sgm_vfi.video.timeline import OutputFrame
 
-GAPS = 6  # that are filled to see how long it takes
-PATIENCE = 3.0  # seconds from which on no more of them are begun
+NUM_GAPS = 6  # that are filled to measure the time
+MAX_SECONDS = 3.0  # of measuring, after which no further gap is begun
 
 
-class Rehearsal(NamedTuple):
-    """All that it takes to make the first new frames as they will be made."""
+class FirstGaps(NamedTuple):
+    """The first gaps between source frames, and the means to fill them as the job does."""
 
     producer: FrameProducer
     frames: FrameWindow
-    gaps: list[list[OutputFrame]]  # the new frames between each two
+    gaps: list[list[OutputFrame]]  # the new frames of each gap
 
-    def play(self, gap: int) -> ProducedFrame:
-        """Make all new frames of a gap; wait for the device; give the last one."""
+    def fill(self, gap: int) -> ProducedFrame:
+        """Make all new frames of a gap, wait for the device, and return the last frame."""
         for output_frame in self.gaps[gap]:
             produced = self.producer.produce(output_frame, self.frames)
         produced.frame.sum().item()
         return produced
 
+    def measure_seconds(self, gap: int) -> float:
+        """Measure the seconds to fill a gap whose source frames are already decoded."""
+        first = self.gaps[gap][0]
+        self.frames.get_pair(first)
+        self.frames.get_context(first)
+        start = perf_counter()
+        self.fill(gap)
+        return perf_counter() - start
+
 
 @contextmanager
-def rehearsal(
+def open_first_gaps(
     plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device, num_gaps: int
-) -> Iterator[Rehearsal]:
-    """The first gaps that a network is asked to fill, as many as there are; forgotten after."""
+) -> Iterator[FirstGaps]:
+    """Decode the first gaps of a plan; on exit, reset the state of the interpolator."""
     new = interpolated_frames(plan, uses_context_frames=interpolator.uses_context_frames)
     grouped = groupby(new, lambda output_frame: (output_frame.left, output_frame.right))
     gaps = [list(gap) for _, gap in islice(grouped, num_gaps)]
@@ -47,15 +56,19 @@ def rehearsal(
     indices = find_needed_frames(
         [Segment(0, tuple(chain(*gaps)))], plan.producer_options.num_history
     )
-    with closing(decode_rgb(plan.source, indices, device)) as stream, torch.inference_mode():
-        yield Rehearsal(producer, FrameWindow(stream, producer.observe), gaps)
-        producer.take_stats()
+    stream = decode_rgb(plan.source, indices, device)
+    try:
+        with torch.inference_mode():
+            yield FirstGaps(producer, FrameWindow(stream, producer.observe), gaps)
+            producer.take_stats()
+    finally:
+        stream.close()
 
 
 def interpolated_frames(
     plan: VideoPlan, *, uses_context_frames: bool = False
 ) -> Iterator[OutputFrame]:
-    """The output frames that the network makes."""
+    """Yield the output frames that the network makes."""
     crosses = plan.producer_options.crosses_cut
     for output_frame in plan.output_frames(uses_context_frames=uses_context_frames):
         if output_frame.time and not crosses(output_frame.left, output_frame.right):
@@ -65,39 +78,42 @@ def interpolated_frames(
 def estimate_seconds_per_frame(
     plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
 ) -> float:
-    """How long a new frame takes, by those of the first gaps but the very first.
+    """Return the median time per new frame over the first gaps without the very first.
 
-    There, kernels are loaded, threads started, and nothing is known of the frame before. What
-    disturbs one gap does not count where there are more.
+    The first gap loads kernels and starts threads, and has no preceding frame to reuse.
     """
-    with rehearsal(plan, interpolator, device, GAPS) as parts:
-        if not parts.gaps:
+    with open_first_gaps(plan, interpolator, device, NUM_GAPS) as first:
+        if not first.gaps:
             return 0.0
-        parts.play(0)
-        if len(parts.gaps) == 1:
-            parts.producer.take_stats()  # to begin anew
-        begun, each = perf_counter(), []
-        for gap in range(1, len(parts.gaps)) or (0,):
-            each.append(seconds_for(parts, gap) / len(parts.gaps[gap]))
-            if perf_counter() - begun > PATIENCE:
+        first.fill(0)
+        if len(first.gaps) == 1:
+            first.producer.take_stats()  # forget the pair
+        start, each = perf_counter(), []
+        for gap in range(1, len(first.gaps)) or (0,):
+            each.append(first.measure_seconds(gap) / len(first.gaps[gap]))
+            if perf_counter() - start > MAX_SECONDS:
                 break
         return median(each)
 
 
-def seconds_for(parts: Rehearsal, gap: int) -> float:
-    """How long the frames of a gap take where those around it are decoded already."""
-    first = parts.gaps[gap][0]
-    parts.frames.get_pair(first)
-    parts.frames.get_context(first)
-    start = perf_counter()
-    parts.play(gap)
-    return perf_counter() - start
+def describe_duration(
+    plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
+) -> str:
+    """Return how long the job will take, as text."""
+    count = sum(1 for _ in interpolated_frames(plan))
+    seconds = estimate_seconds_per_frame(plan, interpolator, device)
+    minutes, rest = divmod(round(count * seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"about {hours}:{minutes:02d}:{rest:02d} on one such device, {seconds:.2g} s for each of "
+        f"{count} new frames"
+    )
 
 
 def find_explanation_names(
     plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
 ) -> tuple[str, ...]:
-    """What the network explains, where it is asked to."""
-    with rehearsal(plan, interpolator, device, 1) as parts:
-        notes = parts.play(0).explanation if parts.gaps else None
-        return tuple(sorted(notes or {}))
+    """Return the names in the network's explanations, from its first new frame."""
+    with open_first_gaps(plan, interpolator, device, 1) as first:
+        explanation = first.fill(0).explanation if first.gaps else None
+        return tuple(sorted(explanation or {}))

@@ -1,4 +1,4 @@
-"""A video from beginning to end: planned, made, joined, checked."""
+"""A video job from beginning to end: segments are made, joined and verified."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -10,80 +10,145 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.media.output_paths import explain_full_disk
+from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
+from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import FrameProducer
-from sgm_vfi.video.image_output import FolderWriter, gather, is_folder
-from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
+from sgm_vfi.video.memory_fallback import (
+    MemoryAwareInterpolator,
+    MemoryBudget,
+    find_distinct_times,
+    fit_budget,
+    measure_free_memory,
+)
 from sgm_vfi.video.mux import EncodedSegment, assemble
-from sgm_vfi.video.output_paths import parts_path, receipt_path
+from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_paths import is_folder, receipt_path, work_path
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
-from sgm_vfi.video.plan import VideoPlan
-from sgm_vfi.video.segment_ranks import SINGLE_PROCESS, SegmentRank, enter, wait_for_segments
-from sgm_vfi.video.segments import Segment, WorkFolder
+from sgm_vfi.video.plan import VideoPlan, plan_video
+from sgm_vfi.video.segments import Segment, SegmentRank, WorkFolder, wait_for_segments
 from sgm_vfi.video.verify import (
     OutputMismatchError,
-    check,
+    build_receipt,
+    find_mismatches,
     find_time_mismatches,
-    receipt,
     write_receipt,
 )
-from sgm_vfi.video.writer import MAIN, SegmentWriter
+from sgm_vfi.video.writer import MAIN, FolderWriter, SegmentWriter, join_folders
 
-LISTED = 10  # least reliable frames in the receipt
+NUM_LISTED = 10  # least reliable frames in the receipt
+
+
+def interpolate_file(
+    path: str | Path,
+    output: str | Path | None = None,
+    options: VideoOptions | None = None,
+    *,
+    network: Interpolator | None = None,
+    budget: MemoryBudget | None = None,
+) -> dict[str, Any]:
+    """Write a video with a higher, a lower or a slowed-down frame rate, and all else kept.
+
+    A call with the same arguments continues an interrupted one.
+
+    Args:
+        path: a video, or a folder of images if `options.rate` is given.
+        output: its suffix names the container; by default a file in the folder `output`.
+        network: any interpolator, on its device; by default the one that needs no weights.
+        budget: memory limits; by default what the free memory allows.
+
+    Returns: the receipt, which is also written beside the output; for a dry run, the part that is
+    known before the job.
+
+    Raises:
+        ValueError: the input cannot be read, or the options cannot be satisfied.
+    """
+    options = options or VideoOptions()
+    plan = plan_video(Path(path), None if output is None else Path(output), options)
+    if options.dry_run:
+        return build_receipt(plan, plan.settings(), {})
+    if network is None:
+        network = load_interpolator(DEFAULT)
+    device = next(network.parameters(), torch.zeros(0)).device
+    settings = inference_settings(network, budget or MemoryBudget(), device)
+    budget = budget or fit_budget(
+        network, MemoryBudget(), plan.source.height, plan.source.width, measure_free_memory(device)
+    )
+    interpolator = MemoryAwareInterpolator(
+        network, budget, find_distinct_times(m.time for m in plan.output_frames())
+    )
+    receipt = run_job(plan, interpolator, device, settings)
+    assert receipt is not None, "rank 0 returns the receipt"
+    return receipt
+
+
+def inference_settings(
+    network: Interpolator,
+    wanted: MemoryBudget,
+    device: torch.device,
+    *,
+    flip_ensemble: bool = False,
+) -> dict[str, Any]:
+    """Return all that decides about new frames except the frames, to tell one job from another.
+
+    Args:
+        wanted: limits before free memory was measured, which may differ the next time.
+    """
+    return {
+        "network": describe_network(network),
+        "weights": fingerprint(network),
+        "flow_scale": wanted.flow_scale,
+        "tile": wanted.tile,
+        "flip_ensemble": flip_ensemble,
+        "device": device.type,
+    }
 
 
 def run_job(
     plan: VideoPlan,
     interpolator: MemoryAwareInterpolator,
     device: torch.device,
-    network: dict[str, Any],
-    share: SegmentRank = SINGLE_PROCESS,
+    network_settings: dict[str, Any],
+    rank: SegmentRank | None = None,
 ) -> dict[str, Any] | None:
-    """Make the output of a plan, or what is missing of it, and check it.
+    """Make the output of a plan, or the missing part of it, and verify it.
 
-    Args:
-        network: what is to be known about the network, to tell one run from another.
-
-    Returns: the receipt; None in all processes but the first.
+    Returns: the receipt; None in all ranks but the first.
     """
-    settings = plan.settings() | network
+    rank = rank or SegmentRank()
+    settings = plan.settings() | network_settings
     work = work_folder(plan)
-    options = plan.options
     numbers = [segment.number for segment in plan.segments()]
-    if not any(map(share.has, numbers)) or not enter(
-        work,
-        settings,
-        share,
-        plan.output,
-        must_exist=options.resume,
-        restart=options.restart,
+    resume, restart = plan.options.resume, plan.options.restart
+    if not any(map(rank.owns, numbers)) or not rank.open(
+        work, settings, plan.output, must_exist=resume, restart=restart
     ):
         return None
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with explain_full_disk(work.folder):
-        made = make_segments(plan, interpolator, work, device, share)
-        if share.rank > 0:
+        num_made = make_segments(plan, interpolator, work, device, rank)
+        if rank.rank > 0:
             return None
         wait_for_segments(work, numbers)
-        seconds = time.perf_counter() - begun
-        records = finished(plan, work)
-        put_together(plan, work, records)
+        seconds = time.perf_counter() - start
+        records = [work.read_record(number) or {} for number in numbers]
+        join_segments(plan, work, records)
     facts = {
-        "frames made in this run": made,
+        "frames made in this run": num_made,
         "seconds": round(seconds, 3),
         "reduced": interpolator.reductions,
         "effort": str(interpolator.budget),
         **summarise_reliability(plan, records),
     }
-    content = receipt(plan, settings, facts)
-    write_receipt(receipt_path(plan.output), content)
+    receipt = build_receipt(plan, settings, facts)
+    write_receipt(receipt_path(plan.output), receipt)
     work.remove()
-    return content
+    return receipt
 
 
 def work_folder(plan: VideoPlan) -> WorkFolder:
-    """Where the finished segments of a plan wait."""
-    return WorkFolder(parts_path(plan.output), "" if is_folder(plan.output) else ".mkv")
+    """Return the folder for the finished segments of a plan."""
+    return WorkFolder(work_path(plan.output), "" if is_folder(plan.output) else ".mkv")
 
 
 def make_segments(
@@ -91,95 +156,86 @@ def make_segments(
     interpolator: MemoryAwareInterpolator,
     work: WorkFolder,
     device: torch.device,
-    share: SegmentRank,
+    rank: SegmentRank,
 ) -> int:
-    """Make this process's share of the segments that are not finished.
-
-    Returns: how many frames were made.
-    """
-
-    def is_mine(segment: Segment) -> bool:
-        return share.has(segment.number) and work.record(segment.number) is None
-
-    mine = {s.number: len(s.output_frames) for s in plan.segments() if is_mine(s)}
-    if not mine:
+    """Make the unfinished segments of this rank, and return how many frames they have."""
+    missing = {
+        segment.number: len(segment.output_frames)
+        for segment in plan.segments()
+        if rank.owns(segment.number) and work.read_record(segment.number) is None
+    }
+    if not missing:
         return 0
-    explained = find_explanation_names(plan, interpolator, device) if plan.options.explain else ()
+    names = find_explanation_names(plan, interpolator, device) if plan.options.explain else ()
 
-    def list_segments() -> Iterable[Segment]:
-        pieces = plan.segments(uses_context_frames=interpolator.uses_context_frames)
-        return (segment for segment in pieces if segment.number in mine)
+    def missing_segments() -> Iterable[Segment]:
+        every = plan.segments(uses_context_frames=interpolator.uses_context_frames)
+        return (segment for segment in every if segment.number in missing)
 
     def open_writer(number: int) -> OutputWriter:
         if is_folder(plan.output):
-            return FolderWriter(work.begun(number), plan.encoding, plan.source.orientation)
+            path = work.temporary_path(number)
+            return FolderWriter(path, plan.encoding, plan.source.orientation)
         return SegmentWriter(
-            {name: work.begun(number, name) for name in plan.outputs},
+            {name: work.temporary_path(number, name) for name in plan.outputs},
             plan.encoding,
             layout=plan.options.compare or "side",
             orientation=plan.source.orientation,
-            explained=explained,
+            explained=names,
         )
 
-    total = sum(mine.values())
-    with tqdm(total=total, unit="frame", disable=None if share.rank == 0 else True) as bar:
-        producer = FrameProducer(interpolator, plan.producer_options)
-        num_history = plan.producer_options.num_history
+    total = sum(missing.values())
+    with tqdm(total=total, unit="frame", disable=None if rank.rank == 0 else True) as bar:
         run_pipeline(
             plan.source,
-            list_segments,
-            producer,
+            missing_segments,
+            FrameProducer(interpolator, plan.producer_options),
             open_writer,
             work,
             device,
-            num_history=num_history,
+            num_history=plan.producer_options.num_history,
             progress=bar.update,
         )
     return total
 
 
-def finished(plan: VideoPlan, work: WorkFolder) -> list[dict[str, Any]]:
-    """What is known about every segment."""
-    records = []
-    for segment in plan.segments():
-        record = work.record(segment.number)
-        assert record is not None, f"segment {segment.number} is not finished"
-        records.append(record)
-    return records
-
-
-def put_together(plan: VideoPlan, work: WorkFolder, records: Sequence[dict[str, Any]]) -> None:
-    """Make the output of finished segments."""
+def join_segments(plan: VideoPlan, work: WorkFolder, records: Sequence[dict[str, Any]]) -> None:
+    """Make the output and its views from finished segments."""
     if is_folder(plan.output):
-        move_frames(plan, work, len(records))
+        join_images(plan, work, len(records))
         return
     for name, output in plan.outputs.items():
-        join(plan, work, name, records, output)
+        join_video(plan, work, name, records, output)
 
 
-def join(
+def join_video(
     plan: VideoPlan, work: WorkFolder, name: str, records: Sequence[dict[str, Any]], output: Path
 ) -> None:
-    """Put the finished segments of a view together, check the whole, and give it its name."""
-    pieces = [
-        EncodedSegment(work.piece(number, name), record["outputs"][name]["reorder"])
+    """Join the segments of the video or of a view, verify the result, and rename it.
+
+    Args:
+        name: of the view.
+    """
+    segments = [
+        EncodedSegment(work.segment_path(number, name), record["outputs"][name]["reorder"])
         for number, record in enumerate(records)
     ]
     whole = work.folder / f"whole{name}{output.suffix}"
-    assemble(whole, plan.source, pieces, plan.clock(), plan.kept, turned=name == MAIN)
-    broken = check(whole, plan) if name == MAIN else find_time_mismatches(whole, plan)
-    if broken:
+    is_main = name == MAIN
+    assemble(whole, plan.source, segments, plan.clock(), plan.copied, with_rotation=is_main)
+    found = find_mismatches(whole, plan) if is_main else find_time_mismatches(whole, plan)
+    if found:
         raise OutputMismatchError(
-            f"{whole} is not as planned: {'; '.join(broken)}. It stays there to be looked at."
+            f"{whole} is not as planned: {'; '.join(found)}. It stays there to be looked at."
         )
     whole.replace(output)
 
 
-def move_frames(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
-    """Put the frames of all segments into one folder, and give it its name."""
+def join_images(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
+    """Join the images of all segments into one folder, and rename it."""
     whole = work.folder / "whole"
     times = (output_frame.timestamp for output_frame in plan.output_frames())
-    count = gather(whole, [work.piece(number) for number in range(num_segments)], times)
+    count = join_folders(whole, [work.segment_path(n) for n in range(num_segments)], times)
     if count != plan.timeline.num_frames:
         raise OutputMismatchError(
             f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."
@@ -191,10 +247,10 @@ def move_frames(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
 
 
 def summarise_reliability(plan: VideoPlan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How far the new frames were trusted, over all segments."""
+    """Summarise the reliability of new frames over all segments, for the receipt."""
     facts: dict[str, Any] = {"frames made by the network": sum(r["made"] for r in records)}
     if plan.options.min_reliability is not None:
-        worst = sorted(entry for record in records for entry in record["worst"])[:LISTED]
+        worst = sorted(entry for record in records for entry in record["worst"])[:NUM_LISTED]
         facts["refused as unreliable"] = sum(record["refused"] for record in records)
         facts["least reliable"] = [
             {"score": score, "seconds": float(Fraction(shown))} for score, shown in worst

@@ -1,10 +1,11 @@
-"""The finished file: pieces of video joined without encoding, and all that the source has beside.
+"""Muxing: segments are joined without encoding, and other streams of the source are copied.
 
-Packets of audio, subtitles and data are copied as they are; so are chapters and metadata.
+Packets of audio, subtitles and data are copied unchanged; so are chapters and metadata.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from heapq import merge
@@ -36,7 +37,7 @@ class EncodedSegment(NamedTuple):
 
 
 class FrameClock(NamedTuple):
-    """When frames are shown, in whole ticks."""
+    """When output frames are shown, in whole to_pts."""
 
     time_base: Fraction  # seconds
     times: Iterator[int]
@@ -45,21 +46,21 @@ class FrameClock(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CopiedStreams:
-    """What of the source goes into the file beside its pictures."""
+    """What is copied from the source besides its pictures."""
 
     streams: tuple[int, ...] = ()  # by their index in the source
     chapters: bool = False
     stretch: int = 1  # how many times as long everything lasts
-    lost: tuple[str, ...] = ()  # in words: what does not go into it, and why
+    lost: tuple[str, ...] = ()  # what is not copied, and why, as text
 
 
 def choose_copied_streams(
     source: SourceVideo, encoding: EncoderSettings, suffix: str, stretch: int = 1
 ) -> CopiedStreams:
-    """Find out by trial what a container can hold, before any work is done.
+    """Find out which streams a container can hold, by writing a trial file.
 
     Args:
-        stretch: how many times as long the result is; where it is longer, sound is lost.
+        stretch: duration of the output over that of the source; above 1, sound is lost.
 
     Raises:
         ValueError: the container cannot hold the video itself.
@@ -79,7 +80,7 @@ def choose_copied_streams(
                 f"{suffix} cannot hold {encoding.encoder} ({error}). Name another --output, such "
                 f"as .mkv, or another --codec."
             ) from error
-        lost += changes(trial, source, encoding)
+        lost += find_format_changes(trial, source, encoding)
         for other in source.header.other_streams:
             if stretch != 1:
                 lost.append(f"{other}: it is not slowed down with the pictures")
@@ -95,8 +96,16 @@ def choose_copied_streams(
     )
 
 
+def find_folder_losses(source: SourceVideo) -> CopiedStreams:
+    """Return what a folder of images keeps of the source besides its pictures: nothing."""
+    lost = [f"{other}: a folder holds frames only" for other in source.header.other_streams]
+    if source.header.pixel_aspect not in (None, 1):
+        lost.append(f"the shape of its pixels, {source.header.pixel_aspect}")
+    return CopiedStreams(lost=tuple(lost))
+
+
 def can_hold(trial: Path, source: Path, piece: Path, index: int) -> bool:
-    """Whether a container takes a stream beside the video."""
+    """Return whether a container takes a stream beside the video."""
     try:
         with av.open(source) as original, av.open(piece) as video, av.open(trial, "w") as container:
             container.add_stream_from_template(video.streams[0], opaque=True)
@@ -107,12 +116,12 @@ def can_hold(trial: Path, source: Path, piece: Path, index: int) -> bool:
     return True
 
 
-def changes(file: Path, source: SourceVideo, encoding: EncoderSettings) -> list[str]:
-    """In what the pictures of a file are not as they should be, but for their contents."""
+def find_format_changes(file: Path, source: SourceVideo, encoding: EncoderSettings) -> list[str]:
+    """List the differences of a file's picture format from what was asked for."""
     with av.open(file) as container:
         stream = container.streams.video[0]
         picture = next(container.decode(stream))
-        pixel_aspect = stream.sample_aspect_ratio or 1
+        aspect = stream.sample_aspect_ratio or 1
     pix_fmt = picture.format.name.replace("yuvj", "yuv")
     size = f"{picture.width}x{picture.height} {pix_fmt}"
     wanted_size = f"{encoding.width}x{encoding.height} {encoding.pixel_format.layout.pix_fmt}"
@@ -120,8 +129,8 @@ def changes(file: Path, source: SourceVideo, encoding: EncoderSettings) -> list[
     orientation = parse_display_matrix(read_display_matrix(picture))
     if orientation != source.orientation:
         found.append(f"its rotation: {orientation} for {source.orientation}")
-    if (source.header.pixel_aspect or 1) != pixel_aspect:
-        found.append(f"the shape of its pixels: {pixel_aspect} for {source.header.pixel_aspect}")
+    if (source.header.pixel_aspect or 1) != aspect:
+        found.append(f"the shape of its pixels: {aspect} for {source.header.pixel_aspect}")
     if read_hdr_metadata(picture) != source.hdr_metadata:
         found.append("its HDR10 metadata (mastering display, light levels)")
     tags = zip(encoding.tags._fields, encoding.tags, read_colour_tags(picture), strict=True)
@@ -135,57 +144,68 @@ def changes(file: Path, source: SourceVideo, encoding: EncoderSettings) -> list[
 def assemble(
     output: Path,
     source: SourceVideo,
-    pieces: Sequence[EncodedSegment],
+    segments: Sequence[EncodedSegment],
     clock: FrameClock,
-    kept: CopiedStreams,
+    copied: CopiedStreams,
     *,
-    turned: bool = True,
+    with_rotation: bool = True,
 ) -> None:
-    """Join pieces into a file, with the times that count, and copy what is kept beside them.
+    """Join segments into a file with the timestamps of the clock, and copy streams of the source.
 
-    Nothing is decoded or encoded, and no more than some packets are held at once.
+    Nothing is decode_rgb or encoded, and only a few packets are held in memory.
 
     Args:
-        turned: ask players to turn the pictures as the source does.
+        with_rotation: ask players to rotate the pictures as the source does.
     """
     is_mp4 = output.suffix.lower() in (".mp4", ".m4v", ".mov")
     options = {"movflags": "+faststart"} if is_mp4 else {}
-    with (
-        av.open(source.path) as original,
-        av.open(pieces[0].path) as first,
-        av.open(output, "w", container_options=options) as container,
-    ):
-        video = container.add_stream_from_template(first.streams[0], opaque=True)
+    with ExitStack() as stack:
+        first = stack.enter_context(av.open(segments[0].path))
+        container = stack.enter_context(av.open(output, "w", container_options=options))
+        video = container.add_stream_from_template(first.streams.video[0], opaque=True)
         video.time_base = clock.time_base
-        video.metadata.update(
-            without_packet_tags(without_container_tags(original.streams.video[0].metadata))
-        )
-        if is_mp4 and first.streams[0].codec_context.name == "hevc":
+        if is_mp4 and first.streams.video[0].codec_context.name == "hevc":
             video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
-        if turned and source.display_matrix is not None:
+        if with_rotation and source.display_matrix is not None:
             video.set_display_matrix(source.display_matrix)
-        copies = {}
-        for index in kept.streams:
-            template = original.streams[index]
-            copies[index] = container.add_stream_from_template(template, opaque=True)
-            copies[index].metadata.update(without_container_tags(template.metadata))
-            copies[index].disposition = template.disposition
-        container.metadata.update(without_container_tags(original.metadata))
-        if kept.chapters:
-            container.set_chapters(
-                stretch_chapters(original.chapters(), source.timestamps[0], kept.stretch)
-            )
-        streams = [read_video_packets(pieces, clock, video)]
-        if copies:
-            streams.append(read_copied_packets(original, copies))
-        for _, packet in merge(*streams, key=lambda timed: timed[0]):
+        packets = [read_video_packets(segments, clock, video)]
+        if source.path.is_file():  # images have no container
+            original = stack.enter_context(av.open(source.path))
+            tags = without_container_tags(original.streams.video[0].metadata)
+            video.metadata.update(without_packet_tags(tags))
+            copies = copy_headers(original, container, copied, source.timestamps[0])
+            packets += [read_copied_packets(original, copies)] if copies else []
+        for _, packet in merge(*packets, key=lambda timed: timed[0]):
             container.mux_one(packet)
 
 
-def stretch_chapters(
-    chapters: list[dict[str, Any]], start: Fraction, stretch: int
-) -> list[dict[str, Any]]:
-    """Chapters of a video that lasts so many times as long from its start on."""
+def copy_headers(
+    original: av.container.InputContainer,
+    container: av.container.OutputContainer,
+    copied: CopiedStreams,
+    start: Fraction,
+) -> dict[int, av.stream.Stream]:
+    """Copy metadata and chapters, and add the copied streams; return these by source index.
+
+    Args:
+        start: timestamp of the first frame of the source, in seconds.
+    """
+    copies = {}
+    for index in copied.streams:
+        template = original.streams[index]
+        copies[index] = container.add_stream_from_template(template, opaque=True)
+        copies[index].metadata.update(without_container_tags(template.metadata))
+        copies[index].disposition = template.disposition
+    container.metadata.update(without_container_tags(original.metadata))
+    if copied.chapters:
+        container.set_chapters(
+            stretch_chapters(list(map(dict, original.chapters())), start, copied.stretch)
+        )
+    return copies
+
+
+def stretch_chapters(chapters: list[Any], start: Fraction, stretch: int) -> list[Any]:
+    """Return the chapters of a video that is stretched in time from its start on."""
 
     def moved(count: int, time_base: Fraction) -> int:
         return to_pts(start + (count * time_base - start) * stretch, time_base)
@@ -196,53 +216,53 @@ def stretch_chapters(
 
 
 def without_container_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """What was said about a file or a stream, without what its container says of itself."""
+    """Return the metadata of a file or a stream without that of its container."""
     return {key: text for key, text in metadata.items() if key not in OF_THE_CONTAINER}
 
 
 def without_packet_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """What was said about a stream, without what holds of its old packets only."""
+    """Return the metadata of a stream without statistics of its old packets."""
     of_packets = (*OF_THE_CONTAINER, *COUNTED)  # Matroska has them in capitals
     return {k: text for k, text in metadata.items() if not k.lower().startswith(of_packets)}
 
 
 def read_video_packets(
-    pieces: Sequence[EncodedSegment], clock: FrameClock, stream: av.VideoStream
+    segments: Sequence[EncodedSegment], clock: FrameClock, stream: av.VideoStream
 ) -> Iterator[tuple[Fraction, av.Packet]]:
-    """The packets of all pieces in the order of decoding, and when each is decoded, in seconds.
+    """Yield the packets of all segments in decoding order, with their decoding times in seconds.
 
-    A packet is decoded when the picture `reorder` places before it is shown, so that it is never
-    late and times of decoding increase as times of showing do.
+    A packet is decode_rgb when the frame `reorder` places before it is shown, so that it is never
+    late and decoding times increase as presentation times do.
     """
-    delay = max(piece.reorder for piece in pieces)
-    shown = FrameTimes(clock)
-    place = start = 0  # among all packets, and where the piece begins
-    for piece in pieces:
-        with av.open(piece.path) as container:
+    delay = max(segment.reorder for segment in segments)
+    timestamps = TimestampLookup(clock)
+    place = start = 0  # among all packets, and where the segment begins
+    for segment in segments:
+        with av.open(segment.path) as container:
             for packet in container.demux(container.streams[0]):
                 if packet.pts is None:  # the end
                     continue
                 number = start + to_pts(packet.pts * packet.time_base, Fraction(1, SEGMENT_RATE))
                 packet.stream = stream
                 packet.time_base = clock.time_base
-                packet.pts, packet.dts = shown.at(number), shown.at(place - delay)
-                packet.duration = shown.at(number + 1) - packet.pts
-                shown.forget(place - delay - 1)
+                packet.pts, packet.dts = timestamps.get(number), timestamps.get(place - delay)
+                packet.duration = timestamps.get(number + 1) - packet.pts
+                timestamps.drop(place - delay - 1)
                 place += 1
                 yield packet.dts * clock.time_base, packet
         start = place
 
 
-class FrameTimes:
-    """Times of a clock by number, which are read as they are needed, and forgotten after."""
+class TimestampLookup:
+    """Timestamps by frame number, read from a clock as they are needed."""
 
     def __init__(self, clock: FrameClock) -> None:
         self.upcoming = chain(clock.times, (clock.end,))
         self.known: dict[int, int] = {}
         self.count = 0
 
-    def at(self, number: int) -> int:
-        """When a frame is shown; before the first, at its distance from the second."""
+    def get(self, number: int) -> int:
+        """Return the timestamp of a frame in ticks; numbers below 0 are extrapolated."""
         while self.count <= max(number, 1):
             self.known[self.count] = next(self.upcoming)
             self.count += 1
@@ -250,15 +270,15 @@ class FrameTimes:
             return self.known[0] + number * (self.known[1] - self.known[0])
         return self.known[number]
 
-    def forget(self, number: int) -> None:
-        """Say that a frame is not asked for again."""
+    def drop(self, number: int) -> None:
+        """Drop the timestamp of a frame that is not needed again."""
         self.known.pop(number, None)
 
 
 def read_copied_packets(
     original: av.container.InputContainer, copies: dict[int, av.stream.Stream]
 ) -> Iterator[tuple[Fraction, av.Packet]]:
-    """The packets of other streams as they are, and when each is decoded, in seconds."""
+    """Yield the packets of other streams unchanged, with their decoding times in seconds."""
     last = Fraction(0)
     for packet in original.demux([original.streams[index] for index in copies]):
         if packet.size == 0 and packet.dts is None:  # the end

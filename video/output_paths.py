@@ -1,6 +1,7 @@
-"""Where results of a video go: what they may be called, and that nothing is lost for them."""
+"""Paths of the files that a job writes."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from sgm_vfi.media.images import FrameError
@@ -9,7 +10,6 @@ from sgm_vfi.media.output_paths import (
     require_not_input,
     require_writable_path,
 )
-from sgm_vfi.video.image_output import is_folder
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.writer import COMPARE, EXPLAIN, MAIN
@@ -17,8 +17,13 @@ from sgm_vfi.video.writer import COMPARE, EXPLAIN, MAIN
 FIRST = "000001.png"  # or any other name of a file in a folder
 
 
+def is_folder(output: Path) -> bool:
+    """Return whether an output is a folder of images, as it has no suffix."""
+    return not output.suffix
+
+
 def output_paths(output: Path, options: VideoOptions) -> dict[str, Path]:
-    """What is written, by name, and where to."""
+    """Return the paths of the video and of its views by their names."""
     names = [MAIN]
     names += [COMPARE] if options.compare else []
     names += [EXPLAIN] if options.explain else []
@@ -26,46 +31,47 @@ def output_paths(output: Path, options: VideoOptions) -> dict[str, Path]:
 
 
 def receipt_path(output: Path) -> Path:
-    """Where it is written what was made of what."""
+    """Return the path of the JSON file that describes how the output was made."""
     return output.with_name(f"{output.name}.json")
 
 
-def parts_path(output: Path) -> Path:
-    """The folder where finished segments wait, which is deleted in the end."""
+def work_path(output: Path) -> Path:
+    """Return the folder of finished segments, which is deleted at the end."""
     return output.with_name(f"{output.name}.parts")
 
 
-def require_outputs(path: Path, output: Path, options: VideoOptions) -> None:
-    """Refuse names under which nothing can be written, or something would be lost.
+def require_outputs(inputs: Sequence[Path], output: Path, options: VideoOptions) -> None:
+    """Raise if an output cannot be written, or would overwrite an input.
 
     Args:
-        path: the video that is read.
+        inputs: the video or the images that are read.
     """
-    require_container(output)
-    files = [*output_paths(output, options).values(), receipt_path(output)]
-    require_not_input(files, [path])
-    if parts_path(output).resolve() in path.resolve().parents:
-        raise FrameError(
-            f"{path} lies in the folder of unfinished work on {output}, which is deleted in the "
-            f"end. Move it, or name another output."
-        )
-    if is_folder(output):
-        files[0] = output / FIRST
-    for file in (*files, parts_path(output) / FIRST):
-        require_writable_path(file)
-
-
-def require_container(output: Path) -> None:
-    """Refuse a name whose suffix is no container that holds any timestamps."""
     if not is_folder(output) and output.suffix.lower() not in CONTAINERS:
         raise ValueError(
             f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}, "
             f"or a folder for frames as PNG."
         )
+    files = [*output_paths(output, options).values(), receipt_path(output)]
+    require_not_input(files, inputs)
+    if work_path(output).resolve() in inputs[0].resolve().parents:
+        raise FrameError(
+            f"{inputs[0]} lies in the folder of unfinished work on {output}, which is deleted in "
+            f"the end. Move it, or name another output."
+        )
+    if is_folder(output):
+        files[0] = output / FIRST
+    for file in (*files, work_path(output) / FIRST):
+        require_writable_path(file)
+
+
+def require_empty(output: Path) -> None:
+    """Raise if an output folder exists and is not empty."""
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise ValueError(f"{output} is there already. Name another folder, or empty it.")
 
 
 def default_output(path: Path, options: VideoOptions) -> Path:
-    """A name that says what was done: NAME_2x.mp4, NAME_60fps.mp4, NAME_slow4x.mp4."""
+    """Return output/NAME_2x.mp4, NAME_60fps.mp4 or NAME_slow4x.mp4."""
     target = options.target
     if target.fps is not None:
         done = f"{float(target.fps):.6g}fps"
@@ -76,5 +82,5 @@ def default_output(path: Path, options: VideoOptions) -> Path:
 
 
 def free_space(path: Path) -> int:
-    """Bytes that are free where a path is, or will be."""
+    """Return the free bytes of the disk that a path is on, or will be."""
     return shutil.disk_usage(find_existing_parent(path)).free

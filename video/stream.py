@@ -1,27 +1,23 @@
-"""Interpolation for people who bring their own decoder: frames in, more frames out."""
+"""Interpolation of a stream of frames, for programs with a decoder of their own."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
-from sgm_vfi.video.frame_producer import FrameProducer, ProducerOptions
+from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.scene_cuts import CutDetector
-from sgm_vfi.video.timeline import (
-    OutputFrame,
-    Target,
-    is_evenly_spaced,
-    locate_timestamp,
-    split_interval,
-)
+from sgm_vfi.video.timeline import Target, output_times, schedule_frames
+
+DEFAULT_DURATION = Fraction(1, 25)  # seconds that a single frame lasts
 
 
 class TimedFrame(NamedTuple):
@@ -31,48 +27,66 @@ class TimedFrame(NamedTuple):
     frame: Tensor  # (3, H, W), RGB in [0, 1]
 
 
-class SourceFrame(NamedTuple):
-    """A frame as it came in."""
+@dataclass(frozen=True)
+class SourceFrame:
+    """A frame of the input stream."""
 
     index: int
     timestamp: Fraction
     frame: Tensor  # (1, 3, H, W)
 
 
-class Pair(NamedTuple):
-    """Two neighbours, for a maker, and the frames around them where those are of use."""
+class FrameStream:
+    """Reads a stream of frames once, for the schedule and for the producer.
 
-    left: SourceFrame
-    right: SourceFrame
-    before: SourceFrame | None = None
-    after: SourceFrame | None = None
+    Args:
+        frames: those to interpolate between.
+        timestamps: of all frames of the input; grows as `frames` are read.
+    """
 
-    def get_pair(self, output_frame: OutputFrame) -> tuple[Tensor, Tensor]:
-        """Both, whatever the moment. Shapes: (1, 3, H, W) each."""
-        return self.left.frame, self.right.frame
+    def __init__(self, frames: Iterator[SourceFrame], timestamps: deque[Fraction]) -> None:
+        self.frames = frames
+        self.timestamps = timestamps
+        self.unscheduled: deque[tuple[int, Fraction]] = deque()
+        self.unread: deque[tuple[int, Tensor]] = deque()  # by the producer
+        self.last: Fraction | None = None
+        self.gap = DEFAULT_DURATION  # seconds between the last two frames
 
-    def get_context(self, output_frame: OutputFrame) -> dict[str, Tensor]:
-        """Those of the frames around that the moment names. Shapes: (1, 3, H, W) each."""
-        sides = {
-            "before": (output_frame.before, self.before),
-            "after": (output_frame.after, self.after),
-        }
-        return {name: came.frame for name, (index, came) in sides.items() if index is not None}
+    def _read(self) -> bool:
+        source = next(self.frames, None)
+        if source is None:
+            return False
+        if self.last is not None:
+            self.gap = source.timestamp - self.last
+        self.last = source.timestamp
+        self.unscheduled.append((source.index, source.timestamp))
+        self.unread.append((source.index, source.frame))
+        return True
 
-    def indices_around(self) -> tuple[int | None, int | None]:
-        """Those of the frames around that are as far away as the two are from each other."""
-        before = after = None
-        if self.before is not None and is_evenly_spaced(
-            (self.before.timestamp, *self.timestamps), 1
-        ):
-            before = self.before.index
-        if self.after is not None and is_evenly_spaced((*self.timestamps, self.after.timestamp), 1):
-            after = self.after.index
-        return before, after
+    def read_times(self) -> Iterator[tuple[int, Fraction]]:
+        """Yield index and timestamp of each frame."""
+        while self.unscheduled or self._read():
+            yield self.unscheduled.popleft()
 
-    @property
-    def timestamps(self) -> tuple[Fraction, Fraction]:
-        return self.left.timestamp, self.right.timestamp
+    def read_intervals(self) -> Iterator[tuple[Fraction, Fraction, bool]]:
+        """Yield begin and end of each frame of the input, and whether it is the last one.
+
+        The last frame lasts as long as the one before.
+        """
+        while True:
+            while len(self.timestamps) < 2 and self._read():
+                pass
+            if len(self.timestamps) < 2:
+                break
+            begin = self.timestamps.popleft()
+            yield begin, self.timestamps[0], False
+        for begin in self.timestamps:
+            yield begin, begin + self.gap, True
+
+    def read_frames(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield index and picture of each frame whose time was read."""
+        while True:
+            yield self.unread.popleft()
 
 
 def interpolate(
@@ -108,103 +122,45 @@ def interpolate(
         expected_times(options.target),
     )
     cuts: set[int] = set()
-    producer_options = ProducerOptions(
-        cuts=cuts,
-        at_cuts=options.at_cuts,
-        min_reliability=options.min_reliability,
-        protect_static=options.protect_static,
-    )
-    return _interpolated(
-        number_frames(frames, rate), options, cuts, FrameProducer(interpolator, producer_options)
-    )
+    producer = FrameProducer(interpolator, options.producer_options(cuts))
+    return _interpolate(number_frames(frames, rate), options, cuts, producer)
 
 
-def _interpolated(
-    stream: Iterator[SourceFrame], options: VideoOptions, cuts: set[int], producer: FrameProducer
+def _interpolate(
+    frames: Iterator[SourceFrame], options: VideoOptions, cuts: set[int], producer: FrameProducer
 ) -> Iterator[TimedFrame]:
-    timestamps: deque[Fraction] = deque()  # of all frames from the left one on
-    stream = noted(stream, timestamps)
+    """Schedule and make the output frames.
+
+    Args:
+        cuts: grows as scene cuts are detected.
+    """
+    timestamps: deque[Fraction] = deque()
+    frames = record_timestamps(frames, timestamps)
     if options.cuts:
-        stream = with_cuts(stream, options.cut_threshold, cuts)
+        frames = record_cuts(frames, options.cut_threshold, cuts)
     if options.dedup:
         threshold = options.dedup_threshold
-        stream = drop_duplicates(
-            stream,
+        frames = drop_duplicates(
+            frames,
             lambda first, second: is_duplicate(first.frame, second.frame, threshold),
-            lambda came: came.timestamp,
+            lambda source: source.timestamp,
         )
-    first = last = next(stream, None)
-    if first is None:
-        return
-    start, gap = first.timestamp, Fraction(1, 25)
-    with torch.inference_mode():
-        producer.observe(first.frame)
-    for pair in pairs(first, stream, uses_context_frames=producer.interpolator.uses_context_frames):
-        last, gap = pair.right, pair.right.timestamp - pair.left.timestamp
-        yield from between(pair, start, timestamps, options.target, producer)
-    while len(timestamps) > 1:  # repeats of the last frame
-        yield from held(
-            last, timestamps.popleft(), timestamps[0], start, options.target, is_last=False
-        )
-    yield from held(last, timestamps[0], timestamps[0] + gap, start, options.target, is_last=True)
+    stream = FrameStream(frames, timestamps)
+    window = FrameWindow(stream.read_frames(), producer.observe)
+    schedule = schedule_frames(
+        stream.read_times(),
+        output_times(stream.read_intervals(), options.target),
+        is_cut=producer.producer_options.crosses_cut if options.at_cuts == "hold" else None,
+        uses_context_frames=producer.interpolator.uses_context_frames,
+    )
+    for output_frame in schedule:
+        with torch.inference_mode():
+            produced = producer.produce(output_frame, window)
+        yield TimedFrame(output_frame.timestamp, produced.frame[0])
 
 
-def pairs(
-    first: SourceFrame, stream: Iterator[SourceFrame], *, uses_context_frames: bool
-) -> Iterator[Pair]:
-    """Each two neighbours. For the frames around them one more is read ahead, and one kept."""
-    before, left, right = None, first, next(stream, None)
-    while right is not None:
-        after = next(stream, None) if uses_context_frames else None
-        yield Pair(left, right, before, after)
-        before = left if uses_context_frames else None
-        left, right = right, after if uses_context_frames else next(stream, None)
-
-
-def between(
-    pair: Pair,
-    start: Fraction,
-    timestamps: deque[Fraction],
-    target: Target,
-    producer: FrameProducer,
-) -> Iterator[TimedFrame]:
-    """The output frames from one frame on until the next one, and forget the stamps in between."""
-    left, right = pair.left, pair.right
-    inner = [timestamp for timestamp in timestamps if timestamp <= right.timestamp]
-    while timestamps[0] < right.timestamp:
-        timestamps.popleft()
-    with torch.inference_mode():
-        producer.observe(right.frame)
-    around = pair.indices_around()
-    for begin, end in pairwise(inner):
-        for timestamp, when in split_interval(begin, end, start, target, is_last=False):
-            _, time = locate_timestamp([left.timestamp, right.timestamp], when)
-            output_frame = OutputFrame(
-                timestamp, left.index, time, right.index if time else left.index, *around
-            )
-            with torch.inference_mode():
-                produced = producer.produce(output_frame, pair)
-            yield TimedFrame(timestamp, produced.frame[0])
-
-
-def held(
-    last: SourceFrame,
-    begin: Fraction,
-    end: Fraction,
-    start: Fraction,
-    target: Target,
-    *,
-    is_last: bool,
-) -> Iterator[TimedFrame]:
-    """The output frames of a time in which nothing follows."""
-    for timestamp, _ in split_interval(begin, end, start, target, is_last=is_last):
-        yield TimedFrame(timestamp, last.frame[0])
-
-
-def number_frames(
-    frames: Iterable[Tensor] | Iterable[tuple[Fraction, Tensor]], rate: Fraction | int | None
-) -> Iterator[SourceFrame]:
-    """Number the frames, and see that they are some."""
+def number_frames(frames: Iterable[Any], rate: Fraction | int | None) -> Iterator[SourceFrame]:
+    """Number the frames, and raise if they are not of one size or their times do not increase."""
     before = size = None
     for index, item in enumerate(frames):
         timestamp, frame = (index / Fraction(rate), item) if rate is not None else item
@@ -217,33 +173,35 @@ def number_frames(
                 f"Frames are of one size; number {index} is {tuple(frame.shape)} after "
                 f"{tuple(size)}. Resize them, or give the parts one by one."
             )
-        came = SourceFrame(index, Fraction(timestamp), frame[None])
-        if before is not None and came.timestamp <= before:
+        source = SourceFrame(index, Fraction(timestamp), frame[None])
+        if before is not None and source.timestamp <= before:
             raise ValueError(
                 f"Times increase; frame {index} comes at {timestamp} after {before} s."
             )
-        before = came.timestamp
-        yield came
+        before = source.timestamp
+        yield source
 
 
-def noted(stream: Iterator[SourceFrame], timestamps: deque[Fraction]) -> Iterator[SourceFrame]:
-    """Pass frames on, and note when they come."""
-    for came in stream:
-        timestamps.append(came.timestamp)
-        yield came
-
-
-def with_cuts(
-    stream: Iterator[SourceFrame], threshold: float, cuts: set[int]
+def record_timestamps(
+    frames: Iterator[SourceFrame], timestamps: deque[Fraction]
 ) -> Iterator[SourceFrame]:
-    """Pass frames on, and note those that begin a scene."""
-    for came, begins in CutDetector(threshold).scan(stream, lambda came: came.frame):
+    """Pass frames on, and append their timestamps to a queue."""
+    for source in frames:
+        timestamps.append(source.timestamp)
+        yield source
+
+
+def record_cuts(
+    frames: Iterator[SourceFrame], threshold: float, cuts: set[int]
+) -> Iterator[SourceFrame]:
+    """Pass frames on, and add the indices of those that begin a scene to `cuts`."""
+    for source, begins in CutDetector(threshold).scan(frames, lambda source: source.frame):
         if begins:
-            cuts.add(came.index)
-        yield came
+            cuts.add(source.index)
+        yield source
 
 
 def expected_times(target: Target) -> list[Fraction]:
-    """Times between two frames that will be asked for: of a rate, any."""
+    """Return the times between two frames that are likely to be needed."""
     shares = MAX_TIMES if target.fps is not None else target.frames_per_interval
     return [Fraction(share, shares) for share in range(1, shares)]

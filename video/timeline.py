@@ -3,13 +3,15 @@
 All times are exact: `fractions.Fraction` seconds.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor, gcd
 from typing import NamedTuple
+
+from sgm_vfi.model.cli_options import parse_multiple
+from sgm_vfi.video.option_fields import option, parse_rate
 
 MAX_TICKS_PER_SECOND = 2**30  # that every container supports
 MAX_SNAP = Fraction(1, 32)  # of an interval: largest distance to a source frame that counts as 0
@@ -42,9 +44,29 @@ class Target:
         slow: N output frames per source frame, N times as long: slow motion.
     """
 
-    multi: int | None = None
-    fps: Fraction | int | None = None
-    slow: int | None = None
+    multi: int | None = field(
+        default=None,
+        metadata=option(
+            "N times as many frames: N - 1 new ones in every gap (default: 2)",
+            metavar="N",
+            parse=parse_multiple,
+            for_videos=False,
+        ),
+    )
+    fps: Fraction | int | None = field(
+        default=None,
+        metadata=option(
+            "videos: R frames per second, more or fewer, such as 60 or 24000/1001",
+            metavar="R",
+            parse=parse_rate,
+        ),
+    )
+    slow: int | None = field(
+        default=None,
+        metadata=option(
+            "videos: slow motion, N times as long, without sound", metavar="N", parse=parse_multiple
+        ),
+    )
 
     def __post_init__(self) -> None:
         given = [name for name in ("multi", "fps", "slow") if getattr(self, name) is not None]
@@ -130,38 +152,82 @@ class Timeline(NamedTuple):
     def output_frames(
         self, is_cut: Callable[[int, int], bool] | None = None, *, uses_context_frames: bool = False
     ) -> Iterator[OutputFrame]:
-        """Yield every output frame, in order.
+        """Yield every output frame, in order; see `schedule_frames`."""
+        indices = range(len(self.timestamps)) if self.distinct is None else self.distinct
+        last = self.timestamps[-1]
+        intervals = ((begin, end, begin == last) for begin, end in self.intervals())
+        return schedule_frames(
+            ((index, self.timestamps[index]) for index in indices),
+            output_times(intervals, self.target),
+            time_base=self.time_base,
+            is_cut=is_cut,
+            uses_context_frames=uses_context_frames,
+        )
 
-        An output frame at the timestamp of a source frame is that frame. Distances up to one tick
-        of the source (and 1/32 of the interval) are ignored, as timestamps are rounded to ticks:
-        33 ms stands for 1/30 s. Frames after the last source frame repeat it.
 
-        Args:
-            is_cut: returns whether two source frames belong to different scenes; then the first is
-                held until the second.
-            uses_context_frames: also set `before` and `after` where intervals are even.
-        """
-        sources = range(len(self.timestamps)) if self.distinct is None else self.distinct
-        timestamps = [self.timestamps[index] for index in sources]
-        before = after = None
-        for timestamp, when in self.output_times():
-            place, time = locate_timestamp(timestamps, when, self.time_base)
-            left = sources[place]
-            right = sources[place + 1] if time else left
-            if time and is_cut is not None and is_cut(left, right):
-                right, time = left, Fraction(0)
-            if uses_context_frames:
-                is_near, is_far = (is_evenly_spaced(timestamps, place + step) for step in (0, 1))
-                before = sources[place - 1] if is_near else None
-                after = sources[place + 2] if time and is_far else None
-            yield OutputFrame(timestamp, left, time, right, before, after)
+def schedule_frames(
+    frames: Iterator[tuple[int, Fraction]],
+    times: Iterable[tuple[Fraction, Fraction]],
+    *,
+    time_base: Fraction = Fraction(0),
+    is_cut: Callable[[int, int], bool] | None = None,
+    uses_context_frames: bool = False,
+) -> Iterator[OutputFrame]:
+    """Decide between which source frames each output frame lies.
 
-    def output_times(self) -> Iterator[tuple[Fraction, Fraction]]:
-        """Yield the timestamp of each output frame and the source time that it shows."""
-        for begin, end in self.intervals():
-            yield from split_interval(
-                begin, end, self.start, self.target, is_last=begin == self.timestamps[-1]
-            )
+    An output frame that falls on a source frame is that frame, and so is one that misses it by no
+    more than a tick of the source's clock (and 1/32 of the interval), since timestamps are rounded
+    to ticks: 33 ms is 1/30 s. Frames after the last source frame repeat it.
+
+    Reads no more than one frame ahead, two with context frames.
+
+    Args:
+        frames: index and timestamp of each source frame to interpolate between.
+        times: timestamp of each output frame, and the source time that it shows.
+        time_base: tick of the source's clock, in seconds.
+        is_cut: whether two source frames belong to different scenes: the first is then repeated
+            until the second appears.
+        uses_context_frames: add the frames before and after, where intervals are even.
+    """
+
+    before, left, right = None, next(frames, None), next(frames, None)
+    if left is None:
+        return
+    after = next(frames, None) if uses_context_frames else None
+    for timestamp, when in times:
+        while right and right[1] - when <= find_slack(left, right, time_base):
+            before, left = left, right
+            right = after if uses_context_frames else next(frames, None)
+            after = next(frames, None) if uses_context_frames else None
+        time, end = Fraction(0), left[0]
+        is_between = right and when - left[1] > find_slack(left, right, time_base)
+        if right and is_between and not (is_cut and is_cut(left[0], right[0])):
+            time, end = (when - left[1]) / (right[1] - left[1]), right[0]
+        yield OutputFrame(
+            timestamp,
+            left[0],
+            time,
+            end,
+            before[0]
+            if uses_context_frames and before and is_evenly_spaced(before, left, right)
+            else None,
+            after[0] if time and after and is_evenly_spaced(left, right, after) else None,
+        )
+
+
+def output_times(
+    intervals: Iterable[tuple[Fraction, Fraction, bool]], target: Target
+) -> Iterator[tuple[Fraction, Fraction]]:
+    """Yield the timestamp of each output frame, and the source time that it shows.
+
+    Args:
+        intervals: for each source frame, when it appears, when it disappears, and whether it is
+            the last one.
+    """
+    start = None
+    for begin, end, is_last in intervals:
+        start = begin if start is None else start
+        yield from split_interval(begin, end, start, target, is_last=is_last)
 
 
 def split_interval(
@@ -195,32 +261,22 @@ def count_frames_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fr
     return max(1, ceil((last - start) * fps), floor((end - start) * fps + Fraction(1, 2)))
 
 
-def locate_timestamp(
-    timestamps: Sequence[Fraction], when: Fraction, time_base: Fraction = Fraction(0)
-) -> tuple[int, Fraction]:
-    """Return the index of the frame at or before a time, and the position to the next in [0, 1).
-
-    Times before the first frame or after the last are those of that frame.
-    """
-    left = bisect_right(timestamps, when) - 1
-    if left < 0:
-        return 0, Fraction(0)
-    if left == len(timestamps) - 1:
-        return left, Fraction(0)
-    gap = timestamps[left + 1] - timestamps[left]
-    slack = min(time_base, gap * MAX_SNAP)
-    if when - timestamps[left] <= slack:
-        return left, Fraction(0)
-    if timestamps[left + 1] - when <= slack:
-        return left + 1, Fraction(0)
-    return left, (when - timestamps[left]) / gap
+def find_slack(
+    left: tuple[int, Fraction], right: tuple[int, Fraction], time_base: Fraction
+) -> Fraction:
+    """Return how far an output time may miss a source frame and still show it, in seconds."""
+    return min(time_base, (right[1] - left[1]) * MAX_SNAP)
 
 
-def is_evenly_spaced(timestamps: Sequence[Fraction], place: int) -> bool:
-    """Return whether the frames before and after this one exist and are equally far away."""
-    if not 0 < place < len(timestamps) - 1:
+def is_evenly_spaced(
+    before: tuple[int, Fraction] | None,
+    middle: tuple[int, Fraction] | None,
+    after: tuple[int, Fraction] | None,
+) -> bool:
+    """Return whether three frames exist and are about as far apart."""
+    if before is None or middle is None or after is None:
         return False
-    earlier, later = (b - a for a, b in pairwise(timestamps[place - 1 : place + 2]))
+    earlier, later = middle[1] - before[1], after[1] - middle[1]
     return abs(later - earlier) < MAX_UNEVENNESS * max(earlier, later)
 
 

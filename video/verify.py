@@ -1,4 +1,4 @@
-"""The finished file, read back and compared with what was planned; and a receipt of all of it."""
+"""Verification of a finished file against its plan, and the receipt of a job."""
 
 import json
 from fractions import Fraction
@@ -10,51 +10,56 @@ import torch
 
 from sgm_vfi.media.images import write_atomically
 from sgm_vfi.media.videos import VideoReader
-from sgm_vfi.video.mux import changes
+from sgm_vfi.video.mux import find_format_changes
 from sgm_vfi.video.plan import VideoPlan
 
 
 class OutputMismatchError(ValueError):
-    """The finished file is not what was planned; the message says in what."""
+    """The finished file differs from its plan; the message lists the differences."""
 
 
-def check(file: Path, plan: VideoPlan) -> list[str]:
-    """Decode the finished file, and list in what it differs from the plan.
+def find_mismatches(file: Path, plan: VideoPlan) -> list[str]:
+    """Decode a finished file and list its differences from the plan.
 
-    Times are compared from the first frame on, as some containers let the earliest stream begin at
-    0, to within a tick of the container's clock.
+    Timestamps are compared relative to the first frame, as some containers let the earliest stream
+    begin at 0, to within a time_base of the container's clock.
     """
     found = [
-        text for text in changes(file, plan.source, plan.encoding) if text not in plan.kept.lost
+        text
+        for text in find_format_changes(file, plan.source, plan.encoding)
+        if text not in plan.copied.lost
     ]
     with av.open(file) as container:
         kinds = sorted(stream.type for stream in container.streams if stream.type != "video")
         chapters = len(container.chapters())
     wanted = sorted(
-        o.kind for o in plan.source.header.other_streams if o.index in plan.kept.streams
+        o.kind for o in plan.source.header.other_streams if o.index in plan.copied.streams
     )
     if kinds != wanted:
         found.append(f"streams beside the video: {kinds} for {wanted}")
-    if plan.kept.chapters and chapters < plan.source.header.num_chapters:
+    if plan.copied.chapters and chapters < plan.source.header.num_chapters:
         found.append(f"{chapters} chapters for {plan.source.header.num_chapters}")
     return found + find_time_mismatches(file, plan)
 
 
 def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
-    """Compare when each frame is shown with the plan."""
+    """List differences between the timestamps of a file and those of the plan."""
     with av.open(file) as container:
         time_base = container.streams.video[0].time_base
-    count, late, start, timestamp = 0, 0, Fraction(0), Fraction(0)
+    assert time_base is not None
+    count, late = 0, 0
+    start = timestamp = length = Fraction(0)
     planned = (
         output_frame.timestamp - plan.timeline.start for output_frame in plan.output_frames()
     )
     for picture in VideoReader(file.name, file).decode():
-        timestamp = picture.pts * picture.time_base
+        assert picture.pts is not None
+        timestamp = picture.pts * (picture.time_base or time_base)
         start = start if count else timestamp
         count += 1
         wanted = next(planned, None)
         late += wanted is not None and abs(timestamp - start - wanted) > time_base
-        length = (picture.duration or 0) * picture.time_base
+        length = (picture.duration or 0) * (picture.time_base or time_base)
     found = []
     if count != plan.timeline.num_frames:
         found.append(f"{count} frames for {plan.timeline.num_frames}")
@@ -65,8 +70,15 @@ def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     return found
 
 
-def receipt(plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-    """What was made from what, how, and what is to be known about it."""
+def build_receipt(
+    plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what was made from what, and how, as JSON values.
+
+    Args:
+        settings: all that decides about pixels.
+        facts: what is known after the job.
+    """
     source, timeline = plan.source, plan.timeline
     return {
         "input": str(source.path),
@@ -76,11 +88,11 @@ def receipt(plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]) ->
         "source duration": float(source.duration),
         "duration": float(plan.duration),
         "source rate": str(source.frame_rate),
-        "rate": str(timeline.num_frames / plan.duration),
+        "rate": str(plan.rate),
         "copied streams": [
-            str(s) for s in source.header.other_streams if s.index in plan.kept.streams
+            str(s) for s in source.header.other_streams if s.index in plan.copied.streams
         ],
-        "lost": list(plan.kept.lost),
+        "lost": list(plan.copied.lost),
         "notes": [*source.notes, *plan.encoding.notes],
         "cuts": [
             {"frame": cut, "seconds": float(source.timestamps[cut])} for cut in sorted(plan.cuts)
@@ -94,5 +106,5 @@ def receipt(plan: VideoPlan, settings: dict[str, Any], facts: dict[str, Any]) ->
 
 
 def write_receipt(path: Path, content: dict[str, Any]) -> None:
-    """Write it as JSON, whole or not at all."""
+    """Write a receipt as JSON, whole or not at all."""
     write_atomically(path, json.dumps(content, indent=1).encode())

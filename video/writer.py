@@ -1,7 +1,8 @@
-"""What is written of a video: itself, as one piece of video per segment, and views to judge it."""
+"""Writers of one segment: as video with its views, or as a folder of images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation
+from sgm_vfi.media.images import list_frames, write_frame
 from sgm_vfi.video.av_frames import UNSPECIFIED, ColourTags, apply_orientation, guess_matrix
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
-from sgm_vfi.video.encoding import EncoderSettings
+from sgm_vfi.video.encoding import EncoderSettings, EncodingError, EncodingOptions
 from sgm_vfi.video.frame_producer import ProducedFrame
 from sgm_vfi.video.segment_encoder import SegmentEncoder
+from sgm_vfi.video.source_video import SourceVideo
 
-MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of outputs
+MAIN, COMPARE, EXPLAIN = "", "compare", "explain"  # names of the video and its views
+TIMESTAMPS = "timestamps.txt"  # in the format that mkvmerge and others read, version 2
 UPRIGHT = Orientation()
 VIEW_OPTIONS = (("crf", "18"), ("preset", "veryfast"))
 
@@ -25,9 +29,9 @@ class SegmentWriter:
     """Writes one segment of the video and of each view that is wanted.
 
     Args:
-        paths: where each view goes, by name.
+        paths: of the video and each view, by name.
         layout: of the comparison.
-        orientation: that the source asks for; views are upright.
+        orientation: that the source asks for; views are apply_orientation.
         explained: names in the network's explanations.
     """
 
@@ -76,7 +80,7 @@ class SegmentWriter:
         self.writers[name].write(picture)
 
     def close(self) -> dict[str, Any]:
-        """Finish all outputs."""
+        """Finish all files and return their facts by name."""
         facts = {name: writer.close() for name, writer in self.writers.items()}
         return {"frames": facts[MAIN]["frames"], "outputs": facts}
 
@@ -109,3 +113,64 @@ def view_encoding(encoding: EncoderSettings, height: int, width: int) -> Encoder
         width=width,
         pixel_aspect=None,
     )
+
+
+def choose_png_encoding(
+    requested: EncodingOptions, source: SourceVideo, rate: Fraction
+) -> EncoderSettings:
+    """Return 8-bit or 16-bit PNG as the encoding; PNG has no options."""
+    if requested != EncodingOptions():
+        raise EncodingError(
+            "A folder of PNG files takes no options of encoders. Name a video, such as "
+            "--output out.mp4."
+        )
+    return EncoderSettings(
+        encoder="png",
+        pixel_format=source.pixel_format,
+        tags=source.tags,
+        options=(("bits", "8" if source.pixel_format.layout.bits == 8 else "16"),),
+        height=source.height,
+        width=source.width,
+        pixel_aspect=source.header.pixel_aspect,
+        frame_rate=rate,
+    )
+
+
+class FolderWriter:
+    """Writes one segment as numbered PNG files; pixel_format beyond RGB are clipped."""
+
+    def __init__(self, folder: Path, encoding: EncoderSettings, orientation: Orientation) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.bits = int(dict(encoding.options)["bits"])
+        self.orientation = orientation
+        self.count = 0
+
+    def write(self, made: ProducedFrame) -> None:
+        """Write the next frame."""
+        picture = apply_orientation(made.frame, self.orientation)[0]
+        self.count += 1
+        write_frame(self.folder / f"{self.count:06d}.png", picture, self.bits)
+
+    def close(self) -> dict[str, Any]:
+        """Return the number of frames."""
+        return {"frames": self.count, "outputs": {"": {"frames": self.count}}}
+
+
+def join_folders(whole: Path, folders: Sequence[Path], times: Iterable[Fraction]) -> int:
+    """Move the images of all segments into one folder, numbered from 1, with their timestamps.
+
+    An interrupted call may be repeated.
+
+    Returns: how many images there are.
+    """
+    whole.mkdir(exist_ok=True)
+    timestamps = ["# timestamp format v2"]
+    timestamps += [f"{float(time * 1000):.6f}" for time in times]
+    (whole / TIMESTAMPS).write_text("\n".join([*timestamps, ""]))
+    done = len(list_frames(whole)) if any(whole.glob("*.png")) else 0
+    for folder in folders:
+        for file in sorted(folder.glob("*.png")):
+            done += 1
+            file.replace(whole / f"{done:06d}.png")
+    return done

@@ -1,0 +1,86 @@
+"""A folder of images as the source of a video."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from torch import Tensor
+from tqdm import tqdm
+
+from sgm_vfi.media.images import read_frame
+from sgm_vfi.media.sequences import probe_frames
+from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata, to_video_frame
+from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
+from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, VideoHeader
+
+
+@dataclass(frozen=True)
+class ImageSequenceSource(SourceVideo):
+    """Images that are shown one after the other at a constant rate."""
+
+    files: Sequence[Path] = ()
+
+    def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
+        """Yield index and samples as `SourceVideo` does; each image is read when it is needed."""
+        for index in range(len(self.files)) if wanted is None else wanted:
+            yield index, self.pixel_format.to_planes(read_frame(self.files[index])[None])
+
+
+def probe_images(
+    folder: Path,
+    files: Sequence[Path],
+    rate: Fraction,
+    watch: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None,
+) -> ImageSequenceSource:
+    """Read all images once without keeping them, as `probe_video` does with a video.
+
+    Args:
+        rate: images per second.
+        watch: consumes the pictures as they are read; what it yields is ignored.
+
+    Raises:
+        FrameError: an image cannot be read, or is not of the size of the first.
+    """
+    height, width, bits = probe_frames(tqdm(files, "checking", leave=False))
+    pixel_format = PixelFormat(
+        PLANE_LAYOUTS["gbrp" if bits == 8 else "gbrp16le"], is_full_range=True
+    )
+    timestamps = tuple(index / Fraction(rate) for index in range(len(files)))
+
+    def read_pictures() -> Iterator[DecodedFrame]:
+        for index, file in enumerate(tqdm(files, "reading", leave=False)):
+            yield DecodedFrame(
+                index, timestamps[index], to_video_frame(read_frame(file)[None], pixel_format)
+            )
+
+    if watch is not None:
+        for _ in watch(read_pictures()):
+            pass
+    first = to_video_frame(read_frame(files[0])[None], pixel_format)
+    header = VideoHeader(
+        codec="png",
+        bit_rate=0,
+        num_declared_frames=len(files),
+        time_base=1 / Fraction(rate),
+        frame_rate=Fraction(rate),
+        pixel_aspect=None,
+        duration=len(files) / Fraction(rate),
+        other_streams=(),
+        num_chapters=0,
+        num_extra_videos=0,
+    )
+    return ImageSequenceSource(
+        path=folder,
+        header=header,
+        height=height,
+        width=width,
+        pixel_format=pixel_format._replace(native_pix_fmt=pixel_format.layout.pix_fmt),
+        tags=read_colour_tags(first),
+        hdr_metadata=read_hdr_metadata(first),
+        timestamps=timestamps,
+        end=header.duration,
+        display_matrix=None,
+        notes=(),
+        files=files,
+    )

@@ -1,0 +1,102 @@
+"""Command-line options that are declared once, as fields of a dataclass."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import Field, fields
+from fractions import Fraction
+from typing import Any
+
+from sgm_vfi.model.cli_options import argument_type
+
+
+def option(
+    help: str,
+    *,
+    metavar: str | None = None,
+    parse: Callable[[str], Any] = str,
+    choices: tuple[str, ...] | None = None,
+    changes_frames: bool = True,
+    for_videos: bool = True,
+) -> dict[str, Any]:
+    """Return the metadata of a dataclass field that is also the command-line option `--NAME`.
+
+    Args:
+        help: what the option does, its unit, and its default where that is None.
+        parse: converts the text of the command line; a ValueError tells what is wrong.
+        changes_frames: an interrupted job continues only with the same value.
+        for_videos: the option has no effect where images become images.
+    """
+    return {
+        "help": help,
+        "metavar": metavar,
+        "parse": parse,
+        "choices": choices,
+        "changes_frames": changes_frames,
+        "for_videos": for_videos,
+    }
+
+
+def option_fields(options: Any) -> list[Field[Any]]:
+    """Return the fields of a dataclass, or of an instance, that are command-line options."""
+    return [f for f in fields(options) if "help" in f.metadata]
+
+
+def add_options(parser: argparse._ActionsContainer, options: type) -> None:
+    """Add one argument to the parser per option field."""
+    for declared in option_fields(options):
+        about, default = declared.metadata, declared.default
+        settings: dict[str, Any] = {"default": default, "help": about["help"]}
+        if default is True:
+            settings |= {"action": argparse.BooleanOptionalAction}
+        elif default is False:
+            settings |= {"action": "store_true"}
+        else:
+            settings |= {"type": argument_type(about["parse"]), "metavar": about["metavar"]}
+            settings |= {"choices": about["choices"]} if about["choices"] else {}
+            settings["help"] += "" if default is None else f" (default: {format_value(default)})"
+        parser.add_argument(f"--{declared.name}", **settings)
+
+
+def read_options(options: type, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of all option fields from parsed arguments."""
+    return {declared.name: getattr(args, declared.name) for declared in option_fields(options)}
+
+
+def format_given(options: Any, defaults: type, only: Callable[[Field[Any]], bool]) -> list[str]:
+    """Return the options that differ from their defaults as they are written, without values.
+
+    Args:
+        options: holds the values as attributes: an instance of the dataclass, or a namespace.
+        only: which fields are of interest.
+    """
+    given = []
+    for declared in filter(only, option_fields(defaults)):
+        value = getattr(options, declared.name)
+        if value != declared.default:
+            given.append(f"--no-{declared.name}" if value is False else f"--{declared.name}")
+    return given
+
+
+def saved_values(options: Any) -> dict[str, Any]:
+    """Return the options that must not change while a job is unfinished, as JSON values."""
+    values = {f.name: getattr(options, f.name) for f in option_fields(options)
+              if f.metadata["changes_frames"]}  # fmt: skip
+    return {name: str(v) if isinstance(v, Fraction) else v for name, v in values.items()}
+
+
+def format_value(value: Any) -> str:
+    """Return a default as it is shown in a help text."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def parse_rate(text: str) -> Fraction:
+    """Parse frames per second: 60, 59.94 (which means 60000/1001), or 24000/1001."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"a rate such as 60 or 24000/1001 is wanted, got {text!r}") from error
+    if not 0 < value <= 1000:
+        raise ValueError(f"a rate lies above 0 and up to 1000 frames per second, got {text}")
+    broadcast = Fraction(round(value * Fraction(1001, 1000)) * 1000, 1001)
+    is_rounded = "." in text and value.denominator != 1
+    return broadcast if is_rounded and abs(broadcast - value) < Fraction(1, 200) else value
