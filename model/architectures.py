@@ -1,4 +1,4 @@
-"""Which network a file of weights is for, by the tensors in it or by what it says."""
+"""Build the network that a file of weights is for, by its tensors or its metadata."""
 
 from dataclasses import replace
 from typing import Any
@@ -40,7 +40,7 @@ def build_from_weights(
     wanted: tuple[Architecture, Any] | None = None,
     num_key_points: float | None = None,
 ) -> Interpolator:
-    """A network of the shape of these weights, holding them.
+    """Build the network that fits these weights, and load them.
 
     Args:
         name: what was asked for, to say in errors.
@@ -82,7 +82,7 @@ def require_match(
     wanted: tuple[Architecture, Any],
     is_published: bool,
 ) -> Any:
-    """The config of weights that are of what was asked for, completed by it."""
+    """Return the config of the weights, completed by the variant asked for, or raise."""
     wanted_architecture, wanted_config = wanted
     misfit = f"{weights.source} does not fit {name}: the file is "
     if architecture is not wanted_architecture:
@@ -97,7 +97,7 @@ def require_match(
 
 
 def _find_architecture(weights: Weights) -> tuple[Architecture, bool]:
-    """Which networks these weights are for, and whether they bear published names."""
+    """Return the architecture of the weights, and whether their names are published ones."""
     for architecture in ARCHITECTURES:
         if architecture.is_published(weights):
             return architecture, True
@@ -119,7 +119,7 @@ def _find_architecture(weights: Weights) -> tuple[Architecture, bool]:
 
 
 def _own_config(weights: Weights, architecture: Architecture) -> Any:
-    """The config in the metadata, where tuples have become lists."""
+    """Return the config in the metadata, with lists as tuples again."""
     with report_config_errors(weights):
         config = weights.metadata["config"].items()
         fields = [field for field in config if field not in OLD_DEFAULTS]
@@ -127,7 +127,7 @@ def _own_config(weights: Weights, architecture: Architecture) -> Any:
 
 
 def keypoint_ratio(num_key_points: float) -> float:
-    """The published flag as a share: -1 means every cell."""
+    """Convert the published flag to a share: -1 means every cell."""
     if num_key_points == DENSE:
         return 1.0
     if not 0 <= num_key_points <= 1:

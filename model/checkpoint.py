@@ -1,9 +1,8 @@
-"""Reading and writing weights: no pickled code, all tensors or none, published names translated.
+"""Reading and writing weights without pickled code, all tensors or none.
 
-Weights that ship with the project lie in several files, their parts. An index beside them, JSON,
-names these with their hashes: `{"builds_on": [...], "parts": [...]}`, of each `file` and `sha256`.
-What it builds on is the index of other weights, if any, with which tensors are shared: these lie in
-its parts; the own parts hold the others.
+Weights that come with the project are split into parts. A JSON index in the same folder lists them
+with hashes, `{"builds_on": [...], "parts": [...]}`, each a `file` and its `sha256`. `builds_on` is
+the index of other weights that share tensors, if any; the own parts hold the remaining tensors.
 """
 
 import hashlib
@@ -23,17 +22,17 @@ from torch import Tensor, nn
 
 SHOWN = 4  # names listed of a longer list
 INDEX_SUFFIX = ".json"  # ending of an index of parts
-# What configs and layers raise of values that they do not expect.
+# Raised by configs and layers for unexpected values.
 UNFIT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
 PART_OF = "part_of"  # in the metadata of a part: its index
 
 
 class CheckpointError(ValueError):
-    """A file of weights that cannot be used, and why."""
+    """A file of weights that cannot be used; the message says why."""
 
 
 class Weights(NamedTuple):
-    """What a file holds."""
+    """Content of a file of weights."""
 
     state: dict[str, Tensor]
     metadata: dict[str, Any]  # network, config, recipe, ...; empty for published files
@@ -41,28 +40,27 @@ class Weights(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """Networks of one kind: how their files are recognised, and what is built for one of them.
+    """A kind of network: how its files are recognised, and what is built from them.
 
-    A network is shaped by a config, a frozen dataclass that it keeps as `config`. Files that were
-    written here hold it in their metadata; of a published file it is read off the tensors.
+    A network keeps its config, a frozen dataclass, as `config`. Our files hold it in their
+    metadata; for published files it is inferred from the tensors.
     """
 
-    name: str  # what files written here call it, as `network` in their metadata
+    name: str  # `network` in the metadata of our files
     network: Callable[[Any], Any]  # config -> network, with fresh weights
     config: type
-    is_published: Callable[[Weights], bool]  # by names that no other published network has
-    from_published: Callable[[Weights], Weights]  # the same tensors under our names
-    published_config: Callable[[Weights], Any]  # of what `from_published` gives
-    describe: Callable[[Any], str]  # config -> what tells variants apart, so that they differ
-    # (found, wanted, published) -> what was found in a file (published or not), with what tensors
-    # do not tell taken from the variant that was asked for by name
+    is_published: Callable[[Weights], bool]  # by names unique to the published network
+    from_published: Callable[[Weights], Weights]  # renames the tensors
+    published_config: Callable[[Weights], Any]  # of renamed tensors
+    describe: Callable[[Any], str]  # config -> text that differs between variants
+    # (found, wanted, published) -> the config found in a file, completed by the variant asked for
     complete_config: Callable[[Any, Any, bool], Any] = lambda found, wanted, published: found
-    # config -> under our names, what the published file leaves to a file of another network
+    # config -> tensors that the published file of the network does not hold
     extra_tensors: Callable[[Any], dict[str, Tensor]] = lambda config: {}
 
 
 class NameScope(NamedTuple):
-    """How the names below one prefix of a published checkpoint become ours."""
+    """Renaming of the tensors below one prefix of a published checkpoint."""
 
     published: str
     ours: str
@@ -70,7 +68,7 @@ class NameScope(NamedTuple):
 
 
 def translate_name(published: str, scopes: Iterable[NameScope]) -> str:
-    """Translate one name; a name outside every scope stays as it is."""
+    """Translate one published name; names outside of all scopes are unchanged."""
     for scope in scopes:
         if published.startswith(scope.published):
             rest = "." + published.removeprefix(scope.published)
@@ -92,9 +90,8 @@ def published_name(ours: str, scopes: Iterable[NameScope]) -> str:
 def read_weights(path: Path) -> Weights:
     """Read a safetensors file or a PyTorch checkpoint, on the CPU, without running its code.
 
-    Of a PyTorch checkpoint the entry `model` is taken where there is one, and the prefix
-    `module.`, left by DistributedDataParallel, is removed. An index, or any of its parts, stands
-    for all parts together.
+    Takes the entry `model` of a PyTorch checkpoint if there is one, and removes the prefix
+    `module.` of DistributedDataParallel. An index or any part of it stands for all its parts.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -123,7 +120,7 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _read_whole(part: Weights) -> Weights:
-    """The weights that a part belongs to."""
+    """Read the weights that a part belongs to."""
     index = part.source.with_name(str(part.metadata[PART_OF]))
     if not index.is_file():
         raise CheckpointError(
@@ -134,7 +131,7 @@ def _read_whole(part: Weights) -> Weights:
 
 
 def _read_parts(path: Path) -> Weights:
-    """Every tensor that an index stands for, or none; metadata as the first part has them."""
+    """Read all tensors of an index, with the metadata of its first part."""
     index = read_index(path)
     listed = [*index["builds_on"], *index["parts"]]
     missing = [entry["file"] for entry in listed if not path.with_name(entry["file"]).is_file()]
@@ -162,7 +159,7 @@ def _read_parts(path: Path) -> Weights:
 
 
 def read_index(path: Path) -> dict[str, list[dict[str, str]]]:
-    """The names and hashes in an index of parts, which all lie beside it.
+    """Read the names and hashes in an index of parts.
 
     Raises:
         CheckpointError: it is damaged, or no such index.
@@ -207,9 +204,9 @@ def _read_torch(path: Path) -> Weights:
 
 
 def require_checksums(path: Path) -> None:
-    """Refuse an archive that was changed on the way, which PyTorch itself does not notice.
+    """Raise ValueError for an archive with a wrong checksum, which PyTorch does not verify.
 
-    Published files are partly of the time before PyTorch wrote archives; those have no checksums.
+    Older published files are no archives, and have no checksums.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -230,7 +227,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 
 @contextmanager
 def report_config_errors(weights: Weights) -> Iterator[None]:
-    """While a network is built as the metadata describe it, values that nobody has checked."""
+    """Raise CheckpointError for errors of building a network from unchecked metadata."""
     try:
         yield
     except UNFIT as error:
@@ -241,7 +238,7 @@ def report_config_errors(weights: Weights) -> Iterator[None]:
 
 
 def load_weights(module: nn.Module, weights: Weights) -> None:
-    """Load every tensor or none: a partly loaded network must fail here, not in a table."""
+    """Load all tensors, or raise CheckpointError and load none."""
     expected = module.state_dict()
     missing = sorted(expected.keys() - weights.state.keys())
     unexpected = sorted(weights.state.keys() - expected.keys())
@@ -265,7 +262,7 @@ def load_weights(module: nn.Module, weights: Weights) -> None:
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
-    """Write weights as safetensors, with JSON metadata; whole or not at all."""
+    """Write weights as safetensors with JSON metadata, atomically."""
     state = {name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}
     with write_atomically(Path(path)) as file:
         save_file(state, file, {name: json.dumps(value) for name, value in metadata.items()})
@@ -273,7 +270,7 @@ def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """A place to write a file at, which becomes `path` if all goes well, and else is no more."""
+    """Give a temporary path that is renamed to `path`, or deleted after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -284,7 +281,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(2**20):
@@ -293,6 +290,6 @@ def sha256(path: Path) -> str:
 
 
 def abbreviate(names: list[str]) -> str:
-    """The first few of a list, for a message."""
+    """Join the first few names of a list, for a message."""
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

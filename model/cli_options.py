@@ -29,7 +29,7 @@ CUDA_GRAPHS = "CUDA graphs"  # a way to compile
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--model` and all that `load_network` reads."""
+    """Add `--model` and the other options that `load_network` reads."""
     names = textwrap.fill(", ".join(ZOO), width=76, break_on_hyphens=False)
     group = parser.add_argument_group("network", f"Names:\n{textwrap.indent(names, '  ')}")
     which = group.add_mutually_exclusive_group()
@@ -95,7 +95,7 @@ def add_device_option(
 
 
 def add_acceleration(parser: argparse._ActionsContainer) -> None:
-    """Add what `accelerate` reads."""
+    """Add the options that `accelerate` reads."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -116,7 +116,7 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
 
 
 def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> None:
-    """Make a network faster as `--precision` and `--compile` say; without them it is exact.
+    """Apply `--precision` and `--compile` to a network; the defaults are exact.
 
     Args:
         compiled: True, False, or `CUDA_GRAPHS` for CUDA graphs of what is compiled.
@@ -137,7 +137,7 @@ def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> N
 
 
 def load_bare_network(args: argparse.Namespace) -> Interpolator:
-    """Load what `--model` names, to its device and as fast as the options say; wrap nothing."""
+    """Load the network of `--model` to its device, accelerated as the options say."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
     flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     accelerate(network, args.precision, args.compile)
@@ -145,7 +145,7 @@ def load_bare_network(args: argparse.Namespace) -> Interpolator:
 
 
 def load_network(args: argparse.Namespace) -> Interpolator:
-    """Load what `--model` names, and wrap it as the options say; it takes frames of any size."""
+    """Load the network of `--model` and wrap it as the options say, for frames of any size."""
     network = load_bare_network(args)
     if args.tile is not None:
         try:
@@ -158,7 +158,7 @@ def load_network(args: argparse.Namespace) -> Interpolator:
 
 
 def describe_weights(name_or_path: str) -> str:
-    """Say which network a name means and where its weights are."""
+    """Describe a network by its name and the file of its weights."""
     entry = ZOO.get(resolve_alias(name_or_path))
     if entry is not None and not entry.needs_weights:
         return f"{name_or_path} (needs no weights)"
@@ -166,7 +166,7 @@ def describe_weights(name_or_path: str) -> str:
 
 
 def argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
-    """A type for argparse that tells the user why a value is refused."""
+    """Make a parser an argparse type whose errors show the reason."""
 
     def converted(text: str) -> T:
         """Convert `text`, and report a ValueError as a refused argument."""
@@ -179,7 +179,7 @@ def argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def parse_number(text: str) -> float:
-    """Read 0.5 or 1/2."""
+    """Parse a number such as 0.5 or 1/2."""
     try:
         return float(Fraction(text))
     except (ValueError, ArithmeticError) as error:
@@ -187,7 +187,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_time(text: str) -> float:
-    """Read a time between two frames."""
+    """Parse a time between two frames."""
     value = parse_number(text)
     if not 0 < value < 1:
         raise ValueError(f"a time lies between 0 and 1, both excluded, got {text}")
@@ -195,26 +195,26 @@ def parse_time(text: str) -> float:
 
 
 def parse_multiple(text: str) -> int:
-    """Read how many times as many frames there shall be."""
+    """Parse the factor of the frame rate."""
     if not text.isdecimal() or int(text) < 2:
         raise ValueError(f"a whole number from 2 up is wanted, got {text!r}")
     return int(text)
 
 
 def parse_flow_scale(text: str) -> float:
-    """Read a flow scale; a network may take less."""
+    """Parse a flow scale; the network checks its own limit."""
     return float(flow_scale_fraction(parse_number(text), LARGEST_FLOW_SCALE))
 
 
 def parse_key_points(text: str) -> float:
-    """Read a share of key points, as the published code counts them."""
+    """Parse a share of key points as the published code counts them."""
     value = parse_number(text)
     keypoint_ratio(value)
     return value
 
 
 def parse_device(text: str) -> torch.device:
-    """Read a device, and see that it is there."""
+    """Parse a device, and check that it is available."""
     try:
         wanted = torch.device(text)
         torch.zeros(1, device=wanted).item()

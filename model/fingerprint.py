@@ -1,4 +1,4 @@
-"""What tells one network from another: how it is set, and its weights."""
+"""Identification of networks: a description of their settings and a checksum of weights."""
 
 from dataclasses import is_dataclass
 from zlib import crc32
@@ -11,10 +11,10 @@ from sgm_vfi.model.interpolator import Interpolator
 
 
 def describe_network(network: nn.Module) -> str:
-    """What a network is made of, and how each part is set, in one line.
+    """Describe the parts of a network and their settings in one line.
 
-    Parts are interpolators and estimators of optical flow; what they are set to are their configs,
-    numbers and names, where these are not what all of their class have.
+    Parts are interpolators and flow estimators; settings are configs, numbers and names that differ
+    from the defaults of the class.
     """
     parts = [x for x in network.modules() if isinstance(x, Interpolator | FlowEstimator)]
     return " > ".join(_described(part) for part in parts) or type(network).__name__
@@ -32,7 +32,7 @@ def _described(part: nn.Module) -> str:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Tells weights apart: crc32 over every tensor of the state dict, as eight hex digits."""
+    """Return the CRC-32 of all tensors of the state dict, as eight hexadecimal digits."""
     crc = 0
     for name, tensor in sorted(module.state_dict().items()):
         crc = crc32(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes(), crc)

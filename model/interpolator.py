@@ -1,4 +1,4 @@
-"""The contract that every interpolator meets."""
+"""Base classes of interpolators: `prepare` once per pair of frames, `interpolate` per time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ LARGEST_DENOMINATOR = 8  # of a flow scale: 1/2, 1/4, 4/5, 3/8, ...
 
 
 class Interpolation(NamedTuple):
-    """What an interpolator gives back.
+    """Result of an interpolator.
 
-    `explanation` holds pictures of the way there, by name, all at the size of the frames and in
-    their pixels: `initial_flow`, `compensation`, `merged_flow` and `flow` (B, 4, H, W), (u, v)
-    towards frame 0, then towards frame 1; `difference` and `keypoints` (B, 2, H, W), on frame 0,
-    then on frame 1; `blend` (B, 1, H, W), the share of frame 0; `static` (B, 1, H, W), what does
-    not move. A network gives those it has.
+    `explanation` holds intermediate maps by name, at the size of the frames and in their pixels:
+    `initial_flow`, `compensation`, `merged_flow` and `flow` (B, 4, H, W), (u, v) towards frame 0,
+    then towards frame 1; `difference` and `keypoints` (B, 2, H, W), on frame 0, then on frame 1;
+    `blend` (B, 1, H, W), the share of frame 0; `static` (B, 1, H, W), static regions. Which maps
+    there are depends on the network.
     """
 
     frame: Tensor  # the prediction, (B, 3, H, W) in [0, 1]
@@ -39,7 +39,7 @@ class Window(NamedTuple):
         return tensor[..., self.top : self.bottom, self.left : self.right]
 
     def expanded(self, margin: int, frame: Tensor) -> "Window":
-        """With `margin` pixels around it, as far as the frame (B, C, H, W) has them."""
+        """Return the window with a margin, clipped to the frame (B, C, H, W)."""
         height, width = frame.shape[-2:]
         return Window(
             max(self.top - margin, 0),
@@ -49,7 +49,7 @@ class Window(NamedTuple):
         )
 
     def relative_to(self, outer: "Window") -> "Window":
-        """The same pixels, counted from the corner of a window that holds this one."""
+        """Return this window in coordinates of a window that contains it."""
         rows = (row - outer.top for row in (self.top, self.bottom))
         return Window(*rows, *(column - outer.left for column in (self.left, self.right)))
 
@@ -57,32 +57,32 @@ class Window(NamedTuple):
 class Interpolator(nn.Module, ABC):
     """Synthesises I_t between I_0 and I_1.
 
-    Frames are RGB in [0, 1], (B, 3, H, W); `time` is (B, 1, 1, 1) in (0, 1). A network that was
-    trained on anything else (BGR, [0, 255], mean-subtracted) converts at its own door.
+    Frames are RGB in [0, 1], (B, 3, H, W); `time` is (B, 1, 1, 1) in (0, 1). A network trained on
+    other frames (BGR, [0, 255], mean-subtracted) converts them itself.
 
     Call `prepare` once per pair of frames and `interpolate` once per time; `forward` does both.
     """
 
     stride: int = 1  # height and width must be multiples of this
-    any_time: bool = True  # False where only t = 1/2 was trained
+    any_time: bool = True  # whether it was trained for times other than 1/2
     uses_context_frames: bool = (
         False  # True where `prepare` also takes the frames `before` and `after`
     )
-    largest_flow_scale: int = 1  # more where motion may be estimated on enlarged frames
-    precision: str = "fp32"  # that its compute_modules infer in
+    largest_flow_scale: int = 1  # above 1: motion may be estimated on enlarged frames
+    precision: str = "fp32"  # of `compute_modules` in evaluation mode
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:
-        """Do once what serves every time between two frames; the result is for `interpolate` alone.
+        """Compute what all times between two frames share; the result is passed to `interpolate`.
 
-        `flow_scale` estimates motion on frames resized by it; synthesis stays at full size. Where
-        the network looks around, `before` and `after` are the frames on either side, as far away
-        as the two are from each other, or None: only it takes these keywords.
+        `flow_scale` estimates motion on frames resized by it; synthesis stays at full size. A
+        network that uses context frames also takes `before` and `after`, the frames on either
+        side at the same distance, or None.
         """
 
     @abstractmethod
     def interpolate(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
-        """The frame at `time`, from what `prepare` returned."""
+        """Return the frame at `time`, from the state that `prepare` returned."""
 
     def advance(
         self,
@@ -92,11 +92,11 @@ class Interpolator(nn.Module, ABC):
         flow_scale: float = 1.0,
         **around: Tensor | None,
     ) -> Any:
-        """What `prepare` gives of two frames, where `state` is of the pair that frame1 ends.
+        """Prepare the pair that follows: `state` is of the pair whose second frame is `frame1`.
 
-        A network that keeps what depends on one frame only reuses it; the result is the same. Where
-        it looks around, `before` is the frame that this pair began with, or None; and the frame
-        `after` that pair, if one was given, was frame2.
+        The result equals that of `prepare`; a network may reuse features of `frame1`. With context
+        frames, `before` is the first frame of the preceding pair, or None, and the `after` that
+        was given for that pair, if any, was `frame2`.
         """
         return self.prepare(frame1, frame2, flow_scale, **around)
 
@@ -110,7 +110,7 @@ class Interpolator(nn.Module, ABC):
         explain: bool = False,
         target: Tensor | None = None,
     ) -> Any:
-        """The frame at `time`; with the true one as `target`, what `training_forward` gives.
+        """Return the frame at `time`; with a `target`, what `training_forward` returns.
 
         Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W).
         """
@@ -124,43 +124,44 @@ class Interpolator(nn.Module, ABC):
         return self.interpolate(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
 
     def training_forward(self, frame0: Tensor, frame1: Tensor, time: Tensor, target: Tensor) -> Any:
-        """What the loss of this network needs, with the true frame at hand.
+        """Return what the loss of this network needs, given the true frame.
 
-        For networks that learn from more than their result. Training calls it by `forward`, which
-        is where processes find out about gradients.
+        For networks whose loss needs more than the result. Training calls it through `forward`, as
+        DistributedDataParallel requires.
 
         Shapes: frames and target (B, 3, H, W), time (B, 1, 1, 1).
         """
-        raise NotImplementedError(f"{type(self).__name__} learns from its result alone.")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no training output: its loss needs the result alone."
+        )
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
-        """Smallest number whose multiples are good sizes: so are they after scaling by it."""
+        """Return the number that heights and widths must be divisible by at this scale."""
         return self.stride * _denominator(flow_scale, self.largest_flow_scale)
 
     def compute_modules(self) -> Iterator[nn.Module]:
-        """The parts that may compute in half precision and be compiled, if there are any.
+        """Yield the modules that may run in half precision and be compiled.
 
-        They are called with tensors and lists of tensors, and hold no state.
+        Their arguments are tensors and lists of tensors, and they hold no state.
         """
         yield from ()
 
 
 class TileableInterpolator(Interpolator):
-    """An interpolator whose synthesis can be done window by window, exactly.
+    """An interpolator that can synthesise window by window, with equal results.
 
-    The motion always comes from the whole frame; `synthesise` looks no further than `halo` pixels
-    around a window.
+    Motion is estimated on the whole frame; `synthesise` reads `halo` pixels around a window.
     """
 
     halo: int = 0  # a multiple of `stride`
 
     @abstractmethod
     def estimate(self, state: Any, time: Tensor, *, explain: bool = False) -> Any:
-        """The motion at `time`, of the whole frame."""
+        """Return the motion at `time` of the whole frame."""
 
     @abstractmethod
     def synthesise(self, state: Any, motion: Any, window: Window | None = None) -> Interpolation:
-        """The frame, or that part of it that `window` (aligned to `stride`) cuts out."""
+        """Return the frame, or a window of it that is aligned to `stride`."""
 
     def interpolate(self, state: Any, time: Tensor, *, explain: bool = False) -> Interpolation:
         """Estimate the motion and synthesise the whole frame."""
@@ -168,20 +169,20 @@ class TileableInterpolator(Interpolator):
 
 
 def time_like(frame: Tensor, time: float) -> Tensor:
-    """One time for every sample. Shapes: frame (B, ...) -> (B, 1, 1, 1)."""
+    """Return one time for every sample. Shapes: frame (B, ...) -> (B, 1, 1, 1)."""
     if not 0 < time < 1:
         raise ValueError(f"A time between two frames lies in (0, 1), got {time}.")
     return torch.full((len(frame), 1, 1, 1), time, dtype=frame.dtype, device=frame.device)
 
 
 def flow_scale_fraction(flow_scale: float, largest: int = 1) -> Fraction:
-    """`flow_scale` as the ratio of small whole numbers that it must be, so that sizes fit."""
+    """Return `flow_scale` as a fraction of small whole numbers, or raise ValueError."""
     denominator = _denominator(flow_scale, largest)
     return Fraction(round(flow_scale * denominator), denominator)
 
 
 def require_time(time: Tensor, interpolator: Interpolator) -> None:
-    """Refuse a time that the weights were not trained for."""
+    """Raise ValueError for a time that the weights were not trained for."""
     if not interpolator.any_time and (time != 0.5).any():
         name = type(interpolator).__name__
         raise ValueError(
@@ -191,7 +192,7 @@ def require_time(time: Tensor, interpolator: Interpolator) -> None:
 
 
 def _denominator(flow_scale: float, largest: int) -> int:
-    """Of that ratio; by itself, as compilers cannot follow fractions."""
+    """Return the denominator of the scale; torch.compile does not support fractions."""
     for denominator in range(1, LARGEST_DENOMINATOR + 1):
         if 0 < flow_scale <= largest + 1e-6:  # so it can be rounded
             numerator = round(flow_scale * denominator)
@@ -206,9 +207,9 @@ def _denominator(flow_scale: float, largest: int) -> int:
 def require_frames(
     frame0: Tensor, frame1: Tensor, interpolator: Interpolator, flow_scale: float | None = None
 ) -> None:
-    """Refuse two tensors that are no pair of frames, or of a size that would be misaligned.
+    """Raise ValueError if two tensors are no pair of frames, or their size is not accepted.
 
-    Good sizes are multiples of the stride; with a `flow_scale`, of what is asked for at that scale.
+    Sizes are multiples of the stride; with a `flow_scale`, of `size_multiple` at that scale.
     """
     name = type(interpolator).__name__
     if frame0.shape != frame1.shape or frame0.ndim != 4 or frame0.shape[1] != 3:

@@ -1,4 +1,4 @@
-"""How the C library handles the memory of tensors on the CPU."""
+"""Settings of the C memory allocator, for tensors on the CPU."""
 
 import ctypes
 import os
@@ -11,17 +11,15 @@ PLENTY = 8 * 2**30  # bytes
 
 
 def keep_freed_memory(plenty: int = PLENTY) -> bool:
-    """Let the process keep what tensors give back, for the next ones, where memory is plentiful.
+    """Make glibc keep freed tensors of up to 64 MiB for reuse, if memory is plentiful.
 
-    By default glibc returns every large tensor to the system, which clears its pages anew for the
-    next one. What is kept is in pieces, so that large frames take more memory, and less time:
-    hence the largest tensors, which would leave the largest gaps, are still returned. Affects the
-    whole process; does nothing where the C library is another one.
+    By default glibc returns large tensors to the system, which clears their pages again. Affects
+    the whole process; has no effect with other C libraries.
 
     Args:
-        plenty: bytes of memory that have to be free.
+        plenty: bytes of memory that must be free.
 
-    Returns: whether the library understood.
+    Returns: whether the setting was accepted.
     """
     if not sys.platform.startswith("linux"):
         return False

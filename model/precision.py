@@ -1,4 +1,4 @@
-"""Faster where it does no harm: parts of a network in half precision, and compiled."""
+"""Half precision and compilation of the compute modules of a network."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -19,19 +19,14 @@ PRECISIONS = ("fp32", "tf32", *HALF_DTYPES)
 
 
 def compile_modules(parts: Iterable[nn.Module], *, graphs: bool = False) -> None:
-    """Compile parts one by one.
+    """Compile modules one by one; warps, splats and matching stay eager.
 
-    Warps, splats and matching between them stay as they are: they gain little, and would cut a
-    compiled network into pieces anyway. Parts share code, which the compiler's limit of versions
-    does not expect; past it, it would silently stop compiling.
-
-    A precision to infer in is given afterwards: compiled code sets no switches of PyTorch, and so
-    would do nothing in tf32.
+    Raises the compiler's limit of versions, because modules share code. Set the precision
+    afterwards: compiled code cannot switch tf32 on.
 
     Args:
-        graphs: also record each as a CUDA graph, a size at a time, to infer with: its kernels are
-            then started all at once. A graph writes where it wrote before, so that what it gives
-            is copied: features of a frame outlive the next one's.
+        graphs: also record each module as a CUDA graph per size, for inference. Outputs are
+            copied, because a graph overwrites them.
     """
     torch._dynamo.config.recompile_limit = MOST_VERSIONS
     for part in parts:
@@ -42,10 +37,7 @@ def compile_modules(parts: Iterable[nn.Module], *, graphs: bool = False) -> None
 
 
 def use_bfloat16_in_training(parts: Iterable[nn.Module]) -> None:
-    """Let parts compute in bfloat16 in training mode, and take and give float32.
-
-    Their weights stay float32, and in evaluation mode nothing changes.
-    """
+    """Run modules in bfloat16 in training mode; weights, inputs and outputs stay float32."""
     for part in parts:
         part.forward = _within(part, _autocast(part, torch.bfloat16), in_training=True)
 
@@ -53,12 +45,11 @@ def use_bfloat16_in_training(parts: Iterable[nn.Module]) -> None:
 def set_inference_precision(network: Interpolator, precision: str) -> None:
     """Run a network's compute modules in `precision` in evaluation mode; the rest stays float32.
 
-    "fp32" is exact; "tf32" rounds the factors of products to 10 bits, on NVIDIA GPUs alone; "bf16"
-    and "fp16" round everything inside a trunk. Weights stay float32, flows, warps, splats and
-    matches too (specification 6.5).
+    "fp32" is exact; "tf32" rounds factors to 10 bits, on NVIDIA GPUs only; "bf16" and "fp16" use
+    autocast. Weights, flows, warps, splats and matches stay float32.
 
     Raises:
-        ValueError: the network has no compute_modules, or the precision is not for its device.
+        ValueError: the network has no compute modules, or the precision is not for its device.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"A precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
@@ -82,7 +73,7 @@ def set_inference_precision(network: Interpolator, precision: str) -> None:
 
 
 def _copied(replayed: Callable[..., Any]) -> Callable[..., Any]:
-    """Give what a graph gives, in memory of its own."""
+    """Copy the outputs of a CUDA graph."""
 
     @wraps(replayed)
     def forward(*inputs: Any) -> Any:
@@ -97,7 +88,7 @@ Context = Callable[[], AbstractContextManager[None]]
 
 
 def _within(part: nn.Module, context: Context, *, in_training: bool) -> Callable[..., Any]:
-    """Give the part's forward, which in one of the two modes runs inside a context."""
+    """Return a forward that runs inside a context, in training or in evaluation mode."""
     exact = part.forward
 
     @wraps(exact)
@@ -129,7 +120,7 @@ def _tf32() -> Iterator[None]:
 
 
 def _each_tensor(change: Callable[[Tensor], Tensor], output: Any) -> Any:
-    """Change tensors, also those in lists and tuples; what is not there stays None."""
+    """Map a function over tensors in lists and tuples; None stays None."""
     if isinstance(output, Tensor):
         return change(output)
     if output is None:

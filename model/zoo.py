@@ -1,4 +1,4 @@
-"""Every interpolator by name, and how its weights are found."""
+"""The zoo: every interpolator by name, and how its weights are found."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def _sgm(
 
 
 def _rife(config: RIFEConfig) -> ZooEntry:
-    """Without the teacher, which interpolates nothing; files may hold it all the same."""
+    """Return a row without the teacher, which only training uses."""
     return _row(RIFE_ARCHITECTURE, replace(config, teacher=False), licence="MIT")
 
 
@@ -129,12 +129,10 @@ TRAINED_DEFAULTS = ("ours-small-1-2",)  # the first whose weights come with it
 def load_interpolator(
     name_or_path: str | Path, *, num_key_points: float | None = None
 ) -> Interpolator:
-    """Find an interpolator by name or by file, with its trained weights, ready to interpolate.
+    """Load an interpolator by name or from a file of weights, in evaluation mode.
 
-    A name is a row of the zoo, or an experiment: then `pretrained/<name>.safetensors` and
-    `log/<name>/ckpt/<name>.safetensors` (or `.pth`, `.pt`, `.pkl`, as published) are looked for,
-    here and in the repository, and last the weights that come with it. A path is a file of weights,
-    ours or published: which network it is for, its size and its variant are read off it.
+    A name is a row of the zoo or an experiment, whose weights `find_weights` finds. A path is a
+    file of weights, ours or published, from which network and variant are inferred.
 
     Args:
         num_key_points: share of cells to match, in [0, 1], or -1 for all; None as it was trained.
@@ -158,12 +156,12 @@ def load_interpolator(
 
 
 def resolve_alias(name_or_path: str) -> str:
-    """What the zoo calls a network that may go by a name of the published tools."""
+    """Return the canonical name of a network."""
     return ALIASES.get(name_or_path, name_or_path)
 
 
 def build_interpolator(name: str, seed: int = 0) -> Interpolator:
-    """A network of the zoo with random weights, the same every time: for sizes and speed alone.
+    """Build a network of the zoo with random but reproducible weights, for sizes and speed.
 
     Raises:
         ValueError: no such name; says which there are.
@@ -177,7 +175,7 @@ def build_interpolator(name: str, seed: int = 0) -> Interpolator:
 
 
 def default_interpolator() -> str:
-    """The interpolator of whoever names none: the trained one, once its weights ship."""
+    """Return the default network: a trained one if its weights come with the project."""
     return next(filter(has_shipped_weights, TRAINED_DEFAULTS), DEFAULT)
 
 
