@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written beside and renamed; the one before is kept, damaged ones skipped."""
+"""Checkpoints of a run on disk, written atomically; a damaged one falls back to the previous."""
 
 import logging
 import os
@@ -20,15 +20,14 @@ UNREADABLE = (
 
 
 class UnreadableCheckpointError(OSError):
-    """No checkpoint can be read: the message says what is left."""
+    """All checkpoints of a run are damaged."""
 
 
 class CheckpointStore:
     """The checkpoints of one run, in one folder: last.pth, previous.pth and best.pth.
 
-    They hold tensors and plain values only, so that reading them never runs code. One that cannot
-    be written, because the disk is full, say, is reported and leaves those before it as they are:
-    it does not end a run, and the next may find room. Neither reads nor writes where not `active`.
+    Checkpoints hold tensors and plain values only, so reading them never runs code. A failed write,
+    as on a full disk, is logged and keeps the earlier checkpoints. Nothing happens unless `active`.
     """
 
     def __init__(self, folder: Path, *, active: bool = True) -> None:
@@ -36,22 +35,22 @@ class CheckpointStore:
         self.active = active
 
     def save_last(self, state: dict[str, Any]) -> bool:
-        """Write last.pth; the last one so far becomes previous.pth. Says whether it worked."""
+        """Write last.pth and keep the one before as previous.pth; return whether it succeeded."""
         return self._save(LAST, state, keep_as=PREVIOUS)
 
     def save_best(self, state: dict[str, Any]) -> bool:
-        """Write best.pth. Says whether it worked."""
+        """Write best.pth; return whether it succeeded."""
         return self._save(BEST, state)
 
     def exists(self) -> bool:
-        """Whether there is anything to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return any((self.folder / name).exists() for name in (LAST, PREVIOUS))
 
     def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, or the one before it if that is damaged; None if there is none.
+        """Read the last checkpoint, or the previous one if it is damaged; None if there is none.
 
         Raises:
-            UnreadableCheckpointError: there are checkpoints, but all of them are damaged.
+            UnreadableCheckpointError: all checkpoints are damaged.
         """
         damaged: list[str] = []
         if not self.active:
@@ -66,12 +65,12 @@ class CheckpointStore:
                 damaged.append(f"{path} ({path.stat().st_size} bytes: {_short(error)})")
                 continue
             if damaged:
-                logger.warning("%s is damaged; going on from %s", damaged[0], path)
+                logger.warning("%s is damaged; resuming from %s", damaged[0], path)
             return state
         if damaged:
             raise UnreadableCheckpointError(
                 f"No checkpoint of {self.folder} can be read: {'; '.join(damaged)}. "
-                f"Begin anew with --overwrite, or start from {BEST} if there is one."
+                f"Restart with --overwrite, or start from {BEST} if there is one."
             )
         return None
 
@@ -79,16 +78,16 @@ class CheckpointStore:
         if not self.active:
             return False
         path = self.folder / name
-        beside = self.folder / f".{name}.{os.getpid()}.tmp"
+        temporary = self.folder / f".{name}.{os.getpid()}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
+            with temporary.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())  # on the disk before it takes the place of another
             if keep_as is not None and path.exists():
                 path.replace(self.folder / keep_as)
-            beside.replace(path)
+            temporary.replace(path)
         except (OSError, RuntimeError) as error:
             logger.warning(
                 "Could not write %s (%s). Is the disk full? Checkpoints that were there are "
@@ -98,12 +97,12 @@ class CheckpointStore:
             )
             return False
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return True
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A checkpoint whose checksums are right, at which PyTorch does not look."""
+    """Read a checkpoint after verifying its checksums, which PyTorch does not."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:

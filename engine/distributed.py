@@ -1,7 +1,6 @@
-"""Several processes that train one network; one process is a world of one and takes the same path.
+"""Process groups for training and evaluation; a single process is a world of size one.
 
-Started by `torchrun` the processes find each other through its rendezvous, on one machine or many;
-started by plain `python` there is one.
+`torchrun` starts several processes, on one or more machines; plain `python` starts one.
 """
 
 import os
@@ -24,22 +23,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of the run."""
+    """The rank of this process, the number of processes, and collective operations."""
 
     rank: int = 0
     size: int = 1
-    is_restarted: bool = False  # torchrun started all processes again, because one had died
+    is_restarted: bool = False  # torchrun restarted all processes after a failure
     ddp_modules: list[DistributedDataParallel] = field(
         default_factory=list, compare=False, repr=False
     )
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process has rank 0, which writes files and logs."""
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Make backward passes average gradients over the processes."""
+        """Wrap a module so that backward passes average gradients over the processes."""
         if self.size == 1:
             return module
         self.ddp_modules.append(
@@ -48,25 +47,25 @@ class World:
         return self.ddp_modules[-1]
 
     def no_sync(self, network: nn.Module) -> AbstractContextManager:
-        """Inside, backward passes add up gradients in this process only."""
+        """Return a context in which backward passes accumulate gradients in this process only."""
         if isinstance(network, DistributedDataParallel):
             return network.no_sync()
         return nullcontext()
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes, in double precision on the CPU. Shapes: any -> the same."""
+        """Sum a tensor over the processes, in double precision on the CPU."""
         values = values.detach().to("cpu", torch.float64, copy=True)
         dist.all_reduce(values)
         return values
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether it is true in at least one process."""
+        """Whether the flag is true in at least one process."""
         seen = torch.tensor(int(flag))
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         return bool(seen)
 
     def broadcast(self, value: T) -> T:
-        """What the main process has; the others' value does not count."""
+        """Return the value of rank 0 in all processes."""
         if self.size == 1:
             return value
         box = [value]
@@ -74,7 +73,7 @@ class World:
         return box[0]
 
     def all_gather(self, value: T) -> list[T]:
-        """What every process has, by rank, in each of them."""
+        """Return the values of all processes, by rank, in all processes."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -82,14 +81,14 @@ class World:
         return values
 
     def barrier(self) -> None:
-        """Wait until every process is here."""
+        """Wait until all processes reach this call."""
         self.any_rank(False)
 
     def release_reducers(self) -> None:
-        """Let go of what networks hold of the process group, which can then be destroyed.
+        """Drop the references of wrapped modules to the process group before it is destroyed.
 
-        Were a network's reducer its last owner, the group would be destroyed under Python's lock,
-        and wait for a thread of its own that waits for that lock: the process would never end.
+        If a reducer were its last owner, the group would be destroyed while holding the GIL and
+        wait for its own thread, which waits for the GIL: a deadlock.
         """
         for network in self.ddp_modules:
             network.reducer = network.logger = None
@@ -97,12 +96,10 @@ class World:
 
 @contextmanager
 def process_group(device: torch.device, timeout: timedelta | None = None) -> Iterator[World]:
-    """Join the other processes, and leave them at the end.
-
-    Gradients on a GPU travel by NCCL, everything else by Gloo.
+    """Initialise the process group and destroy it at the end; NCCL for GPU tensors, else Gloo.
 
     Args:
-        timeout: how long one process waits for the others before it gives up; None: PyTorch's.
+        timeout: of collective operations; None: PyTorch's default.
     """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if "RANK" in os.environ:
@@ -124,13 +121,11 @@ def process_group(device: torch.device, timeout: timedelta | None = None) -> Ite
 
 
 def select_device(name: str | None) -> torch.device:
-    """The device of this process: the one named, or its own GPU, or the CPU.
-
-    Becomes the current device, before anything is put anywhere.
+    """Select the named device, the GPU of this local rank, or the CPU; make a GPU the current one.
 
     Raises:
         ValueError: a GPU is named, but there is none.
-        RuntimeError: no device has that name.
+        RuntimeError: there is no such device type.
     """
     device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":

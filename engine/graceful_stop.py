@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Graceful stop on SIGTERM and SIGINT."""
 
 import logging
 import signal
@@ -8,21 +8,23 @@ from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT (Ctrl-C) while it is open, so that a loop can end between steps.
+    """Records SIGTERM and SIGINT (Ctrl-C) while it is open, so that a loop can end between steps.
 
-    A second SIGINT interrupts at once.
+    A second SIGINT raises KeyboardInterrupt at once.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._before: dict[int, object] = {}
+        self._previous_handlers: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._note) for number in STOPPING}
+        self._previous_handlers = {
+            number: signal.signal(number, self._handle) for number in STOP_SIGNALS
+        }
         return self
 
     def __exit__(
@@ -31,33 +33,34 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
 
     @property
     def is_requested(self) -> bool:
+        """Whether a signal arrived."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended; 1 without a signal."""
+        """Exit code of a process that a signal ended: 128 plus its number; 1 without a signal."""
         return 1 if self.signal is None else 128 + self.signal
 
     def exit_run(self, step: int, problem: Exception | None) -> NoReturn:
-        """End a run that has been saved after a step: asked to, or for want of data.
+        """Exit the process after a saved step.
 
         Raises:
-            RuntimeError: the next step has no data, which is the problem.
+            RuntimeError: loading the data of the next step failed.
         """
         if problem is not None:
             raise RuntimeError(
-                f"No data for step {step + 1}: {problem} All before is saved; once this "
-                f"is put right, --resume goes on."
+                f"No data for step {step + 1}: {problem} All steps before are saved: fix the "
+                f"problem and continue with --resume."
             ) from problem
-        logger.warning("Asked to stop after step %d: --resume goes on from here.", step)
+        logger.warning("Stopped after step %d; continue with --resume.", step)
         sys.exit(self.exit_code)

@@ -1,7 +1,4 @@
-"""From a command line to a run: which recipe, with which changes, on which device, in which folder.
-
-The same for plain `python` and for `torchrun`, on one machine or many.
-"""
+"""The command line of training: recipe, changes, device and run folder; for python and torchrun."""
 
 import argparse
 import dataclasses
@@ -23,7 +20,7 @@ from sgm_vfi.engine.settings import describe_differences, override
 
 logger = logging.getLogger(__name__)
 
-RECIPE = "config.json"
+CONFIG_FILE = "config.json"
 FORMAT = "%(asctime)s %(message)s"
 
 
@@ -33,40 +30,40 @@ class RecipeFlag(NamedTuple):
     name: str
     fields: tuple[str, ...]
     help: str
-    value: str | None = None  # what the flag alone means; None: it takes a value
+    value: str | None = None  # the flag stands for; None: it takes a value
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where and by whom a recipe is carried out."""
+    """Folder, processes and device of a run."""
 
     folder: Path  # log/<experiment>
     world: World
     device: torch.device
-    resume: bool = False  # from the folder's last checkpoint, if there is one
-    is_profiling: bool = False  # only speed counts: any weights do
+    resume: bool = False  # from the last checkpoint in the folder, if there is one
+    is_profiling: bool = False  # fresh weights serve
 
     @property
     def checkpoints(self) -> CheckpointStore:
+        """The checkpoints in the folder; only rank 0 reads and writes them."""
         return CheckpointStore(self.folder / "ckpt", active=self.world.is_main)
 
     @property
     def has_other_weights(self) -> bool:
-        """Whether no weights to start from are needed: a checkpoint has others, or any do.
-
-        All processes ask together: the checkpoint may lie on the main one's disk alone.
-        """
+        """Whether a checkpoint replaces the start weights, or any weights serve; collective."""
         return self.is_profiling or (
             self.resume and self.world.broadcast(self.checkpoints.exists())
         )
 
 
 class TrainerLike(Protocol):
-    """What `launch` needs of a trainer."""
+    """The methods of a trainer that `launch` calls."""
 
-    def fit(self) -> None: ...
+    def fit(self) -> None:
+        """Train."""
 
-    def profile_steps(self, steps: int) -> None: ...
+    def profile_steps(self, steps: int) -> None:
+        """Measure some steps."""
 
 
 def launch(
@@ -76,7 +73,7 @@ def launch(
     description: str | None = None,
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """Train one of `experiments`, frozen dataclasses with a `name`, as the command line says.
+    """Train one of `experiments`, frozen dataclasses with a `name`, by command-line arguments.
 
     Args:
         flags: rows of `RecipeFlag`.
@@ -114,7 +111,7 @@ def profile_training(
     world: World,
     device: torch.device,
 ) -> None:
-    """Measure a recipe's speed, with fresh weights; nothing is left behind."""
+    """Measure the speed of a recipe on fresh weights in a temporary folder."""
     with TemporaryDirectory() as folder:
         try:
             training = trainer(
@@ -129,11 +126,15 @@ def profile_training(
 def build_parser(
     experiments: Mapping[str, Any], flags: Sequence[RecipeFlag], description: str | None
 ) -> argparse.ArgumentParser:
+    """Build the parser of a training command."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config", choices=list(experiments), default=next(iter(experiments)), help="the recipe"
+        "--config",
+        choices=list(experiments),
+        default=next(iter(experiments)),
+        help="name of the recipe (default: %(default)s)",
     )
     parser.add_argument(
         "--set",
@@ -142,7 +143,7 @@ def build_parser(
         default=[],
         metavar="FIELD=VALUE",
         dest="changes",
-        help="change fields of the recipe: training.batch_size=4, or batch_size=4 for short",
+        help="override fields of the recipe: training.batch_size=4, or batch_size=4",
     )
     for flag in flags:
         names = " and ".join(flag.fields)
@@ -154,29 +155,27 @@ def build_parser(
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the run's last checkpoint; begin where there is none yet",
+        help="continue from the last checkpoint of the run, if there is one",
     )
     parser.add_argument(
-        "--allow_changes", action="store_true", help="resume although the recipe differs"
+        "--allow_changes", action="store_true", help="resume with a recipe that differs"
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="begin anew in a folder that holds a run"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     parser.add_argument(
         "--measure",
         type=int,
         metavar="STEPS",
-        help="only say what this many steps cost, on fresh weights, and keep nothing",
+        help="only measure the cost of this many steps, on fresh weights",
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if available)")
     parser.add_argument(
-        "--output", type=Path, default=Path("."), help="where log/<experiment> is put; default here"
+        "--output", type=Path, default=Path("."), help="parent of log/<experiment> (default: .)"
     )
     return parser
 
 
 def parse_changes(args: argparse.Namespace, flags: Sequence[RecipeFlag]) -> dict[str, str]:
-    """Fields and their new values, as text; `--set` has the last word."""
+    """Return the fields that flags and `--set` change; `--set` has precedence."""
     changes = {}
     for flag in flags:
         value = getattr(args, flag.name.removeprefix("--"))
@@ -191,7 +190,7 @@ def parse_changes(args: argparse.Namespace, flags: Sequence[RecipeFlag]) -> dict
 
 
 def prepare_run_folder(run: RunContext, experiment: Any, args: argparse.Namespace) -> None:
-    """See that nobody's work is lost, and save the recipe with the run."""
+    """Prepare the folder in rank 0 and raise its error in all processes."""
     problem = None
     if run.world.is_main:
         try:
@@ -204,45 +203,51 @@ def prepare_run_folder(run: RunContext, experiment: Any, args: argparse.Namespac
 
 
 def write_run_folder(run: RunContext, experiment: Any, args: argparse.Namespace) -> None:
-    """Make the run's folder, and write its recipe."""
+    """Create the folder and write the recipe; refuse to overwrite another run."""
     recipe = to_json_values({"recipe": dataclasses.asdict(experiment), "processes": run.world.size})
     if run.resume:
         require_same_recipe(run.folder, recipe, allow_changes=args.allow_changes)
     elif run.checkpoints.exists() and not args.overwrite:
         raise ValueError(
-            f"{run.folder} holds a run already. --resume goes on with it, --overwrite begins "
-            f"anew in its place, --set name=... gives this run another name."
+            f"{run.folder} holds a run already. --resume continues it, --overwrite replaces it, "
+            f"--set name=... gives this run another name."
         )
     else:
         remove_previous_run(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n")
+    (run.folder / CONFIG_FILE).write_text(json.dumps(recipe, indent=2) + "\n")
 
 
 def require_same_recipe(folder: Path, recipe: dict[str, Any], *, allow_changes: bool) -> None:
-    """Refuse to go on with another recipe than a run was begun with, unless told to."""
-    path = folder / RECIPE
+    """Refuse to resume with a recipe that differs, unless changes are allowed."""
+    path = folder / CONFIG_FILE
     if not path.is_file():
         return
     changed = describe_differences(json.loads(path.read_text()), recipe)
     if changed and not allow_changes:
         raise ValueError(
-            f"{folder} was begun with another recipe:\n  "
+            f"{folder} was started with another recipe:\n  "
             + "\n  ".join(changed)
-            + "\nGive the same again, or --allow_changes to go on with the new one."
+            + "\nUse the same recipe, or --allow_changes to continue with the new one."
         )
     for line in changed:
-        logger.warning("Going on with a changed recipe. %s", line)
+        logger.warning("Resuming with a changed recipe. %s", line)
 
 
 def remove_previous_run(folder: Path) -> None:
-    """Remove what an earlier run left in a folder, and nothing else."""
-    patterns = ("ckpt/*.pth", "ckpt/*.safetensors", "log.jsonl", "events.out.tfevents.*", RECIPE)
+    """Remove the files of an earlier run from a folder."""
+    patterns = (
+        "ckpt/*.pth",
+        "ckpt/*.safetensors",
+        "log.jsonl",
+        "events.out.tfevents.*",
+        CONFIG_FILE,
+    )
     for pattern in patterns:
         for file in folder.glob(pattern):
             file.unlink()
 
 
 def to_json_values(values: Any) -> Any:
-    """Values as they come back from a JSON file: tuples as lists."""
+    """Convert values as a JSON file returns them: tuples become lists."""
     return json.loads(json.dumps(values))

@@ -1,4 +1,4 @@
-"""Moving the weights: AdamW with a guard against gradients that are not finite, and an average."""
+"""AdamW that skips steps with non-finite gradients, with an optional EMA of the weights."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 class GuardedAdamW:
-    """Fused AdamW that clips gradients if asked to, and leaves out steps that would do harm.
+    """Fused AdamW with gradient clipping that skips steps with non-finite gradients.
 
-    Whether a gradient is finite is found out on the device, without waiting for it. Gradients are
-    those of all processes, so that all leave out the same steps.
+    The check runs on the device without synchronisation. Gradients are averaged over the processes,
+    so all of them skip the same steps.
 
     Args:
-        weights: those of `model` that move.
-        clip_norm: largest norm of a gradient; None: any.
-        ema_decay: of a moving average of the weights, which is then what is `ema_weights`.
+        weights: the parameters of `model` to optimise.
+        clip_norm: maximum norm of the gradient; None: no clipping.
+        ema_decay: decay of an average of the weights, which becomes `ema_model`; None: no average.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class GuardedAdamW:
 
     @property
     def ema_model(self) -> nn.Module:
-        """The network to validate and to keep: with averaged weights, if there are any."""
+        """The network to validate and to save: with averaged weights if `ema_decay` is set."""
         return self.model if self.average is None else self.average.model
 
     def step(self, rate: float) -> Tensor:
-        """Move the weights along their gradients; give the gradients' norm before clipping.
+        """Take a step and return the norm of the gradient before clipping.
 
-        Where the norm is not finite nothing changes, neither weights nor the optimiser's memory.
+        If the norm is not finite, neither weights nor optimiser state change.
         """
         norm = nn.utils.get_total_norm([weight.grad for weight in self.weights])
         if self.clip_norm is not None:
@@ -60,7 +60,7 @@ class GuardedAdamW:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """All that moves, but for the weights that are `ema_weights`."""
+        """Return the optimiser state and, with an EMA, the weights that are not averaged."""
         moving = {"adamw": self.adamw.state_dict(), "names": self.names}
         if self.average is None:
             return moving
@@ -70,9 +70,9 @@ class GuardedAdamW:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], ema_weights: Mapping[str, Tensor]) -> None:
-        """Go on from a state; rates, betas and decay stay those of the recipe.
+        """Restore a state by parameter name; rates, betas and decay stay those of the recipe.
 
-        Each weight gets its own memory back, whichever others moved then; a new one has none.
+        Parameters that the state does not hold start without optimiser state.
         """
         self.model.load_state_dict(state.get("weights", ema_weights))
         known = dict(zip(state.get("names", self.names), count(), strict=False))
@@ -90,10 +90,9 @@ class GuardedAdamW:
 
 
 class ExponentialMovingAverage:
-    """An exponential moving average (EMA) of the weights that are trained.
+    """Exponential moving average (EMA) of the trained weights.
 
-    Young averages forget faster, so that the weights at the start do not linger: after n steps
-    the share that is kept is at most (1 + n) / (10 + n).
+    After n steps the decay is at most (1 + n) / (10 + n), so that the initial weights fade fast.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -106,7 +105,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Update the average after a step."""
         self.steps += 1
         averages, weights = (list(part) for part in zip(*self._pairs, strict=True))
         kept = min(self.decay, (1 + self.steps) / (10 + self.steps))

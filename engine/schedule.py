@@ -41,7 +41,7 @@ def one_cycle(step: int, total_steps: int, peak: float, rising: float = 0.3) -> 
     PyTorch's OneCycleLR with its defaults, but for the momentum, which stays.
 
     Args:
-        rising: share of the steps in which the rate rises.
+        rising: fraction of the steps in which the rate rises.
     """
     start, end = peak / 25, peak / 25e4
     top = rising * total_steps - 1

@@ -1,4 +1,4 @@
-"""Changing fields of nested frozen dataclasses by name, from text, as command lines do."""
+"""Overrides of fields of nested frozen dataclasses, given as text."""
 
 import dataclasses
 import types
@@ -16,10 +16,10 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 def override(config: T, changes: Mapping[str, str]) -> T:
     """Replace fields named `outer.inner`, or by their last name where only one field has it.
 
-    All changes are made at once, so that checks between fields see the final values.
+    All changes apply at once, so that checks between fields see the final values.
 
     Raises:
-        ValueError: no such field, several of that name, or a text that is no such value.
+        ValueError: the field is unknown or ambiguous, or the text is not a valid value.
     """
     known = dict(field_types(config))
     tree: dict[str, Any] = {}
@@ -34,7 +34,7 @@ def override(config: T, changes: Mapping[str, str]) -> T:
 
 
 def field_types(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every field that is no dataclass itself, by its full name, and its type."""
+    """Yield the full name and the type of every leaf field."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -45,7 +45,7 @@ def field_types(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def resolve_field_name(name: str, known: list[str]) -> str:
-    """The one field that a name means: a full one, or one short of its first parts."""
+    """Return the full name of a field, given that name or the end of it."""
     if name in known:
         return name
     meant = [path for path in known if f".{path}".endswith(f".{name}")]
@@ -57,7 +57,7 @@ def resolve_field_name(name: str, known: list[str]) -> str:
 
 
 def replace_fields(config: Any, tree: Mapping[str, Any]) -> Any:
-    """Replace the fields that `tree` holds, inner dataclasses first."""
+    """Replace the fields in `tree`, inner dataclasses first."""
     changes = {
         name: replace_fields(getattr(config, name), value) if isinstance(value, dict) else value
         for name, value in tree.items()
@@ -66,7 +66,7 @@ def replace_fields(config: Any, tree: Mapping[str, Any]) -> Any:
 
 
 def parse_value(text: str, kind: Any, name: str) -> Any:
-    """Turn text into a value of a type: numbers (also 1/4), truth values, tuples (1,1,2), none."""
+    """Parse a value of a type: numbers (also 1/4), booleans, tuples (1,1,2), none."""
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if text.lower() in NONE_WORDS and type(None) in parts:
@@ -86,7 +86,7 @@ def parse_value(text: str, kind: Any, name: str) -> Any:
 
 
 def parse_tuple(text: str, kinds: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Turn `1,1,2` into a tuple of a fixed length, or of any (`tuple[int, ...]`)."""
+    """Parse `1,1,2` as a tuple of fixed or any length (`tuple[int, ...]`)."""
     items = [item.strip() for item in text.strip("()").split(",") if item.strip()]
     if kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(items)
@@ -104,7 +104,7 @@ PARSERS: dict[Any, typing.Callable[[str], Any]] = {
 
 
 def describe_differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Say where two trees of plain values differ, one line each."""
+    """Describe the differences of two trees of plain values, one line each."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines = []
         for key in dict.fromkeys((*old, *new)):

@@ -205,7 +205,7 @@ def test_a_stopped_run_leaves_a_checkpoint_and_goes_on(
     process.send_signal(signal.SIGTERM)
     code, output = outcome(process)
     assert code == 128 + signal.SIGTERM, output
-    assert "--resume goes on from here" in output
+    assert "continue with --resume" in output
     steps = len(losses(run_of(tmp_path)))
     assert 4 <= steps < STEPS
     assert load_interpolator(run_of(tmp_path) / "ckpt" / "last.pth").config.channels == 4

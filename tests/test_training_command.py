@@ -71,7 +71,7 @@ def test_a_run_is_not_overwritten_by_accident(
     with pytest.raises(SystemExit) as stop:
         command(tmp_path, "--config", "smoke")
     assert stop.value.code == 2
-    assert "--resume goes on" in caplog.text
+    assert "--resume continues it" in caplog.text
     assert command(tmp_path, "--config", "smoke", "--resume").has_other_weights
     with pytest.raises(SystemExit):
         command(tmp_path, "--config", "smoke", "--resume", "--set", "learning_rate=1e-3")

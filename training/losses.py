@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Losses for frame interpolation and optical flow."""
 
 from collections.abc import Mapping
 
@@ -48,7 +48,7 @@ def laplacian_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def interpolation_loss(prediction: Interpolation, target: Tensor) -> Tensor:
-    """The prediction's loss, and half of that of each blend along the way (specification 3.3)."""
+    """Laplacian loss of the prediction, plus half of that of each intermediate blend."""
     loss = laplacian_loss(prediction.frame, target)
     for stage in prediction.merged:
         loss = loss + MERGED_WEIGHT * laplacian_loss(stage, target)
@@ -61,7 +61,7 @@ def charbonnier(difference: Tensor, epsilon: float = 1e-3) -> Tensor:
 
 
 def census_loss(image: Tensor, target: Tensor, *, patch: int, border: int) -> Tensor:
-    """Compare what surrounds each pixel, relative to the pixel itself (UnFlow, Meister et al.).
+    """Compare the neighbourhoods of pixels, relative to their centre (UnFlow, Meister et al.).
 
     Of each channel on its own: neighbour minus centre, v / sqrt(0.81 + v^2); the squared distance
     x of both images' values counts as x / (0.1 + x). Outside the image is zero.
@@ -85,10 +85,7 @@ def end_point_error(flow: Tensor, target: Tensor) -> Tensor:
 
 
 def motion_error(explanation: Mapping[str, Tensor], flow: Tensor, visible: Tensor) -> Tensor:
-    """Mean end-point error, where it can be seen, of all flows that a network learns.
-
-    Looks tell little of motion that is longer than details are wide; where motion is known, this
-    does.
+    """Mean end-point error, over visible pixels, of all flows with a gradient.
 
     Shapes: explanation, flow and visible (B, 4, H, W), pixels; visible is 0 or 1 -> ().
     """

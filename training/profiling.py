@@ -83,7 +83,7 @@ def profile_training_step(
     with torch.compiler.set_stance("force_eager"):  # operations in compiled code do not count
         work = count_operations(step)
     section.synchronize = True
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
         total = sum(_each(step, steps, where))
     section.synchronize = False
     spans = [event for event in profiler.key_averages() if event.key in SECTIONS]
