@@ -93,23 +93,26 @@ class FlowBlend(Interpolator):
         """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
         frame0, frame1, flows = state[:3]
         parts = compose_layers(flows, time)
-        maps = explanation(flows, time, parts, frame0.shape[-2:]) if explain else None
+        maps = explanation(flows, time, parts, frame0) if explain else None
         return Interpolation(render(parts, frame0, frame1), explanation=maps)
 
 
 def explanation(
-    motion: BidirectionalMotion, time: Tensor, parts: Composition, size: tuple[int, int]
+    motion: BidirectionalMotion, time: Tensor, parts: Composition, like: Tensor
 ) -> dict[str, Tensor]:
     """Return the maps of `Interpolation.explanation`."""
-    sides = parts.layers[:2], parts.layers[2:]
-    flows = [sum(x.weight * x.flow for x in y) / sum(x.weight for x in y) for y in sides]
+    height, width = like.shape[-2:]
+    size = height, width
+    weights, flows = [], []
+    for a, b in (parts.layers[:2], parts.layers[2:]):
+        weights.append(a.weight + b.weight)
+        flows.append((a.weight * a.flow + b.weight * b.flow) / weights[-1])
     first = (time * motion.flow_10, (1 - time) * motion.flow_01)
-    blend = parts.still0 + sum(x.weight for x in sides[0])
     return {
         "initial_flow": torch.cat([flow_to_size(flow, size) for flow in first], dim=1),
         "flow": torch.cat([flow_to_size(flow, size) for flow in flows], dim=1),
         "difference": resize_to(motion.difference, size),
-        "blend": resize_to(blend, size),
+        "blend": resize_to(parts.still0 + weights[0], size),
     }
 
 

@@ -45,7 +45,7 @@ def published_config(weights: Weights) -> IFRNetConfig:
     """
     state = weights.state
     try:
-        widths = tuple(len(state[f"encoder.{level}.0.0.bias"]) for level in range(4))
+        first, second, third, last = (len(state[f"encoder.{i}.0.0.bias"]) for i in range(4))
         side = len(state["decoders.0.refine.conv2.0.bias"])
         kernel = state["encoder.0.0.0.weight"].shape[-1]
     except KeyError as error:
@@ -54,6 +54,7 @@ def published_config(weights: Weights) -> IFRNetConfig:
             f"({abbreviate(sorted(state))})."
         ) from error
     any_time = "gopro" in weights.source.stem.lower()
+    widths = first, second, third, last
     return IFRNetConfig(widths=widths, side_channels=side, first_kernel=kernel, any_time=any_time)
 
 

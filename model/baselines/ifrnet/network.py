@@ -15,10 +15,10 @@ Published code: ltkong218/IFRNet, MIT. Written from a specification of its arith
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,8 +103,8 @@ class IFRNet(Interpolator):
             (3 * second + 4, 3 * second, 4 + fine),
             (3 * fine + 4, 3 * fine, 8),
         )
-        self.decoders = nn.ModuleList(
-            IFRNetDecoder(*shape, config.side_channels) for shape in shapes
+        self.decoders: Sequence[IFRNetDecoder] = cast(
+            Any, nn.ModuleList(IFRNetDecoder(*shape, config.side_channels) for shape in shapes)
         )
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:

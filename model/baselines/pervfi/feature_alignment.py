@@ -54,11 +54,11 @@ class AlignmentLevel(nn.Module):
         super().__init__()
         self.offset1 = _conv(2 * channels + 3, channels)
         self.offset2 = _conv(channels + above, channels)
-        self.offset3 = _conv(channels, channels) if above else None
+        self.offset3 = _conv(channels, channels) if above else nn.Identity()
         self.deform = DeformableConv(channels, groups)
-        self.features = _conv(channels + above, channels) if above else None
+        self.features = _conv(channels + above, channels) if above else nn.Identity()
         self.merge1 = _conv(2 * channels + 1, channels)
-        self.merge2 = _conv(channels + above, channels) if above else None
+        self.merge2 = _conv(channels + above, channels) if above else nn.Identity()
 
     def forward(
         self, left: SplattedFeatures, right: Tensor, flow: Tensor, above: AlignedFeatures | None
@@ -87,8 +87,8 @@ class DeformableConv(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.offset = _conv(channels, 3 * TAPS * groups)
-        nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)
+        for parameter in self.offset.parameters():
+            nn.init.zeros_(parameter)
         self.conv = _conv(channels, channels)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:

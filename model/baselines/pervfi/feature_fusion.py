@@ -1,6 +1,7 @@
 """PerVFI, stage 5: fusion of the blended levels (after HRNet, Sun et al., CVPR 2019; no norms)."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -55,18 +56,24 @@ class ExchangeUnit(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(BasicBlock(width), BasicBlock(width)) for width in widths
         )
-        self.change = nn.ModuleList(
-            nn.ModuleList(BranchResize(widths[j], widths[i], i - j) for j in range(len(widths)))
-            for i in range(len(widths))
+        self.change: Sequence[Sequence[BranchResize]] = cast(
+            Any,
+            nn.ModuleList(
+                nn.ModuleList(BranchResize(widths[j], widths[i], i - j) for j in range(len(widths)))
+                for i in range(len(widths))
+            ),
         )
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
         """Shapes: (B, width, h, w) per branch -> the same."""
         branches = [own(branch) for own, branch in zip(self.branches, branches, strict=True)]
-        return [
-            sum(change(branch) for change, branch in zip(row, branches, strict=True)).relu_()
-            for row in self.change
-        ]
+        outputs = []
+        for row in self.change:
+            total, *others = (change(x) for change, x in zip(row, branches, strict=True))
+            for other in others:
+                total = total + other
+            outputs.append(total.relu_())
+        return outputs
 
 
 class BranchResize(nn.Sequential):

@@ -124,7 +124,8 @@ class PerVFI(Interpolator):
         scale = float(flow_scale_fraction(flow_scale))
         with torch.no_grad():
             flows = self.estimator.bidirectional(resize(frame0, scale), resize(frame1, scale))
-        flow_01, flow_10 = (flow_to_size(flow, frame0.shape[-2:]) for flow in flows)
+        height, width = frame0.shape[-2:]
+        flow_01, flow_10 = (flow_to_size(flow, (height, width)) for flow in flows)
         return self.prepare_with_flows(frame0, frame1, flow_01, flow_10)
 
     def prepare_with_flows(

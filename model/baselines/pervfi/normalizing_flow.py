@@ -7,7 +7,7 @@ Dhariwal, NeurIPS 2018).
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +37,15 @@ class ConditionalNormalizingFlow(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            (
-                FlowBlock(12, CHANNELS[0], splits=True),
-                FlowBlock(24, CHANNELS[1], splits=True),
-                FlowBlock(48, CHANNELS[2], splits=False),
-            )
+        self.blocks: Sequence[FlowBlock] = cast(
+            Any,
+            nn.ModuleList(
+                (
+                    FlowBlock(12, CHANNELS[0], splits=True),
+                    FlowBlock(24, CHANNELS[1], splits=True),
+                    FlowBlock(48, CHANNELS[2], splits=False),
+                )
+            ),
         )
 
     def encode(self, picture: Tensor, conditions: Sequence[Tensor]) -> EncodedPicture:
@@ -81,7 +84,7 @@ class ConditionalNormalizingFlow(nn.Module):
 
     def decode(self, noise: Sequence[Tensor], conditions: Sequence[Tensor]) -> Tensor:
         """Decode noise. Shapes: noise and conditions as for `encode` -> (B, 3, H, W)."""
-        x = None
+        x: Tensor | None = None
         levels = list(zip(self.blocks, noise, conditions, strict=True))
         for block, fresh, condition in reversed(levels):
             known = torch.zeros_like(fresh) if x is None else x
@@ -89,6 +92,7 @@ class ConditionalNormalizingFlow(nn.Module):
             latent = mean + torch.exp(log_deviation) * fresh
             x = latent if x is None else torch.cat((x, latent), dim=1)
             x = block.decode(x, condition)
+        assert x is not None
         return x
 
     @torch.no_grad()
@@ -116,7 +120,9 @@ class FlowBlock(nn.Module):
         self.splits = splits
         kept = channels // 2 if splits else channels
         self.mix = InvertibleConv1x1(channels)
-        self.steps = nn.ModuleList(FlowStep(channels, condition) for _ in range(STEPS))
+        self.steps: Sequence[FlowStep] = cast(
+            Any, nn.ModuleList(FlowStep(channels, condition) for _ in range(STEPS))
+        )
         self.prior = ZeroConv(kept, 2 * kept)
 
     def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -239,8 +245,8 @@ class ZeroConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
-        nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)
+        for parameter in self.conv.parameters():
+            nn.init.zeros_(parameter)
         self.scale = nn.Parameter(torch.zeros(1, out_channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:

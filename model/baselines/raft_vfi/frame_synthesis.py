@@ -41,8 +41,8 @@ class RAFTVFISynthesis(nn.Module):
         """Shapes: frames (B, 3, H, W), flow_01 and flow_10, flow_t0 and flow_t1 (B, 4, H, W)."""
         frames = torch.cat((frame0, frame1), dim=1)
         flow_t0, flow_t1 = flow_t.chunk(2, dim=1)
-        warped = backward_warp(frame0, flow_t0), backward_warp(frame1, flow_t1)
-        corrections, features = self.unet(torch.cat((frames, *warped, flow, flow_t), dim=1))
+        warped = torch.cat((backward_warp(frame0, flow_t0), backward_warp(frame1, flow_t1)), dim=1)
+        corrections, features = self.unet(torch.cat((frames, warped, flow, flow_t), dim=1))
         change0, change1, offset0, offset1 = corrections.chunk(4, dim=1)
         flow_t0 = backward_warp(flow_t0, REACH * offset0.tanh()) + change0
         flow_t1 = backward_warp(flow_t1, REACH * offset1.tanh()) + change1

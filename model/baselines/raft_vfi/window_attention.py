@@ -47,9 +47,10 @@ class WindowAttention(nn.Module):
         self, queries: Tensor, keys: Tensor, values: Tensor, grid: Tensor, shifted: bool
     ) -> Tensor:
         """Shapes: -> (B, n, T, C)."""
-        mask = (
-            attention_window_mask(*grid.shape[1:3], WINDOW, SHIFT, grid.device) if shifted else None
-        )
+        height, width = grid.shape[1:3]
+        mask = None
+        if shifted:
+            mask = attention_window_mask(height, width, WINDOW, SHIFT, grid.device)
         return attend(queries, keys, values, self.offset_bias, mask)
 
     def _merge_windows(self, windows: Tensor, grid: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class CrossScaleAttention(WindowAttention):
         fine = self._attend(queries, keys, values, grid, shifted)
         coarse = coarse_windows(grid.permute(0, 3, 1, 2))
         keys, values = map(split_heads, self.coarse_key_value(coarse).chunk(2, dim=-1))
-        mask = coarse_mask(*grid.shape[1:3], grid) if shifted else None
+        mask = coarse_mask(grid.shape[1], grid.shape[2], grid) if shifted else None
         far = attend(queries, keys, values, self.coarse_offset_bias, mask)
         return self._merge_windows(fine + self.merge(torch.cat((fine, far), dim=-1)), grid)
 

@@ -38,7 +38,7 @@ def published_config(weights: Weights) -> RIFEConfig:
     """Read the configuration off the shapes; 2R, whose shapes are the same, reads as the base."""
     state = weights.state
     try:
-        channels = tuple(len(state[f"blocks.{i}.head.1.0.bias"]) for i in range(3))
+        coarse, middle, fine = (len(state[f"blocks.{i}.head.1.0.bias"]) for i in range(3))
         context = len(state["synthesis.context.levels.0.0.0.bias"])
         inputs = state["blocks.0.head.0.0.weight"].shape[1]
     except KeyError as error:
@@ -47,7 +47,7 @@ def published_config(weights: Weights) -> RIFEConfig:
             f"({abbreviate(sorted(state))})."
         ) from error
     return RIFEConfig(
-        channels=channels,
+        channels=(coarse, middle, fine),
         context_channels=context,
         any_time=inputs == 7,
         teacher=any(name.startswith("teacher.") for name in state),

@@ -15,9 +15,9 @@ at twice the resolution.
 Published code: hzwer/ECCV2022-RIFE, MIT. Written from a specification of its arithmetic.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,9 +105,12 @@ class RIFE(TileableInterpolator):
         self.any_time = config.any_time
         frames = 6 + config.any_time  # and the time
         widths = (frames, *(frames + 6 + 1 + 4 for _ in SCALES[1:]))  # and warped, mask, flow
-        self.blocks = nn.ModuleList(
-            IFBlock(*shape, doubled=config.doubled)
-            for shape in zip(widths, config.channels, strict=True)
+        self.blocks: Sequence[IFBlock] = cast(
+            Any,
+            nn.ModuleList(
+                IFBlock(*shape, doubled=config.doubled)
+                for shape in zip(widths, config.channels, strict=True)
+            ),
         )
         self.teacher = None
         if config.teacher:

@@ -13,9 +13,9 @@ Published code and weights: hzwer/Practical-RIFE, MIT; the network is after Huan
 Written from a description of its arithmetic and the shapes of its tensors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +84,12 @@ class PracticalRIFE(Interpolator):
         carried = CARRIED if config.encoded else 0
         later = 2 * inputs + 1 + 1 + carried + 4  # warped frames, time, mask, features, flow
         self.encoder = PracticalEncoder() if config.encoded else None
-        self.blocks = nn.ModuleList(
-            PracticalBlock(2 * inputs + 1 if i == 0 else later, channels, carried)
-            for i, channels in enumerate(config.channels)
+        self.blocks: Sequence[PracticalBlock] = cast(
+            Any,
+            nn.ModuleList(
+                PracticalBlock(2 * inputs + 1 if i == 0 else later, channels, carried)
+                for i, channels in enumerate(config.channels)
+            ),
         )
 
     def prepare(
@@ -105,16 +108,18 @@ class PracticalRIFE(Interpolator):
     ) -> Interpolation:
         """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
         plane = time.expand(-1, 1, *state.frames.shape[-2:])
-        motion, first = None, None
-        for block, scale in zip(self.blocks, self.scales, strict=True):
+        blocks = iter(zip(self.blocks, self.scales, strict=True))
+        block, scale = next(blocks)
+        motion = self._step(block, state, plane, None, scale / state.flow_scale)
+        first = motion.flow if explain else None
+        for block, scale in blocks:
             motion = self._step(block, state, plane, motion, scale / state.flow_scale)
-            first = motion.flow if first is None else first
         frame = blend(warp_pair(state.frames, motion.flow), motion.blend_logits)
-        notes = None
-        if explain:
-            share = motion.blend_logits.sigmoid()
-            notes = {"initial_flow": first, "flow": motion.flow, "blend": share}
-        return Interpolation(frame, explanation=notes)
+        maps = None
+        if first is not None:
+            blend_mask = motion.blend_logits.sigmoid()
+            maps = {"initial_flow": first, "flow": motion.flow, "blend": blend_mask}
+        return Interpolation(frame, explanation=maps)
 
     def compute_modules(self) -> Iterator[nn.Module]:
         """Yield all convolutions except the output layers of the blocks, which write flows."""
