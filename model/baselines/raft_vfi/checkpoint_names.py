@@ -135,7 +135,8 @@ def to_published(name: str) -> str:
     return published_name(name, SCOPES)
 
 
-def _config(weights: Weights) -> RAFTVFIConfig:
+def published_config(weights: Weights) -> RAFTVFIConfig:
+    """Return the configuration of the published weights, which are of one variant."""
     return RAFTVFIConfig(colour_order="bgr")
 
 
@@ -149,6 +150,6 @@ ARCHITECTURE = Architecture(
     RAFTVFIConfig,
     is_published,
     from_published,
-    published_config=_config,
+    published_config,
     describe=_describe,
 )

@@ -69,6 +69,7 @@ class CrossScaleAttention(WindowAttention):
         )
 
     def forward(self, grid: Tensor, shifted: bool) -> Tensor:
+        """Shapes: (B, h, w, C) -> (B, h, w, C), h and w multiples of `WINDOW`."""
         queries, keys, values = self._queries_keys_values(grid)
         fine = self._attend(queries, keys, values, grid, shifted)
         coarse = coarse_windows(grid.permute(0, 3, 1, 2))
