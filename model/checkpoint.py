@@ -200,7 +200,8 @@ def _read_torch(path: Path) -> Weights:
             f"{path} tells nothing of its weights: expected names and values as 'metadata', got "
             f"{type(metadata).__name__}."
         )
-    return Weights({n.removeprefix("module."): t for n, t in state.items()}, metadata, path)
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return Weights(state, dict(metadata), path)
 
 
 def require_checksums(path: Path) -> None:

@@ -126,7 +126,9 @@ def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> N
     if compiled:
         parts = list(network.compute_modules())
         if not parts:
-            raise ValueError(f"{type(network).__name__} has no parts that gain from --compile.")
+            raise ValueError(
+                f"{type(network).__name__} has no compute modules to compile; leave --compile out."
+            )
         kind = next(parts[0].parameters()).device.type
         if compiled == CUDA_GRAPHS and kind != "cuda":
             raise ValueError(

@@ -57,7 +57,7 @@ def set_inference_precision(network: Interpolator, precision: str) -> None:
         return
     name, compute_modules = type(network).__name__, list(network.compute_modules())
     if not compute_modules:
-        raise ValueError(f"{name} has no parts that forgive {precision}; it computes in fp32.")
+        raise ValueError(f"{name} has no compute modules for {precision}; it runs in fp32.")
     kind = next(compute_modules[0].parameters()).device.type
     if precision == "tf32" and kind != "cuda":
         raise ValueError(f"tf32 is a mode of NVIDIA GPUs, the network is on {kind}; take bf16.")
@@ -108,7 +108,7 @@ def _autocast(part: nn.Module, dtype: torch.dtype) -> Context:
 
 @contextmanager
 def _tf32() -> Iterator[None]:
-    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [switch.allow_tf32 for switch in switches]
     for switch in switches:
         switch.allow_tf32 = True

@@ -149,7 +149,9 @@ def load_interpolator(
             raise ValueError(f"{name} matches no key points; leave num_key_points out.")
         return network.eval()
     path = find_weights(name)
-    wanted = None if entry is None else (entry.architecture, entry.config)
+    wanted = None
+    if entry is not None and entry.architecture is not None:
+        wanted = (entry.architecture, entry.config)
     network = build_from_weights(read_weights(path), name, wanted, num_key_points)
     logger.info("%s: weights from %s", name, path)
     return network.eval()

@@ -209,9 +209,9 @@ def test_refused_in_words(tiny: SGM) -> None:
         set_inference_precision(tiny, "half")
     with pytest.raises(ValueError, match="tf32 is a mode of NVIDIA GPUs, the network is on cpu"):
         set_inference_precision(tiny, "tf32")
-    with pytest.raises(ValueError, match="Blend has no parts that forgive bf16"):
+    with pytest.raises(ValueError, match="Blend has no compute modules for bf16"):
         set_inference_precision(ZOO["blend"].build(), "bf16")
-    with pytest.raises(ValueError, match="Blend has no parts that gain from --compile"):
+    with pytest.raises(ValueError, match="Blend has no compute modules to compile"):
         accelerate(ZOO["blend"].build(), "fp32", compiled=True)
     with pytest.raises(ValueError, match="for NVIDIA GPUs, the network is on cpu; take --compile"):
         accelerate(tiny, "fp32", compiled=CUDA_GRAPHS)
@@ -225,7 +225,7 @@ def test_command_line_reads_it(precision: str) -> None:
     if precision == "fp32":
         load_network(args)
     else:
-        with pytest.raises(ValueError, match=f"no parts that forgive {precision}"):
+        with pytest.raises(ValueError, match=f"no compute modules for {precision}"):
             load_network(args)
 
 

@@ -124,7 +124,7 @@ def test_out_of_memory_is_a_result() -> None:
 def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
     job = SpeedRun("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
     problem = measure_in_subprocess(job)
-    assert problem == "Blend has no parts that forgive bf16; it computes in fp32."
+    assert problem == "Blend has no compute modules for bf16; it runs in fp32."
     assert problem in list(table([figures_of(job, problem)]))[2]
 
 

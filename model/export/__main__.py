@@ -1,11 +1,11 @@
-"""Write an interpolator as a file that other programs run: ONNX, TorchScript or pt2.
+"""Export an interpolator as ONNX, TorchScript or pt2, for other programs.
 
-    python -m model.export ifrnet_gopro --format onnx --size 720x1280
-    python -m model.export log/mine/ckpt/mine.safetensors --format torchscript --output mine.pt
+    sgm-vfi export ifrnet_gopro --format onnx --size 720x1280
+    sgm-vfi export log/mine/ckpt/mine.safetensors --format torchscript --output mine.pt
 
-The file is for frames of one size, any size. It takes `frame0` and `frame1`, (1, 3, H, W), RGB in
-[0, 1], and, of a network that knows any time, `time`, (1, 1, 1, 1) between 0 and 1; it gives
-`frame`. It is run and compared with the network before it is put in its place.
+The file is for frames of one size. Its inputs are `frame0` and `frame1`, (1, 3, H, W), RGB in
+[0, 1], and `time`, (1, 1, 1, 1) in (0, 1), if the network supports any time; its output is `frame`.
+It is compared with the network before it is kept.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from sgm_vfi.model.zoo import load_interpolator
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """256x448 as (256, 448)."""
+    """Parse 256x448 as (256, 448)."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
     if match is None:
         raise ValueError(f"a size is HEIGHTxWIDTH in pixels, such as 720x1280, got {text!r}")
@@ -32,7 +32,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m model.export",
+        prog="sgm-vfi export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def report(args: argparse.Namespace) -> Iterator[str]:
-    """Export; say what was written, and how far off it is."""
+    """Export, and yield lines about the file and its differences from the network."""
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
     flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     height, width = args.size

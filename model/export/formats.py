@@ -1,4 +1,4 @@
-"""Kinds of files that a graph can be written as, and how they are run again."""
+"""Export formats: how a graph is written as ONNX, TorchScript or pt2, and run again."""
 
 import json
 import re
@@ -19,19 +19,19 @@ Run = Callable[..., Tensor]  # the inputs of a file -> its frame
 
 
 class ExportError(ValueError):
-    """A network that cannot be exported, and why."""
+    """A network that cannot be exported; the message says why."""
 
 
 class ExportFormat(NamedTuple):
-    """How files of one kind are written, and run."""
+    """How files of one format are written and run."""
 
     ending: str
     write: Callable[[ExportedProgram, tuple[Tensor, ...], Path, dict[str, str]], None]
-    open: Callable[[Path], tuple[Run, str]]  # and by what they are run
-    packages: tuple[tuple[str, str], ...] = ()  # that it takes besides PyTorch, and versions
+    open: Callable[[Path], tuple[Run, str]]  # and the name of the runtime
+    packages: tuple[tuple[str, str], ...] = ()  # required besides PyTorch, with versions
 
     def require_packages(self) -> None:
-        """Say what is missing, all at once."""
+        """Raise ExportError with all missing packages."""
         missing = [name for name, _ in self.packages if find_spec(name) is None]
         if missing:
             pins = " ".join(f"{name}=={version}" for name, version in self.packages)
@@ -42,39 +42,39 @@ class ExportFormat(NamedTuple):
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first, without a full stop."""
+    """Return the first line of an error, without a full stop."""
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def write_torchscript(
     program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
 ) -> None:
-    """Read again by `torch.jit.load`, also from C++, on the kind of device it was exported on."""
+    """Write a file for `torch.jit.load`, also in C++, on the same kind of device."""
     script = torch.jit.trace(program.module(), inputs, check_trace=False)
     torch.jit.save(script, path, _extra_files={"about.json": json.dumps(about)})
 
 
 def open_torchscript(path: Path) -> tuple[Run, str]:
-    """By the PyTorch that is here."""
+    """Open the file with this PyTorch."""
     return torch.jit.load(path), f"TorchScript of PyTorch {torch.__version__}"
 
 
 def write_pt2(
     program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
 ) -> None:
-    """Read again by `torch.export.load`, PyTorch's successor of TorchScript."""
+    """Write a file for `torch.export.load`."""
     torch.export.save(program, path, extra_files={"about.json": json.dumps(about)})
 
 
 def open_pt2(path: Path) -> tuple[Run, str]:
-    """By the PyTorch that is here."""
+    """Open the file with this PyTorch."""
     return torch.export.load(path).module(), f"torch.export of PyTorch {torch.__version__}"
 
 
 def write_onnx(
     program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
 ) -> None:
-    """One file, weights included."""
+    """Write one ONNX file with its weights."""
     try:
         written = torch.onnx.export(
             program,
@@ -91,12 +91,13 @@ def write_onnx(
         )
         reason = f"ONNX knows nothing like {missing[1]}" if missing else first_line(error)
         raise ExportError(f"It cannot be exported to ONNX: {reason}.") from error
+    assert written is not None
     written.model.metadata_props.update(about)
     written.save(path)
 
 
 def sort_in_onnx(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-    """Stable, as ONNX promises: of equal values, the first comes first."""
+    """Translate a stable sort to TopK, which ONNX defines as stable."""
     from onnxscript import opset18 as op
 
     count = op.Gather(op.Shape(values), op.Constant(value_ints=[dim]))
@@ -104,7 +105,7 @@ def sort_in_onnx(values: Any, stable: bool = True, dim: int = -1, descending: bo
 
 
 def open_onnx(path: Path) -> tuple[Run, str]:
-    """By ONNX Runtime, on the CPU."""
+    """Open the file with ONNX Runtime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""An interpolator as one graph for frames of one size, written and compared."""
+"""Export of an interpolator as one graph for one frame size, with a check of the result."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
 
-TRIED = (1 / 4, 1 / 2, 7 / 8)  # times at which a file is compared with its network
+COMPARED_TIMES = (1 / 4, 1 / 2, 7 / 8)  # times at which a file is compared with its network
 LARGEST_MEAN = 1 / 510  # half a level of 8 bits: a file that is further off is not kept
 OBSTACLES = {
     DISFlow: "its flow is OpenCV's, which computes outside of PyTorch",
@@ -26,12 +26,12 @@ OBSTACLES = {
 
 
 class FixedSizeNetwork(nn.Module):
-    """A network as it is exported: only tensors in, one out."""
+    """The exported network: tensors in, one tensor out."""
 
     def __init__(self, network: Interpolator, scale: float) -> None:
         super().__init__()
         self.network, self.scale = Padded(network), scale
-        self.times = TRIED if network.any_time else (0.5,)
+        self.times = COMPARED_TIMES if network.any_time else (0.5,)
 
     def forward(self, frame0: Tensor, frame1: Tensor, time: Tensor | None = None) -> Tensor:
         """Shapes: frames (1, 3, H, W), time (1, 1, 1, 1), none where it is 1/2 -> frame."""
@@ -41,7 +41,7 @@ class FixedSizeNetwork(nn.Module):
 
 
 class ExportComparison(NamedTuple):
-    """How far a file is off from its network, of frames in [0, 1]."""
+    """Differences between an exported file and its network, for frames in [0, 1]."""
 
     largest: float
     mean: float
@@ -58,15 +58,15 @@ def export(
     scale: float = 1.0,
     about: dict[str, str] | None = None,
 ) -> ExportComparison:
-    """Write a network to `path` as a file of a kind, one of `FORMATS`, and compare them.
+    """Export a network to `path` in one of `FORMATS`, and compare the file with it.
 
     Args:
         size: height and width of the frames.
-        scale: the `flow_scale` that is built in.
-        about: what the file says of itself.
+        scale: the `flow_scale` of the graph.
+        about: metadata of the file.
 
     Raises:
-        ExportError: it cannot be done, or what comes out differs; says why. No file is left.
+        ExportError: the export fails or its result differs. No file is left.
     """
     form = FORMATS[kind]
     obstacles = {type(part): OBSTACLES.get(type(part)) for part in network.modules()}
@@ -93,7 +93,7 @@ def export(
 
 
 def capture_graph(fixed: FixedSizeNetwork, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """All that is computed for inputs of these sizes, as one graph."""
+    """Capture the graph for inputs of these sizes."""
     try:
         return torch.export.export(fixed, inputs)
     except RuntimeError as error:
@@ -103,13 +103,17 @@ def capture_graph(fixed: FixedSizeNetwork, inputs: tuple[Tensor, ...]) -> Export
 def build_test_inputs(
     fixed: FixedSizeNetwork, size: tuple[int, int], where: torch.device
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Inputs for each of the times that are tried: pictures of nothing, and moved."""
+    """Yield random frames, one a shift of the other, for each compared time."""
     generator = torch.Generator().manual_seed(0)
     for time in fixed.times:
         coarse = torch.rand(1, 3, *(max(side // 16, 2) for side in size), generator=generator)
         frame0 = F.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1).to(where)
         frame1 = frame0.roll((2, 3), dims=(2, 3))
-        yield (frame0, frame1, *([time_like(frame0, time)] if fixed.times == TRIED else []))
+        yield (
+            frame0,
+            frame1,
+            *([time_like(frame0, time)] if fixed.times == COMPARED_TIMES else []),
+        )
 
 
 def compare_with_network(
@@ -119,7 +123,7 @@ def compare_with_network(
     size: tuple[int, int],
     where: torch.device,
 ) -> ExportComparison:
-    """Run the file beside the network."""
+    """Run the file and the network, and compare their frames."""
     run, runner = form.open(file)
     errors = [
         (run(*given) - fixed(*given)).abs() for given in build_test_inputs(fixed, size, where)

@@ -45,7 +45,7 @@ def _gma() -> FlowEstimator:
     return GMA(20)
 
 
-def _fill_gma(estimator: FlowEstimator, weights: Weights) -> None:
+def _fill_gma(estimator: Any, weights: Weights) -> None:
     from sgm_vfi.model.flow.gma import load_gma_weights
 
     load_gma_weights(estimator, weights)

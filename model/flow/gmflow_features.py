@@ -202,7 +202,8 @@ class FeatureTransformer(nn.Module):
         """Return the attention mask of shifted windows; None without a shift."""
         if shift == (0, 0):
             return None
-        bands = shifted_region_ids(*tokens.shape[1:3], window, shift, tokens.device)
+        height, width = tokens.shape[1:3]
+        bands = shifted_region_ids(height, width, window, shift, tokens.device)
         return (region_mask(bands, window) * MASKED_LOGIT).to(tokens.dtype)
 
 
@@ -233,6 +234,7 @@ class FeedForward(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (..., C) -> (..., C')."""
         first, _, last = self
+        assert isinstance(first, Linear)
         return last(linear_gelu(x, first.weight, first.bias))
 
 

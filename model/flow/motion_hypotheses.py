@@ -171,7 +171,8 @@ def build_layer(
 
 def render(mixture: Composition, frame0: Tensor, frame1: Tensor) -> Tensor:
     """Render the frame at time t, from frames of any size. Shapes: (B, 3, H, W), all."""
-    size = frame0.shape[-2:]
+    height, width = frame0.shape[-2:]
+    size = (height, width)
     frame = resize_to(mixture.still0, size) * frame0
     frame = frame.addcmul(resize_to(mixture.still1, size), frame1)
     for layer in mixture.layers:
@@ -201,7 +202,7 @@ def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor)
         (motion.small0, motion.flow_01, motion.trust0, -time),
         (motion.small1, -motion.flow_10, motion.trust1, 1 - time),
     )
-    colours, shown, seen = [], [], 1.0
+    colours, shown, seen = [], [], torch.ones_like(motion.trust0)
     for small, own, trusted, step in frames:
         flow = step * velocity
         read = backward_warp(torch.cat((small, own, trusted), dim=1), flow)

@@ -130,7 +130,7 @@ def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     points, descriptors = [], None
     if min(grey.shape) >= SMALLEST:
-        sift = cv2.SIFT_create(MOST_POINTS, contrastThreshold=FAINTEST, edgeThreshold=EDGES)
+        sift = cv2.SIFT.create(MOST_POINTS, contrastThreshold=FAINTEST, edgeThreshold=EDGES)
         points, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
         return KeyPoints(torch.empty(0, 2), torch.empty(0, 128))

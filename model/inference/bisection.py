@@ -1,4 +1,4 @@
-"""Any time from a network that was trained for the middle only."""
+"""Other times for networks trained for t = 1/2 only, by bisection."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,31 +17,30 @@ from sgm_vfi.model.interpolator import (
 
 
 class BisectionState(NamedTuple):
-    """Two frames, and every midpoint between them that was asked for so far."""
+    """Two frames, and the midpoints computed so far."""
 
     frame0: Tensor
     frame1: Tensor
     flow_scale: float
-    midpoints: dict[int, Interpolation]  # by their number among the times that can be reached
+    midpoints: dict[int, Interpolation]  # by k, for time k / 2^depth
 
 
 class Bisected(Wrapper):
-    """Halves the interval, and the half, and so on, down to the time that is nearest.
+    """Interpolates at the nearest time k / 2^depth by repeated halving of the interval.
 
-    It reaches the times k / 2^depth, 0 < k < 2^depth, and remembers the midpoints on the way, so
-    that each is made once however many times are asked for. Explanations are those of the last
-    halving: their flows lead to the two frames that it was made between.
+    Midpoints are kept in the state and computed once. Explanations are those of the last halving:
+    their flows lead to the two frames next to it.
 
     Args:
-        depth: halvings at most; times are met to within 1 / 2^(depth + 1).
+        depth: maximal number of halvings; times are met to within 1 / 2^(depth + 1).
     """
 
     def __init__(self, inner: Interpolator, depth: int = 5) -> None:
         if depth < 1:
-            raise ValueError(f"It takes one halving or more to get anywhere, got depth {depth}.")
+            raise ValueError(f"Bisection takes one halving or more, got depth {depth}.")
         super().__init__(inner)
         self.any_time = True
-        self.uses_context_frames = False  # a half has other frames around it than the whole
+        self.uses_context_frames = False  # the context of a half differs from that of the whole
         self.depth = depth
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> BisectionState:
@@ -61,7 +60,7 @@ class Bisected(Wrapper):
 
     def _midpoint(self, state: BisectionState, number: int, explain: bool = False) -> Interpolation:
         if explain or number not in state.midpoints:
-            half = number & -number  # the lowest bit: a parent lies that far away on either side
+            half = number & -number  # lowest bit: distance to both parents
             before, after = self._frame(state, number - half), self._frame(state, number + half)
             time = time_like(before, 0.5)
             made = self.inner(before, after, time, state.flow_scale, explain=explain)
@@ -80,10 +79,10 @@ class Bisected(Wrapper):
 def support_times(
     interpolator: Interpolator, times: Sequence[float], depth: int = 5
 ) -> Interpolator:
-    """The interpolator itself where it can give all these times, else halved down to them.
+    """Return the interpolator, in `Bisected` if it does not support all these times.
 
     Args:
-        depth: of the halvings at least; more where so many times would not all be told apart.
+        depth: minimal depth; it grows with the number of times, so that all of them differ.
     """
     if interpolator.any_time or all(time == 0.5 for time in times):
         return interpolator
@@ -91,5 +90,5 @@ def support_times(
 
 
 def select_samples(*batches: Tensor) -> Tensor:
-    """Of the first batch the first sample, of the second the second. Shapes: B times (B, ...)."""
+    """Take sample i of batch i. Shapes: B times (B, ...) -> (B, ...)."""
     return torch.stack([batch[sample] for sample, batch in enumerate(batches)])

@@ -9,16 +9,16 @@ from sgm_vfi.model.interpolator import Interpolation
 
 
 class FlipState(NamedTuple):
-    """States of the inner interpolator."""
+    """States of the inner interpolator for both orientations."""
 
     upright: Any
     turned: Any
 
 
 class FlipEnsemble(Wrapper):
-    """The mean of two predictions: of the frames, and of the frames turned by 180 degrees.
+    """Mean of the predictions for the frames and for the frames rotated by 180 degrees.
 
-    Two passes, one after the other: twice the time. Explanations are those of the upright one.
+    Takes twice the time. Explanations are those of the upright pass.
     """
 
     def prepare(
@@ -44,8 +44,9 @@ class FlipEnsemble(Wrapper):
     ) -> FlipState:
         """Advance both states."""
         upright = self.inner.advance(state.upright, frame1, frame2, flow_scale, **around)
-        pair, around = (rotate_180(frame1), rotate_180(frame2)), map_frames(rotate_180, around)
-        turned = self.inner.advance(state.turned, *pair, flow_scale, **around)
+        around = map_frames(rotate_180, around)
+        rotated1, rotated2 = rotate_180(frame1), rotate_180(frame2)
+        turned = self.inner.advance(state.turned, rotated1, rotated2, flow_scale, **around)
         return FlipState(upright, turned)
 
     def interpolate(
@@ -63,10 +64,10 @@ class FlipEnsemble(Wrapper):
 
 
 def rotate_180(frame: Tensor) -> Tensor:
-    """Rows and columns in reverse, which is a rotation by 180 degrees: (B, C, H, W), the same."""
+    """Rotate by 180 degrees. Shapes: (B, C, H, W) -> the same."""
     return frame.flip(-2, -1)
 
 
 def average_rotated(upright: Tensor, turned: Tensor) -> Tensor:
-    """Of a picture and of one that is upside down. Shapes: (B, C, H, W), twice -> the same."""
+    """Average an image and a rotated one. Shapes: (B, C, H, W), twice -> the same."""
     return (upright + rotate_180(turned)) / 2

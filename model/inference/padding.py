@@ -1,4 +1,4 @@
-"""Frames of any size for networks that ask for multiples."""
+"""Padding of frames to the sizes that a network accepts."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,13 +20,11 @@ class PaddedState(NamedTuple):
 
 
 class Padded(Wrapper):
-    """Continues the edge pixels to a good size, and crops what comes back to the frame.
-
-    The frame sits in the middle; an odd pixel of padding goes to the right and to the bottom.
+    """Pads frames by replication, centred, and crops the result; accepts every size.
 
     Args:
-        multiple: pad height and width to multiples of this; by default to whatever the
-            interpolator asks for at the `flow_scale` in use. Published numbers name theirs.
+        multiple: height and width are padded to multiples of this; by default, of what the
+            interpolator asks for at the `flow_scale` in use.
     """
 
     def __init__(self, inner: Interpolator, multiple: int | None = None) -> None:
@@ -71,7 +69,7 @@ class Padded(Wrapper):
     def _padding(
         self, frame: Tensor, flow_scale: float
     ) -> tuple[Callable[[Tensor], Tensor], Window]:
-        """How frames of this size are padded, and where the picture then lies."""
+        """Return a function that pads frames of this size, and where the frame then lies."""
         height, width = frame.shape[-2:]
         multiple = self.pad_to or self.inner.size_multiple(flow_scale)
         (top, bottom), (left, right) = (

@@ -1,4 +1,4 @@
-"""A stream of frames in, a denser stream out."""
+"""Interpolation of whole sequences of frames, pair by pair."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ def interpolate_sequence(
     times: Sequence[float],
     flow_scale: float = 1.0,
 ) -> Iterator[Tensor]:
-    """Give every frame as it came, and between it and the next a new one for each time.
+    """Yield every frame, and after it the interpolated frames at each time before the next.
 
-    Holds two of the frames at once, however many there are, and what the network keeps of them.
+    Holds two frames and the state of the network, however long the sequence is.
 
     Shapes: frames (B, 3, H, W) -> the same.
     """
@@ -41,7 +41,7 @@ def interpolate_times(
     times: Iterable[float],
     flow_scale: float = 1.0,
 ) -> Iterator[Tensor]:
-    """Give the frame at each of some times between two, which are prepared once.
+    """Yield the frame at each time between two frames, which are prepared once.
 
     Shapes: frames (B, 3, H, W) -> the same.
     """
@@ -61,9 +61,9 @@ def _at_each(
 def interpolate_loop(
     interpolator: Interpolator, frame0: Tensor, frame1: Tensor, times: Iterable[float]
 ) -> list[Tensor]:
-    """One round of an endless movement from a frame to another and back.
+    """Return one round of a loop from frame 0 to frame 1 and back.
 
-    Shapes: frames (B, 3, H, W) -> both of them once, the new ones twice.
+    Shapes: frames (B, 3, H, W) -> both of them once, interpolated ones twice.
     """
     way = list(interpolate_times(interpolator, frame0, frame1, times))
     return [frame0, *way, frame1, *reversed(way)]

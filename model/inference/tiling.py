@@ -1,4 +1,4 @@
-"""Synthesis window by window, for frames that would not fit in memory whole."""
+"""Tiled synthesis, for frames that do not fit in memory as a whole."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,13 +18,12 @@ class TiledState(NamedTuple):
 
 
 class Tiled(Wrapper):
-    """Estimates the motion on the whole frame and synthesises it in windows, with equal results.
+    """Estimates motion on the whole frame and synthesises tile by tile, with equal results.
 
-    Only what `TileableInterpolator` promises to be local is cut: attention and global matching see
-    the whole frame, or seams and wrong motion would follow.
+    Attention and global matching see the whole frame: only local synthesis is tiled.
 
     Args:
-        tile: height and width of a window in pixels, a multiple of the interpolator's stride.
+        tile: height and width of a tile in pixels, a multiple of the interpolator's stride.
     """
 
     inner: TileableInterpolator
@@ -53,7 +52,7 @@ class Tiled(Wrapper):
         height, width = frame0.shape[-2:]
         return TiledState(self.inner.prepare(frame0, frame1, flow_scale), height, width)
 
-    def advance(
+    def advance(  # type: ignore[override]
         self, state: TiledState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
     ) -> TiledState:
         """Advance with the whole frames."""
@@ -66,26 +65,27 @@ class Tiled(Wrapper):
     ) -> Interpolation:
         """Estimate the motion once, and synthesise tile by tile."""
         motion = self.inner.estimate(state.inner, time, explain=explain)
-        whole = None
+        whole: Interpolation | None = None
         for window in split_windows(state.height, state.width, self.tile):
             part = self.inner.synthesise(state.inner, motion, window)
             whole = whole or empty_result(part, state.height, state.width)
             paste_window(part, whole, window)
+        assert whole is not None
         return whole
 
 
 def split_windows(height: int, width: int, tile: int) -> Iterator[Window]:
-    """Cut a frame into squares, row by row; those at the right and the bottom may be smaller."""
+    """Yield square windows row by row; those at the right and bottom edge may be smaller."""
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             yield Window(top, min(top + tile, height), left, min(left + tile, width))
 
 
 def empty_result(part: Interpolation, height: int, width: int) -> Interpolation:
-    """Room for whole pictures like these parts, with nothing in it yet."""
+    """Allocate a result of full size for parts like this one."""
     return map_tensors(lambda tensor: tensor.new_empty(*tensor.shape[:2], height, width), part)
 
 
 def paste_window(part: Interpolation, whole: Interpolation, window: Window) -> None:
-    """Put the pictures of a window in their place."""
+    """Copy the result of a window into the whole result."""
     map_tensors(lambda large, small: window.crop(large).copy_(small), whole, part)

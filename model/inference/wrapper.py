@@ -1,4 +1,4 @@
-"""What every interpolator made of an interpolator shares."""
+"""Base class of interpolators that wrap another, and helpers for their results."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,7 +8,7 @@ from sgm_vfi.model.interpolator import Interpolation, Interpolator
 
 
 class Wrapper(Interpolator):
-    """Asks of frames what the interpolator inside asks of them; a subclass says what it changes."""
+    """Interpolator with the requirements of the wrapped one, unless a subclass changes them."""
 
     def __init__(self, inner: Interpolator) -> None:
         super().__init__()
@@ -30,15 +30,12 @@ class Wrapper(Interpolator):
 def map_frames(
     function: Callable[[Tensor], Tensor], around: Mapping[str, Tensor | None]
 ) -> dict[str, Tensor | None]:
-    """Call a function with every frame around a pair that there is."""
+    """Map a function over the context frames that are given."""
     return {name: None if frame is None else function(frame) for name, frame in around.items()}
 
 
 def map_tensors(function: Callable[..., Tensor], *results: Interpolation) -> Interpolation:
-    """Call a function with the tensors that correspond to each other in one or more results.
-
-    All of them hold the same explanations and as many merged blends as each other.
-    """
+    """Map a function over the corresponding tensors of one or more results of one layout."""
     first = results[0]
     frame = function(*(result.frame for result in results))
     merged = zip(*(result.merged for result in results), strict=True)

@@ -1,4 +1,4 @@
-"""Convolutions with the activation that this family of networks uses."""
+"""Convolution with PReLU."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from sgm_vfi.model.layers.prelu import PReLU
 def conv_prelu(
     in_channels: int, out_channels: int, stride: int = 1, kernel_size: int = 3
 ) -> nn.Sequential:
-    """A convolution that keeps the size, but for its stride, and a PReLU with a slope per channel.
+    """Build a padded convolution and a PReLU with a slope per channel.
 
     Args:
         kernel_size: an odd number.

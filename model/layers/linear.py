@@ -1,4 +1,4 @@
-"""A linear layer that is quick on any processor."""
+"""Linear layer by oneDNN on the CPU."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from sgm_vfi.model.ops.onednn_linear import linear
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, with the product of `sgm_vfi.model.ops.onednn_linear`."""
+    """`nn.Linear` with the product of `ops.onednn_linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (..., in_features) -> (..., out_features)."""

@@ -1,4 +1,4 @@
-"""Where a token sits, as sines (Carion et al., DETR, 2020)."""
+"""Sine position encoding (Carion et al., DETR, 2020)."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sine_position_encoding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Sines and cosines of the row in the first half of the channels, of the column in the second.
+    """Encode the row in the first half of the channels, and the column in the second half.
 
     Positions are scaled to (0, 2 pi], so the embedding depends on the size of the grid.
 

@@ -1,6 +1,6 @@
-"""From two frames and the motion to the frame between them, as RIFE does it (Huang et al., 2022).
+"""Synthesis of the frame from two frames and the motion, of RIFE (Huang et al., 2022) and SGM-VFI.
 
-SGM-VFI took it over. "Doubled" is RIFE's 2R: the same weights look at twice the resolution.
+`doubled` is RIFE's 2R: the same weights at twice the resolution.
 """
 
 import itertools
@@ -34,7 +34,7 @@ DOUBLE_MARGIN, UP_MARGIN = 4, 1  # rows that `double_conv` and `up_conv` look be
 
 
 class ContextNet(nn.Module):
-    """Four levels of features of a frame, before any warping.
+    """Four levels of features of a frame, before warping.
 
     Shapes: (B, 3, H, W) -> (B, c * 2 ** i, H / 2 ** (i + 1), W / 2 ** (i + 1)), i = 0 to 3;
     doubled: H / 2 ** i and W / 2 ** i.
@@ -44,6 +44,7 @@ class ContextNet(nn.Module):
         super().__init__()
         widths = (3, *(channels * 2**level for level in range(4)))
         first, *others = itertools.pairwise(widths)
+        self.widths = (channels // (1 if doubled else 4), *(w // 4 for w in widths[2:]))
         self.levels = nn.ModuleList(
             (double_conv(*first, stride=1 if doubled else 2), *(double_conv(*w) for w in others))
         )
@@ -51,17 +52,17 @@ class ContextNet(nn.Module):
     def forward(self, frame: Tensor) -> list[Tensor]:
         """Return the features of each level, fine to coarse."""
         features = []
-        for level in self.levels:
-            channels = max(frame.shape[1], level[0][0].out_channels // level[0][0].stride[0] ** 2)
+        for level, width in zip(self.levels, self.widths, strict=True):
+            channels = max(frame.shape[1], width)
             frame = apply_in_bands(level, (frame,), DOUBLE_MARGIN, channels=channels)
             features.append(frame)
         return features
 
 
 class UNet(nn.Module):
-    """The residual that warping cannot give: new content, softened seams.
+    """Residual of the blend: new content, softened seams.
 
-    Takes its inputs out of the lists that they come in, so that they are let go once used.
+    Removes its inputs from their lists, so that their memory is freed once they are used.
 
     Shapes: pictures (B, C_i, H, W), 17 channels together; context of frame 0 and frame 1, warped,
     as `ContextNet` lays them out -> (B, 3, H, W) in [-1, 1].
@@ -96,7 +97,7 @@ class UNet(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """Warp both frames, blend them, add what is missing."""
+    """Warps both frames, blends them and adds a residual."""
 
     def __init__(self, channels: int, *, doubled: bool = False) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class SynthesisNetwork(nn.Module):
 
 
 def blend(warped: Tensor, blend_logits: Tensor) -> Tensor:
-    """Mix the two warped frames. Shapes: warped (2B, 3, H, W), logits (B, 1, H, W) -> (B, ...)."""
+    """Blend two warped frames. Shapes: warped (2B, 3, H, W), logits (B, 1, H, W) -> (B, ...)."""
     share = blend_logits.sigmoid()
     warped0, warped1 = warped.chunk(2)
     return share * warped0 + (1 - share) * warped1
@@ -156,7 +157,7 @@ def warp_levels(
 
 
 def double_conv(in_channels: int, out_channels: int, stride: int = 2) -> nn.Sequential:
-    """Halve the size, then look once more."""
+    """Build two convolutions; the first has the stride."""
     return nn.Sequential(
         conv_prelu(in_channels, out_channels, stride=stride),
         conv_prelu(out_channels, out_channels),
@@ -164,7 +165,7 @@ def double_conv(in_channels: int, out_channels: int, stride: int = 2) -> nn.Sequ
 
 
 def up_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Double the size."""
+    """Build a transposed convolution that doubles the size, and a PReLU."""
     return nn.Sequential(
         nn.ConvTranspose2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1),
         PReLU(out_channels),

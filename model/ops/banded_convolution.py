@@ -1,4 +1,4 @@
-"""Convolutions part by part: what lies between two of them is never whole in memory."""
+"""Convolutions in bands of rows, which bounds the memory of intermediate maps."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,18 +17,17 @@ def apply_in_bands(
     channels: int | None = None,
     elements: int | None = None,
 ) -> Tensor:
-    """What `layers` make of the sources, joined by channel, with equal results.
+    """Apply `layers` to the concatenated sources in bands of rows, with equal results.
 
-    Large sources are cut into bands of whole width, each with `margin` rows more on either side;
-    what the margins alone give is dropped. Where gradients are wanted all maps must be kept, and a
-    compiler plans memory itself: then, and where the sources are small, there is one band.
+    Each band has `margin` more rows on either side, whose outputs are dropped. There is one band
+    if the sources are small, gradients are required, or the code is being compiled.
 
     Args:
-        layers: convolutions that look no further than `margin` rows, and that keep, halve or
-            double the size.
+        layers: convolutions that read at most `margin` rows around each, and keep, halve or double
+            the size.
         margin: even where the size is halved.
-        channels: of the widest map on the way, per pixel of the sources; the sources' own if none.
-        elements: of the widest map of a band, margins apart; as suits the device if none.
+        channels: of the widest map, per pixel of the sources; None: those of the sources.
+        elements: of the widest map of a band, without margins; None: by device.
 
     Shapes: sources (B, C_i, H, W), H and W even -> (B, C, r * H, r * W), r = 1/2, 1 or 2.
     """
@@ -63,7 +62,7 @@ def apply_per_sample(
     channels: int,
     elements: int | None = None,
 ) -> Tensor:
-    """What `layers` make of each sample, as `apply_in_bands` where they look over the whole map.
+    """Apply `layers` to a few samples at a time, if they read the whole map.
 
     Shapes: source (B, C, H, W) -> (B, ...).
     """
@@ -88,7 +87,7 @@ def _joined(sources: Sequence[Tensor]) -> Tensor:
 
 
 def _room_for(part: Tensor, rows: int, height: int) -> Tensor:
-    """Room for what `height` rows give, where `rows` of them give `part`."""
+    """Allocate the output of `height` rows, given the output `part` of `rows` rows."""
     batch, channels, part_height, part_width = part.shape
     size = (batch, channels, height * part_height // rows, part_width)
     is_last = part.is_contiguous(memory_format=torch.channels_last)

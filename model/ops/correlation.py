@@ -1,4 +1,4 @@
-"""Comparing each place of a map with what is around it in another."""
+"""Local correlation volumes."""
 
 import itertools
 
@@ -8,11 +8,13 @@ from torch import Tensor
 
 
 def local_correlation(source: Tensor, target: Tensor, radius: int, stride: int = 1) -> Tensor:
-    """Mean over the channels of source(x, y) * target(x + u, y + v); outside, target is zero.
+    """Correlate each pixel with its neighbourhood in another map, which is zero outside.
+
+    Computes the mean over channels of source(x, y) * target(x + u, y + v).
 
     Args:
-        radius: u and v go from -radius to radius times the stride, in steps of it.
-        stride: only every so many rows and columns of the source are looked at.
+        radius: u and v range from -radius to radius, in steps of the stride.
+        stride: step between the rows and columns of the source that are used.
 
     Shapes: (B, C, H, W) twice -> (B, (2 radius + 1)^2, H / stride, W / stride), rounded up;
     displacements row by row, u fastest.

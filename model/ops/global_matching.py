@@ -1,4 +1,4 @@
-"""Global matching: attention that reads out positions."""
+"""Global matching: attention over the whole frame whose values are positions."""
 
 import torch
 import torch.nn.functional as F
@@ -7,16 +7,15 @@ from torch import Tensor
 from sgm_vfi.model.ops.onednn_linear import linear, runs_in_bfloat16, runs_on_onednn, wants_gradient
 from sgm_vfi.model.ops.pixel_grid import pixel_grid
 
-# Scores held at a time: 16 MiB, the size of a processor's cache; a GPU is slow to start on each.
+# Scores held at a time: 16 MiB, the size of a processor's cache; GPUs prefer larger blocks.
 BLOCK_ELEMENTS = {"cpu": 2**22, "cuda": 2**25}
 
 
 def blockwise_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """softmax(queries keys^T / sqrt(C)) values, a few query rows at a time.
 
-    The score matrix is never whole in memory, yet each row of it is, so that the softmax is the
-    plain float32 one: fused kernels round the weights, which positions of many pixels do not
-    forgive (specification 6.5).
+    Holds whole rows of scores, so that the softmax is exact in float32: the rounding of fused
+    kernels is too coarse for positions.
 
     Shapes: queries (B, K, C), keys (B, L, C), values (L, V) or (B, L, V) -> (B, K, V).
     """
@@ -34,22 +33,22 @@ def blockwise_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(queries keys^T / sqrt(C) + mask) values, without ever storing the score matrix.
+    """softmax(queries keys^T / sqrt(C) + mask) values, without storing the score matrix.
 
     Shapes: queries, keys, values (..., L, C), mask (..., L, L) -> (..., L, C).
     """
+    if runs_in_bfloat16(queries, keys, values):  # once, not in every block
+        queries, keys, values = queries.bfloat16(), keys.bfloat16(), values.bfloat16()
     every = (queries, keys, values)
-    if runs_in_bfloat16(*every):  # once, not in every block
-        every = tuple(tensor.bfloat16() for tensor in every)
     in_products = runs_on_onednn(*every) or runs_in_bfloat16(*every)
     if mask is None and in_products and not wants_gradient(*every):
         flat = (tensor.flatten(0, -3) for tensor in every)
         return blockwise_attention(*flat).view_as(values)
-    return F.scaled_dot_product_attention(*every, mask)
+    return F.scaled_dot_product_attention(queries, keys, values, mask)
 
 
 def match_positions(queries: Tensor, keys: Tensor, height: int, width: int) -> Tensor:
-    """Where each query is expected among the keys, which lie on a grid, row by row.
+    """Return the expected position of each query among the keys of a grid.
 
     Shapes: queries (B, K, C), keys (B, height * width, C) -> (B, K, 2), (x, y) in cells.
     """

@@ -1,4 +1,4 @@
-"""Filling of holes."""
+"""Filling of holes by weighted means of their surroundings, coarse to fine."""
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +8,12 @@ from sgm_vfi.model.ops.resize import resize_to
 
 
 def fill_holes(values: Tensor, weight: Tensor, *, epsilon: float = 1e-6) -> Tensor:
-    """Give each pixel as much of its surroundings' weighted mean as it lacks weight itself.
+    """Fill pixels of low weight with the weighted mean of their surroundings.
 
         out = weight * values + (1 - weight) * enlarged(fill_holes(halved))
 
-    Halving takes the weighted mean of 2 x 2 pixels and adds their weights up to one, so that the
-    mean is taken over no more of the surroundings than it needs. A weight of one keeps the value;
-    without weight anywhere the values stay.
+    Halving takes the weighted mean of 2 x 2 pixels and adds up their weights, clamped to one. A
+    weight of one keeps the value; without any weight the values stay.
 
     Shapes: values (B, C, H, W), weight (B, 1, H, W), clamped to [0, 1] -> (B, C, H, W).
     """

@@ -1,7 +1,6 @@
 """Instance normalisation: zero mean and unit variance over each map of each sample.
 
-In half precision a mean would be off by more than what is left after it is taken away: what comes
-in that is computed with in float32.
+Half precision is computed in float32, because means would be too inexact.
 """
 
 import torch
@@ -42,7 +41,7 @@ def instance_norm(x: Tensor) -> Tensor:
 
 
 def _in_place(x: Tensor) -> bool:
-    """Whether x may be overwritten, and lies as `_by_rows` is quick for; compilers do it better."""
+    """Return whether x may be overwritten and has the layout of `_by_rows`."""
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad):
         return False
     in_rows = x.is_contiguous(memory_format=torch.channels_last)
@@ -52,8 +51,8 @@ def _in_place(x: Tensor) -> bool:
 def _by_rows(x: Tensor, skip: Tensor | None, *, rectified: bool) -> Tensor:
     """Normalise in place, a few rows at a time.
 
-    PyTorch's own kernel copies to the other layout and back; that of batch normalisation does not,
-    but adds up a whole map in one float32. Of a few rows its sums are exact enough.
+    PyTorch's kernel copies to the other layout and back; that of batch normalisation does not, but
+    its float32 sums are exact enough only for a few rows.
     """
     per_row = x[0, :, 0].numel()
     rows = max(1, CACHED // per_row)
@@ -71,9 +70,9 @@ def _by_rows(x: Tensor, skip: Tensor | None, *, rectified: bool) -> Tensor:
 
 
 def _moments(sample: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Mean and inverse standard deviation of each map. Shapes: (C, H, W) -> (C, 1, 1), twice.
+    """Return mean and inverse standard deviation; sums over rows are in float64.
 
-    Those of a few rows in float32, what they make together in float64.
+    Shapes: (C, H, W) -> (C, 1, 1), twice.
     """
     parts = sample[None].split(rows, dim=2)
     stats = [torch.batch_norm_update_stats(part, None, None, 0.0) for part in parts]

@@ -1,7 +1,7 @@
-"""Matrix products, by the fastest library at hand.
+"""Linear layers by oneDNN on the CPU.
 
-PyTorch gives convolutions on the CPU to oneDNN, but products in float32 to MKL, which on
-processors of AMD reaches less than half of oneDNN's speed.
+PyTorch computes float32 products with MKL, which on AMD processors reaches less than half of
+oneDNN's speed.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x weight^T + bias, in float32 on the CPU by oneDNN, as is the gradient of x.
+    """Compute x weight^T + bias; in float32 on the CPU, it and the gradient of x by oneDNN.
 
     Shapes: x (..., K), weight (N, K), bias (N) -> (..., N).
     """
@@ -25,22 +25,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """GELU of `linear`, in one pass where oneDNN does it. Shapes: as `linear`."""
-    given = (x, weight, bias)
-    if not wants_gradient(*given) and runs_in_bfloat16(x, weight):
-        given = tuple(tensor if tensor is None else tensor.bfloat16() for tensor in given)
-    elif wants_gradient(*given) or not runs_on_onednn(x, weight):
-        return F.gelu(linear(*given))
-    return torch.ops.mkldnn._linear_pointwise(*given, "gelu", [], "none")
+    """Compute the GELU of `linear`, fused by oneDNN if possible. Shapes: as `linear`."""
+    if not wants_gradient(x, weight, bias) and runs_in_bfloat16(x, weight):
+        x, weight, bias = x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()
+    elif wants_gradient(x, weight, bias) or not runs_on_onednn(x, weight):
+        return F.gelu(linear(x, weight, bias))
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "none")
 
 
 def wants_gradient(*tensors: Tensor | None) -> bool:
-    """Whether what is made of these tensors is to be differentiated."""
+    """Return whether operations on these tensors are differentiated."""
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def runs_on_onednn(*tensors: Tensor) -> bool:
-    """Whether a product of these tensors is better asked of oneDNN; a compiler chooses itself."""
+    """Return whether to compute products of these tensors by oneDNN; not when compiling."""
     if torch.compiler.is_compiling():
         return False
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
@@ -51,7 +50,7 @@ def runs_on_onednn(*tensors: Tensor) -> bool:
 
 
 def runs_in_bfloat16(*tensors: Tensor) -> bool:
-    """Whether products of these tensors are cast to bfloat16 on the CPU, and quick: by oneDNN."""
+    """Return whether autocast computes products of these tensors in bfloat16 by oneDNN."""
     if torch.compiler.is_compiling() or not torch.is_autocast_enabled("cpu"):
         return False
     if torch.get_autocast_dtype("cpu") != torch.bfloat16:
@@ -62,7 +61,7 @@ def runs_in_bfloat16(*tensors: Tensor) -> bool:
 
 
 def onednn_supports(half: str) -> bool:
-    """Whether this processor has arithmetic for "bf16" or "fp16", and oneDNN is there to use it."""
+    """Return whether oneDNN and this processor support "bf16" or "fp16"."""
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False
     ask = getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported", None)

@@ -1,11 +1,11 @@
-"""Where pixels are."""
+"""Coordinates of pixel centres."""
 
 import torch
 from torch import Tensor
 
 
 def pixel_grid(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinates of the pixel centres, which sit at integers.
+    """Return the coordinates of the pixel centres, which are integers.
 
     Shapes: like (..., H, W) -> x (1, W) to the right, y (H, 1) down, in its device and dtype.
     """

@@ -8,9 +8,7 @@ from torch import Tensor
 
 
 def resize(tensor: Tensor, scale: float) -> Tensor:
-    """Bilinear, half-pixel centres, no antialiasing: as the published networks were trained.
-
-    Down by an even whole number it is the mean of the 2 x 2 pixels in the middle of each cell.
+    """Resize bilinearly with half-pixel centres and without antialiasing.
 
     Shapes: (B, C, H, W) -> (B, C, scale * H, scale * W), rounded down, but one pixel at least.
     """
@@ -21,12 +19,12 @@ def resize(tensor: Tensor, scale: float) -> Tensor:
 
 
 def resize_to(tensor: Tensor, size: Sequence[int]) -> Tensor:
-    """`resize` to a height and width. Shapes: (B, C, H, W) -> (B, C, *size)."""
+    """Resize to a height and width. Shapes: (B, C, H, W) -> (B, C, *size)."""
     return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=False)
 
 
 def resize_flow(flow: Tensor, scale: float) -> Tensor:
-    """`resize` for vectors: a flow in pixels becomes one in pixels of the new size.
+    """Resize a flow and scale its vectors to pixels of the new size.
 
     Shapes: (B, 2 or 4, H, W) -> (B, 2 or 4, scale * H, scale * W), rounded down.
     """

@@ -1,4 +1,4 @@
-"""Forward splatting (Niklaus and Liu, Softmax Splatting, CVPR 2020), from its equations."""
+"""Forward splatting (Niklaus and Liu, Softmax Splatting, CVPR 2020)."""
 
 import logging
 from collections.abc import Callable
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 def bilinear(x: Tensor, y: Tensor) -> Tensor:
-    """Weights that sum to one over the four corners, by the distances from them."""
+    """Return bilinear weights, which sum to one over the four corners."""
     return (1 - x) * (1 - y)
 
 
 def gaussian(x: Tensor, y: Tensor) -> Tensor:
-    """Weights that fall with the square of the distance, and are nowhere zero."""
+    """Return Gaussian weights of the distances."""
     return torch.exp(-(x * x + y * y))
 
 
@@ -31,16 +31,15 @@ def splat_sum(
 ) -> Tensor:
     """Add each source pixel, by its weights, to the four pixels around where its flow lands.
 
-    With the bilinear kernel it is the adjoint of `backward_warp(..., padding="zeros")`: both share
-    one convention. What lands outside the frame is lost, and so is a pixel whose flow is not
-    finite. Tensors of half precision are added up in float32, and rounded at the end.
+    With the bilinear kernel it is the adjoint of `backward_warp(..., padding="zeros")`. Pixels that
+    land outside of the frame or have a flow that is not finite are dropped. Half precision is
+    summed in float32.
 
     Args:
         kernel: weight of a corner by its distances from the landing point, each in [0, 1]. Where
             that is a whole pixel, gradients are those towards the right and down.
-        deterministic: give the same bits on every run, and with the bilinear kernel on every
-            device, by adding in 64-bit fixed point (on a GPU the order of floating-point additions
-            is otherwise left open). Without gradient.
+        deterministic: sum in 64-bit fixed point, which gives equal bits in every run, and with
+            the bilinear kernel on every device. Without gradient.
 
     Shapes: source (B, C, H, W), flow (B, 2, H, W) -> (B, C, H, W).
     """
@@ -58,9 +57,9 @@ def splat_sum(
 
 
 def runs_in_triton(source: Tensor, kernel: Kernel) -> bool:
-    """Whether a splat is one kernel of the GPU.
+    """Return whether the Triton kernel computes this splat.
 
-    Not with weights of the caller's own, nor where PyTorch is told to be deterministic throughout.
+    It does not support other kernels or PyTorch's deterministic mode.
     """
     if not source.is_cuda or kernel not in (bilinear, gaussian):
         return False
@@ -68,13 +67,13 @@ def runs_in_triton(source: Tensor, kernel: Kernel) -> bool:
 
 
 def has_triton() -> bool:
-    """Whether Triton is installed, which a compiler need not look into."""
+    """Return whether Triton is installed; a constant for torch.compile."""
     return _find_triton()
 
 
 # What torch.compiler.assume_constant_result does; itself, it would load the whole compiler, which
 # takes as long as all else that is imported here.
-has_triton._dynamo_marked_constant = True
+has_triton.__dict__["_dynamo_marked_constant"] = True
 
 
 @cache

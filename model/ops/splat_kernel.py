@@ -1,8 +1,9 @@
-"""The forward splat for GPUs, in Triton: one address of landing for all channels of a pixel.
+"""Triton kernels of the forward splat for GPUs, imported by `splat.py` only.
 
-Imported by `model/ops/splat.py` alone, where a tensor is on a GPU; nothing else needs Triton.
-With TRITON_INTERPRET=1 set before the import, the kernels run on the CPU, slowly.
+With TRITON_INTERPRET=1 set before the import, they run on the CPU, slowly.
 """
+
+from typing import Any
 
 import torch
 import triton
@@ -172,12 +173,12 @@ def _(grad: Tensor, source: Tensor, flow: Tensor, gaussian: bool) -> tuple[Tenso
     return source.new_empty(source.shape), flow.new_empty(flow.shape)
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
     source, flow, ctx.gaussian, _ = inputs
     ctx.save_for_backward(source, flow)
 
 
-def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
+def _backward(ctx: Any, grad: Tensor) -> tuple:
     return *gather(grad, *ctx.saved_tensors, ctx.gaussian), None, None
 
 
@@ -185,7 +186,7 @@ scatter.register_autograd(_backward, setup_context=_keep)
 
 
 def _wide(source: Tensor, flow: Tensor) -> torch.dtype:
-    """What sums are in: landing points need float32 even where the tensors are half of it."""
+    """Return the type of sums and landing points: float32 at least."""
     return torch.promote_types(torch.promote_types(source.dtype, flow.dtype), torch.float32)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sgm_vfi.model.ops.pixel_grid import pixel_grid
 
-WORTH_SHARING = 2**14  # pixels: less is done sooner by one thread than shared
+WORTH_SHARING = 2**14  # pixels: one thread is faster below this
 
 
 def backward_warp(
@@ -22,9 +22,9 @@ def backward_warp(
         out(x, y) = source(x + u, y + v)    with    flow(x, y) = (u, v)
 
     Convention: flow is in pixels, channel 0 to the right and channel 1 down; pixel centres
-    sit at integer coordinates (`align_corners=True`). Outside the source the nearest edge pixel
-    is read (`padding="border"`), or nothing (`"zeros"`). A vector that is no number points
-    outside: on the CPU, PyTorch's gradient reads and writes foreign memory there.
+    are at integer coordinates (`align_corners=True`). Outside of the source the nearest edge pixel
+    is read (`padding="border"`), or zero (`"zeros"`). NaN vectors are replaced, because PyTorch's
+    gradient on the CPU would access memory out of bounds.
 
     Args:
         origin: (y, x) of the flow's first pixel in the source, where the flow covers only a
@@ -52,9 +52,9 @@ def backward_warp(
 
 
 def should_split_rows(source: Tensor, grid: Tensor) -> bool:
-    """Whether most cores would idle: on a CPU, PyTorch gives each sample to one thread.
+    """Return whether to split rows among threads: PyTorch gives each sample to one CPU thread.
 
-    A gradient would be summed over bands, and a trace would keep the number of cores.
+    Not with gradients, which would be summed over bands, and not in traces.
     """
     if torch.jit.is_tracing() or torch.compiler.is_compiling():
         return False
@@ -64,7 +64,7 @@ def should_split_rows(source: Tensor, grid: Tensor) -> bool:
 
 
 def grid_sample_in_bands(source: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
-    """`grid_sample` of one picture, with rows shared among threads; the same to the bit.
+    """Apply `grid_sample` to one image with rows split among threads; bitwise equal.
 
     Shapes: source (1, C, H, W), grid (1, h, w, 2) -> (1, C, h, w).
     """

@@ -1,4 +1,4 @@
-"""Cutting a map into attention windows, and which tokens of a window may see each other."""
+"""Partition of maps into attention windows, and the masks of shifted windows."""
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +37,10 @@ def merge_windows(windows: Tensor, window: Window, columns: int) -> Tensor:
 def attention_window_mask(
     height: int, width: int, window: int, shift: int, device: torch.device
 ) -> Tensor | None:
-    """What to add to the logits of attention inside windows; None where everything may be seen.
+    """Return the attention mask that is added to the logits; None if nothing is masked.
 
-    Padding and picture do not see each other, nor do the parts that a cyclic shift brought
-    together. The padding is told apart by where it was before the shift, as in the published
-    network (specification 1.1, quirk 2): in shifted windows it is masked in the wrong place,
-    which trained weights have learnt to live with.
+    Masks padding, and parts that a cyclic shift brings together. As published, padding is masked
+    where it was before the shift, which is wrong in shifted windows but part of trained weights.
 
     Shapes: -> (windows, window ** 2, window ** 2), 0 or `MASKED_LOGIT`.
     """
@@ -55,7 +53,7 @@ def attention_window_mask(
 
 
 def region_mask(regions: Tensor, window: Window) -> Tensor:
-    """Which tokens of a window lie in different regions.
+    """Return which tokens of a window are in different regions.
 
     Shapes: numbers of regions (h', w') -> (windows, tokens of a window, tokens of a window).
     """

@@ -72,22 +72,20 @@ class CrossFrameEncoder(nn.Module):
     def __init__(self, channels: int, depth: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.blocks = nn.ModuleList(
-            CrossFrameBlock(channels, window, shift=window // 2 if j % 2 else 0)
-            for j in range(depth)
-        )
+        self.shifts = [window // 2 if j % 2 else 0 for j in range(depth)]
+        self.blocks = nn.ModuleList(CrossFrameBlock(channels, window, s) for s in self.shifts)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Run all blocks."""
         height, width = tokens.shape[1:3]
-        shifts = {block.shift for block in self.blocks}
         masks = {
-            s: attention_window_mask(height, width, self.window, s, tokens.device) for s in shifts
+            shift: attention_window_mask(height, width, self.window, shift, tokens.device)
+            for shift in set(self.shifts)
         }
         position = sine_position_encoding(self.window, self.window, tokens.shape[-1], tokens.device)
-        for block in self.blocks:
-            tokens = block(tokens, position.flatten(0, 1), masks[block.shift])
+        for block, shift in zip(self.blocks, self.shifts, strict=True):
+            tokens = block(tokens, position.flatten(0, 1), masks[shift])
         return self.norm(tokens).permute(0, 3, 1, 2)
 
 
@@ -196,7 +194,8 @@ def initialise_weights(module: nn.Module) -> None:
         height, width = module.kernel_size
         fan_out = height * width * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

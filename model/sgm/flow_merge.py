@@ -26,15 +26,14 @@ class FlowMerge(nn.Module):
     def __init__(self, feature_channels: int, hidden_channels: int = 256, window: int = 3) -> None:
         super().__init__()
         self.window = window
-        self.logits = nn.Sequential(
-            nn.Conv2d(feature_channels + 8, hidden_channels, kernel_size=3, padding=1),
-            PReLU(hidden_channels),
-            nn.Conv2d(hidden_channels, 2 * 2 * window**2, kernel_size=1),
-        )
-        for layer in (self.logits[0], self.logits[2]):
+        first = nn.Conv2d(feature_channels + 8, hidden_channels, kernel_size=3, padding=1)
+        last = nn.Conv2d(hidden_channels, 2 * 2 * window**2, kernel_size=1)
+        self.logits = nn.Sequential(first, PReLU(hidden_channels), last)
+        for layer in (first, last):
             fan_out = math.prod(layer.kernel_size) * layer.out_channels
             nn.init.normal_(layer.weight, std=math.sqrt(0.1 / fan_out))  # nearly uniform at first
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def forward(self, local: Tensor, compensated: Tensor, features: Tensor) -> Tensor:
         """Return the merged flow."""

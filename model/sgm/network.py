@@ -89,15 +89,17 @@ class SGM(TileableInterpolator):
         self.gmflow = GMFlowFeatures() if has_matching else None
         feature_channels = 2 * (GLOBAL_CHANNELS + 8 * channels)
         self.matching = FlowMatching(channels, feature_channels) if has_matching else None
-        self.to(memory_format=torch.channels_last)  # features follow; convolutions need no copies
+        # Features follow this layout, so that convolutions need no copies.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> SGMState:
         """Compute the features of both frames."""
         require_frames(frame0, frame1, self)
-        self._require_scale(*frame0.shape[-2:], flow_scale)
+        height, width = frame0.shape[-2:]
+        self._require_scale(height, width, flow_scale)
         return self._build_state(self._encode(torch.cat((frame0, frame1)), flow_scale), flow_scale)
 
-    def advance(
+    def advance(  # type: ignore[override]
         self, state: SGMState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
     ) -> SGMState:
         """Reuse the features of `frame1`."""
@@ -120,6 +122,7 @@ class SGM(TileableInterpolator):
     def _build_state(self, encoded: SGMFrames, flow_scale: float) -> SGMState:
         coarse, matchable = self.encoder.relate(encoded.tokens), None
         if self.gmflow is not None:
+            assert encoded.matchable is not None
             with torch.no_grad():
                 height, width = coarse.shape[-2:]
                 matchable = tokens_to_map(self.gmflow.attend(encoded.matchable), height, width)
@@ -189,7 +192,7 @@ class SGM(TileableInterpolator):
         yield from self.encoder.children()
         yield from (self.synthesis.context, self.synthesis.unet)
         heads = list(self.local_flow)
-        if self.matching is not None:
+        if self.matching is not None and self.gmflow is not None:
             yield from (self.gmflow.backbone, self.gmflow.transformer)
             yield self.matching.merge.logits
             heads.append(self.matching.refine)
