@@ -133,10 +133,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 def listed_triplets(path: Path, root: Path) -> list[ListedTriplet]:
     """The triplets of a list file, with its lines."""
     found = read_triplet_list(path, root, ANCHORS)
-    places = (
-        TripletPaths(*(xiph.find_listed_frame(root, frame) for frame in triplet[:3]))
-        for triplet in found
-    )
+    places = (xiph.find_listed_triplet(root, triplet) for triplet in found)
     return [ListedTriplet(*both) for both in zip(read_lines(path), places, strict=True)]
 
 

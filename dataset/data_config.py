@@ -1,4 +1,4 @@
-"""Which data a run learns from and is measured on."""
+"""Configuration of training and validation data, and the loaders built from it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,26 +21,28 @@ AUGMENTATIONS = {"ifrnet": IFRNET_AUGMENTATION, "pervfi": PERVFI_AUGMENTATION}
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where triplets come from, and how many pixels of them are seen."""
+    """Configuration of training and validation data."""
 
     source: Literal["vimeo90k", "x4k1000fps", "gopro", "synthetic"] = "vimeo90k"
     train_path: str | None = None  # a data set's root; of X4K1000FPS the folder of the split
     val_path: str | None = None
     need_patch: bool = True  # train on random crops, not on whole frames
     patch_size: int = 256  # of crops; of synthetic scenes; of X4K1000FPS also in validation
-    augmentation: Literal["published", "ifrnet", "pervfi"] = "published"  # with the data, or it
-    any_time: bool = False  # targets at any time between the frames, not only half-way
-    workers: int = 8  # processes that read ahead, of each training process
+    augmentation: Literal["published", "ifrnet", "pervfi"] = (
+        "published"  # "published": that of the data set
+    )
+    any_time: bool = False  # targets at any time, not only 0.5
+    workers: int = 8  # loading processes per training process
     scenes: SyntheticConfig = field(default_factory=SyntheticConfig)  # size: patch_size instead
-    train_scenes: int = 8000  # synthetic scenes of one epoch, over all processes
+    train_scenes: int = 8000  # synthetic scenes per epoch, over all processes
     val_scenes: int = 100
-    truth: bool = False  # true motion along with the frames, which only synthetic scenes have
-    overfit: int = 0  # steps of an epoch that all show the first batch of validation; 0: no
+    truth: bool = False  # load ground-truth flow (synthetic scenes only)
+    overfit: int = 0  # steps per epoch on the first validation batch; 0 disables it
 
     def __post_init__(self) -> None:
         if self.truth and self.source != "synthetic":
             raise ValueError(
-                f"Only synthetic scenes come with true motion, got source {self.source}. "
+                f"Only synthetic scenes have true motion, got source {self.source}. "
                 f"Use --synthetic."
             )
         default = SyntheticConfig()
@@ -52,7 +54,7 @@ class DataConfig:
 
 
 class BatchLoader(Protocol):
-    """Batches of this process's share of an epoch."""
+    """Interface of loaders: batches of this process's shard of an epoch."""
 
     batch_size: int
 
@@ -65,7 +67,7 @@ class BatchLoader(Protocol):
 
 
 class RepeatingLoader:
-    """The first batch of another loader, time and again: what a network must be able to learn."""
+    """Repeats the first batch of another loader, for an overfitting test."""
 
     def __init__(self, loader: BatchLoader, batches: int) -> None:
         self.batch_size = loader.batch_size
@@ -75,7 +77,7 @@ class RepeatingLoader:
         self.start = 0
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Begin the next iteration at batch `start`; all epochs are alike."""
+        """Begin the next iteration at batch `start`; all epochs are equal."""
         self.start = start
 
     def __len__(self) -> int:
@@ -87,7 +89,7 @@ class RepeatingLoader:
 
 @dataclass(frozen=True)
 class LoaderShard:
-    """Whose batches: process `rank` of `world`, for a network on `device`."""
+    """The shard of a loader: process `rank` of `world`, with batches for `device`."""
 
     device: torch.device
     rank: int = 0
@@ -96,45 +98,45 @@ class LoaderShard:
 
 
 def build_loader(
-    config: DataConfig, batch_size: int, share: LoaderShard, *, training: bool
+    config: DataConfig, batch_size: int, shard: LoaderShard, *, training: bool
 ) -> BatchLoader:
-    """Batches to learn from, or, where not `training`, to be measured on.
+    """Build the training or validation loader.
 
     Raises:
-        ValueError, FileNotFoundError: there is no such data, or files of it are missing.
+        ValueError, FileNotFoundError: data are missing or damaged.
     """
     if config.overfit:
-        loader = _build_loader(config, batch_size, share, training=False)
+        loader = _build_loader(config, batch_size, shard, training=False)
         return RepeatingLoader(loader, config.overfit if training else 1)
-    return _build_loader(config, batch_size, share, training=training)
+    return _build_loader(config, batch_size, shard, training=training)
 
 
 def _build_loader(
-    config: DataConfig, batch_size: int, share: LoaderShard, *, training: bool
+    config: DataConfig, batch_size: int, shard: LoaderShard, *, training: bool
 ) -> BatchLoader:
-    common = {
-        "rank": share.rank,
-        "world": share.world,
-        "seed": share.seed,
-        "training": training,
-    }
     if config.source == "synthetic":
         size = (config.patch_size, config.patch_size)
         return SyntheticLoader(
             replace(config.scenes, size=size, any_time=config.any_time),
             config.train_scenes if training else config.val_scenes,
             batch_size,
-            device=share.device,
+            device=shard.device,
             truth=config.truth,
-            **common,
+            rank=shard.rank,
+            world=shard.world,
+            seed=shard.seed,
+            training=training,
         )
     dataset = _training_set(config) if training else _validation_set(config)
     return TripletLoader(
         dataset,
         batch_size,
         workers=config.workers,
-        pin_memory=share.device.type == "cuda",
-        **common,
+        pin_memory=shard.device.type == "cuda",
+        rank=shard.rank,
+        world=shard.world,
+        seed=shard.seed,
+        training=training,
     )
 
 
@@ -145,7 +147,7 @@ def _training_set(config: DataConfig) -> TrainingTriplets:
 
 
 def build_augmentation(config: DataConfig) -> Augmentation:
-    """What may happen to the triplets of a data set of files."""
+    """Return the augmentation of a data set of files."""
     published = MODULES[config.source].PUBLISHED_AUGMENTATION
     crop = config.patch_size if config.need_patch else None
     return replace(AUGMENTATIONS.get(config.augmentation, published), crop=crop)
@@ -163,7 +165,7 @@ def _validation_set(config: DataConfig) -> FixedTriplets:
 def _root(path: str | None, split: str, config: DataConfig) -> Path:
     if path is None:
         raise ValueError(
-            f"Where is {config.source}? Name its place with --data_path or --{split}_data_path, "
-            f"or train on scenes made here: --synthetic."
+            f"The path of {config.source} is missing. Give --data_path or --{split}_data_path, "
+            f"or train on synthetic scenes: --synthetic."
         )
     return Path(path)

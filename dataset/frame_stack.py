@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.media.images import read_samples
 
 PNG_HEAD, PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -56,6 +57,31 @@ class DatasetPart(NamedTuple):
     unit: str  # what a group is
     files: list[Path]  # all files it should have
     size: tuple[int, int]  # (height, width) of the published frames
+
+    @classmethod
+    def of_stacks(
+        cls,
+        name: str,
+        stacks: Sequence[ImageFileStack],
+        published: int | None,
+        size: tuple[int, int],
+        unit: str = "clips",
+    ) -> "DatasetPart":
+        """Return the part that consists of frame stacks."""
+        files = [file for stack in stacks for file in stack.files]
+        return cls(name, len(stacks), published, unit, files, size)
+
+    @classmethod
+    def of_triplets(
+        cls,
+        name: str,
+        triplets: Sequence[TripletPaths],
+        published: int | None,
+        size: tuple[int, int],
+    ) -> "DatasetPart":
+        """Return the part that consists of triplets."""
+        files = [frame for triplet in triplets for frame in triplet.frames]
+        return cls(name, len(triplets), published, "triplets", files, size)
 
 
 def read_8_bit(path: Path) -> np.ndarray:

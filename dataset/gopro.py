@@ -1,4 +1,4 @@
-"""GoPro: 33 recordings at 240 frames per second, 1280x720; here for eight times as many frames.
+"""GoPro: 33 recordings at 240 frames per second, 1280x720, used for 8x interpolation.
 
 train/<sequence>/000001.png ..., test/<sequence>/000001.png ...      22 and 11 sequences
 """
@@ -20,12 +20,12 @@ and test/.
 """
 SIZE = (720, 1280)  # height, width
 PUBLISHED = {"train": 22, "test": 11}  # sequences
-PUBLISHED_AUGMENTATION = IFRNET_AUGMENTATION  # nobody else published one
-FACTOR = 8  # frames from one input to the other: seven between are predicted
+PUBLISHED_AUGMENTATION = IFRNET_AUGMENTATION  # the only published one
+FACTOR = 8  # frames from one input to the next; the seven between are predicted
 
 
 def find_image_stacks(root: Path, split: str = "test") -> list[ImageFileStack]:
-    """The sequences of a split, by name, each with its frames in order."""
+    """Find the sequences of a split, sorted by name."""
     folders = sorted(folder for folder in (root / split).glob("*") if folder.is_dir())
     stacks = [
         ImageFileStack(
@@ -42,7 +42,7 @@ def find_image_stacks(root: Path, split: str = "test") -> list[ImageFileStack]:
 
 
 def find_triplets(root: Path, split: str = "test", factor: int = FACTOR) -> list[TripletPaths]:
-    """The files of the `factor` - 1 triplets of each window."""
+    """Return the `factor` - 1 triplets of each window."""
     return [
         triplet_paths(window, TripletIndices(0, part, factor))
         for window in split_windows(root, split, factor)
@@ -51,10 +51,7 @@ def find_triplets(root: Path, split: str = "test", factor: int = FACTOR) -> list
 
 
 def split_windows(root: Path, split: str, factor: int = FACTOR) -> list[ImageFileStack]:
-    """`factor` + 1 frames each, of which the outer two are given; for any time those between.
-
-    One window begins at every `factor`-th frame: the last frame of one is the first of the next.
-    """
+    """Split sequences into windows of `factor` + 1 frames; neighbours share their outer frame."""
     return [
         replace(stack, file_names=stack.file_names[first : first + factor + 1])
         for stack in find_image_stacks(root, split)
@@ -65,21 +62,16 @@ def split_windows(root: Path, split: str, factor: int = FACTOR) -> list[ImageFil
 def build_training_set(
     root: Path, augmentation: Augmentation = PUBLISHED_AUGMENTATION, *, any_time: bool = True
 ) -> TrainingTriplets:
-    """Training samples, `FACTOR` - 1 of each window and epoch, one target each.
-
-    Refuses to start on missing or cut-off files.
-    """
+    """Build the training set: `FACTOR` - 1 random targets of each window and epoch."""
     if not any_time:
-        raise ValueError(
-            "GoPro is for eight times as many frames: set data.any_time and model.any_time."
-        )
+        raise ValueError("GoPro is for 8x interpolation: set data.any_time and model.any_time.")
     sequences = split_windows(root, "train")
     require_intact(sequences, NAME, root)
     return TrainingTriplets(sequences * (FACTOR - 1), augmentation, sample_inner_frame)
 
 
 def build_validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
-    """All targets of all windows of the test sequences, centre-cropped, as published."""
+    """Build the validation set: all targets of the test windows, centre-cropped, as published."""
     sequences = split_windows(root, "test")
     require_intact(sequences, NAME, root)
     indices = [TripletIndices(0, part, FACTOR) for part in range(1, FACTOR)]
@@ -87,17 +79,11 @@ def build_validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there: the splits that are."""
-    found = [split for split in PUBLISHED if (root / split).is_dir()]
+    """List the splits on disk."""
+    found = [split for split in PUBLISHED if (root / split).is_dir()] or ["test"]
     return [
-        DatasetPart(
-            split,
-            len(stacks),
-            PUBLISHED[split],
-            "sequences",
-            [file for stack in stacks for file in stack.files],
-            SIZE,
+        DatasetPart.of_stacks(
+            split, find_image_stacks(root, split), PUBLISHED[split], SIZE, "sequences"
         )
-        for split in found or ["test"]
-        for stacks in [find_image_stacks(root, split)]
+        for split in found
     ]

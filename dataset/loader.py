@@ -1,4 +1,4 @@
-"""From a data set to batches: who sees what, in which order, and how it gets there in time."""
+"""Sharded sampling over processes and epochs, and batch loading with worker processes."""
 
 from collections.abc import Iterator
 
@@ -10,17 +10,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sgm_vfi.dataset.triplet import Triplet, stack_triplets
 from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator
 
-PREFETCHED = 4  # batches that every worker keeps ready
+PREFETCH_FACTOR = 4  # batches that every worker keeps ready
 
 
 class ShardSampler(Sampler[SampleKey]):
-    """The share of one process (`rank` of `world`) in an epoch.
+    """Samples the shard of one process (`rank` of `world`) in an epoch.
 
-    For training, every epoch has its own order, common to all ranks, which deal it out like
-    cards: the shards are disjoint, of one size (the few samples that do not divide are left out,
-    other ones each epoch), and the global batch of a step holds the same samples however many
-    processes share it. For validation the order is the data set's, nothing is left out and
-    nothing is repeated, so that shards may differ by one in size.
+    For training, every epoch has its own order, common to all ranks. Shards are disjoint and of
+    equal size (the remainder is dropped), and the global batch of a step does not depend on the
+    number of processes. For validation, the order is the data set's and no sample is dropped, so
+    shards may differ by one in size.
     """
 
     def __init__(
@@ -33,11 +32,11 @@ class ShardSampler(Sampler[SampleKey]):
         self.epoch = self.start = 0
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch's order, and how many of this rank's samples were already seen."""
+        """Set the epoch and the number of this rank's samples to skip."""
         self.epoch, self.start = epoch, start
 
     def shard_size(self) -> int:
-        """Samples of this rank in a whole epoch."""
+        """Return the number of samples of this rank in a whole epoch."""
         even, left_over = divmod(self.size, self.world)
         return even + (not self.training and self.rank < left_over)
 
@@ -54,14 +53,13 @@ class ShardSampler(Sampler[SampleKey]):
 
 
 class TripletLoader:
-    """Batches of one data set; each iteration is (the rest of) one epoch of this rank's shard.
+    """Loads batches of one data set; each iteration is one epoch of this rank's shard.
 
-    In training the last, incomplete batch is left out; in validation it is given.
+    In training the last, incomplete batch is dropped.
 
     Args:
-        batch_size: samples of one batch of this process.
-        workers: processes that read and decode ahead; 0 does it in this one.
-        pin_memory: for a CUDA device, so that `Triplet.to` does not wait.
+        workers: processes that read and decode ahead; 0 loads in this process.
+        pin_memory: lets `Triplet.to` copy asynchronously to a CUDA device.
     """
 
     def __init__(
@@ -94,15 +92,15 @@ class TripletLoader:
             drop_last=training,
             worker_init_fn=limit_to_one_thread,
             persistent_workers=workers > 0,
-            prefetch_factor=PREFETCHED if workers else None,
+            prefetch_factor=PREFETCH_FACTOR if workers else None,
         )
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Begin the next iteration at batch `start` of `epoch`: once per epoch, on every rank."""
+        """Begin the next iteration at batch `start` of `epoch`; call it on every rank."""
         self.sampler.set_epoch(epoch, start * self.batch_size)
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives."""
+        """Return the number of batches of the next iteration."""
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Triplet]:
@@ -110,6 +108,6 @@ class TripletLoader:
 
 
 def limit_to_one_thread(worker: int) -> None:
-    """Keep decoding in a worker from starting threads of its own: workers are the parallelism."""
+    """Limit a worker process to one thread."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Middlebury's OTHER set: twelve triplets of up to 640x480, the truth of which is public.
+"""Middlebury's OTHER set: twelve triplets of up to 640x480 with public ground truth.
 
 other-data/<sequence>/frame10.png, frame11.png      the inputs
 other-gt-interp/<sequence>/frame10i11.png           the target
@@ -29,30 +29,30 @@ SEQUENCES = (
     "Venus",
     "Walking",
 )
-INPUTS, TRUTH = "other-data", "other-gt-interp"
+INPUT_FOLDER, TARGET_FOLDER = "other-data", "other-gt-interp"
 
 
 def find_triplets(root: Path) -> list[TripletPaths]:
-    """The triplets of the sequences that are there, in the order of their names."""
-    found = [name for name in SEQUENCES if (root / INPUTS / name).is_dir()]
+    """Find the triplets of the sequences on disk, sorted by name."""
+    found = [name for name in SEQUENCES if (root / INPUT_FOLDER / name).is_dir()]
     if not found:
         raise FileNotFoundError(
             f"{root} ({root.resolve()}) is no Middlebury OTHER: it holds no "
-            f"{INPUTS}/{SEQUENCES[0]} or another of the twelve. Name the folder that holds "
-            f"{INPUTS}/ and {TRUTH}/."
+            f"{INPUT_FOLDER}/{SEQUENCES[0]} or another of the twelve. Name the folder that holds "
+            f"{INPUT_FOLDER}/ and {TARGET_FOLDER}/."
         )
     return [triplet_paths(root, name) for name in found]
 
 
 def triplet_paths(root: Path, sequence: str) -> TripletPaths:
-    """The files of one sequence."""
-    inputs = root / INPUTS / sequence
-    target = root / TRUTH / sequence / "frame10i11.png"
+    """Return the files of one sequence."""
+    inputs = root / INPUT_FOLDER / sequence
+    target = root / TARGET_FOLDER / sequence / "frame10i11.png"
     return TripletPaths(inputs / "frame10.png", target, inputs / "frame11.png")
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there; all sequences must be."""
+    """List the files of all twelve sequences."""
     found = len(find_triplets(root))
-    files = [frame for name in SEQUENCES for frame in triplet_paths(root, name)[:3]]
+    files = [frame for name in SEQUENCES for frame in triplet_paths(root, name).frames]
     return [DatasetPart("other", found, len(SEQUENCES), "sequences", files, SIZE)]

@@ -1,9 +1,9 @@
-"""A packed cache: stacks of decoded frames in a few large files, read by memory mapping.
+"""Packed cache: decoded frame stacks in a few large files, read by memory mapping.
 
     <folder>/index.json            name, file, offset, frames, height and width of every stack
     <folder>/frames-00000.bin ...  RGB bytes, (frames, height, width, 3) for each stack
 
-Decoding is paid once; a crop then costs the pages that it touches.
+A crop then reads only the memory pages that it touches.
 """
 
 import json
@@ -19,13 +19,13 @@ from tqdm import tqdm
 from sgm_vfi.dataset.frame_stack import FrameStack
 
 INDEX = "index.json"
-FORMAT = 1  # of the index; a change that older readers would misread counts it up
-SHARD_BYTES = 4 * 2**30  # a file of the cache is closed once it is this large
+FORMAT = 1  # version of the index
+SHARD_BYTES = 4 * 2**30  # a new file begins after this size
 
 
 @dataclass(frozen=True)
 class PackedFrameStack:
-    """A stack in a packed cache; items are memory maps, read where they are sliced."""
+    """A frame stack in a packed cache; items are memory maps."""
 
     name: str
     file: Path
@@ -46,12 +46,12 @@ class PackedFrameStack:
 
 
 def is_packed(folder: Path) -> bool:
-    """True for the folder of a packed cache."""
+    """Return True for the folder of a packed cache."""
     return (folder / INDEX).is_file()
 
 
 def read_packed(folder: Path) -> list[PackedFrameStack]:
-    """The stacks of a packed cache, in the order in which they were written."""
+    """Open the stacks of a packed cache, in the order in which they were written."""
     index = json.loads((folder / INDEX).read_text())
     if index.get("format") != FORMAT:
         raise ValueError(
@@ -66,7 +66,7 @@ def read_packed(folder: Path) -> list[PackedFrameStack]:
 
 
 def require_complete(stacks: Sequence[PackedFrameStack]) -> None:
-    """Refuse a cache whose files are not as long as its index says."""
+    """Raise ValueError if files are shorter than the index says."""
     needed: dict[Path, int] = {}
     for stack in stacks:
         end = stack.offset + count_bytes(stack)
@@ -83,10 +83,7 @@ def require_complete(stacks: Sequence[PackedFrameStack]) -> None:
 def write_packed(
     stacks: Sequence[FrameStack], folder: Path, *, threads: int = 2, shard_bytes: int = SHARD_BYTES
 ) -> int:
-    """Decode all frames of `stacks` into a packed cache; the folder appears once it is complete.
-
-    Returns the number of bytes of its frames.
-    """
+    """Decode all frames into a packed cache, written atomically; return the number of bytes."""
     if folder.exists():
         raise FileExistsError(f"{folder} exists already. Remove it, or name another folder.")
     beside = folder.with_name(f".{folder.name}.part")
@@ -107,7 +104,7 @@ def write_packed(
 def write_shards(
     stacks: Iterable[FrameStack], folder: Path, threads: int, shard_bytes: int
 ) -> list[tuple[str | int, ...]]:
-    """Write the frames; returns the rows of the index."""
+    """Write the frames; return the rows of the index."""
     rows: list[tuple[str | int, ...]] = []
     shard = offset = 0
     with ThreadPoolExecutor(threads) as pool:
@@ -124,7 +121,7 @@ def write_shards(
 def append_frames(
     stack: FrameStack, path: Path, pool: ThreadPoolExecutor, at_once: int
 ) -> tuple[int, int]:
-    """Decode a stack, `at_once` frames in memory, to the end of a file; returns height, width."""
+    """Append the decoded frames of a stack to a file, `at_once` in memory; return height, width."""
     shapes = set()
     with path.open("ab") as file:
         for start in range(0, len(stack), at_once):
@@ -141,7 +138,7 @@ def append_frames(
 
 
 def require_space(stacks: Sequence[FrameStack], folder: Path) -> None:
-    """Refuse to begin what the disk cannot hold, as far as the first stack's size tells."""
+    """Raise OSError if the disk is too small, estimated from the first stack's frame size."""
     height, width = stacks[0][0].shape[:2]
     needed = sum(len(stack) for stack in stacks) * height * width * 3
     free = shutil.disk_usage(folder).free
@@ -153,5 +150,5 @@ def require_space(stacks: Sequence[FrameStack], folder: Path) -> None:
 
 
 def count_bytes(stack: PackedFrameStack) -> int:
-    """Bytes of a stack in its file."""
+    """Return the number of bytes of a stack."""
     return stack.frames * stack.height * stack.width * 3

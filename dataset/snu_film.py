@@ -1,4 +1,4 @@
-"""SNU-FILM: 240 frames per second, 1280x720, four lists of growing distance; test only.
+"""SNU-FILM: 240 frames per second, 1280x720, four lists with growing frame distance; test only.
 
     test-{easy,medium,hard,extreme}.txt                      310 lines: first, middle, last frame
     top-half-motion-sufficiency_test-{hard,extreme}.txt      the half with the larger motion
@@ -26,22 +26,22 @@ LISTS = {
     **{f"{split}-l": f"top-half-motion-sufficiency_test-{split}.txt" for split in list(GAPS)[2:]},
 }
 LIST_FOLDERS = (".", "eval_modes")
-FOLDERS = ("test", "GOPRO_test", "YouTube_test")  # that a path in a list may be cut off before
+FOLDERS = ("test", "GOPRO_test", "YouTube_test")  # from which a listed path may start
 
 
 def find_triplets(root: Path, split: str) -> list[TripletPaths]:
-    """The triplets of one list: easy, medium, hard, extreme, hard-l or extreme-l."""
+    """Read the triplets of a list: easy, medium, hard, extreme, hard-l or extreme-l."""
     return read_triplet_list(find_list_file(root, split), root, FOLDERS)
 
 
 def find_list_file(root: Path, split: str) -> Path:
-    """Where the list of a split stands."""
+    """Find the list file of a split."""
     if split not in LISTS:
         raise ValueError(f"SNU-FILM has the lists {', '.join(LISTS)}, got {split!r}.")
-    candidates = [root / folder / LISTS[split] for folder in LIST_FOLDERS]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    for folder in LIST_FOLDERS:
+        path = root / folder / LISTS[split]
+        if path.is_file():
+            return path
     raise FileNotFoundError(
         f"{root} ({root.resolve()}) has no {LISTS[split]}, neither there nor in eval_modes/. "
         f"Name the folder that holds the lists and test/."
@@ -49,19 +49,16 @@ def find_list_file(root: Path, split: str) -> Path:
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there: the lists that are, and the frames that they name."""
+    """List the list files on disk with the frames that they name."""
     found = [
         split for split in LISTS if any((root / f / LISTS[split]).is_file() for f in LIST_FOLDERS)
     ]
     return [
-        DatasetPart(
+        DatasetPart.of_triplets(
             split,
-            len(listed),
+            find_triplets(root, split),
             PUBLISHED // 2 if split.endswith("-l") else PUBLISHED,
-            "triplets",
-            [frame for triplet in listed for frame in triplet[:3]],
             SIZE,
         )
         for split in found or ["easy"]
-        for listed in [find_triplets(root, split)]
     ]

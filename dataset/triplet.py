@@ -17,6 +17,11 @@ class TripletPaths(NamedTuple):
     frame1: Path
     time: float = 0.5  # of the target, in (0, 1)
 
+    @property
+    def frames(self) -> tuple[Path, Path, Path]:
+        """The three image files."""
+        return self.frame0, self.target, self.frame1
+
 
 class GroundTruth(NamedTuple):
     """Ground-truth flow and visibility of rendered scenes.

@@ -1,4 +1,4 @@
-"""UCF101, as used for interpolation: 379 triplets of 256x256; test only.
+"""UCF101 for interpolation: 379 triplets of 256x256; test only.
 
 <n>/frame_00.png, frame_01_gt.png, frame_02.png      n = 1, 11, 21, ...; the second is the target
 """
@@ -21,7 +21,7 @@ FRAMES = ("frame_00.png", "frame_01_gt.png", "frame_02.png")
 
 
 def find_triplets(root: Path) -> list[TripletPaths]:
-    """All triplets, in the order of their folders' numbers."""
+    """Find all triplets, sorted by the numbers of their folders."""
     folders = [file.parent for file in root.glob(f"*/{FRAMES[0]}")]
     if not folders:
         raise FileNotFoundError(
@@ -29,13 +29,11 @@ def find_triplets(root: Path) -> list[TripletPaths]:
             f"Name the folder ucf101_interp_ours."
         )
     return [
-        TripletPaths(*(folder / name for name in FRAMES))
+        TripletPaths(folder / FRAMES[0], folder / FRAMES[1], folder / FRAMES[2])
         for folder in sorted(folders, key=natural_sort_key)
     ]
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there."""
-    found = find_triplets(root)
-    files = [frame for triplet in found for frame in triplet[:3]]
-    return [DatasetPart("test", len(found), PUBLISHED, "triplets", files, SIZE)]
+    """List the triplets on disk."""
+    return [DatasetPart.of_triplets("test", find_triplets(root), PUBLISHED, SIZE)]

@@ -1,4 +1,4 @@
-"""Says what of a data set is there, what is missing, what is damaged, and how to get it."""
+"""Verification of data sets: counts, missing and damaged files, and how to obtain them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,32 +22,30 @@ DATA_SETS = MappingProxyType(
 
 
 class FileCheck(NamedTuple):
-    """What one file turned out to be."""
+    """The result of checking one file."""
 
     path: Path
-    problem: str | None  # None: a good image
+    problem: str | None  # None: none
     size: tuple[int, int] | None = None  # (height, width), where it was decoded
 
 
 def verify_data_set(
     name: str, root: Path, *, quick: bool = False, threads: int = 2
 ) -> tuple[bool, str]:
-    """Look at every file of a data set.
+    """Check every file of a data set; `quick` reads only the ends of files.
 
-    `quick` reads only the ends of the files; otherwise each is decoded.
-
-    Returns whether all is there and good, and a report.
+    Returns whether the data set is complete and intact, and a report.
     """
     module = DATA_SETS[name]
     try:
         parts = module.list_parts(root)
     except (FileNotFoundError, ValueError) as error:
         return False, f"{error}\n\n{module.ORIGIN.strip()}"
-    look = check_file_ends if quick else check_by_decoding
+    check = check_file_ends if quick else check_by_decoding
     lines, problems = [f"{name} in {root}"], dict[Path, str]()
     with ThreadPoolExecutor(threads) as pool:
         for part in parts:
-            findings = list(check_files(part, look, pool))
+            findings = list(check_files(part, check, pool))
             lines += describe_part(part, findings)
             problems |= {path: problem for path, problem, _ in findings if problem}
     if problems:
@@ -60,20 +58,20 @@ def verify_data_set(
 
 
 def check_files(
-    part: DatasetPart, look: Callable[[Path], FileCheck], pool: ThreadPoolExecutor
+    part: DatasetPart, check: Callable[[Path], FileCheck], pool: ThreadPoolExecutor
 ) -> Iterator[FileCheck]:
-    """Look at all files of a part, with a progress bar."""
+    """Check all files of a part, with a progress bar."""
     files = list(dict.fromkeys(part.files))
-    yield from tqdm(pool.map(look, files), part.name, len(files), unit="file", leave=False)
+    yield from tqdm(pool.map(check, files), part.name, len(files), unit="file", leave=False)
 
 
 def check_file_ends(path: Path) -> FileCheck:
-    """Look at the ends of a file."""
+    """Check the ends of a file."""
     return FileCheck(path, find_file_problem(path))
 
 
 def check_by_decoding(path: Path) -> FileCheck:
-    """Look at all of a file."""
+    """Decode a file."""
     problem = find_file_problem(path)
     if problem:
         return FileCheck(path, problem)
@@ -84,7 +82,7 @@ def check_by_decoding(path: Path) -> FileCheck:
 
 
 def describe_part(part: DatasetPart, findings: list[FileCheck]) -> list[str]:
-    """Counts and sizes of one part, beside those of the published data set."""
+    """Report counts and sizes of one part and of the published data set."""
     counts = Counter((finding.problem or "good").partition(":")[0] for finding in findings)
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
     published = f"published: {part.published:,}" if part.published else "published: unknown"

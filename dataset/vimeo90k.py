@@ -46,13 +46,13 @@ PUBLISHED_AUGMENTATION = Augmentation(
 
 
 def open_stacks(root: Path, split: str, kind: str = "tri") -> Sequence[FrameStack]:
-    """The clips of `split` ("train" or "test"), triplets or septuplets (`kind` "tri" or "sep")."""
+    """Open the clips of a split: `kind` "tri" for triplets, "sep" for septuplets."""
     packed = root / f"{kind}_{split}"
     return read_packed(packed) if is_packed(packed) else find_image_stacks(root, split, kind)
 
 
 def find_image_stacks(root: Path, split: str, kind: str = "tri") -> list[ImageFileStack]:
-    """`open_stacks` as published: image files, checked by nobody yet."""
+    """Find the clips of a split as image files, unchecked."""
     list_file = root / f"{kind}_{split}list.txt"
     if not list_file.is_file():
         raise FileNotFoundError(
@@ -70,10 +70,7 @@ def build_training_set(
     *,
     any_time: bool = False,
 ) -> TrainingTriplets:
-    """Training samples: the triplets, or any three frames, in order, of septuplets.
-
-    Refuses to start on missing or cut-off files.
-    """
+    """Build the training set: triplets or, for any time, three ordered frames of septuplets."""
     clips = open_stacks(root, "train", "sep" if any_time else "tri")
     require_intact(clips, NAME, root)
     return TrainingTriplets(
@@ -82,10 +79,10 @@ def build_training_set(
 
 
 def build_validation_set(root: Path, *, any_time: bool = False) -> FixedTriplets:
-    """The test triplets, whole frames, in the list's order.
+    """Build the validation set: the test triplets, whole frames, in the list's order.
 
-    For any time they are of the test septuplets: the outer frames, and of those between the first
-    one in the first clip, the second one in the second, and so on.
+    For any time, the inputs are the outer frames of the test septuplets and the target cycles
+    through the inner frames.
     """
     clips = open_stacks(root, "test", "sep" if any_time else "tri")
     require_intact(clips, NAME, root)
@@ -98,7 +95,7 @@ def build_validation_set(root: Path, *, any_time: bool = False) -> FixedTriplets
 
 
 def find_triplets(root: Path, split: str = "test") -> list[TripletPaths]:
-    """The files of the triplets of a split, in the list's order."""
+    """Find the triplets of a split, in the list's order."""
     return [
         TripletPaths(frame0, target, frame1)
         for frame0, target, frame1 in (clip.files for clip in find_image_stacks(root, split))
@@ -106,24 +103,18 @@ def find_triplets(root: Path, split: str = "test") -> list[TripletPaths]:
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there: the parts whose lists are."""
+    """List the parts whose list files exist."""
     found = [part for part in PUBLISHED if (root / "{}_{}list.txt".format(*part)).is_file()]
     return [
-        DatasetPart(
-            f"{kind}_{split}",
-            len(clips),
-            PUBLISHED[kind, split],
-            "clips",
-            [file for clip in clips for file in clip.files],
-            SIZE,
+        DatasetPart.of_stacks(
+            f"{kind}_{split}", find_image_stacks(root, split, kind), PUBLISHED[kind, split], SIZE
         )
         for kind, split in found or [("tri", "train")]
-        for clips in [find_image_stacks(root, split, kind)]
     ]
 
 
 def list_packable(root: Path) -> dict[str, Sequence[FrameStack]]:
-    """What a packed cache is made of: the name of each part's folder, and its clips."""
+    """Return the clips to pack by the name of their folder."""
     return {
         part.name: find_image_stacks(root, *reversed(part.name.split("_")))
         for part in list_parts(root)

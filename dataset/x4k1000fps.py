@@ -40,12 +40,12 @@ PUBLISHED_AUGMENTATION = Augmentation(
 
 
 def open_stacks(root: Path) -> Sequence[FrameStack]:
-    """The clips of one split, by name, each with its frames in order."""
+    """Open the clips of one split, sorted by name."""
     return read_packed(root) if is_packed(root) else find_image_stacks(root)
 
 
 def find_image_stacks(root: Path) -> list[ImageFileStack]:
-    """`open_stacks` as published: image files, checked by nobody yet."""
+    """Find the clips of one split as image files, unchecked."""
     clips = []
     for folder in sorted(folder for folder in root.glob("*/*") if folder.is_dir()):
         names = fill_numbering_gaps(sorted(file.name for file in folder.glob("*.png")))
@@ -64,10 +64,7 @@ def build_training_set(
     *,
     any_time: bool = False,
 ) -> TrainingTriplets:
-    """Training samples, one per clip and epoch: frames a, a + g, a + 2 g, or any in order.
-
-    Refuses to start on cut-off files and on clips with fewer than three frames.
-    """
+    """Build the training set: one sample per clip and epoch."""
     clips = open_stacks(root)
     require_length(clips, 3)
     require_intact(clips, NAME, root)
@@ -77,7 +74,7 @@ def build_training_set(
 
 
 def build_validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
-    """The middle frames of all scenes (0, 32 -> 16, 32, 64 -> 48, ...), centre-cropped."""
+    """Build the validation set: frames 0, 32 -> 16, 32, 64 -> 48, ..., centre-cropped."""
     clips = open_stacks(root)
     require_length(clips, 2 * INTERVAL + 1)
     require_intact(clips, NAME, root)
@@ -86,7 +83,7 @@ def build_validation_set(root: Path, crop: int | None = 512) -> FixedTriplets:
 
 
 def find_triplets(root: Path, interval: int = INTERVAL, step: int = STEP) -> list[TripletPaths]:
-    """The files of all scenes' triplets (i, i + 2 interval -> i + interval), in order."""
+    """Find the triplets (i, i + 2 interval -> i + interval) of all scenes."""
     clips = find_image_stacks(root)
     require_length(clips, 2 * interval + 1)
     return [
@@ -97,7 +94,7 @@ def find_triplets(root: Path, interval: int = INTERVAL, step: int = STEP) -> lis
 
 
 def find_multi_frame_triplets(root: Path, factor: int = 8, step: int = STEP) -> list[TripletPaths]:
-    """The files of `factor` - 1 triplets between frames `step` apart, at times k / factor."""
+    """Find `factor` - 1 triplets between frames `step` apart, at times k / factor."""
     clips = find_image_stacks(root)
     require_length(clips, step + 1)
     return [
@@ -108,18 +105,18 @@ def find_multi_frame_triplets(root: Path, factor: int = 8, step: int = STEP) -> 
     ]
 
 
-def triplet_paths(clip: ImageFileStack, moment: TripletIndices) -> TripletPaths:
-    """The files of one triplet."""
-    return TripletPaths(*(clip.files[frame] for frame in moment), time=moment.time)
+def triplet_paths(clip: ImageFileStack, indices: TripletIndices) -> TripletPaths:
+    """Return the files of one triplet."""
+    frame0, target, frame1 = (clip.files[frame] for frame in indices)
+    return TripletPaths(frame0, target, frame1, indices.time)
 
 
 def select_triplets(
     length: int, interval: int = INTERVAL, step: int = STEP
 ) -> list[TripletIndices]:
-    """The triplets of a scene of `length` frames.
+    """Return the triplets of a scene of `length` frames.
 
-    One starts at each multiple of `step`. Where `step` leaves room for more of `interval`, as
-    many follow as end within it: i + m for m = 0 .. step - 2 interval.
+    Triplets start at i + m for each multiple i of `step` and m = 0 .. step - 2 interval.
     """
     firsts = [
         start + shift
@@ -134,7 +131,7 @@ def select_triplets(
 
 
 def require_length(clips: Sequence[FrameStack], least: int) -> None:
-    """Refuse clips that lack frames."""
+    """Raise ValueError if a clip has too few frames."""
     short = [f"{clip.name} has {len(clip)}" for clip in clips if len(clip) < least]
     if short:
         raise ValueError(
@@ -144,10 +141,7 @@ def require_length(clips: Sequence[FrameStack], least: int) -> None:
 
 
 def fill_numbering_gaps(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of a clip's frames, and of those that should stand between numbered ones.
-
-    A frame that is missing in the middle would otherwise shift the times of all later ones.
-    """
+    """Add the missing names to numbered frames; a gap would shift the times of later frames."""
     stems = [Path(name).stem for name in names]
     if not stems or not all(stem.isdecimal() for stem in stems):
         return tuple(names)
@@ -156,28 +150,20 @@ def fill_numbering_gaps(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_splits(root: Path) -> dict[str, Path]:
-    """The splits in `root`, or `root` itself, where it is one."""
+    """Find the splits in `root`; `root` itself may be one."""
     found = {split: root / split for split in PUBLISHED if (root / split).is_dir()}
     return found or {root.resolve().name: root}
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there."""
-    return [
-        DatasetPart(
-            split,
-            len(clips),
-            published,
-            "clips",
-            [file for clip in clips for file in clip.files],
-            size,
-        )
-        for split, folder in find_splits(root).items()
-        for clips in [find_image_stacks(folder)]
-        for published, size in [PUBLISHED.get(split, (None, (768, 768)))]
-    ]
+    """List the splits on disk."""
+    parts = []
+    for split, folder in find_splits(root).items():
+        published, size = PUBLISHED.get(split, (None, (768, 768)))
+        parts.append(DatasetPart.of_stacks(split, find_image_stacks(folder), published, size))
+    return parts
 
 
 def list_packable(root: Path) -> dict[str, Sequence[FrameStack]]:
-    """What a packed cache is made of: the name of each split's folder, and its clips."""
+    """Return the clips to pack by the name of their folder."""
     return {split: find_image_stacks(folder) for split, folder in find_splits(root).items()}

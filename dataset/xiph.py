@@ -38,9 +38,9 @@ LAYOUTS = ("{}/{:03d}.png", "{}-{:03d}.png", "netflix/{}/{:03d}.png", "netflix/{
 
 
 def find_triplets(root: Path, gap: int = 1, frames: int = FRAMES) -> list[TripletPaths]:
-    """Every second frame of each sequence, from those `gap` before and after it.
+    """Find the triplets of every second frame, with inputs `gap` frames before and after it.
 
-    With `gap` 1 these are the usual 392: all even frames but the last, each from its neighbours.
+    `gap` 1 gives the usual 392 triplets.
     """
     found = list(find_sequences(root))
     if not found:
@@ -50,33 +50,43 @@ def find_triplets(root: Path, gap: int = 1, frames: int = FRAMES) -> list[Triple
             f"says how to make them."
         )
     return [
-        TripletPaths(*(find_frame(root, name, number) for number in (n - gap, n, n + gap)))
+        TripletPaths(
+            find_frame(root, name, n - gap),
+            find_frame(root, name, n),
+            find_frame(root, name, n + gap),
+        )
         for name in found
         for n in range(1 + gap, frames - gap + 1, 2)
     ]
 
 
 def find_large_motion_triplets(root: Path) -> list[TripletPaths]:
-    """The triplets of the large-motion list in `root`."""
+    """Read the triplets of the large-motion list in `root`."""
     return [
-        TripletPaths(*(find_listed_frame(root, path) for path in triplet[:3]))
+        find_listed_triplet(root, triplet)
         for triplet in read_triplet_list(root / LARGE_MOTION_LIST, root, SEQUENCES)
     ]
 
 
 def find_sequences(root: Path) -> Iterator[str]:
-    """The sequences whose first frame is there."""
+    """Find the sequences whose first frame exists."""
     return (name for name in SEQUENCES if find_frame(root, name, 1).is_file())
 
 
 def find_frame(root: Path, sequence: str, number: int) -> Path:
-    """Where a frame lies, in whichever layout is there; in the first one if none is."""
+    """Find a frame in any layout; return its path in the first layout if it is missing."""
     candidates = [root / layout.format(sequence, number) for layout in LAYOUTS]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
+def find_listed_triplet(root: Path, listed: TripletPaths) -> TripletPaths:
+    """Find the frames of a listed triplet in the layout on disk."""
+    frame0, target, frame1 = (find_listed_frame(root, path) for path in listed.frames)
+    return TripletPaths(frame0, target, frame1)
+
+
 def find_listed_frame(root: Path, listed: Path) -> Path:
-    """A listed frame, wherever it is; looked for by sequence and number where it is not."""
+    """Find a listed frame: the file itself, else by its sequence and number."""
     names = "|".join(SEQUENCES)
     match = re.search(rf"({names})[/-](\d+)\.png$", PurePosixPath(listed).as_posix())
     if listed.is_file() or not match:
@@ -85,8 +95,8 @@ def find_listed_frame(root: Path, listed: Path) -> Path:
 
 
 def list_parts(root: Path) -> list[DatasetPart]:
-    """What of the data set is there; all sequences must be, and the frames that the list names."""
-    find_triplets(root)  # refuses a folder without any
+    """List the frames of all sequences and of the large-motion list."""
+    find_triplets(root)  # raises if there are none
     found = [
         DatasetPart(
             "sequences",
@@ -99,6 +109,5 @@ def list_parts(root: Path) -> list[DatasetPart]:
     ]
     if (root / LARGE_MOTION_LIST).is_file():
         listed = find_large_motion_triplets(root)
-        frames = [frame for triplet in listed for frame in triplet[:3]]
-        found.append(DatasetPart("gap2-l", len(listed), None, "triplets", frames, SIZE))
+        found.append(DatasetPart.of_triplets("gap2-l", listed, None, SIZE))
     return found

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC) in image files: which colours the numbers stand for."""
+"""ICC colour profiles in image files."""
 
 import logging
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-PROFILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # OpenCV writes none into other files
+PROFILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats into which OpenCV writes profiles
 
 
 def read_profile(path: Path) -> bytes | None:
-    """The profile that an image states; None where it states none."""
+    """Read the profile of an image file; None if there is none."""
     data = np.fromfile(path, np.uint8)
     _, kinds, contents = cv2.imdecodeWithMetadata(data, cv2.IMREAD_GRAYSCALE)
     found = dict(zip(kinds, contents, strict=True)).get(cv2.IMAGE_METADATA_ICCP)
@@ -21,9 +21,9 @@ def read_profile(path: Path) -> bytes | None:
 
 
 def find_common_profile(paths: Sequence[Path], written: Path) -> bytes | None:
-    """The profile for frames between images, of which the first and the last are looked at.
+    """Return the profile of new frames: that of the first and the last image if it is the same.
 
-    Says if there are two, or one that is not kept: then new frames state none.
+    Logs a warning and returns None if they differ or the output format holds no profiles.
     """
     first, last = (read_profile(path) for path in (paths[0], paths[-1])) if paths else (None, None)
     if first != last:
@@ -47,7 +47,7 @@ def find_common_profile(paths: Sequence[Path], written: Path) -> bytes | None:
 
 
 def is_supported(profile: bytes, suffix: str) -> bool:
-    """Whether a format takes the profile; damaged ones are refused by some."""
+    """Return True if a format accepts the profile; some refuse damaged ones."""
     return (
         suffix in PROFILE_SUFFIXES
         and encode_with_profile(suffix, np.zeros((1, 1, 3), np.uint8), profile)[0]
@@ -57,7 +57,7 @@ def is_supported(profile: bytes, suffix: str) -> bool:
 def encode_with_profile(
     suffix: str, samples: np.ndarray, profile: bytes
 ) -> tuple[bool, np.ndarray]:
-    """Encode an image that states a profile. Shapes: (H, W, 3), BGR, uint8 or uint16."""
+    """Encode an image with a profile. Shapes: (H, W, 3), BGR, uint8 or uint16."""
     content = [np.frombuffer(profile, np.uint8)]
     try:
         return cv2.imencodeWithMetadata(suffix, samples, [cv2.IMAGE_METADATA_ICCP], content)

@@ -1,4 +1,4 @@
-"""Frames on disk: one image file in, one tensor out, and back."""
+"""Reading and writing of image files as frames (tensors)."""
 
 import os
 import re
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from sgm_vfi.media.colour_profiles import encode_with_profile
 
-HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # of the formats that hold 16 bits without loss
+HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # lossless 16-bit formats
 WRITABLE_SUFFIXES = (*HIGH_BIT_DEPTH_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
 BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
 
 class FrameError(ValueError):
-    """A file or folder that holds no usable frame: the message names it and says what to do."""
+    """An unusable image file or folder; the message names it and the remedy."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -32,9 +32,8 @@ def parse_size(text: str) -> tuple[int, int]:
 def read_frame(path: str | Path) -> Tensor:
     """Read one image as an RGB frame in [0, 1], float32, on the CPU.
 
-    8 and 16 bits per sample (divided by 255 and 65535); grey becomes three equal channels; an
-    orientation that the file's EXIF data states is applied; an alpha channel is dropped where it
-    is opaque everywhere, and refused otherwise.
+    8-bit samples are divided by 255, 16-bit samples by 65535. Grey becomes three equal channels.
+    The EXIF orientation is applied. An opaque alpha channel is dropped, any other is an error.
 
     Shapes: -> (3, H, W).
     """
@@ -42,7 +41,7 @@ def read_frame(path: str | Path) -> Tensor:
 
 
 def as_frame(samples: np.ndarray) -> Tensor:
-    """Interleaved RGB bytes or 16-bit words to a frame in [0, 1].
+    """Convert interleaved RGB samples to a frame in [0, 1].
 
     Shapes: (H, W, 3), uint8 or uint16 -> (3, H, W), float32.
     """
@@ -51,7 +50,7 @@ def as_frame(samples: np.ndarray) -> Tensor:
 
 
 def as_samples(frame: Tensor, bits: int = 8) -> np.ndarray:
-    """A frame in [0, 1] to interleaved RGB samples: clamped and rounded, never truncated.
+    """Convert a frame in [0, 1] to interleaved RGB samples, clamped and rounded.
 
     Shapes: (3, H, W), floating point -> (H, W, 3), uint8 or uint16.
     """
@@ -65,15 +64,12 @@ def as_samples(frame: Tensor, bits: int = 8) -> np.ndarray:
 
 
 def quantise(frame: Tensor, bits: int = 8) -> Tensor:
-    """A frame as it will be once it was written with `bits` per sample and read again.
-
-    Shapes: any -> the same.
-    """
+    """Round a frame to `bits` per sample, as writing and reading does. Shapes: any -> the same."""
     return to_levels(frame, bits) / (2**bits - 1)
 
 
 def to_levels(frame: Tensor, bits: int) -> Tensor:
-    """[0, 1] to whole numbers 0 to 2^bits - 1, halves to even; refuses what is not a number."""
+    """Convert [0, 1] to whole numbers 0 to 2^bits - 1, halves to even; raise on NaN."""
     if bits not in BITS.values():
         raise ValueError(f"Frames are written with 8 or 16 bits per sample, got {bits}.")
     if frame.isnan().any():
@@ -86,11 +82,12 @@ def to_levels(frame: Tensor, bits: int) -> Tensor:
 def write_frame(
     path: str | Path, frame: Tensor, bits: int = 8, profile: bytes | None = None
 ) -> None:
-    """Write an RGB frame in [0, 1] to an image file whose suffix names the format.
+    """Write an RGB frame in [0, 1] atomically to an image file; the suffix names the format.
 
-    Samples are clamped and rounded. 16 bits go into PNG and TIFF only. The file appears whole or
-    not at all. JPEG and WebP are written at OpenCV's default quality. The file states the colour
-    profile (ICC), if there is one.
+    Only PNG and TIFF take 16 bits. JPEG and WebP have OpenCV's default quality.
+
+    Args:
+        profile: ICC colour profile to embed.
 
     Shapes: frame (3, H, W).
     """
@@ -108,7 +105,7 @@ def write_frame(
 
 
 def require_image_format(path: Path, bits: int = 8) -> None:
-    """Refuse a name whose suffix is no format that holds frames of so many bits per sample."""
+    """Raise FrameError if the suffix names no image format with so many bits per sample."""
     suffix = path.suffix.lower()
     if suffix not in WRITABLE_SUFFIXES:
         raise FrameError(
@@ -123,7 +120,7 @@ def require_image_format(path: Path, bits: int = 8) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place and move it there, so that nobody ever sees half of it."""
+    """Write a temporary file in the same folder and rename it."""
     if not path.parent.is_dir():
         raise FrameError(f"Cannot write {path}: there is no folder {path.parent.resolve()}.")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -137,10 +134,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """The image files of a folder in natural order (frame2 before frame10), hidden ones left out.
-
-    Goes by suffix, not into folders below.
-    """
+    """List the visible image files of a folder in natural order (frame2 before frame10)."""
     if not folder.is_dir():
         raise FrameError(f"{folder} is no folder of frames ({describe_path(folder)}).")
     frames = [file for file in folder.iterdir() if is_image(file) and file.is_file()]
@@ -152,18 +146,18 @@ def list_frames(folder: Path) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """True where the name is that of a visible image file."""
+    """Return True for the name of a visible image file."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def natural_sort_key(path: Path) -> tuple[list[str | int], str]:
-    """A sort key that compares runs of digits as numbers, and equal numbers by name."""
+    """Return a sort key that compares runs of digits as numbers."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """Shapes: -> (H, W, 3), RGB, uint8 or uint16 as the file holds it."""
+    """Read an image file as stored. Shapes: -> (H, W, 3), RGB, uint8 or uint16."""
     if not path.is_file():
         raise FrameError(f"Cannot read a frame from {path}: {describe_path(path)}.")
     try:
@@ -181,7 +175,7 @@ def read_samples(path: Path) -> np.ndarray:
 
 
 def decode_image(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
-    """Decode an image file's bytes, or say that they are none."""
+    """Decode the bytes of an image file."""
     try:
         samples = cv2.imdecode(data, flags)
     except cv2.error as error:
@@ -199,7 +193,7 @@ def decode_image(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
 
 
 def may_have_alpha(data: bytes) -> bool:
-    """False where an image file's head rules out an alpha channel, which saves decoding twice."""
+    """Return False if the file header rules out an alpha channel."""
     if data.startswith(b"\xff\xd8"):  # JPEG has none
         return False
     if data.startswith(b"\x89PNG"):
@@ -209,7 +203,7 @@ def may_have_alpha(data: bytes) -> bool:
 
 
 def require_opaque(samples: np.ndarray, path: Path) -> None:
-    """Refuse an image with transparent parts: what lies behind them is not ours to invent."""
+    """Raise FrameError for an image with transparent parts."""
     if samples.ndim == 3 and samples.shape[2] == 4:
         alpha = samples[..., 3]
         if (alpha != np.iinfo(alpha.dtype).max).any():
@@ -220,7 +214,7 @@ def require_opaque(samples: np.ndarray, path: Path) -> None:
 
 
 def describe_path(path: Path) -> str:
-    """What stands at a path, in words, for a message."""
+    """Describe what exists at a path, for error messages."""
     if path.is_dir():
         return "it is a folder"
     if path.exists():

@@ -1,4 +1,4 @@
-"""Where files are written: their names, whether they can be, and what to do on a full disk."""
+"""Output paths of images: names, checks before the work, errors on a full disk."""
 
 import errno
 import tempfile
@@ -10,7 +10,7 @@ from sgm_vfi.media.images import FrameError, is_image
 
 
 def require_writable_path(path: Path) -> None:
-    """Refuse a file's name where none can be made; folders that are missing around it can be."""
+    """Raise FrameError if a file cannot be written; missing parent folders are allowed."""
     if path.is_dir():
         raise FrameError(f"Cannot write {path}: it is a folder.")
     folder = find_existing_parent(path)
@@ -26,22 +26,22 @@ def require_writable_path(path: Path) -> None:
 
 
 def find_existing_parent(path: Path) -> Path:
-    """The nearest of the folders around a path that is there."""
+    """Return the nearest parent folder that exists."""
     return next(folder for folder in path.resolve().parents if folder.exists())
 
 
 def require_not_input(files: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read."""
+    """Raise FrameError if an output is among the inputs."""
     both = {file.resolve() for file in files} & {path.resolve() for path in inputs}
     if both:
         raise FrameError(f"{min(both)} is among the frames to read; name another output.")
 
 
 def require_output_folder(output: Path, instead: str) -> None:
-    """Refuse to make a folder of a file, or of what is called as one.
+    """Raise FrameError if an output folder is a file or looks like one.
 
     Args:
-        instead: what to do, as an order.
+        instead: the remedy, as an imperative sentence.
     """
     if output.is_file():
         raise FrameError(f"{output} is a file: {instead}")
@@ -53,7 +53,7 @@ def require_output_folder(output: Path, instead: str) -> None:
 
 
 def require_no_other_images(files: Sequence[Path]) -> None:
-    """Refuse a folder with images other than those about to be written: they would mix."""
+    """Raise FrameError if the output folder holds other images."""
     folder = files[0].parent
     if not folder.is_dir():
         return
@@ -67,7 +67,7 @@ def require_no_other_images(files: Sequence[Path]) -> None:
 
 @contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Where the disk is full, say what is kept in a folder and what to do, not just a number."""
+    """Turn disk-full errors into one that names the kept results and the remedy."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -81,12 +81,12 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
 
 
 def is_image_output(output: Path) -> bool:
-    """Whether one image goes there, and no folder."""
+    """Return True if the output is one image, not a folder."""
     return is_image(output) and not output.is_dir()
 
 
 def pair_output_paths(output: Path, times: Sequence[float]) -> list[Path]:
-    """Where the frame at each time goes."""
+    """Return the output path of the frame at each time."""
     if is_image_output(output):
         if len(times) > 1:
             raise ValueError(f"{output} holds one frame, not {len(times)}: name a folder.")

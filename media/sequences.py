@@ -1,4 +1,4 @@
-"""Frames on disk that follow each other."""
+"""Image sequences: the frames of a folder or of several files, checked for one size."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -17,27 +17,26 @@ from sgm_vfi.media.videos import VIDEO_SUFFIXES
 
 
 def is_video(path: Path) -> bool:
-    """Whether a path names a file that is no image, and so can only be a video."""
+    """Return True for a file that is no image."""
     return path.is_file() and not is_image(path)
 
 
 class FrameFormat(NamedTuple):
+    """Size and bit depth of frames."""
+
     height: int
     width: int
-    bits: int  # per sample: 8, or 16 where any frame has them
+    bits: int  # per sample: 16 if any frame has 16, else 8
 
 
 def find_sequence(inputs: list[Path]) -> list[Path]:
-    """The frames that a user named: a folder's in natural order, or two or more images as given.
-
-    Refuses what is no sequence, and says what to do about it.
-    """
+    """Find the frames of a folder in natural order, or return two or more images as given."""
     for path in inputs:
         if not path.exists():
             raise FrameError(f"Cannot read {path}: {describe_path(path)}.")
         if path.suffix.lower() in (*VIDEO_SUFFIXES, ".gif") and not path.is_dir():
             raise FrameError(
-                f"{path} is a video, and no frame to be put beside others. Give it alone."
+                f"{path} is a video and cannot be combined with images. Give it alone."
             )
     if len(inputs) > 1 and any(path.is_dir() for path in inputs):
         raise FrameError(f"Got {' and '.join(map(str, inputs))}: give one folder, or two images.")
@@ -50,14 +49,14 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
     if len(paths) < 2:
         where = "" if paths == inputs else f" in {inputs[0]}"
         raise FrameError(
-            f"Something lies between two frames or more, got one{where} ({paths[0]}). "
+            f"Interpolation needs two frames or more, got one{where} ({paths[0]}). "
             f"Give two images or a folder of frames."
         )
     return paths
 
 
 def is_animation(path: Path) -> bool:
-    """Whether an image file holds more than one picture: an animated PNG, WebP or AVIF."""
+    """Return True for an animated PNG, WebP or AVIF file."""
     if not path.is_file():
         return False
     data = path.read_bytes()
@@ -69,10 +68,10 @@ def is_animation(path: Path) -> bool:
 
 
 def probe_frames(paths: Iterable[Path]) -> FrameFormat:
-    """Read every frame once, so that a damaged or odd one is found before the work, not in it.
+    """Read every frame once and return their common format.
 
     Raises:
-        FrameError: a file cannot be read, or is not of the size of the first.
+        FrameError: a file cannot be read or differs in size from the first.
     """
     first, height, width, bits = None, 0, 0, 8
     for path in paths:
@@ -89,7 +88,7 @@ def probe_frames(paths: Iterable[Path]) -> FrameFormat:
 
 
 def fingerprint_files(paths: Sequence[Path]) -> str:
-    """What tells these files from others: their names, sizes and times, in short."""
+    """Return a fingerprint of the names, sizes and modification times of files."""
     stats = [(path.name, path.stat()) for path in paths]
     facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return f"{len(paths)} files, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"

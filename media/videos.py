@@ -1,4 +1,4 @@
-"""Clips: video files and folders of frames, read one frame at a time."""
+"""Frame readers: video files and folders of images, read one frame at a time."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -27,46 +27,52 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".y4m"),
     *(".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv"),
 )
-HD_HEIGHT = 720  # rows from which untagged video counts as BT.709, as players have it
-MATRIX_UNSPECIFIED = 2  # of the colour matrices in ITU-T H.273
-# Bilinear, accurate rounding, chroma at full width (swscale's flags; PyAV names not all of them).
+HD_HEIGHT = 720  # rows from which untagged video is BT.709, as in players
+MATRIX_UNSPECIFIED = 2  # in ITU-T H.273
+# swscale flags: bilinear, accurate rounding, full chroma interpolation.
 SCALING = 0x2 | 0x40000 | 0x2000
 
 logger = logging.getLogger(__name__)
 
 
 class VideoError(ValueError):
-    """A path that holds no usable clip: the message names it and says what to do."""
+    """An unreadable video or folder of frames; the message names it and the remedy."""
 
 
 class FrameReaderInfo(NamedTuple):
-    """What is known about a clip before its frames are used."""
+    """Frame count, size and bit depth of a frame reader."""
 
     num_frames: int
     height: int  # pixels, after rotation
     width: int
     bits: int  # per sample: 8 or 16
 
+    @classmethod
+    def of(cls, num_frames: int, samples: np.ndarray) -> "FrameReaderInfo":
+        """Describe frames like the given one. Shapes: samples (H, W, 3)."""
+        height, width = samples.shape[:2]
+        return cls(num_frames, height, width, BITS[samples.dtype])
+
 
 @dataclass(frozen=True)
 class FrameReader(ABC):
-    """Consecutive frames of one size."""
+    """Base class for readers of consecutive frames of one size."""
 
     name: str
     path: Path
 
     @abstractmethod
     def probe(self) -> FrameReaderInfo:
-        """Count the frames, and find damage before any work is done where that is to be had."""
+        """Count the frames and check what can be checked beforehand."""
 
     @abstractmethod
     def read_samples(
         self, wanted: Container[int] | None = None
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Index and RGB samples (H, W, 3) of each frame that is wanted (None: of all)."""
+        """Yield index and RGB samples (H, W, 3) of each wanted frame (None: all)."""
 
     def read_frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Index and frame of each frame that is wanted (None: of all), in order, one at a time.
+        """Yield index and frame of each wanted frame (None: all), in order.
 
         Shapes: -> (3, H, W), RGB in [0, 1], on the CPU.
         """
@@ -83,50 +89,48 @@ class FrameReader(ABC):
 
 
 class ImageFolderReader(FrameReader):
-    """A folder of images, in natural order."""
+    """Reads the images of a folder, in natural order."""
 
     def probe(self) -> FrameReaderInfo:
         """Count the images and read the first."""
         files = list_frames(self.path)
-        samples = read_samples(files[0])
-        return FrameReaderInfo(len(files), *samples.shape[:2], BITS[samples.dtype])
+        return FrameReaderInfo.of(len(files), read_samples(files[0]))
 
     def read_samples(
         self, wanted: Container[int] | None = None
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Reads no image that is not wanted."""
+        """Read only the wanted images."""
         for index, file in enumerate(list_frames(self.path)):
             if wanted is None or index in wanted:
                 yield index, read_samples(file)
 
 
 class VideoReader(FrameReader):
-    """The first video stream of a file, as a player shows it: its matrix, range and orientation.
+    """Reads the first video stream of a file with its colour matrix, range and orientation.
 
-    Streams of more than 8 bits give 16-bit samples. Where no matrix is stated it is BT.709 from
-    720 rows up and BT.601 below. Timestamps and transparency are left out of account.
+    Streams of more than 8 bits give 16-bit samples. An unspecified matrix is BT.709 from 720 rows
+    up and BT.601 below. Timestamps and transparency are ignored.
     """
 
     def probe(self) -> FrameReaderInfo:
-        """Decode the whole file, without turning it into RGB: there is no shorter way to know."""
+        """Decode the whole file to count its frames."""
         count, first = 0, None
         for count, picture in enumerate(self.decode(), start=1):  # noqa: B007
             first = first or picture
         if first is None:
             raise VideoError(f"{self.path} holds a video stream without a single frame.")
-        samples = to_rgb_samples(first)
-        return FrameReaderInfo(count, *samples.shape[:2], BITS[samples.dtype])
+        return FrameReaderInfo.of(count, to_rgb_samples(first))
 
     def read_samples(
         self, wanted: Container[int] | None = None
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Decodes every picture up to the last wanted one, converts none that is not wanted."""
+        """Decode every picture, convert only the wanted ones."""
         for index, picture in enumerate(self.decode()):
             if wanted is None or index in wanted:
                 yield index, to_rgb_samples(picture)
 
     def decode(self) -> Iterator[av.VideoFrame]:
-        """Decode the stream in display order; damage is an error, never a guessed picture."""
+        """Decode the stream in display order; raise VideoError on damage."""
         count = 0
         try:
             with av.open(self.path) as container:
@@ -153,7 +157,7 @@ class VideoReader(FrameReader):
             logger.warning("%s gave %d of the %d frames it promises", self.path, count, promised)
 
     def damage_message(self, count: int, what: str) -> str:
-        """A message for what stopped the decoder after `count` pictures."""
+        """Return the error message for a failure after `count` pictures."""
         return (
             f"Cannot decode {self.path} beyond its first {count} frames: {what}. "
             f"It is damaged or no video: repair it (for example by re-encoding) or leave it out."
@@ -161,7 +165,10 @@ class VideoReader(FrameReader):
 
 
 def to_rgb_samples(picture: av.VideoFrame) -> np.ndarray:
-    """A decoded picture as it is displayed. Shapes: -> (H, W, 3), RGB, uint8 or uint16."""
+    """Convert a decoded picture to RGB in display orientation.
+
+    Shapes: -> (H, W, 3), RGB, uint8 or uint16.
+    """
     deep = any(component.bits > 8 for component in picture.format.components)
     matrix = picture.colorspace
     if matrix == MATRIX_UNSPECIFIED:
@@ -173,24 +180,25 @@ def to_rgb_samples(picture: av.VideoFrame) -> np.ndarray:
         src_color_range=picture.color_range,
         dst_color_range=ColorRange.JPEG,
     )
-    samples, orientation = rgb.to_ndarray(), parse_display_matrix(read_display_matrix(picture))
+    orientation = parse_display_matrix(read_display_matrix(picture))
     require_quarter_turn(orientation)
+    samples: np.ndarray = rgb.to_ndarray()
     if orientation.is_mirrored:
         samples = np.flip(samples, axis=1)
     return np.rot90(samples, orientation.quarter_turns)
 
 
 def require_quarter_turn(orientation: Orientation) -> None:
-    """Refuse what cannot be shown upright without resampling."""
+    """Raise VideoError for a rotation that needs resampling."""
     if not orientation.is_quarter_turn:
-        raise VideoError(f"Video is turned by whole quarters, got a tag of {orientation}.")
+        raise VideoError(f"Videos are rotated by multiples of 90 degrees, got {orientation}.")
 
 
 def find_frame_readers(paths: Iterable[Path]) -> list[FrameReader]:
-    """Every clip that the paths name: video files, folders of frames, and folders of either.
+    """Find all clips in the paths: video files, folders of frames, and folders of either.
 
-    A clip is named by its place below the path that led to it, or by its whole path where that
-    would name two alike. Hidden files and folders are left out.
+    A clip is named by its path relative to the given one, or by its whole path if two names were
+    equal. Hidden files and folders are ignored.
     """
     found: dict[Path, FrameReader] = {}
     for path in paths:
@@ -219,7 +227,7 @@ def find_frame_readers(paths: Iterable[Path]) -> list[FrameReader]:
 
 
 def find_readers_below(folder: Path, root: Path) -> Iterator[FrameReader]:
-    """The frames in a folder as one clip, then its videos, then what its folders hold."""
+    """Yield the images of a folder as one clip, then its videos, then those of its subfolders."""
     entries = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
         key=natural_sort_key,
@@ -235,10 +243,10 @@ def find_readers_below(folder: Path, root: Path) -> Iterator[FrameReader]:
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """The path without the root, or the root's own name for itself."""
+    """Return the path relative to the root, or the root's name for itself."""
     return root.resolve().name if path == root else path.relative_to(root).as_posix()
 
 
 def describe_format(samples: np.ndarray) -> str:
-    """Size and depth in words. Shapes: (H, W, 3)."""
+    """Describe size and bit depth. Shapes: (H, W, 3)."""
     return f"{samples.shape[1]}x{samples.shape[0]} with {BITS[samples.dtype]} bits"

@@ -54,10 +54,12 @@ class Counted(FrameReader):
     def probe(self) -> FrameReaderInfo:
         return FrameReaderInfo(self.LENGTH, 2, 2, 8)
 
-    def samples(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def read_samples(
+        self, wanted: Container[int] | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         raise AssertionError
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
+    def read_frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
         for index in range(self.LENGTH):
             if wanted is None or index in wanted:
                 yield index, torch.full((3, 2, 2), index / 255)
@@ -82,7 +84,7 @@ def test_only_the_frames_between_are_held() -> None:
     alive: list[weakref.ref[Tensor]] = []
 
     class Watched(Counted):
-        def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
+        def read_frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, Tensor]]:
             for index in range(self.LENGTH):
                 frame = torch.zeros(3, 2, 2)
                 alive.append(weakref.ref(frame))

@@ -222,6 +222,6 @@ def test_the_commands_name_what_is_missing(
     with pytest.raises(SystemExit) as ended:
         run_script(monkeypatch, ROOT / "train_base.py", "--device", "cpu", "--output", tmp_path)
     assert ended.value.code == 2
-    assert "Where is vimeo90k?" in caplog.text
+    assert "The path of vimeo90k is missing" in caplog.text
     assert "--synthetic" in caplog.text
     assert "Traceback" not in caplog.text

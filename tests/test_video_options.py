@@ -144,7 +144,7 @@ def test_an_oblique_video_stays_one_and_gives_no_folder() -> None:
     source = write_clip(Path("in.mp4"), moving_frames(2), rotation=30)
     run(source, "--output", "out.mp4", *FAST)
     assert decode_pictures(Path("out.mp4"))[0].rotation == decode_pictures(source)[0].rotation
-    with pytest.raises(SystemExit, match=r"by whole quarters, got a tag of 30 degrees"):
+    with pytest.raises(SystemExit, match=r"by multiples of 90 degrees, got 30 degrees"):
         run(source, "--output", "frames", "--dry_run")
 
 
@@ -229,6 +229,7 @@ def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.Monkey
         raise AssertionError("read")
 
     monkeypatch.setattr("sgm_vfi.video.command.plan_video", read)
+    monkeypatch.setattr("sgm_vfi.video.from_images.probe_frames", read)
     write_clip(Path("clip.mp4"), moving_frames(2))
     Path("frames").mkdir()
     for given in (["clip.mp4"], ["frames", "--output", "film.mp4", "--rate", 24]):
