@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -23,9 +23,7 @@ from sgm_vfi.media.images import write_frame
 DEFAULT_CONFIG = SyntheticConfig()
 PIXELS_AT_ONCE = 2**20  # per rendered batch
 SMALL_SIDE = 32  # in pixels, of frames on which motion is measured
-LONG_SEQUENCE_MOTION = MappingProxyType(
-    {"motion": (0.05, 1.5), "camera": (0.01, 0.4)}
-)  # of 100 frames
+LONG_SEQUENCE_MOTION = MappingProxyType({"motion": (0.05, 1.5), "camera": (0.01, 0.4)})
 
 
 class RenderedSequence(NamedTuple):
@@ -57,12 +55,11 @@ class TreeLayout:
     size: tuple[int, int]  # (height, width) of the published frames
     sequences: list[RenderedSequence] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)  # file name -> lines
-    large_motion_lists: dict[str, list[SequenceTriplet]] = field(
-        default_factory=dict
-    )  # the larger half
+    # Lists of the half of these triplets with the larger motion:
+    large_motion_lists: dict[str, list[SequenceTriplet]] = field(default_factory=dict)
     prefix: str = ""  # of paths in lists of triplets
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # of sequences below a folder
-    motion: dict[str, tuple[float, float]] = field(default_factory=dict)
+    motion: dict[str, Any] = field(default_factory=dict)
 
 
 def write_stand_in(
@@ -92,8 +89,8 @@ def write_stand_in(
     shutil.rmtree(beside, ignore_errors=True)
     try:
         for sequence in tqdm(layout.sequences, name, unit="scene"):
-            own = generator if size else generator.with_size(published_size(sequence, layout))
-            render_sequence(sequence, own, seed, beside)
+            published = layout.sizes.get(sequence.folder.partition("/")[0], layout.size)
+            render_sequence(sequence, generator.with_size(size or published), seed, beside)
         for file, chosen in layout.large_motion_lists.items():
             layout.lists[file] = format_triplet_lines(
                 select_larger_motion(chosen, generator, seed), layout.prefix
@@ -104,11 +101,6 @@ def write_stand_in(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return sum(len(sequence.names) for sequence in layout.sequences)
-
-
-def published_size(sequence: RenderedSequence, layout: TreeLayout) -> tuple[int, int]:
-    """Return the published frame size of a sequence."""
-    return layout.sizes.get(sequence.folder.partition("/")[0], layout.size)
 
 
 def render_sequence(
@@ -122,14 +114,10 @@ def render_sequence(
     scene = generator.draw([(seed, sequence.scene)])
     times = torch.linspace(0, 1, len(sequence.names), dtype=torch.float64)
     at_once = max(PIXELS_AT_ONCE // (height * width), 1)
-    for some, names in zip(times.split(at_once), batched(sequence.names, at_once), strict=True):
-        for name, frame in zip(names, scene.subset([0] * len(some)).frame(some), strict=True):
-            write_frame(folder / name, frame)
-
-
-def batched(names: list[str], count: int) -> list[list[str]]:
-    """Split a list into lists of `count`; the last may be shorter."""
-    return [names[start : start + count] for start in range(0, len(names), count)]
+    names = iter(sequence.names)
+    for some in times.split(at_once):
+        for frame in scene.subset([0] * len(some)).frame(some):
+            write_frame(folder / next(names), frame)
 
 
 def select_larger_motion(

@@ -10,9 +10,7 @@ from sgm_vfi.dataset.augment import Augmentation, TripletIndices, as_triplet, ce
 from sgm_vfi.dataset.frame_stack import FrameStack
 from sgm_vfi.dataset.triplet import Triplet
 
-IndexSampler = Callable[
-    [int, np.random.Generator], TripletIndices
-]  # number of frames, randomness -> frames
+IndexSampler = Callable[[int, np.random.Generator], TripletIndices]  # from the stack's length
 
 
 class SampleKey(NamedTuple):

@@ -65,10 +65,7 @@ def find_image_stacks(root: Path, split: str, kind: str = "tri") -> list[ImageFi
 
 
 def build_training_set(
-    root: Path,
-    augmentation: Augmentation = PUBLISHED_AUGMENTATION,
-    *,
-    any_time: bool = False,
+    root: Path, augmentation: Augmentation = PUBLISHED_AUGMENTATION, *, any_time: bool = False
 ) -> TrainingTriplets:
     """Build the training set: triplets or, for any time, three ordered frames of septuplets."""
     clips = open_stacks(root, "train", "sep" if any_time else "tri")

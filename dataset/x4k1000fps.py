@@ -59,10 +59,7 @@ def find_image_stacks(root: Path) -> list[ImageFileStack]:
 
 
 def build_training_set(
-    root: Path,
-    augmentation: Augmentation = PUBLISHED_AUGMENTATION,
-    *,
-    any_time: bool = False,
+    root: Path, augmentation: Augmentation = PUBLISHED_AUGMENTATION, *, any_time: bool = False
 ) -> TrainingTriplets:
     """Build the training set: one sample per clip and epoch."""
     clips = open_stacks(root)

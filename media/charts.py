@@ -57,7 +57,7 @@ class Axis(NamedTuple):
         if self.logarithmic:
             values = np.log10(np.maximum(values, low))
             low, high = math.log10(low), math.log10(high)
-        return self.start + (values - low) / (high - low) * (self.end - self.start)
+        return np.asarray(self.start + (values - low) / (high - low) * (self.end - self.start))
 
     def ticks(self) -> list[float]:
         """Return about five round values."""

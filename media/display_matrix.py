@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from math import atan2, degrees
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type as SideData
 
 
 class Orientation(NamedTuple):
@@ -36,7 +35,7 @@ def read_display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     Elements 0, 1, 3 and 4, in units of 1/65536, are a, b, c and d: the point (x, y) is shown at
     (ax + cy, bx + dy), y downwards.
     """
-    matrix = picture.side_data.get(SideData.DISPLAYMATRIX)
+    matrix: Any = picture.side_data.get("DISPLAYMATRIX")
     return None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist())
 
 

@@ -134,5 +134,5 @@ def test_jitter_changes_colours_a_little_and_alike() -> None:
 def test_impossible_crops_and_turns_are_refused(trees: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="hold no 41x41 crop"):
         TrainingTriplets([Painted()], Augmentation(crop=41))[SampleKey(0)]
-    with pytest.raises(ValueError, match="cannot be turned"):
+    with pytest.raises(ValueError, match="cannot be rotated"):
         vimeo90k.build_training_set(trees["vimeo90k"], Augmentation(rotate=True))[SampleKey(0)]

@@ -62,10 +62,10 @@ def test_recordings_differ_and_scenes_stay() -> None:
     plain = maker.draw(seeds)
     recorded = maker.with_config(replace(SMALL, lens=0.5, coded=0.5)).draw(seeds)
     for name in ("shutter", "light", "grain", "seed"):
-        values = [getattr(scenes.parameters.disturbances, name) for scenes in (plain, recorded)]
+        values = [getattr(scenes.parameters.degradations, name) for scenes in (plain, recorded)]
         assert torch.equal(*values)
-    focus, coding = recorded.parameters.disturbances[-2:]
-    assert not torch.stack(plain.parameters.disturbances[-2:]).any()
+    focus, coding = recorded.parameters.degradations[-2:]
+    assert not torch.stack(plain.parameters.degradations[-2:]).any()
     one, other = (scenes.triplet().frame0 for scenes in (plain, recorded))
     changed = (one - other).abs().amax(dim=(1, 2, 3)) > 0
     assert torch.equal(changed, (focus > 0) | (coding > 0))

@@ -95,7 +95,7 @@ def test_same_seed_same_scene(maker: SceneGenerator, triplet: Triplet) -> None:
 
 def test_number_of_objects(maker: SceneGenerator) -> None:
     drawn = changed(maker, objects=(1, 3)).draw([(number,) for number in range(60)])
-    counts = drawn.parameters.looks.present.sum(1) - 1
+    counts = drawn.parameters.appearance.present.sum(1) - 1
     assert set(counts.tolist()) == {1, 2, 3}
 
 
@@ -119,13 +119,13 @@ def test_impossible_configurations_are_refused(settings: dict[str, object]) -> N
         SyntheticConfig(**settings)
 
 
-# ---- disturbances --------------------------------------------------------------------------------
+# ---- degradations --------------------------------------------------------------------------------
 
 
 def test_blur_is_the_mean_of_instants(maker: SceneGenerator) -> None:
     scenes = changed(maker, blur=1.0, motion=(0.2, 0.4)).draw(SEEDS[:3])
     middle = scenes.parameters.time
-    shutter = scenes.parameters.disturbances.shutter
+    shutter = scenes.parameters.degradations.shutter
     assert (shutter > 0).all()
     instants = [scenes.sharp(middle + shutter * (k - 3.5) / 8) for k in range(8)]
     torch.testing.assert_close(scenes.frame(middle), torch.stack(instants).mean(0))
@@ -135,7 +135,7 @@ def test_blur_is_the_mean_of_instants(maker: SceneGenerator) -> None:
 def test_blurred_and_sharp_scenes_share_a_batch(maker: SceneGenerator) -> None:
     mixed = changed(maker, blur=0.5)
     scenes = mixed.draw(SEEDS[:6])
-    blurred = scenes.parameters.disturbances.shutter > 0
+    blurred = scenes.parameters.degradations.shutter > 0
     assert 0 < blurred.sum() < 6
     frame = scenes.frame(scenes.parameters.time)
     for number in range(6):
@@ -151,7 +151,7 @@ def test_grain_is_new_in_every_frame_and_the_same_again(maker: SceneGenerator) -
     other = scenes.frame(times(1e-5, 1e-5)) - clean
     assert (first - other).std() > 0.003
     inner = (clean > 0.15) & (clean < 0.85)
-    for number, strength in enumerate(scenes.parameters.disturbances.grain.tolist()):
+    for number, strength in enumerate(scenes.parameters.degradations.grain.tolist()):
         noise = first[number][inner[number]]
         assert noise.std().item() == pytest.approx(strength, rel=0.1)
 
@@ -159,7 +159,7 @@ def test_grain_is_new_in_every_frame_and_the_same_again(maker: SceneGenerator) -
 def test_light_changes_frames_but_not_the_truth(maker: SceneGenerator, triplet: Triplet) -> None:
     lit = changed(maker, lighting=1.0)
     scenes = lit.draw(SEEDS)
-    light = scenes.parameters.disturbances.light
+    light = scenes.parameters.degradations.light
     assert (light[:, 0, 0] != light[:, 0, 1]).all()
     ratio = scenes.frame(times(*[0.0] * 12)) / scenes.sharp(times(*[0.0] * 12)).clamp(min=0.05)
     corner = light[:, 0, 0] - light[:, 1, 0] / 2 - light[:, 2, 0] / 2
@@ -185,5 +185,5 @@ def test_parameters_stack_scene_by_scene(maker: SceneGenerator) -> None:
     together: SceneParameters = maker.draw(SEEDS[:3]).parameters
     alone: SceneParameters = maker.draw(SEEDS[2:3]).parameters
     assert torch.equal(together.motion.place.travel[2], alone.motion.place.travel[0])
-    assert torch.equal(together.looks.texture[2], alone.looks.texture[0])
-    assert torch.equal(together.disturbances.seed[2], alone.disturbances.seed[0])
+    assert torch.equal(together.appearance.texture[2], alone.appearance.texture[0])
+    assert torch.equal(together.degradations.seed[2], alone.degradations.seed[0])

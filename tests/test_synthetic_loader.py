@@ -51,11 +51,11 @@ def test_scenes_grow_in_variety(small_loader: type) -> None:
 
     loaders = [small_loader(4, 4, training=training) for training in (True, False)]
     for loader in loaders:
-        loader.maker.config = replace(loader.maker.config, growing=1)
+        loader.generator.config = replace(loader.generator.config, growing=1)
         alone = {frame for epoch in (0, 1, 0) for frame in frames_at(loader, epoch)}
         assert len(alone) == (8 if loader.sampler.training else 4)
     grown, plain = small_loader(4, 4), small_loader(4, 4)
-    grown.maker.config = replace(grown.maker.config, growing=1)
+    grown.generator.config = replace(grown.generator.config, growing=1)
     assert frames_at(grown, 0).isdisjoint(frames_at(plain, 0))
     assert frames_at(grown, 1) == frames_at(plain, 1)
 

@@ -24,9 +24,12 @@ def one_moving_object(maker: SceneGenerator, travel: tuple[float, float]) -> Sce
     motion = drawn.parameters.motion._replace(
         place=place, camera=still(drawn.parameters.motion.camera)
     )
-    looks = drawn.parameters.looks
-    looks = looks._replace(mask=torch.zeros_like(looks.mask))  # the first tile is a smooth blob
-    return SceneBatch(drawn.parameters._replace(motion=motion, looks=looks), drawn.maker)
+    appearance = drawn.parameters.appearance
+    smooth_blob = torch.zeros_like(appearance.mask)  # the first tile
+    appearance = appearance._replace(mask=smooth_blob)
+    return SceneBatch(
+        drawn.parameters._replace(motion=motion, appearance=appearance), drawn.generator
+    )
 
 
 def test_one_shifting_object_by_hand(maker: SceneGenerator) -> None:
@@ -174,5 +177,5 @@ def test_without_curves_all_goes_straight_at_even_speed(maker: SceneGenerator) -
         else:
             ways = [motion.matrix(times(t)[:, None])[..., :2, 2] for t in (0.0, 0.5, 1.0)]
         torch.testing.assert_close((ways[0] + ways[2]) / 2, ways[1])
-    for one, other in zip(straight.parameters.looks, bowed.parameters.looks, strict=True):
+    for one, other in zip(straight.parameters.appearance, bowed.parameters.appearance, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)

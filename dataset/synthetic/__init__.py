@@ -1,4 +1,4 @@
-"""Layered scenes on large known motions: an endless data set made by this repository alone."""
+"""Synthetic data set: layered scenes with large known motion."""
 
 from sgm_vfi.dataset.synthetic.config import SyntheticConfig
 from sgm_vfi.dataset.synthetic.renderer import SceneBatch, SceneGenerator

@@ -1,47 +1,47 @@
-"""What synthetic scenes are like."""
+"""Configuration of synthetic scenes."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
-    """Size, clutter, motion and disturbances of synthetic scenes.
+    """Size, objects, motion and degradations of synthetic scenes.
 
-    Ranges are (least, most). Lengths are shares of the frame's shorter side, so that a scene
-    looks alike at any size; at 512x512, 0.001 is half a pixel and 0.4 is 205 pixels.
+    Ranges are (least, most). Lengths are shares of the frame's shorter side: at 512x512, 0.001 is
+    half a pixel and 0.4 is 205 pixels.
     """
 
     size: tuple[int, int] = (256, 256)  # height, width
     objects: tuple[int, int] = (2, 7)  # foreground layers
     radius: tuple[float, float] = (0.08, 0.5)  # of an object, log-uniform
     motion: tuple[float, float] = (0.001, 0.4)  # of an object between the frames
-    camera: tuple[float, float] = (0.0005, 0.15)  # the same of the camera
+    camera: tuple[float, float] = (0.0005, 0.15)  # of the camera between the frames
     still: float = 0.0  # probability that the camera stands still; and of each object
-    zoom: tuple[float, float] = (0.5, 1.2)  # texels per pixel: small ones look out of focus
-    growing: int = 0  # epochs of training until scenes are like this: see `at_epoch`
-    any_time: bool = False  # target anywhere between the frames; otherwise half-way
-    nonrigid: float = 0.5  # probability that a layer bends, and so on below, each per scene
-    curved: float = 0.0  # ways that bow and speeds that change, which two frames cannot tell
+    zoom: tuple[float, float] = (0.5, 1.2)  # texels per pixel; small values look blurred
+    growing: int = 0  # epochs of the curriculum: see `at_epoch`
+    any_time: bool = False  # target at any time; otherwise 0.5
+    nonrigid: float = 0.5  # probability that a layer bends; below: per scene
+    curved: float = 0.0  # curved paths and changing speeds
     blur: float = 0.15  # motion blur
-    lighting: float = 0.25  # light that changes between the frames
+    lighting: float = 0.25  # changing light
     grain: float = 0.25  # sensor noise
-    lens: float = 0.0  # frames out of focus
-    coded: float = 0.0  # frames that went through a codec which kept little
-    textures: int = 48  # kept on the device, photographs first
+    lens: float = 0.0  # defocus
+    coded: float = 0.0  # codec artefacts
+    textures: int = 48  # number on the device, photographs first
     texture_size: int = 512
     masks: int = 100
     mask_size: int = 192
 
     def at_epoch(self, epoch: int) -> "SyntheticConfig":
-        """Scenes of an epoch of training: at first a camera passes one surface, and nothing rests.
+        """Return the configuration of a training epoch of the curriculum.
 
-        What motion looks like is learnt soonest where all moves alike, and clearly. Objects, bends,
-        blur, light, grain, rest, and the lower half of the camera's motions come in by and by.
+        Training begins with a moving camera over one surface. Objects, bends, blur, light, grain,
+        still layers and small camera motions are added linearly over `growing` epochs.
         """
         if epoch >= self.growing:
             return self
         share = epoch / self.growing
-        objects = tuple(round(share * count) for count in self.objects)
+        objects = round(share * self.objects[0]), round(share * self.objects[1])
         chances = ("still", "nonrigid", "blur", "lighting", "grain")
         fewer = {name: share * getattr(self, name) for name in chances}
         least, most = self.camera

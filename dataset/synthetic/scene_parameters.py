@@ -1,27 +1,28 @@
-"""From a seed to the parameters of a scene."""
+"""Random parameters of a scene, drawn from its seed."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sgm_vfi.dataset.synthetic.config import SyntheticConfig
+from sgm_vfi.dataset.synthetic.degradations import DegradationParameters
 from sgm_vfi.dataset.synthetic.layer_motion import LayerMotion, NonRigidMotion, ProjectiveMotion
 from sgm_vfi.dataset.triplet_sampling import build_generator
 
-MAX_BEND_SLOPE = 0.45  # slope of a non-rigid shift: at 1 the plane would fold
+MAX_BEND_SLOPE = 0.45  # slope of a non-rigid shift; the plane folds at 1
 TIMES = (0.1, 0.9)  # of targets at any time
 SHUTTER = (0.02, 0.12)  # open time of motion blur, in units of the time between the frames
-DEFOCUS = (0.4, 1.6)  # pixels of blur by the lens
-CODEC_STEPS = (0.003, 0.025)  # steps of a codec, from hardly seen to plain
-EXPOSURES = 8  # frames that motion blur is the mean of
-EXPOSURE_STEP = 1.5  # pixels that the fastest layer may move between two of them: no ghosts
+DEFOCUS = (0.4, 1.6)  # standard deviation in pixels
+CODEC_STEPS = (0.003, 0.025)  # quantisation steps, of [0, 1]
+EXPOSURES = 8  # frames averaged for motion blur
+EXPOSURE_STEP = 1.5  # most pixels that a layer moves between exposures
 
 
 class LayerAppearance(NamedTuple):
-    """What layers look like. Shapes: (B, L) or as said."""
+    """Appearance of layers. Shapes: (B, L) unless stated."""
 
     present: Tensor  # bool
     texture: Tensor  # tile number
@@ -33,30 +34,19 @@ class LayerAppearance(NamedTuple):
     radius: Tensor  # (B, L, 2), pixels of the plane from the middle to the edge of the mask's tile
 
 
-class DegradationParameters(NamedTuple):
-    """What happens to whole frames. Shapes: (B,) or as said."""
-
-    shutter: Tensor  # 0 where there is no motion blur
-    light: Tensor  # (B, 3, 2): level, slope to the right and slope down, at t = 0 and t = 1
-    grain: Tensor  # standard deviation
-    seed: Tensor  # of the grain
-    focus: Tensor  # standard deviation of the blur of a lens, in pixels; 0: sharp
-    coding: Tensor  # step by which a codec rounds, of [0, 1]; 0: none
-
-
 class SceneParameters(NamedTuple):
-    """All about a batch of scenes, on the CPU; layer 0 is the background, later ones are nearer."""
+    """Parameters of a batch of scenes, on the CPU; layer 0 is the background, later are nearer."""
 
     motion: LayerMotion
-    looks: LayerAppearance
-    disturbances: DegradationParameters
+    appearance: LayerAppearance
+    degradations: DegradationParameters
     time: Tensor  # (B,), of the target
 
 
 def draw_scenes(
     seeds: Sequence[Sequence[int]], config: SyntheticConfig, num_textures: int, num_masks: int
 ) -> SceneParameters:
-    """Draw one scene for each seed; a scene depends on its own seed alone."""
+    """Draw one scene per seed; a scene depends only on its own seed."""
     scenes = [draw_scene(seed, config, num_textures, num_masks) for seed in seeds]
     return stack_parameters(scenes)
 
@@ -72,9 +62,7 @@ def draw_scene(
         random, (config.motion[0], draw_upper_bound(random, config.motion)), layers
     )
     travel[0] = 0  # the background moves with the camera alone
-    moves = (
-        build_generator("moves", *seed).uniform(size=layers) >= config.still
-    )  # the first: the camera
+    moves = build_generator("moves", *seed).uniform(size=layers) >= config.still  # first: camera
     travel *= moves
     curved = bool(build_generator("curves", *seed).uniform() < config.curved)
     present = np.arange(layers) <= random.integers(config.objects[0], config.objects[1] + 1)
@@ -88,13 +76,13 @@ def draw_scene(
             random, config, (travel + random.uniform(0, 0.01)) * moves, radius, curved=curved
         ),
     )
-    looks = draw_appearance(random, config.zoom, present, radius, num_textures, num_masks)
+    appearance = draw_appearance(random, config.zoom, present, radius, num_textures, num_masks)
     fastest = motion.place.travel[present].norm(dim=-1).max() + motion.camera.travel[-1].norm()
-    disturbances = draw_degradations(
+    degradations = draw_degradations(
         random, config, fastest.item(), build_generator("frames", *seed)
     )
     time = torch.tensor(random.uniform(*TIMES) if config.any_time else 0.5, dtype=torch.float64)
-    return SceneParameters(motion, looks, disturbances, time)
+    return SceneParameters(motion, appearance, degradations, time)
 
 
 def draw_object_motion(
@@ -105,7 +93,7 @@ def draw_object_motion(
     *,
     curved: bool,
 ) -> ProjectiveMotion:
-    """Objects pass half-way through some place in the frame; larger motions also turn more."""
+    """Draw the motion of objects, at a random position in the frame at t = 1/2."""
     layers, (height, width) = len(travel), config.size
     middle = random.uniform(0, 1, (layers, 2)) * (width - 1, height - 1)
     middle[0] = (width - 1) / 2, (height - 1) / 2
@@ -131,14 +119,9 @@ def draw_object_motion(
 
 
 def draw_camera_motion(
-    random: np.random.Generator,
-    config: SyntheticConfig,
-    layers: int,
-    *,
-    moves: bool,
-    curved: bool,
+    random: np.random.Generator, config: SyntheticConfig, layers: int, *, moves: bool, curved: bool
 ) -> ProjectiveMotion:
-    """One motion for all layers; near layers travel further."""
+    """Draw one camera motion for all layers; near layers travel further."""
     height, width = config.size
     side = min(height, width)
     travel = (
@@ -167,7 +150,7 @@ def draw_nonrigid_motion(
     *,
     curved: bool,
 ) -> NonRigidMotion:
-    """Some layers bend, by no more than they move, and never so that they fold."""
+    """Draw bends of some layers, at most as large as their motion and without folds."""
     layers = len(travel)
     wavelength = radius[:, None] * random.uniform(0.8, 3, (layers, 2))
     frequency = 2 * np.pi / wavelength
@@ -196,7 +179,7 @@ def draw_appearance(
     num_textures: int,
     num_masks: int,
 ) -> LayerAppearance:
-    """Any texture on any shape, in colours of its own."""
+    """Draw texture, shape and colours of layers."""
     layers = len(present)
     gain = random.uniform(0.6, 1.15, (layers, 1)) + random.normal(0, 0.06, (layers, 3))
     aspect = np.exp(random.uniform(-0.5, 0.5, layers))
@@ -219,9 +202,11 @@ def draw_degradations(
     fastest: float,
     recording: np.random.Generator,
 ) -> DegradationParameters:
-    """Blur, changing light and grain, each in some scenes; `fastest` is a speed in pixels.
+    """Draw the degradations of a scene.
 
-    So are lens and codec, by randomness of their own.
+    Args:
+        fastest: largest motion of a layer in pixels, which limits the exposure.
+        recording: generator for defocus and codec.
     """
     soft, coded = recording.uniform(size=2) < (config.lens, config.coded)
     blurred, lit, grainy = random.uniform(size=3) < (config.blur, config.lighting, config.grain)
@@ -244,31 +229,32 @@ def draw_degradations(
 def draw_log_uniform(
     random: np.random.Generator, bounds: tuple[float, float], size: int
 ) -> np.ndarray:
-    """Numbers of all magnitudes between two bounds, each as likely."""
-    return np.exp(random.uniform(*np.log(bounds), size))
+    """Draw log-uniform numbers between two bounds."""
+    low, high = np.log(bounds)
+    return np.exp(random.uniform(low, high, size))
 
 
 def draw_upper_bound(random: np.random.Generator, bounds: tuple[float, float]) -> float:
-    """The most that one scene moves: anything up to the most that any does."""
+    """Draw the largest motion of one scene."""
     least, most = bounds
     return least + (most - least) * random.uniform()
 
 
 def draw_directions(random: np.random.Generator, count: int) -> np.ndarray:
-    """Shapes: -> (count, 2), of length 1."""
+    """Draw unit vectors. Shapes: -> (count, 2)."""
     angle = random.uniform(0, 2 * np.pi, count)
     return np.stack((np.cos(angle), np.sin(angle)), axis=-1)
 
 
 def as_float32(field: np.ndarray) -> Tensor:
-    """Floats as float32; whole numbers and truth values as they are."""
+    """Convert an array to a tensor, floats to float32."""
     tensor = torch.from_numpy(field)
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def stack_parameters(parts: Sequence) -> Tensor | tuple:
-    """Stack equal trees of named tuples of tensors."""
+def stack_parameters(parts: Sequence[Any]) -> Any:
+    """Stack equal trees of named tuples of tensors along a new first dimension."""
     first = parts[0]
     if isinstance(first, Tensor):
-        return torch.stack(parts)
+        return torch.stack(list(parts))
     return type(first)(*(stack_parameters(fields) for fields in zip(*parts, strict=True)))

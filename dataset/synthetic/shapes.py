@@ -1,18 +1,18 @@
-"""Shapes of foreground objects: solid, thin, hollow and hair-like ones."""
+"""Random shapes of foreground objects, as signed distances."""
 
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-SUPERSAMPLING = 4  # shapes are drawn this much larger than their tile, then measured
-REACH = 0.25  # distances are kept up to here, in units of half a tile
+SUPERSAMPLING = 4  # of shapes before distances are measured
+REACH = 0.25  # distances are clipped here, in units of half a tile
 
 ShapeFunction = Callable[[int, np.random.Generator], np.ndarray]
 
 
 def draw_mask_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
-    """Signed distances to the edges of `count` random shapes, positive inside.
+    """Draw the signed distances to the edges of `count` random shapes, positive inside.
 
     The unit is half a tile; a shape fills most of its tile and never touches its edge.
 
@@ -23,25 +23,25 @@ def draw_mask_tiles(count: int, side: int, random: np.random.Generator) -> list[
 
 
 def signed_distance(shape: ShapeFunction, side: int, random: np.random.Generator) -> np.ndarray:
-    """Draw a shape large and measure the distance to its edge. Shapes: -> (side, side, 1)."""
+    """Draw a shape and measure the distance to its edge. Shapes: -> (side, side, 1)."""
     large = side * SUPERSAMPLING
     drawn = shape(large, random)
     margin = large // 32
     drawn[:margin], drawn[-margin:], drawn[:, :margin], drawn[:, -margin:] = 0, 0, 0, 0
     inside = cv2.distanceTransform(drawn, cv2.DIST_L2, 5)
     outside = cv2.distanceTransform(1 - drawn, cv2.DIST_L2, 5)
-    distance = (inside - outside) * (2 / large)
+    distance: np.ndarray = (inside - outside) * (2 / large)
     small = cv2.resize(distance, (side, side), interpolation=cv2.INTER_AREA)
     return small.clip(-REACH, REACH)[..., None]
 
 
 def blank_mask(side: int) -> np.ndarray:
-    """An empty drawing. Shapes: -> (side, side), uint8."""
+    """Return an empty mask. Shapes: -> (side, side), uint8."""
     return np.zeros((side, side), np.uint8)
 
 
 def blob_outline(side: int, random: np.random.Generator, roughness: float) -> np.ndarray:
-    """A closed smooth curve around the middle. Shapes: -> (points, 2), in pixels."""
+    """Draw a closed smooth curve around the middle. Shapes: -> (points, 2), in pixels."""
     angle = np.linspace(0, 2 * np.pi, 256, endpoint=False)
     radius = np.ones_like(angle)
     for wave in range(2, 7):
@@ -54,18 +54,18 @@ def blob_outline(side: int, random: np.random.Generator, roughness: float) -> np
 
 
 def fill_outline(mask: np.ndarray, outline: np.ndarray, value: int = 1) -> np.ndarray:
-    """Fill a closed curve in a drawing."""
+    """Fill a closed curve in a mask."""
     cv2.fillPoly(mask, [outline.round().astype(np.int32)], value)
     return mask
 
 
 def blob(side: int, random: np.random.Generator) -> np.ndarray:
-    """Smooth and solid."""
+    """Draw a smooth solid shape."""
     return fill_outline(blank_mask(side), blob_outline(side, random, 0.5))
 
 
 def polygon(side: int, random: np.random.Generator) -> np.ndarray:
-    """Straight edges and sharp corners, convex or not."""
+    """Draw a polygon, convex or not."""
     corners = int(random.integers(3, 9))
     angle = (np.arange(corners) + random.uniform(-0.3, 0.3, corners)) * (2 * np.pi / corners)
     radius = random.uniform(0.2, 0.45, corners)
@@ -75,14 +75,14 @@ def polygon(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def ring(side: int, random: np.random.Generator) -> np.ndarray:
-    """Hollow: a blob with a hole of its own form."""
+    """Draw a blob with a hole."""
     outline = blob_outline(side, random, 0.4)
     hole = (outline - side / 2) * random.uniform(0.5, 0.88) + side / 2
     return fill_outline(fill_outline(blank_mask(side), outline), hole, 0)
 
 
 def bars(side: int, random: np.random.Generator) -> np.ndarray:
-    """Thin straight bars: poles, wires, branches."""
+    """Draw thin straight bars."""
     mask = blank_mask(side)
     for _ in range(int(random.integers(1, 5))):
         angle = random.uniform(0, np.pi)
@@ -95,7 +95,7 @@ def bars(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def fence(side: int, random: np.random.Generator) -> np.ndarray:
-    """Thin and hollow: a grid of bars."""
+    """Draw a grid of bars."""
     mask = blank_mask(side)
     low, high = int(0.06 * side), int(0.94 * side)
     thickness = int(side * random.uniform(0.012, 0.03)) + 1
@@ -107,7 +107,7 @@ def fence(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def hair(side: int, random: np.random.Generator) -> np.ndarray:
-    """Many curved strands that grow from one root."""
+    """Draw curved strands from one root."""
     mask = blank_mask(side)
     way = np.linspace(0, 1, 40)[:, None]
     root = np.array((0.5, 0.5)) + random.uniform(-0.04, 0.04, 2)
@@ -122,7 +122,7 @@ def hair(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def letter(side: int, random: np.random.Generator) -> np.ndarray:
-    """A large letter: thin parts, holes and corners at once."""
+    """Draw a large letter."""
     mask = blank_mask(side)
     text = chr(int(random.integers(ord("A"), ord("Z") + 1)))
     font, thickness = cv2.FONT_HERSHEY_DUPLEX, int(side * random.uniform(0.03, 0.09))
@@ -133,16 +133,5 @@ def letter(side: int, random: np.random.Generator) -> np.ndarray:
     return mask
 
 
-# A smooth solid shape is the most common thing in the world, so it comes up more than once.
-SHAPES: tuple[ShapeFunction, ...] = (
-    blob,
-    polygon,
-    blob,
-    ring,
-    bars,
-    blob,
-    hair,
-    polygon,
-    fence,
-    letter,
-)
+# The smooth solid shape is the most frequent.
+SHAPES = (blob, polygon, blob, ring, bars, blob, hair, polygon, fence, letter)

@@ -1,4 +1,4 @@
-"""Batches of synthetic scenes, rendered where they are needed."""
+"""Loader of synthetic scenes, rendered on the training device."""
 
 from collections.abc import Iterator
 
@@ -11,15 +11,14 @@ from sgm_vfi.dataset.triplet import Triplet
 
 
 class SyntheticLoader:
-    """Batches of new scenes; used like `TripletLoader`, but the triplets are on `device` already.
+    """Renders batches of scenes on `device`; has the interface of `TripletLoader`.
 
-    Training scenes never come again, and may grow in variety at first; validation scenes are the
-    same in every epoch, and none of them is among the training scenes. A scene depends on seed,
-    epoch and its number alone.
+    Training scenes are new in every epoch and follow the curriculum of the configuration.
+    Validation scenes are the same in every epoch and differ from all training scenes.
 
     Args:
-        scenes: scenes of one epoch, of all processes together.
-        truth: give true flows and visibility along.
+        scenes: number of scenes per epoch, over all processes.
+        truth: add ground-truth flow and visibility.
     """
 
     def __init__(
@@ -40,25 +39,25 @@ class SyntheticLoader:
                 f"{scenes} scenes over {world} process(es) fill no batch of {batch_size}. "
                 f"Ask for {world * batch_size} or more."
             )
-        self.maker = SceneGenerator(config, device)
+        self.generator = SceneGenerator(config, device)
         self.batch_size, self.truth = batch_size, truth
         self.sampler = ShardSampler(scenes, rank=rank, world=world, seed=seed, training=training)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Begin the next iteration at batch `start` of `epoch`; validation has one epoch only."""
+        """Begin the next iteration at batch `start` of `epoch`; validation has only one epoch."""
         self.sampler.set_epoch(epoch if self.sampler.training else 0, start * self.batch_size)
 
     def __len__(self) -> int:
-        """Batches that the next iteration gives."""
+        """Return the number of batches of the next iteration."""
         whole, rest = divmod(len(self.sampler), self.batch_size)
         return whole + (rest > 0 and not self.sampler.training)
 
     def __iter__(self) -> Iterator[Triplet]:
         role = int(self.sampler.training)
-        maker = self.maker
+        generator = self.generator
         if self.sampler.training:
-            maker = maker.with_config(maker.config.at_epoch(self.sampler.epoch))
+            generator = generator.with_config(generator.config.at_epoch(self.sampler.epoch))
         seeds = [(role, key.seed, key.epoch, key.item) for key in self.sampler]
         for batch in range(len(self)):
             part = seeds[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield maker.draw(part).triplet(truth=self.truth)
+            yield generator.draw(part).triplet(truth=self.truth)

@@ -1,4 +1,4 @@
-"""Surfaces of synthetic scenes: photographs that ship inside scikit-image, and made-up patterns."""
+"""Textures of synthetic scenes (photographs of scikit-image, procedural patterns); their atlas."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +13,7 @@ from torch import Tensor
 
 from sgm_vfi.media.images import as_frame, read_samples
 
-# Pictures of real surfaces among the files that scikit-image's wheel holds. It can fetch others
-# from the network; those are not asked for.
+# Photographs inside scikit-image's wheel; no downloads.
 PHOTOGRAPHS = (
     "astronaut.png",
     "brick.png",
@@ -40,7 +39,7 @@ PatternFunction = Callable[[int, np.random.Generator], np.ndarray]
 
 
 def draw_texture_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
-    """Make `count` textures, photographs and patterns in turn. Shapes: -> (side, side, 3) each."""
+    """Draw `count` textures: photographs and patterns. Shapes: -> (side, side, 3) each."""
     photographs = [read_photograph(path) for path in find_photographs()]
     num_photographs = round(count * PHOTOGRAPH_SHARE)
     cut = [
@@ -54,7 +53,7 @@ def draw_texture_tiles(count: int, side: int, random: np.random.Generator) -> li
 
 
 def find_photographs() -> list[Path]:
-    """Where scikit-image's pictures lie; all of them or none, so that scenes are reproducible."""
+    """Find scikit-image's photographs; raise FileNotFoundError if one is missing."""
     folder = Path(skimage.data.__file__).parent
     missing = [name for name in PHOTOGRAPHS if not (folder / name).is_file()]
     if missing:
@@ -66,12 +65,12 @@ def find_photographs() -> list[Path]:
 
 
 def read_photograph(path: Path) -> np.ndarray:
-    """Shapes: -> (H, W, 3), float32 in [0, 1]."""
+    """Read a photograph. Shapes: -> (H, W, 3), float32 in [0, 1]."""
     return as_frame(read_samples(path)).numpy().transpose(1, 2, 0)
 
 
 def crop_random_square(picture: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
-    """A random square of a picture, as large as it can be or a little smaller."""
+    """Crop and resize a random square of 75 to 100 % of the largest size."""
     height, width = picture.shape[:2]
     cut = int(min(height, width) * random.uniform(0.75, 1))
     top, left = random.integers(height - cut + 1), random.integers(width - cut + 1)
@@ -82,7 +81,7 @@ def crop_random_square(picture: np.ndarray, side: int, random: np.random.Generat
 
 
 def draw_palette(colours: int, random: np.random.Generator) -> np.ndarray:
-    """Colours that differ clearly in brightness. Shapes: -> (colours, 3)."""
+    """Draw colours that differ in brightness. Shapes: -> (colours, 3)."""
     brightness = random.permutation(np.linspace(0.12, 0.88, colours))[:, None]
     return (brightness + random.normal(0, 0.12, (colours, 3))).clip(0.02, 0.98)
 
@@ -90,7 +89,7 @@ def draw_palette(colours: int, random: np.random.Generator) -> np.ndarray:
 def spectrum_noise(
     side: int, random: np.random.Generator, exponent: float, planes: int = 1
 ) -> np.ndarray:
-    """Random planes whose amplitude falls with frequency, standardised. Shapes: (planes, s, s)."""
+    """Draw noise with amplitude 1 / frequency^exponent, standardised. Shapes: (planes, s, s)."""
     rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     frequency = np.hypot(rows, columns)
     frequency[0, 0] = 1
@@ -101,14 +100,14 @@ def spectrum_noise(
 
 
 def coordinates(side: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates in a frame turned by a random angle."""
+    """Return pixel coordinates rotated by a random angle."""
     angle = random.uniform(0, np.pi)
     y, x = np.mgrid[:side, :side].astype(np.float64)
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
 def noise(side: int, random: np.random.Generator) -> np.ndarray:
-    """Clouds to rough ground: coloured noise between two colours."""
+    """Draw coloured noise between two colours."""
     planes = spectrum_noise(side, random, random.uniform(0.9, 1.7), planes=2)
     dark, light = draw_palette(2, random)
     mix = (0.5 + 0.22 * planes[0])[..., None]
@@ -116,27 +115,27 @@ def noise(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def gradient(side: int, random: np.random.Generator) -> np.ndarray:
-    """Almost nothing to match: a smooth change of colour with faint grain."""
+    """Draw a smooth colour gradient with faint noise."""
     smooth = spectrum_noise(side, random, 3.0, planes=3).transpose(1, 2, 0)
     return random.uniform(0.3, 0.7, 3) + 0.12 * smooth + 0.012 * random.normal(size=(side, side, 1))
 
 
 def stripes(side: int, random: np.random.Generator) -> np.ndarray:
-    """Parallel stripes with soft edges."""
+    """Draw parallel stripes with soft edges."""
     across, _ = coordinates(side, random)
     wave = np.sin(across * (2 * np.pi / random.uniform(12, 64)))
     return two_tone(np.tanh(wave * random.uniform(0.8, 4)), side, random)
 
 
 def checks(side: int, random: np.random.Generator) -> np.ndarray:
-    """A chessboard: every place looks like many others."""
+    """Draw a chessboard."""
     x, y = coordinates(side, random)
     period = 2 * np.pi / random.uniform(20, 80)
     return two_tone(np.tanh(6 * np.sin(x * period) * np.sin(y * period)), side, random)
 
 
 def dots(side: int, random: np.random.Generator) -> np.ndarray:
-    """Dots on a grid."""
+    """Draw dots on a grid."""
     x, y = coordinates(side, random)
     period = 2 * np.pi / random.uniform(14, 50)
     level = np.cos(x * period) + np.cos(y * period) - random.uniform(0.2, 1.2)
@@ -144,14 +143,14 @@ def dots(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def two_tone(pattern: np.ndarray, side: int, random: np.random.Generator) -> np.ndarray:
-    """Paint a pattern in -1 .. 1 with two colours, and wear it a little."""
+    """Colour a pattern in -1 .. 1 with two colours and add noise."""
     dark, light = draw_palette(2, random)
     wear = 0.05 * spectrum_noise(side, random, 1.2)[0][..., None]
     return dark + (light - dark) * (0.5 + 0.5 * pattern[..., None]) + wear
 
 
 def cells(side: int, random: np.random.Generator) -> np.ndarray:
-    """Stones, leaves, scales: irregular cells with dark joints."""
+    """Draw irregular cells with dark joints."""
     count = int(random.integers(40, 400))
     seeds = np.full((side, side), 255, np.uint8)
     seeds[tuple(random.integers(0, side, (2, count)))] = 0
@@ -167,7 +166,7 @@ def cells(side: int, random: np.random.Generator) -> np.ndarray:
 
 
 def lettering(side: int, random: np.random.Generator) -> np.ndarray:
-    """Lines of random signs."""
+    """Draw lines of random characters."""
     ink = np.zeros((side, side), np.uint8)
     scale = random.uniform(0.5, 2.2)
     thickness = max(round(1.6 * scale), 1)
@@ -180,30 +179,19 @@ def lettering(side: int, random: np.random.Generator) -> np.ndarray:
     return two_tone(ink / 127.5 - 1, side, random)
 
 
-PATTERNS: tuple[PatternFunction, ...] = (
-    noise,
-    cells,
-    stripes,
-    lettering,
-    gradient,
-    checks,
-    noise,
-    dots,
-)
+PATTERNS = (noise, cells, stripes, lettering, gradient, checks, noise, dots)
 
 
 class TextureAtlas(NamedTuple):
-    """Square tiles of one size, side by side."""
+    """Square tiles of one size in one tensor, so that each sample of a batch can read its own."""
 
     picture: Tensor  # (1, C, rows * side, columns * side)
     side: int
     columns: int
-    count: int
+    num_tiles: int
 
     def sample(self, tile: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Read tile `tile[b]` of each sample b, bilinearly, at its pixels (x, y).
-
-        Places outside a tile give its nearest edge pixel.
+        """Sample tile `tile[b]` for each sample b bilinearly at (x, y), with replicated borders.
 
         Shapes: tile (B,), x and y (B, H, W) in pixels of a tile -> (B, C, H, W).
         """
@@ -218,7 +206,7 @@ class TextureAtlas(NamedTuple):
 
 
 def build_atlas(tiles: list[np.ndarray], device: torch.device | str) -> TextureAtlas:
-    """Lay tiles out on a grid. Shapes: (side, side, C) float each."""
+    """Arrange tiles on a grid. Shapes: (side, side, C) float each."""
     side, channels = tiles[0].shape[0], tiles[0].shape[2]
     columns = int(np.ceil(np.sqrt(len(tiles))))
     rows = -(-len(tiles) // columns)
@@ -230,6 +218,6 @@ def build_atlas(tiles: list[np.ndarray], device: torch.device | str) -> TextureA
 
 
 def mirror_coordinates(position: Tensor, side: int) -> Tensor:
-    """Fold the whole plane into a tile by mirrors at its edges: no seams, no end."""
+    """Fold the plane into a tile by reflection at its edges."""
     last = side - 1
     return last - (position.remainder(2 * last) - last).abs()
