@@ -150,7 +150,7 @@ def _interpolate(
     schedule = schedule_frames(
         stream.read_times(),
         output_times(stream.read_intervals(), options.target),
-        is_cut=producer.producer_options.crosses_cut if options.at_cuts == "hold" else None,
+        is_cut=producer.options.crosses_cut if options.at_cuts == "hold" else None,
         uses_context_frames=producer.interpolator.uses_context_frames,
     )
     for output_frame in schedule:
