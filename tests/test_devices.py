@@ -1,4 +1,4 @@
-"""Networks keep to the device of their frames: seen without a GPU, by tensors without memory."""
+"""Networks stay on the device of their frames, checked without a GPU by fake tensors."""
 
 import pytest
 import torch

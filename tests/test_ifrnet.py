@@ -1,4 +1,4 @@
-"""IFRNet: what it promises beyond the golden numbers, its losses, and its files."""
+"""IFRNet: network, losses and published checkpoints."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -85,7 +85,7 @@ def test_frames_are_encoded_once_for_all_times(net: IFRNet) -> None:
     assert min(steps) > 1e-4  # the time is heard
 
 
-def test_a_time_for_each_sample(net: IFRNet) -> None:
+def test_each_sample_has_its_own_time(net: IFRNet) -> None:
     """A batch of times is each of them alone."""
     pair = frames()
     times = torch.tensor([0.125, 0.75]).view(2, 1, 1, 1)
@@ -96,7 +96,7 @@ def test_a_time_for_each_sample(net: IFRNet) -> None:
             torch.testing.assert_close(both[i : i + 1], alone)
 
 
-def test_the_middle_alone_is_given_where_it_alone_was_learnt(net: IFRNet) -> None:
+def test_middle_only_weights_refuse_other_times(net: IFRNet) -> None:
     net.any_time = False
     pair = frames(32, 32)
     quarter = time_like(pair[0], 0.25)
@@ -108,7 +108,7 @@ def test_the_middle_alone_is_given_where_it_alone_was_learnt(net: IFRNet) -> Non
         assert torch.equal(halved, net(pair[0], middle, 2 * quarter).frame)
 
 
-def test_brightness_passes_through(net: IFRNet) -> None:
+def test_uniform_brightness_is_preserved(net: IFRNet) -> None:
     """The mean of both frames is taken off and put back: a constant added stays a constant."""
     pair = [0.25 + frame / 4 for frame in frames()]
     with torch.inference_mode():
@@ -128,7 +128,7 @@ def test_brightness_passes_through(net: IFRNet) -> None:
 
 
 @pytest.mark.parametrize(("scale", "multiple"), [(1, 16), (1 / 2, 32), (4 / 5, 20), (3 / 8, 128)])
-def test_sizes_are_good_where_the_scaled_ones_are(net: IFRNet, scale: float, multiple: int) -> None:
+def test_size_multiple_depends_on_the_scaled_size(net: IFRNet, scale: float, multiple: int) -> None:
     assert net.size_multiple(scale) == multiple
     one = frames(multiple * 2, multiple)[0][:1]
     with torch.inference_mode():
@@ -140,7 +140,7 @@ def test_sizes_are_good_where_the_scaled_ones_are(net: IFRNet, scale: float, mul
 
 
 # the losses, against slower definitions and by hand
-def test_census_is_its_definition() -> None:
+def test_census_equals_its_definition() -> None:
     generator = torch.Generator().manual_seed(3)
     x, y = torch.rand(2, 1, 2, 6, 7, generator=generator, dtype=torch.double)
 
@@ -160,7 +160,7 @@ def test_census_is_its_definition() -> None:
     assert census_loss(x, y, patch=3, border=1).item() == pytest.approx(total / 42)
 
 
-def test_census_does_not_see_brightness() -> None:
+def test_census_ignores_brightness() -> None:
     """Away from the border, where zero begins, a constant makes no difference."""
     x, y = frames(24, 24)
     plain = census_loss(x, y, patch=7, border=3)
@@ -180,7 +180,7 @@ def test_trust_falls_with_the_distance_from_the_label() -> None:
     torch.testing.assert_close(trust, torch.tensor([[[[1.0, 0.22313]]]]), atol=1e-5, rtol=0)
 
 
-def test_little_trust_pulls_little() -> None:
+def test_low_trust_gives_small_gradients() -> None:
     """With full trust the pull is that of an absolute value; without any there is none."""
     far = torch.full((1, 2, 1, 1), 5.0, requires_grad=True)
     pulls = []
@@ -191,16 +191,16 @@ def test_little_trust_pulls_little() -> None:
     assert pulls[0] > pulls[1] > pulls[2] == 0
 
 
-def test_distillation_teaches_the_coarse_flows_alone(net: IFRNet) -> None:
+def test_distillation_only_trains_the_coarse_flows(net: IFRNet) -> None:
     pair = frames()
-    lesson = net.training_forward(*pair, time_like(pair[0], 0.5), pair[0])
+    output = net.training_forward(*pair, time_like(pair[0], 0.5), pair[0])
     label = torch.randn(2, 4, 64, 96)
-    leaves = tuple(flow.detach().requires_grad_() for flow in lesson.flows)
+    leaves = tuple(flow.detach().requires_grad_() for flow in output.flows)
     distillation_loss(leaves, label).backward()
     assert [flow.grad is not None for flow in leaves] == [True, True, True, False]
 
 
-def test_a_label_that_is_met_costs_least() -> None:
+def test_matching_the_label_has_the_lowest_loss() -> None:
     """Flows that are the label at every size lie at the bottom."""
     label = torch.full((1, 4, 32, 32), 4.0)
     met = tuple(torch.full((1, 4, 32 // s, 32 // s), 4.0 / s) for s in (8, 4, 2, 1))
@@ -208,32 +208,32 @@ def test_a_label_that_is_met_costs_least() -> None:
     assert distillation_loss(met, label) < distillation_loss(missed, label)
 
 
-def test_geometry_teaches_the_encoder_from_both_sides(net: IFRNet) -> None:
+def test_geometry_loss_trains_both_encodings(net: IFRNet) -> None:
     """The true frame's features get a gradient, too."""
     pair = frames()
-    lesson = net.training_forward(*pair, time_like(pair[0], 0.5), pair[0])
-    parts = lesson.features, lesson.target_features
+    output = net.training_forward(*pair, time_like(pair[0], 0.5), pair[0])
+    parts = output.features, output.target_features
     leaves = [tuple(t.detach().requires_grad_() for t in part) for part in parts]
-    geometry_loss(lesson._replace(features=leaves[0], target_features=leaves[1])).backward()
+    geometry_loss(output._replace(features=leaves[0], target_features=leaves[1])).backward()
     assert all(leaf.grad.any() for part in leaves for leaf in part)
-    assert geometry_loss(lesson._replace(features=lesson.target_features)) == 0
+    assert geometry_loss(output._replace(features=output.target_features)) == 0
 
 
 def test_loss_is_the_sum_of_its_parts(net: IFRNet) -> None:
     pair = frames()
     target, label = frames(seed=1)[0], torch.randn(2, 4, 64, 96)
-    lesson = net.training_forward(*pair, time_like(pair[0], 0.5), target)
-    assert isinstance(lesson, IFRNetTrainingOutput)
+    output = net.training_forward(*pair, time_like(pair[0], 0.5), target)
+    assert isinstance(output, IFRNetTrainingOutput)
     parts = [
-        reconstruction_loss(lesson.frame, target),
-        geometry_loss(lesson),
-        distillation_loss(lesson.flows, label),
+        reconstruction_loss(output.frame, target),
+        geometry_loss(output),
+        distillation_loss(output.flows, label),
     ]
-    torch.testing.assert_close(ifrnet_loss(lesson, label), sum(parts))
-    torch.testing.assert_close(ifrnet_loss(lesson), parts[0] + parts[1])
+    torch.testing.assert_close(ifrnet_loss(output, label), sum(parts))
+    torch.testing.assert_close(ifrnet_loss(output), parts[0] + parts[1])
 
 
-def test_it_learns_the_motion_that_it_is_shown() -> None:
+def test_training_learns_a_known_motion() -> None:
     """Ever new textures, all moved alike: both flows come to point to where they came from."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
@@ -251,11 +251,11 @@ def test_it_learns_the_motion_that_it_is_shown() -> None:
         ifrnet_loss(net.training_forward(frame0, frame1, half, target), label).backward()
         optimiser.step()
     with torch.inference_mode():
-        told = net(frame0, frame1, half, explain=True)
-    missed = (told.explanation["flow"] - label)[..., 4:-4, 4:-4].abs().mean()
+        result = net(frame0, frame1, half, explain=True)
+    missed = (result.explanation["flow"] - label)[..., 4:-4, 4:-4].abs().mean()
     assert missed < 0.3
     blended = ((frame0 + frame1) / 2 - target).abs().mean()
-    assert (told.frame - target).abs().mean() < blended / 3
+    assert (result.frame - target).abs().mean() < blended / 3
 
 
 # correlation, for LiteFlowNet

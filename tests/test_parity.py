@@ -1,4 +1,4 @@
-"""The committed golden numbers hold, and the runner that says so can tell when one does not."""
+"""Committed golden numbers of SGM-VFI, and the command that compares them."""
 
 import json
 import shutil

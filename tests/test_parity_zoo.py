@@ -1,4 +1,4 @@
-"""The committed golden numbers of the other systems hold, and all of them can be checked."""
+"""Committed golden numbers of the other networks."""
 
 from pathlib import Path
 

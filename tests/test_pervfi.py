@@ -1,4 +1,4 @@
-"""PerVFI: what its parts promise, its noise, its losses and its files."""
+"""PerVFI: stages, normalizing flow, network and checkpoints."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +110,7 @@ def test_a_flow_at_half_size_is_half_as_long() -> None:
 
 
 # blending
-def test_away_from_holes_frame_0_stays_as_it_is() -> None:
+def test_mask_is_zero_away_from_holes() -> None:
     """A hole reaches five pixels: half of a 9 x 9 and of a 3 x 3 window."""
     torch.manual_seed(0)
     mask = randomize_weights(QuasiBinaryMask(6)).eval()
@@ -146,9 +146,7 @@ def flow() -> ConditionalNormalizingFlow:
     return randomize_weights(ConditionalNormalizingFlow()).eval().double()
 
 
-def test_noise_and_picture_are_each_other_s_inverse(
-    flow: ConditionalNormalizingFlow, conditions: list[Tensor]
-) -> None:
+def test_decode_inverts_encode(flow: ConditionalNormalizingFlow, conditions: list[Tensor]) -> None:
     told = [condition.double() for condition in conditions]
     picture = torch.rand(2, 3, 16, 24, dtype=torch.double) * 2 - 1
     with torch.inference_mode():
@@ -157,7 +155,7 @@ def test_noise_and_picture_are_each_other_s_inverse(
     assert [x.shape[1:] for x in noise] == noise_shapes(16, 24)
 
 
-def test_the_likelihood_is_that_of_a_change_of_variables(
+def test_likelihood_equals_change_of_variables(
     flow: ConditionalNormalizingFlow, conditions: list[Tensor]
 ) -> None:
     """Against the determinant of the Jacobian of picture to noise, written out."""
@@ -203,7 +201,7 @@ def begun(network: torch.nn.Module) -> set[int]:
     return {int(module.initialized) for module in network.modules() if isinstance(module, ActNorm)}
 
 
-def test_a_fresh_flow_is_a_rotation() -> None:
+def test_fresh_normalizing_flow_is_a_rotation() -> None:
     """Zero-initialised: no condition matters, and the volume stays the same."""
     flow = ConditionalNormalizingFlow()
     picture = torch.rand(1, 3, 8, 8)
@@ -216,7 +214,7 @@ def test_a_fresh_flow_is_a_rotation() -> None:
 
 
 # the network
-def test_the_picture_depends_on_the_seed_alone(net: PerVFI) -> None:
+def test_picture_only_depends_on_the_seed(net: PerVFI) -> None:
     """Not on when it is asked for, nor on what else is in the batch, nor on PyTorch's own state."""
     frame0, frame1 = frames(batch=2)
     half = time_like(frame0, 0.5)
@@ -233,7 +231,7 @@ def test_the_picture_depends_on_the_seed_alone(net: PerVFI) -> None:
     assert torch.equal(still, as_still)
 
 
-def test_flows_of_one_s_own_and_of_smaller_frames(net: PerVFI) -> None:
+def test_given_flows_and_flow_scale(net: PerVFI) -> None:
     """`flow_scale` changes what the estimator sees, not what its flow means."""
     frame0, frame1 = frames()
     with torch.inference_mode():
@@ -325,7 +323,7 @@ def test_published_files_load_with_the_flow_network_beside(
     assert all(torch.equal(ours[ESTIMATOR + key], tensor) for key, tensor in flow.items())
 
 
-def test_own_files_are_whole(tmp_path: Path) -> None:
+def test_own_checkpoints_include_the_flow_network(tmp_path: Path) -> None:
     config = replace(PERVFI_VB, estimator="gmflow", seed=7)
     net = randomize_weights(PerVFI(config))
     metadata = {"network": "pervfi", "config": vars(config)}
@@ -336,7 +334,7 @@ def test_own_files_are_whole(tmp_path: Path) -> None:
     assert all(torch.equal(ours[key], tensor) for key, tensor in net.state_dict().items())
 
 
-def test_files_that_do_not_fit_say_why(place: Path) -> None:
+def test_files_that_do_not_fit_are_refused(place: Path) -> None:
     file = save_published(place / "pretrained" / "PerVFI" / "v00.pth", network())
     with pytest.raises(CheckpointError, match="never initialised"):
         load_interpolator("gmflow+pervfi")

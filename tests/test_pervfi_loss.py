@@ -34,7 +34,7 @@ GOLDEN = Path(__file__).parent / "golden_zoo"
 GOLDEN_NAMES = {"pervfi": "pervfi_v00", "pervfi_vb": "pervfi_vb"}
 
 
-def lesson(nll: float | None, picture: Tensor, target: Tensor) -> PerVFITrainingOutput:
+def output(nll: float | None, picture: Tensor, target: Tensor) -> PerVFITrainingOutput:
     return PerVFITrainingOutput(picture, target, None if nll is None else torch.tensor([nll, nll]))
 
 
@@ -43,20 +43,20 @@ def test_losses_of_both_variants(nll: float | None) -> None:
     """Of equal pictures the likelihood alone; a constant offset is seen by L1 alone."""
     target = torch.rand(1, 3, 64, 64)
     base = 0 if nll is None else nll
-    assert pervfi_loss(lesson(nll, target, target)).item() == pytest.approx(base)
-    brighter = pervfi_loss(lesson(nll, target + 0.25, target)).item()
+    assert pervfi_loss(output(nll, target, target)).item() == pytest.approx(base)
+    brighter = pervfi_loss(output(nll, target + 0.25, target)).item()
     assert brighter == pytest.approx(0.25 if nll is None else nll, abs=1e-5)
     noisy = target + 0.1 * torch.randn_like(target)
     weight = 0.1 if nll is None else 0.2
-    with_eyes = pervfi_loss(lesson(nll, noisy, target), lambda *_: torch.tensor(10.0))
-    without = pervfi_loss(lesson(nll, noisy, target))
+    with_eyes = pervfi_loss(output(nll, noisy, target), lambda *_: torch.tensor(10.0))
+    without = pervfi_loss(output(nll, noisy, target))
     assert without > base
     assert (with_eyes - without).item() == pytest.approx(10 * weight, rel=1e-4)
 
 
-def test_a_draw_that_overflows_leaves_the_likelihood() -> None:
+def test_overflowing_picture_leaves_the_likelihood_loss() -> None:
     target = torch.rand(1, 3, 64, 64)
-    assert pervfi_loss(lesson(3.0, target * torch.nan, target)).item() == 3.0
+    assert pervfi_loss(output(3.0, target * torch.nan, target)).item() == 3.0
 
 
 @pytest.mark.parametrize("config", [PERVFI, PERVFI_VB])
@@ -71,7 +71,7 @@ def test_one_step_of_training_reaches_every_weight(config: PerVFIConfig) -> None
 
 
 @pytest.mark.usefixtures("world")
-def test_training_begins_from_data_and_leaves_what_loads(tmp_path: Path) -> None:
+def test_training_initialises_from_data_and_its_checkpoint_loads(tmp_path: Path) -> None:
     """One step of the loop, whole; the file it leaves is found by what is in it."""
     few = {"train_scenes": 2, "val_scenes": 1}
     experiment = recipe(EXPERIMENTS["smoke-pervfi"], data=few, steps=1, val_batch_size=1)
@@ -84,8 +84,8 @@ def test_training_begins_from_data_and_leaves_what_loads(tmp_path: Path) -> None
     assert all(torch.equal(ours[key], tensor) for key, tensor in loaded.state_dict().items())
 
 
-class Given(FlowEstimator):
-    """Says what it was told to, first of frame 0, then of frame 1."""
+class FixedFlows(FlowEstimator):
+    """Returns given flows in turn."""
 
     def __init__(self, *flows: Tensor) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def test_a_step_has_the_published_loss(
     golden, invertible = np.load(GOLDEN / f"{GOLDEN_NAMES[name]}.npz"), experiment.model.invertible
     trainer.model.load_state_dict(golden_network(invertible, torch.device("cpu"))[0].state_dict())
     arrays = {key: torch.from_numpy(array[:1]) for key, array in golden_inputs().items()}
-    trainer.model.estimator = Given(arrays["ff"], arrays["bf"])
+    trainer.model.estimator = FixedFlows(arrays["ff"], arrays["bf"])
     frames = (arrays[key] for key in ("i0", "gt", "i1"))
     if invertible:
         monkeypatch.setattr(loss, "closeness", lambda *_: 0.0)
@@ -161,6 +161,6 @@ def normalised(picture: Tensor) -> Tensor:
     return Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(picture)
 
 
-def test_a_missing_vgg_says_where_it_is_from(tmp_path: Path) -> None:
+def test_missing_vgg_names_its_source(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"vgg19-dcbb9e9d\.pth"):
         load_perceptual(tmp_path / "vgg19.pth")

@@ -1,4 +1,4 @@
-"""The door to torchvision's RAFT. Its own arithmetic is torchvision's business."""
+"""RAFT as a flow estimator, on top of torchvision's implementation."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_range_order_and_the_last_update(estimator: RAFT, monkeypatch: pytest.Mo
     assert not torch.allclose(flow, expected[0])
 
 
-def test_both_flows_take_one_look_at_each_frame(estimator: RAFT) -> None:
+def test_both_flows_encode_each_frame_once(estimator: RAFT) -> None:
     """And nothing of them is kept."""
     source, target = frames(128, 144)
     looks = []
@@ -144,7 +144,7 @@ def test_no_iteration_is_no_flow() -> None:
 
 
 # where weights are
-def test_usual_places_in_their_order(estimator: RAFT, tmp_path: Path) -> None:
+def test_search_paths_in_order(estimator: RAFT, tmp_path: Path) -> None:
     """The published file before torchvision's, and of these the converted one first."""
     hub = tmp_path / "hub" / "checkpoints"
     hub.mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_usual_places_in_their_order(estimator: RAFT, tmp_path: Path) -> None:
         assert load_raft()[1] == place
 
 
-def test_missing_weights_say_where_they_belong() -> None:
+def test_missing_weights_name_their_path() -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_raft()
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""RAFT-VFI: its parts by hand, its network on motion that is known, its clips and its files."""
+"""RAFT-VFI: stages on hand-computed cases, and the network on known motion."""
 
 import itertools
 
@@ -19,8 +19,8 @@ from sgm_vfi.model.precision import set_inference_precision
 from tests.conftest import randomize_weights
 
 
-class Known(FlowEstimator):
-    """A flow that is known: between frames whose brightest pixels are apart by it."""
+class PixelFlow(FlowEstimator):
+    """Estimates the displacement of the brightest pixel, everywhere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,18 +28,18 @@ class Known(FlowEstimator):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         self.calls += 1
-        shift = place(target) - place(source)
+        shift = brightest_pixel(target) - brightest_pixel(source)
         return shift.view(1, 2, 1, 1).expand(1, 2, *source.shape[-2:]).to(source)
 
 
-def place(frame: Tensor) -> Tensor:
+def brightest_pixel(frame: Tensor) -> Tensor:
     """(x, y) of the brightest pixel."""
     index = frame[0].sum(dim=0).argmax()
     return torch.stack((index % frame.shape[-1], index // frame.shape[-1]))
 
 
-def marked(x: int, y: int, height: int = 64, width: int = 96) -> Tensor:
-    """A texture with its bright mark at (x, y); whichever the place, the texture goes along."""
+def texture_at(x: int, y: int, height: int = 64, width: int = 96) -> Tensor:
+    """A texture with a bright pixel at (x, y); the texture moves with the pixel."""
     generator = torch.Generator().manual_seed(3)
     coarse = torch.rand(1, 3, height // 4, width // 4, generator=generator)
     frame = 0.8 * F.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
@@ -47,7 +47,7 @@ def marked(x: int, y: int, height: int = 64, width: int = 96) -> Tensor:
     return frame.roll((y - 20, x - 30), dims=(2, 3))
 
 
-def plain(flow: FlowEstimator | None = None, order: str = "rgb") -> RAFTVFI:
+def pure_motion(flow: FlowEstimator | None = None, order: str = "rgb") -> RAFTVFI:
     """The network without corrections and without a static layer: pure motion."""
     net = randomize_weights(RAFTVFI(RAFTVFIConfig(iterations=1, colour_order=order)))
     for layer in (*(stage.output for stage in net.refinement), net.synthesis.unet.output):
@@ -61,7 +61,7 @@ def plain(flow: FlowEstimator | None = None, order: str = "rgb") -> RAFTVFI:
 
 # motion
 @pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
-def test_steady_acceleration_is_followed(time: float) -> None:
+def test_displacement_with_constant_acceleration(time: float) -> None:
     """After p(t) = v t + a t^2, from where it is at -1 and at 1."""
     speed, gain = torch.rand(2, 1, 2, 3, 4) * 10 - 5
     at = torch.full((1, 1, 1, 1), time)
@@ -81,7 +81,7 @@ def test_gaussian_corners_by_hand() -> None:
     torch.testing.assert_close(landed, expected)
 
 
-def test_what_moves_is_looked_for_where_it_came_from() -> None:
+def test_reversed_uniform_flow_is_its_negative() -> None:
     """A uniform motion leads straight back wherever something arrived."""
     flow = torch.tensor([6.0, -3.0]).view(1, 2, 1, 1).expand(1, 2, 33, 40)
     back = flow_reversal.reverse_flow(flow)
@@ -96,7 +96,7 @@ def test_reversal_reads_every_third_pixel() -> None:
     assert flow_reversal.reverse_flow(flow).abs().max() == 0
 
 
-def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
+def test_only_holes_are_filled_from_neighbours() -> None:
     flow, guess = torch.full((1, 2, 16, 16), 4.0), torch.full((1, 2, 16, 16), 100.0)
     weight = torch.ones(1, 1, 16, 16)
     torch.testing.assert_close(flow_reversal.fill_from_neighbours(flow, weight, guess), flow)
@@ -110,7 +110,7 @@ def test_holes_are_filled_from_around_and_nothing_else_changes() -> None:
 
 # attention
 @pytest.mark.parametrize("shifted", [False, True])
-def test_windows_end_where_the_map_does(shifted: bool) -> None:
+def test_window_attention_equals_attention_per_window(shifted: bool) -> None:
     """Equal to attention in each window by itself; shifted, those at the edges are smaller."""
     torch.manual_seed(0)
     layer = randomize_weights(
@@ -150,7 +150,7 @@ def slow_attention(layer: window_attention.WindowLayer, window: Tensor) -> Tenso
     return layer.attention.project(seen)
 
 
-def test_coarse_windows_lie_around_the_fine_ones() -> None:
+def test_coarse_windows_surround_the_fine_ones() -> None:
     """The 8 x 8 pixels around a window, in means of four; at an edge, reflected."""
     features = torch.rand(1, 2, 12, 16)
     windows = window_attention.coarse_windows(features)
@@ -161,7 +161,7 @@ def test_coarse_windows_lie_around_the_fine_ones() -> None:
     torch.testing.assert_close(windows[0, 0], corner[0].flatten(1).T)
 
 
-def test_shifted_pixels_see_no_coarse_ones_from_across_the_edge() -> None:
+def test_shifted_windows_mask_coarse_pixels_across_the_edge() -> None:
     """In the last window after a shift each quarter comes from another corner of the map."""
     sees = (window_attention.coarse_mask(8, 8, torch.zeros(1)) == 0).view(4, 4, 4, 4, 4)
     last = sees[3]  # rows and columns of the fine pixel, then of the coarse one
@@ -188,7 +188,7 @@ def test_gradient_and_dilation_by_hand() -> None:
     assert torch.equal(frame_synthesis.dilate(dot), expected)
 
 
-def test_what_is_static_is_cross_faded_in_its_place() -> None:
+def test_static_content_is_cross_faded() -> None:
     frame0, frame1, flow = *torch.rand(2, 1, 3, 8, 8), 9 * torch.rand(1, 2, 8, 8)
     mask, static = torch.full((1, 1, 8, 8), 0.3), torch.ones(1, 1, 8, 8)
     layers = frame_synthesis.SynthesisOutput(flow, flow, mask, static)
@@ -202,23 +202,23 @@ def test_what_is_static_is_cross_faded_in_its_place() -> None:
 @pytest.mark.parametrize(("flow_scale", "step"), [(1.0, 6), (0.5, 12)])
 def test_known_motion_is_halved(flow_scale: float, step: int) -> None:
     """In the middle of the way everything is in the middle, whatever size motion is found at."""
-    net = plain(Known())
+    net = pure_motion(PixelFlow())
     height, width = 128, 192
-    frames = [marked(x, 40, height, width) for x in (60, 60 + step // 2, 60 + step)]
+    frames = [texture_at(x, 40, height, width) for x in (60, 60 + step // 2, 60 + step)]
     frame0, middle, frame1 = frames
     with torch.inference_mode():
-        told = net(frame0, frame1, time_like(frame0, 0.5), flow_scale, explain=True)
+        result = net(frame0, frame1, time_like(frame0, 0.5), flow_scale, explain=True)
     inner = (..., slice(24, -24), slice(36, -36))
-    torch.testing.assert_close(told.frame[inner], middle[inner], atol=1e-4, rtol=0)
-    assert told.explanation["flow"][inner][:, 0].unique().tolist() == [-step / 2]
-    assert told.explanation["flow"][inner][:, 2].unique().tolist() == [step / 2]
-    assert told.explanation["static"].max() < 1e-6
+    torch.testing.assert_close(result.frame[inner], middle[inner], atol=1e-4, rtol=0)
+    assert result.explanation["flow"][inner][:, 0].unique().tolist() == [-step / 2]
+    assert result.explanation["flow"][inner][:, 2].unique().tolist() == [step / 2]
+    assert result.explanation["static"].max() < 1e-6
 
 
-def test_frames_around_change_the_speed() -> None:
+def test_context_frames_change_the_speed() -> None:
     """What was 3 pixels behind and goes on by 9 has gone by 3 when half of the time is over."""
-    net = plain(Known())
-    before, frame0, frame1, after = (marked(x, 30) for x in (27, 30, 39, 54))
+    net = pure_motion(PixelFlow())
+    before, frame0, frame1, after = (texture_at(x, 30) for x in (27, 30, 39, 54))
     with torch.inference_mode():
         state = net.prepare(frame0, frame1, before=before, after=after)
         half = time_like(frame0, 0.5)
@@ -229,19 +229,21 @@ def test_frames_around_change_the_speed() -> None:
     assert uniform[0] == pytest.approx(-4.5, abs=1e-3)
 
 
-def test_one_frame_around_is_as_none() -> None:
-    net = plain(Known())
-    frame0, frame1, after = (marked(x, 30) for x in (30, 36, 50))
+def test_one_context_frame_counts_as_none() -> None:
+    net = pure_motion(PixelFlow())
+    frame0, frame1, after = (texture_at(x, 30) for x in (30, 36, 50))
     state = net.prepare(frame0, frame1, after=after)
     assert state.context_flows is None
     with pytest.raises(ValueError, match="two frames of one shape"):
         net.prepare(frame0, frame1, after=after[..., :32], before=frame0)
 
 
-def test_wrappers_pass_on_the_frames_around() -> None:
+def test_wrappers_pass_on_context_frames() -> None:
     """Padded by their edges, and turned, like the frames that they are around."""
-    net = plain()
-    frames = [F.interpolate(marked(x, 30), size=(50, 70), mode="area") for x in (27, 30, 39, 54)]
+    net = pure_motion()
+    frames = [
+        F.interpolate(texture_at(x, 30), size=(50, 70), mode="area") for x in (27, 30, 39, 54)
+    ]
     before, frame0, frame1, after = (F.pad(x, (13, 13, 7, 7), mode="replicate") for x in frames)
     padded, both_ways = Padded(net), Padded(FlipEnsemble(net))
     half = time_like(frame0, 0.5)
@@ -263,17 +265,17 @@ def test_wrappers_pass_on_the_frames_around() -> None:
     assert both_ways.uses_context_frames
 
 
-def test_networks_for_two_frames_refuse_more() -> None:
+def test_two_frame_networks_refuse_context_frames() -> None:
     frames = torch.rand(2, 1, 3, 16, 16)
     assert not Padded(Blend()).uses_context_frames
     with pytest.raises(TypeError, match="unexpected keyword argument 'before'"):
         Padded(Blend()).prepare(*frames, before=frames[0])
 
 
-def test_colours_are_turned_for_weights_that_expect_it() -> None:
-    frame0, frame1 = marked(30, 30), marked(33, 30)
+def test_bgr_weights_take_rgb_frames() -> None:
+    frame0, frame1 = texture_at(30, 30), texture_at(33, 30)
     half = time_like(frame0, 0.25)
-    rgb, bgr = plain(order="rgb"), plain(order="bgr")
+    rgb, bgr = pure_motion(order="rgb"), pure_motion(order="bgr")
     with torch.inference_mode():
         turned = bgr(frame0.flip(1), frame1.flip(1), half).frame.flip(1)
         assert torch.equal(rgb(frame0, frame1, half).frame, turned)
@@ -281,8 +283,8 @@ def test_colours_are_turned_for_weights_that_expect_it() -> None:
         RAFTVFIConfig(colour_order="yuv")
 
 
-def test_samples_have_times_of_their_own() -> None:
-    net = plain()
+def test_each_sample_has_its_own_time() -> None:
+    net = pure_motion()
     frame0, frame1 = torch.rand(2, 2, 3, 32, 64)
     times = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1)
     with torch.inference_mode():

@@ -18,7 +18,7 @@ from tests.parity.raft_vfi_pipeline import (
     resample,
     with_neighbours,
 )
-from tests.test_raft_vfi import Known, marked, plain
+from tests.test_raft_vfi import PixelFlow, pure_motion, texture_at
 
 
 # schedule
@@ -57,13 +57,13 @@ def test_small_frames_have_brightness_only() -> None:
 
 # clips
 def moving(count: int) -> list[Tensor]:
-    return [marked(20 + 3 * i, 20, 40, 72) for i in range(count)]
+    return [texture_at(20 + 3 * i, 20, 40, 72) for i in range(count)]
 
 
 def test_source_frames_come_as_they_are() -> None:
     """Doubled: each frame itself, and a new one between."""
     frames = moving(4)
-    shown = list(resample(plain(Known()), frames, 0.5))
+    shown = list(resample(pure_motion(PixelFlow()), frames, 0.5))
     assert len(shown) == 7
     assert all(new is old for new, old in zip(shown[::2], frames, strict=True))
     for made, (before, after) in zip(shown[1::2], itertools.pairwise(frames), strict=True):
@@ -73,9 +73,9 @@ def test_source_frames_come_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("flow_scale", [1.0, 0.5])
-def test_a_clip_is_its_gaps_one_by_one(flow_scale: float) -> None:
+def test_clip_equals_its_pairs(flow_scale: float) -> None:
     """With zeros to the right and below, and the frames around where there are some."""
-    net, frames = plain(), moving(4)
+    net, frames = pure_motion(), moving(4)
     ends = -np.array(frames[0].shape[-2:]) % net.size_multiple(flow_scale)
     first, second, third, fourth = (F.pad(frame, (0, ends[1], 0, ends[0])) for frame in frames)
     shown = list(resample(net, frames, 0.5, flow_scale))
@@ -89,12 +89,12 @@ def test_a_clip_is_its_gaps_one_by_one(flow_scale: float) -> None:
 
 @pytest.mark.parametrize(("count", "shown"), [(0, 0), (1, 1), (2, 3), (3, 5)])
 def test_short_clips(count: int, shown: int) -> None:
-    assert len(list(resample(plain(Known()), moving(count), 0.5))) == shown
+    assert len(list(resample(pure_motion(PixelFlow()), moving(count), 0.5))) == shown
 
 
-def test_motion_is_found_once_and_steady_at_ends_and_cuts() -> None:
+def test_flows_are_estimated_once_and_linear_at_ends_and_cuts() -> None:
     """Of seven gaps, with a cut in the fourth, two have frames around them that are of use."""
-    net, frames = plain(Known()), moving(8)
+    net, frames = pure_motion(PixelFlow()), moving(8)
     frames[4:] = [0.1 * frame for frame in frames[4:]]
     found = list(prepare_pairs(net, frames))
     assert net.flow.calls == 2 * 7
@@ -106,12 +106,12 @@ def test_motion_is_found_once_and_steady_at_ends_and_cuts() -> None:
 
 
 def test_a_cut_is_never_interpolated() -> None:
-    frames = [marked(20, 20, 40, 72), 0.1 * marked(23, 20, 40, 72)]
-    shown = list(resample(plain(Known()), frames, 0.25))
+    frames = [texture_at(20, 20, 40, 72), 0.1 * texture_at(23, 20, 40, 72)]
+    shown = list(resample(pure_motion(PixelFlow()), frames, 0.25))
     assert [[old is new for old in frames].index(True) for new in shown] == [0, 0, 0, 0, 1]
 
 
-def test_no_more_frames_are_held_than_four() -> None:
+def test_at_most_four_frames_are_in_memory() -> None:
     alive: list[weakref.ref] = []
 
     def frames() -> Iterator[Tensor]:
@@ -122,16 +122,16 @@ def test_no_more_frames_are_held_than_four() -> None:
             del copy
             assert sum(ref() is not None for ref in alive) <= 3
 
-    for _ in resample(plain(Known()), frames(), 0.5):
+    for _ in resample(pure_motion(PixelFlow()), frames(), 0.5):
         pass
 
 
 def test_a_clip_of_several_sizes_is_refused() -> None:
     frames = [torch.rand(1, 3, 40, 72), torch.rand(1, 3, 72, 40)]
     with pytest.raises(ValueError, match="two frames of one shape"):
-        list(resample(plain(Known()), frames, 0.5))
+        list(resample(pure_motion(PixelFlow()), frames, 0.5))
     with pytest.raises(ValueError, match=r"frames \(1, 3, H, W\), got \(2, 3, 40, 72\)"):
-        list(resample(plain(Known()), [torch.rand(2, 3, 40, 72)] * 2, 0.5))
+        list(resample(pure_motion(PixelFlow()), [torch.rand(2, 3, 40, 72)] * 2, 0.5))
 
 
 def test_neighbours() -> None:

@@ -1,4 +1,4 @@
-"""RIFE, its losses, and its published files."""
+"""RIFE: network, losses and published checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -70,7 +70,7 @@ def test_sizes_are_the_published_ones(config: RIFEConfig, teacher: bool, paramet
     assert sum(weight.numel() for weight in net.parameters()) == parameters
 
 
-def test_the_middle_alone_is_given_where_it_alone_was_learnt() -> None:
+def test_middle_only_weights_refuse_other_times() -> None:
     net, frames = net_of(SMALL), some_frames()
     with pytest.raises(ValueError, match=r"know t = 1/2 only, got \[0.25\].*Bisected"):
         net(*frames, time_like(frames[0], 0.25))
@@ -80,7 +80,7 @@ def test_the_middle_alone_is_given_where_it_alone_was_learnt() -> None:
         assert torch.equal(quarter, net(frames[0], middle, time_like(frames[0], 0.5)).frame)
 
 
-def test_a_time_for_each_sample() -> None:
+def test_each_sample_has_its_own_time() -> None:
     net, frames = net_of(ANY_TIME), some_frames()
     both = frames.expand(2, 2, *frames.shape[2:]).clone()
     with torch.no_grad():
@@ -103,16 +103,16 @@ def test_tiles_equal_the_whole_frame(doubled: bool) -> None:
     torch.testing.assert_close(tiled.explanation, whole.explanation, atol=1e-9, rtol=0)
 
 
-def test_explanations_and_blends_tell_how_the_frame_was_made() -> None:
+def test_explanation_and_merged_match_the_frame() -> None:
     net, frames = net_of(SMALL), some_frames()
     half = time_like(frames[0], 0.5)
     with torch.no_grad():
-        plain, told = net(*frames, half), net(*frames, half, explain=True)
+        plain, result = net(*frames, half), net(*frames, half, explain=True)
         learning = net.train()(*frames, half)
-    assert torch.equal(plain.frame, told.frame)
+    assert torch.equal(plain.frame, result.frame)
     assert torch.equal(plain.frame, learning.frame)
     assert (plain.merged, plain.explanation) == ((), None)
-    assert {name: notes.shape[1] for name, notes in told.explanation.items()} == {
+    assert {name: notes.shape[1] for name, notes in result.explanation.items()} == {
         "initial_flow": 4,
         "flow": 4,
         "blend": 1,
@@ -120,7 +120,7 @@ def test_explanations_and_blends_tell_how_the_frame_was_made() -> None:
     assert len(learning.merged) == 3
 
 
-def test_doubled_sees_more_with_the_same_weights() -> None:
+def test_doubled_shares_weights_with_the_base() -> None:
     base, doubled = net_of(SMALL), net_of(SMALL, doubled=True)
     frames = some_frames()
     half = time_like(frames[0], 0.5)
@@ -135,7 +135,7 @@ def test_doubled_sees_more_with_the_same_weights() -> None:
 @pytest.mark.parametrize(
     ("scale", "multiple"), [(0.25, 64), (0.5, 32), (0.8, 80), (2, 16), (4, 16)]
 )
-def test_motion_is_estimated_at_any_scale_that_the_tools_have(scale: float, multiple: int) -> None:
+def test_supported_flow_scales(scale: float, multiple: int) -> None:
     net, frames = net_of(SMALL), some_frames(height=80, width=80)
     assert net.size_multiple(scale) == multiple
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_motion_is_estimated_at_any_scale_that_the_tools_have(scale: float, mult
     assert (out.frame - plain.frame).abs().max() > 1e-4
 
 
-def test_a_scale_that_a_network_has_not_is_refused() -> None:
+def test_unsupported_flow_scale_is_refused() -> None:
     frames = some_frames()
     half = time_like(frames[0], 0.5)
     with pytest.raises(ValueError, match=r"in \(0, 4\].*got 8"):
@@ -156,22 +156,22 @@ def test_a_scale_that_a_network_has_not_is_refused() -> None:
         net_of(SMALL)(*frames, half, 0.25)
 
 
-def test_colours_are_turned_at_the_door() -> None:
+def test_bgr_weights_take_rgb_frames() -> None:
     frames = some_frames()
     half = time_like(frames[0], 0.5)
     blue_first, red_first = net_of(SMALL, colour_order="bgr"), net_of(SMALL)
     with torch.no_grad():
         inside = red_first(frames[0].flip(1), frames[1].flip(1), half).frame.flip(1)
         assert torch.equal(blue_first(*frames, half).frame, inside)
-        lesson = blue_first.training_forward(*frames, half, frames[0])
-    assert torch.equal(lesson.target, frames[0].flip(1))
-    assert torch.equal(lesson.frame.flip(1), inside)
+        output = blue_first.training_forward(*frames, half, frames[0])
+    assert torch.equal(output.target, frames[0].flip(1))
+    assert torch.equal(output.frame.flip(1), inside)
 
 
 # ---- the loss ------------------------------------------------------------------------------------
 
 
-def lesson_of(student: float, teacher: float, right: tuple[float, float]) -> RIFETrainingOutput:
+def make_output(student: float, teacher: float, right: tuple[float, float]) -> RIFETrainingOutput:
     """A black target; flows and frames of one value each; `right`: grey of student and teacher."""
     target = torch.zeros(1, 3, 64, 64)
     flows = [torch.full((1, 4, 64, 64), value, requires_grad=True) for value in (student, teacher)]
@@ -185,43 +185,43 @@ def lesson_of(student: float, teacher: float, right: tuple[float, float]) -> RIF
 
 def test_distillation_by_hand() -> None:
     """Flows two pixels apart, all four channels: distance 2, wherever the teacher is better."""
-    lesson = lesson_of(1.0, 3.0, (0.5, 0.2))
-    torch.testing.assert_close(distillation_loss(lesson), torch.tensor(2.0))
-    assert distillation_loss(lesson_of(1.0, 3.0, (0.2, 0.5))) == 0
+    output = make_output(1.0, 3.0, (0.5, 0.2))
+    torch.testing.assert_close(distillation_loss(output), torch.tensor(2.0))
+    assert distillation_loss(make_output(1.0, 3.0, (0.2, 0.5))) == 0
     hardly = (0.2 + BETTER - 1e-4, 0.2)
-    assert distillation_loss(lesson_of(1.0, 3.0, hardly)) == 0
-    distillation_loss(lesson).backward()
-    assert lesson.motions[0].flow.grad.abs().sum() > 0
-    assert lesson.teacher_motion.flow.grad is None
+    assert distillation_loss(make_output(1.0, 3.0, hardly)) == 0
+    distillation_loss(output).backward()
+    assert output.motions[0].flow.grad.abs().sum() > 0
+    assert output.teacher_motion.flow.grad is None
 
 
-def test_flows_that_coincide_have_a_gradient() -> None:
+def test_identical_flows_have_finite_gradients() -> None:
     """The root of zero has none: published training was known to end in NaN there."""
     for right in ((0.5, 0.2), (0.2, 0.5)):
-        lesson = lesson_of(1.0, 1.0, right)
-        distillation_loss(lesson).backward()
-        assert lesson.motions[0].flow.grad.isfinite().all()
+        output = make_output(1.0, 1.0, right)
+        distillation_loss(output).backward()
+        assert output.motions[0].flow.grad.isfinite().all()
 
 
 def test_loss_is_the_sum_of_its_parts() -> None:
     net = net_of(ANY_TIME).train()
     frame0, target, frame1 = some_frames(3)
-    lesson = net.training_forward(frame0, frame1, time_like(frame0, 0.25), target)
-    student = laplacian_loss(lesson.frame, target)
-    taught = laplacian_loss(lesson.teacher_merged, target)
+    output = net.training_forward(frame0, frame1, time_like(frame0, 0.25), target)
+    student = laplacian_loss(output.frame, target)
+    taught = laplacian_loss(output.teacher_merged, target)
     for weight in (0.0, 0.5):
-        whole = student + taught + weight * distillation_loss(lesson)
-        torch.testing.assert_close(rife_loss(lesson, weight), whole)
+        whole = student + taught + weight * distillation_loss(output)
+        torch.testing.assert_close(rife_loss(output, weight), whole)
 
 
-def test_the_teacher_teaches_and_is_taught() -> None:
+def test_student_and_teacher_receive_gradients() -> None:
     """Every weight learns; the frame is the one that is given without a target."""
     net = net_of(SMALL).train()
     frame0, target, frame1 = some_frames(3)
     half = time_like(frame0, 0.5)
-    lesson = net(frame0, frame1, half, target=target)
-    assert torch.equal(lesson.frame, net(frame0, frame1, half).frame)
-    rife_loss(lesson).backward()
+    output = net(frame0, frame1, half, target=target)
+    assert torch.equal(output.frame, net(frame0, frame1, half).frame)
+    rife_loss(output).backward()
     assert all(weight.grad is not None for weight in net.parameters())
     with pytest.raises(ValueError, match="no teacher"):
         net_of(SMALL, teacher=False).training_forward(frame0, frame1, half, target)
@@ -259,7 +259,7 @@ def test_names_translate_both_ways() -> None:
     assert [translate_name(name, PUBLISHED_NAMES) for name in published] == names
 
 
-def test_a_name_says_what_tensors_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zoo_name_selects_the_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doubled network has the shapes of the base: the name of the file's place decides."""
     monkeypatch.chdir(tmp_path)
     net = net_of(RIFE_BASE)

@@ -1,4 +1,4 @@
-"""RIFE 4.x: known motion by hand, and its files."""
+"""Practical-RIFE: known motion and published checkpoints."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def frames_for(net: PracticalRIFE) -> Tensor:
 
 
 @BOTH
-def test_blocks_add_up_in_pixels_of_the_frame(config: PracticalConfig) -> None:
+def test_block_flows_add_up_in_frame_pixels(config: PracticalConfig) -> None:
     """Of blocks that see 1/8, 1/4, 1/2 and the whole, a pixel each makes 15."""
     net = saying(config, (1.0, 0.0, -1.0, 0.5), logits=0.25)
     frame0, frame1 = frames_for(net)
@@ -59,7 +59,7 @@ def test_blocks_add_up_in_pixels_of_the_frame(config: PracticalConfig) -> None:
 
 
 @BOTH
-def test_blocks_are_told_the_time_and_the_frames(config: PracticalConfig) -> None:
+def test_output_depends_on_time_and_frames(config: PracticalConfig) -> None:
     net = randomize_weights(PracticalRIFE(config)).eval()
     frame0, frame1 = frames_for(net)
     with torch.no_grad():

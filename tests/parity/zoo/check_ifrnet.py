@@ -83,15 +83,18 @@ def pseudo_label() -> np.ndarray:
 
 def trained(net: IFRNet, frame0: Tensor, frame1: Tensor, target: Tensor, label: Tensor) -> dict:
     """Return the losses and the norm of each gradient."""
-    lesson = net.training_forward(frame0, frame1, time_like(frame0, 0.5), target)
-    rec = losses.reconstruction_loss(lesson.frame, target)
-    geo, dis = losses.geometry_loss(lesson), losses.distillation_loss(lesson.flows, label)
-    losses.ifrnet_loss(lesson, label).backward()
+    output = net.training_forward(frame0, frame1, time_like(frame0, 0.5), target)
+    rec = losses.reconstruction_loss(output.frame, target)
+    geo, dis = (
+        losses.geometry_loss(output),
+        losses.distillation_loss(output.flows, label),
+    )
+    losses.ifrnet_loss(output, label).backward()
     norms = {
         published_name(name, PUBLISHED_NAMES): weight.grad.double().norm().item()
         for name, weight in net.named_parameters()
     }
-    unlabelled = losses.ifrnet_loss(lesson) - (rec + geo)
+    unlabelled = losses.ifrnet_loss(output) - (rec + geo)
     parts = {"loss_rec": rec, "loss_geo": geo, "loss_dis": dis, "loss_dis_noflow": unlabelled}
     return parts | {"grad_norm": norms}
 
@@ -100,9 +103,9 @@ def inferred(net: IFRNet, frame0: Tensor, frame1: Tensor) -> dict[str, Tensor]:
     """Return frames at several times and scales, and intermediate tensors."""
     half = time_like(frame0, 0.5)
     state = net.prepare(frame0, frame1)
-    told = net.decode(state, half)
-    ours = {f"flow_lvl{4 - i}": flow[:1] for i, flow in enumerate(told.flows)}
-    ours |= {"mask": told.blend[:1], "res": told.residual[:1], "ft3": told.features[0][:1]}
+    result = net.decode(state, half)
+    ours = {f"flow_lvl{4 - i}": flow[:1] for i, flow in enumerate(result.flows)}
+    ours |= {"mask": result.blend[:1], "res": result.residual[:1], "ft3": result.features[0][:1]}
     ours["out"] = net.interpolate(state, half).frame
     ours["out_t25"] = net.interpolate(state, time_like(frame0, 0.25)).frame[:1]
     ours["out_scale0.5"] = net(frame0, frame1, half, 0.5).frame[:1]

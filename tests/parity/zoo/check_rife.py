@@ -79,49 +79,49 @@ def inputs(device: torch.device) -> tuple[int, list[Tensor]]:
 def trained(net: RIFE, frames: list[Tensor], time: float) -> tuple[RIFETrainingOutput, dict]:
     """Return the training output, its losses and the norm of each gradient."""
     frame0, frame1, target = frames
-    lesson = net.training_forward(frame0, frame1, time_like(frame0, time), target)
-    losses.rife_loss(lesson).backward()
+    output = net.training_forward(frame0, frame1, time_like(frame0, time), target)
+    losses.rife_loss(output).backward()
     norms = {
         published_name(name, PUBLISHED_NAMES): weight.grad.double().norm().item()
         for name, weight in net.named_parameters()
     }
     parts = {
-        "loss_lap": laplacian_loss(lesson.frame, lesson.target),
-        "loss_teacher": laplacian_loss(lesson.teacher_merged, lesson.target),
-        "loss_distill": losses.distillation_loss(lesson),
-        "loss_total": losses.rife_loss(lesson),
+        "loss_lap": laplacian_loss(output.frame, output.target),
+        "loss_teacher": laplacian_loss(output.teacher_merged, output.target),
+        "loss_distill": losses.distillation_loss(output),
+        "loss_total": losses.rife_loss(output),
     }
-    return lesson, parts | {"norms": norms}
+    return output, parts | {"norms": norms}
 
 
 def check_base(golden: Golden, device: torch.device) -> Iterator[Finding]:
     """Check a training step, and frames at several scales."""
     net, weights_crc = golden_network(RIFE_BASE, device)
     inputs_crc, frames = inputs(device)
-    lesson, ours = trained(net, frames, 0.5)
+    output, ours = trained(net, frames, 0.5)
     norms = ours.pop("norms")
     ours |= {"weights_crc": weights_crc, "inputs_crc": inputs_crc}
     ours["grad_norm"] = np.array([norms[name] for name in golden["grad_norm_keys"]])
-    ours |= {f"flow{i}": motion.flow[:1] for i, motion in enumerate(lesson.motions)}
-    ours["flow2"] = lesson.motions[2].flow
-    ours["mask"] = lesson.motions[2].blend_logits[:1].sigmoid()
+    ours |= {f"flow{i}": motion.flow[:1] for i, motion in enumerate(output.motions)}
+    ours["flow2"] = output.motions[2].flow
+    ours["mask"] = output.motions[2].blend_logits[:1].sigmoid()
     ours |= {
-        "flow_teacher": lesson.teacher_motion.flow[:1],
-        "merged_teacher": lesson.teacher_merged[:1],
+        "flow_teacher": output.teacher_motion.flow[:1],
+        "merged_teacher": output.teacher_merged[:1],
     }
-    ours |= {"merged0": lesson.merged[0][:1], "final": lesson.frame}
+    ours |= {"merged0": output.merged[0][:1], "final": output.frame}
     with torch.inference_mode():
         half = time_like(frames[0], 0.5)
         again = net(*frames[:2], half).frame
-        yield Finding("rife_base", "final again", (again - lesson.frame).abs().max().item(), 0)
+        yield Finding("rife_base", "final again", (again - output.frame).abs().max().item(), 0)
         ours["final_tta"] = FlipEnsemble(net)(*frames[:2], half).frame[:1]
         for scale in (0.5, 2):
             ours[f"final_scale{scale}"] = net(*frames[:2], half, scale).frame[:1]
         mid = [torch.from_numpy(f).to(device) for f in recipe.inputs(zoo.CASES["zoo_mid"])]
-        told = net(*mid, half[:1], explain=True)
-    ours["mid_final_crop"] = told.frame[..., ROWS, COLUMNS]
-    ours["mid_flow2_crop"] = told.explanation["flow"][..., ROWS, COLUMNS]
-    ours["mid_final_mean"] = told.frame.mean(dim=(2, 3))
+        result = net(*mid, half[:1], explain=True)
+    ours["mid_final_crop"] = result.frame[..., ROWS, COLUMNS]
+    ours["mid_flow2_crop"] = result.explanation["flow"][..., ROWS, COLUMNS]
+    ours["mid_final_mean"] = result.frame.mean(dim=(2, 3))
     yield from compare("rife_base", golden, ours, tolerance, RELATIVE)
 
 
@@ -130,12 +130,16 @@ def check_m(golden: Golden, device: torch.device) -> Iterator[Finding]:
     net, weights_crc = golden_network(RIFE_M, device)
     inputs_crc, frames = inputs(device)
     quarter = torch.from_numpy(recipe.frames(SMALL, 0.25)).to(device)
-    lesson, parts = trained(net, [*frames[:2], quarter], 0.25)
+    output, parts = trained(net, [*frames[:2], quarter], 0.25)
     norms = parts.pop("norms")
     ours = {f"t25_{name}": value for name, value in parts.items()}
-    ours |= {"weights_crc": weights_crc, "inputs_crc": inputs_crc, "t25_final": lesson.frame}
+    ours |= {
+        "weights_crc": weights_crc,
+        "inputs_crc": inputs_crc,
+        "t25_final": output.frame,
+    }
     ours["grad_norm"] = np.array([norms[name] for name in golden["grad_norm_keys"]])
-    flow, logits = lesson.motions[-1]
+    flow, logits = output.motions[-1]
     ours |= {"t25_flow2": flow, "t25_mask": logits.sigmoid()}
     with torch.inference_mode():
         state = net.prepare(*frames[:2])
@@ -153,13 +157,13 @@ def check_2r(golden: Golden, device: torch.device) -> Iterator[Finding]:
     net, weights_crc = golden_network(RIFE_2R, device)
     inputs_crc, (frame0, frame1, _) = inputs(device)
     half = time_like(frame0, 0.5)
-    told = net(frame0, frame1, half, explain=True)
+    result = net(frame0, frame1, half, explain=True)
     ours = {
         "weights_crc": weights_crc,
         "inputs_crc": inputs_crc,
-        "flow2": told.explanation["flow"][:1],
-        "mask": told.explanation["blend"][:1],
-        "final": told.frame[:1],
+        "flow2": result.explanation["flow"][:1],
+        "mask": result.explanation["blend"][:1],
+        "final": result.frame[:1],
         "final_large": FlipEnsemble(net)(frame0, frame1, half).frame[:1],
     }
     yield from compare("rife_2r", golden, ours, tolerance)
