@@ -9,6 +9,6 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the repository, not this folder
 
-    from sgm_vfi.benchmark.__main__ import published_command
+    from sgm_vfi.benchmark.__main__ import run_published_command
 
-    sys.exit(published_command(__doc__, ("snu-film-l-hard", "snu-film-l-extreme")))
+    sys.exit(run_published_command(__doc__, ("snu-film-l-hard", "snu-film-l-extreme")))

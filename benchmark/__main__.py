@@ -7,6 +7,7 @@ python -m benchmark footage --path my_video.mp4 --model blend classical --gap 1 
 python -m benchmark synthetic --model ours-local-small ours-small-1-2 classical
 python -m benchmark speed --model ours-small-1-2 --size 448x256 960x544
 python -m benchmark splat --size 1024x544 2048x1088
+python -m benchmark curation --list SNU-FILM/test-hard.txt --path SNU-FILM
 python -m benchmark report output/footage.json
 python -m benchmark compare output/before.json output/after.json
 """
@@ -17,69 +18,82 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from sgm_vfi.benchmark import compare, footage, runner, speed, synthetic
-from sgm_vfi.benchmark import report_page as page
-from sgm_vfi.benchmark import splat_speed as splat
+from sgm_vfi.benchmark import (
+    compare,
+    curation,
+    footage,
+    report_page,
+    runner,
+    speed,
+    splat_speed,
+    synthetic,
+)
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
 ALL = f"every protocol whose data is below --path, in folders named {FOLDERS}"
+COMMANDS = {
+    "footage": footage,
+    "synthetic": synthetic,
+    "speed": speed,
+    "splat": splat_speed,
+    "curation": curation,
+    "report": report_page,
+    "compare": compare,
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the measurements; returns the exit status."""
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmark") -> int:
+    """Run one of the commands; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
-        prog="python -m benchmark",
-        description=__doc__,
+        prog=prog,
+        description=(__doc__ or "").replace("python -m benchmark", prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="MEASUREMENT")
-    command = shlex.join(["python", "-m", "benchmark", *arguments])
-    measurements = {
-        "footage": footage,
-        "synthetic": synthetic,
-        "speed": speed,
-        "splat": splat,
-        "report": page,
-        "compare": compare,
-    }
-    for name, measurement in measurements.items():
-        about = measurement.__doc__
-        own = commands.add_parser(name, help=about, description=about)
-        measurement.add_arguments(own)
-        own.set_defaults(run=measurement.run, command=command)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = shlex.join([*prog.split(), *arguments])
+    for name, module in COMMANDS.items():
+        own = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        module.add_arguments(own)
+        own.set_defaults(run=module.run, command=command)
     sources = {name: protocol.source for name, protocol in PROTOCOLS.items()}
     for name, about in (*sources.items(), ("all", ALL)):
         own = commands.add_parser(name, help=about, description=about)
         runner.add_arguments(own)
-        chosen = tuple(PROTOCOLS) if name == "all" else (name,)
-        own.set_defaults(run=runner.run, protocols=chosen, below=name == "all", command=command)
-    return conclude(parser, arguments)
+        is_all = name == "all"
+        protocols = tuple(PROTOCOLS) if is_all else (name,)
+        own.set_defaults(
+            run=runner.run, protocols=protocols, is_parent_folder=is_all, command=command
+        )
+    return run_command(parser, arguments)
 
 
-def published_command(
-    about: str, protocols: Sequence[str], arguments: Sequence[str] | None = None
+def run_published_command(
+    description: str, protocols: Sequence[str], arguments: Sequence[str] | None = None
 ) -> int:
-    """Run some protocols as a command of its own; returns the exit status."""
+    """Run protocols as a command of their own; return the exit status."""
     parser = argparse.ArgumentParser(
-        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     runner.add_arguments(parser)
     command = shlex.join(["python", *sys.argv])
-    parser.set_defaults(run=runner.run, protocols=protocols, below=False, command=command)
-    return conclude(parser, arguments)
+    parser.set_defaults(
+        run=runner.run, protocols=protocols, is_parent_folder=False, command=command
+    )
+    return run_command(parser, arguments)
 
 
-def conclude(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    """Do what the arguments ask; errors that the user can mend end it with a message."""
+def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    """Parse the arguments and run; exit with a message on errors that a user can cause."""
     args = parser.parse_args(arguments)
+    is_distributed = getattr(args, "is_distributed", False)
     try:
-        if not getattr(args, "shared", False) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if not is_distributed and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ValueError("This is measured by one process: start it with python, not torchrun.")
         return args.run(args) or 0
     except KeyboardInterrupt:
-        parser.exit(130, "\nInterrupted. The same command goes on from here: every row is kept.\n")
+        parser.exit(130, "\nInterrupted. The same command resumes: every row is kept.\n")
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
 

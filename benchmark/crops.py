@@ -19,12 +19,12 @@ FrameTransform = Callable[[np.ndarray], Tensor]
 VALIDATION_CROP = 512  # pixels
 
 
-def whole(samples: np.ndarray) -> Tensor:
+def keep_full_frame(samples: np.ndarray) -> Tensor:
     """The frame as it is. Shapes: (H, W, 3) -> (3, H, W)."""
     return as_frame(samples)
 
 
-def half_as_floats(samples: np.ndarray) -> Tensor:
+def halve_as_floats(samples: np.ndarray) -> Tensor:
     """Half the size, averaged after the division by 255: the truth leaves the 8-bit grid.
 
     Shapes: (H, W, 3) -> (3, H / 2, W / 2), rounded down.
@@ -33,7 +33,7 @@ def half_as_floats(samples: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(halved.transpose(2, 0, 1)))
 
 
-def half_as_bytes(samples: np.ndarray) -> Tensor:
+def halve_as_bytes(samples: np.ndarray) -> Tensor:
     """Half the size, averaged as bytes: the truth is rounded, halves up.
 
     Shapes: (H, W, 3) -> (3, H / 2, W / 2), rounded down.
@@ -41,7 +41,7 @@ def half_as_bytes(samples: np.ndarray) -> Tensor:
     return as_frame(halve(samples))
 
 
-def middle_half(samples: np.ndarray) -> Tensor:
+def crop_middle_half(samples: np.ndarray) -> Tensor:
     """The centre, without a quarter of the size on each side: 2048x1080 of 4096x2160.
 
     Shapes: (H, W, 3) -> (3, H - 2 (H // 4), W - 2 (W // 4)).
@@ -51,7 +51,7 @@ def middle_half(samples: np.ndarray) -> Tensor:
     return as_frame(samples[top : height - top, left : width - left])
 
 
-def truncated(frame: Tensor) -> Tensor:
+def round_down(frame: Tensor) -> Tensor:
     """Whole numbers of 255, rounded down; what is one already, but for float32, stays.
 
     Shapes: any -> the same, in [0, 1].
@@ -59,7 +59,7 @@ def truncated(frame: Tensor) -> Tensor:
     return (frame.clamp(0, 1) * 255 + 1e-3).floor() / 255
 
 
-def middle_square(samples: np.ndarray) -> Tensor:
+def crop_middle_square(samples: np.ndarray) -> Tensor:
     """The centre, at most 512 pixels high and wide.
 
     Shapes: (H, W, 3) -> (3, min(H, 512), min(W, 512)).

@@ -120,8 +120,7 @@ def load_lpips(device: torch.device) -> Metric:
     weights = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(url).path).name)
     if not weights.is_file():  # or torchvision would download them
         raise MetricError(
-            f"LPIPS is left out: the AlexNet weights it needs are not at {weights}. "
-            f"Get {url} and put it there."
+            f"LPIPS needs AlexNet weights, which are not at {weights}. Get {url} and put it there."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package calls torchvision the old way

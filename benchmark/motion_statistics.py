@@ -1,4 +1,4 @@
-"""How much moves between two frames."""
+"""Statistics of the motion between two frames."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sgm_vfi.model.flow.estimator import FlowEstimator
 
-LARGEST_SHARE = 20  # motion sufficiency looks at one in so many vectors, the longest: 5 %
-QUICK_SIDE = 512  # pixels: the longer side of the frames that a plot's motion is estimated on
+LONGEST_ONE_IN = 20  # motion sufficiency is the least of the longest 5 % of the vectors
+FAST_MAX_SIDE = 512  # pixels: longer side of the frames on which a plot's motion is estimated
 
 
 class MotionStatistics(NamedTuple):
@@ -19,15 +19,15 @@ class MotionStatistics(NamedTuple):
     sufficiency: float  # the least of the longest 5 % of the lengths
 
 
-def motion_of(flow: Tensor) -> MotionStatistics:
-    """Mean length, and the least of the max(1, floor(N / 20)) longest of the N vectors.
+def flow_statistics(flow: Tensor) -> MotionStatistics:
+    """Return the mean length, and the least of the max(1, floor(N / 20)) longest of N vectors.
 
     Shapes: flow (2, H, W), finite.
     """
     lengths = flow.double().norm(dim=0).flatten()
     if not lengths.isfinite().all():
         raise ValueError("A flow holds vectors that are no numbers. Are its weights trained?")
-    longest = lengths.topk(max(1, len(lengths) // LARGEST_SHARE)).values
+    longest = lengths.topk(max(1, len(lengths) // LONGEST_ONE_IN)).values
     return MotionStatistics(lengths.mean().item(), longest[-1].item())
 
 
@@ -35,7 +35,7 @@ def motion_of(flow: Tensor) -> MotionStatistics:
 def estimate_motion(
     estimator: FlowEstimator, frame0: Tensor, frame1: Tensor, max_side: int
 ) -> MotionStatistics:
-    """MotionStatistics from one frame to another, in their own pixels.
+    """Estimate the motion from one frame to another, in pixels of these frames.
 
     The flow is estimated on frames whose longer side is at most `max_side` (bilinear, antialiased;
     never enlarged). Shapes: (1, 3, H, W) twice.
@@ -50,4 +50,4 @@ def estimate_motion(
         )
     flow = estimator(frame0, frame1)[0]
     enlarged = flow.new_tensor([width / size[1], height / size[0]])
-    return motion_of(flow * enlarged[:, None, None])
+    return flow_statistics(flow * enlarged[:, None, None])

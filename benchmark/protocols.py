@@ -16,12 +16,12 @@ from torch import Tensor
 
 from sgm_vfi.benchmark.crops import (
     FrameTransform,
-    half_as_bytes,
-    half_as_floats,
-    middle_half,
-    middle_square,
-    truncated,
-    whole,
+    crop_middle_half,
+    crop_middle_square,
+    halve_as_bytes,
+    halve_as_floats,
+    keep_full_frame,
+    round_down,
 )
 from sgm_vfi.benchmark.published import (
     GOPRO_8X,
@@ -54,7 +54,7 @@ class Protocol:
     size: tuple[int, int]  # (height, width) of the published frames
     samples: int | None = None  # of the published data set
     times: tuple[float, ...] = (0.5,)
-    view: FrameTransform = whole  # what is done to all three frames first
+    view: FrameTransform = keep_full_frame  # what is done to all three frames first
     pad_to: int = 1  # edges are continued, evenly on both sides, to multiples of this
     canvas: tuple[int, int] | None = None  # (height, width): zeros to the right and below up to it
     flow_scale: float = 1.0
@@ -81,17 +81,17 @@ class Protocol:
             "guessed": self.guessed,
         }
 
-    def as_measured(self, frame: Tensor) -> Tensor:
+    def round_prediction(self, frame: Tensor) -> Tensor:
         """A prediction on the grid that it is measured on. Shapes: any -> the same."""
         if not self.eight_bit:
             return frame
-        return quantise(truncated(frame) if self.truncates else frame)
+        return quantise(round_down(frame) if self.truncates else frame)
 
-    def root(self, path: Path) -> Path:
+    def find_root(self, path: Path) -> Path:
         """The data set's root, where `path` is that or holds it."""
         return path / self.inside if self.inside and (path / self.inside).is_dir() else path
 
-    def root_below(self, path: Path) -> Path:
+    def find_root_below(self, path: Path) -> Path:
         """The data set's root among those in the folder `path`.
 
         Raises:
@@ -100,7 +100,7 @@ class Protocol:
         here = {folder.name.casefold(): folder for folder in path.iterdir() if folder.is_dir()}
         for name in self.folders:
             if name in here:
-                return self.root(here[name])
+                return self.find_root(here[name])
         raise FileNotFoundError(f"{path} has no folder {' or '.join(self.folders)}.")
 
 
@@ -122,7 +122,7 @@ XTEST_L_4K = Protocol(
     flow_scale=1 / 4,
     eight_bit=True,
 )
-XTEST_L_2K = replace(XTEST_L_4K, name="xtest-l-2k", view=half_as_floats, flow_scale=1 / 2)
+XTEST_L_2K = replace(XTEST_L_4K, name="xtest-l-2k", view=halve_as_floats, flow_scale=1 / 2)
 XTEST_8X_4K = replace(
     XTEST_L_4K,
     name="xtest-8x-4k",
@@ -135,7 +135,7 @@ XTEST_8X_4K = replace(
         "A network that knows t = 1/2 alone halves the interval three times.",
     ),
 )
-XTEST_8X_2K = replace(XTEST_8X_4K, name="xtest-8x-2k", view=half_as_floats, flow_scale=1 / 2)
+XTEST_8X_2K = replace(XTEST_8X_4K, name="xtest-8x-2k", view=halve_as_floats, flow_scale=1 / 2)
 
 SNU_FILM_EASY = Protocol(
     name="snu-film-easy",
@@ -184,13 +184,13 @@ XIPH_L_2K = Protocol(
     triplets=xiph.find_large_motion_triplets,
     folders=("xiph",),
     size=xiph.SIZE,
-    view=half_as_bytes,
+    view=halve_as_bytes,
     pad_to=16,
     flow_scale=1 / 2,
     eight_bit=True,
     metrics=("psnr", "ssim_uniform"),
 )
-XIPH_L_4K = replace(XIPH_L_2K, name="xiph-l-4k", view=middle_half)
+XIPH_L_4K = replace(XIPH_L_2K, name="xiph-l-4k", view=crop_middle_half)
 XIPH_2K = replace(
     XIPH_L_2K,
     name="xiph-2k",
@@ -199,7 +199,7 @@ XIPH_2K = replace(
     samples=392,
     guessed=("Padding, flow scale, rounding and SSIM are those of Xiph-L.",),
 )
-XIPH_4K = replace(XIPH_2K, name="xiph-4k", view=middle_half)
+XIPH_4K = replace(XIPH_2K, name="xiph-4k", view=crop_middle_half)
 
 VIMEO90K = Protocol(
     name="vimeo90k",
@@ -264,7 +264,7 @@ GOPRO = Protocol(
     folders=("gopro", "gopro_large_all"),
     size=gopro.SIZE,
     times=EIGHTHS,
-    view=middle_square,
+    view=crop_middle_square,
     published=GOPRO_8X,
     guessed=(
         "The centre crop of 512 is that of the published validation during training; whether "

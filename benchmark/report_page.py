@@ -1,4 +1,4 @@
-"""Results as tables, in Markdown and on one self-contained HTML page with plots."""
+"""Results as Markdown tables and as one self-contained HTML page with plots and images."""
 
 import argparse
 import json
@@ -7,117 +7,133 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sgm_vfi.benchmark.document import SampleFigure, as_table, document, figure
-from sgm_vfi.benchmark.plot import TREND_FROM, ScatterPoint, legend, scatter
-from sgm_vfi.benchmark.result_rows import ReportError, Row, digits
+import torch
+from tqdm import tqdm
+
+from sgm_vfi.benchmark.evaluation import interpolate_at
+from sgm_vfi.benchmark.figures import (
+    RowsByModel,
+    SampleFigure,
+    build_figure,
+    describe_scores,
+    select_median,
+    select_worst,
+)
+from sgm_vfi.benchmark.html_document import html_details, html_document, html_figure
+from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
+from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.benchmark.results import (
-    LESS_IS_BETTER,
     MOTION,
     ProtocolResult,
-    markdown_report,
-    named,
+    format_results,
     read_results,
-    summary,
+    summarise,
 )
-from sgm_vfi.benchmark.revisit import revisited
+from sgm_vfi.benchmark.row_files import ReportError, Row
+from sgm_vfi.benchmark.samples import (
+    ProtocolSample,
+    find_samples,
+    group_by_inputs,
+    read_frame_groups,
+)
+from sgm_vfi.benchmark.scatter_plot import (
+    MIN_TREND_POINTS,
+    ScatterPoint,
+    format_legend,
+    plot_scatter,
+)
+from sgm_vfi.benchmark.tables import (
+    LOWER_IS_BETTER,
+    format_metric,
+    html_table,
+    metric_heading,
+)
+from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import write_atomically
+from sgm_vfi.model import Interpolator, load_interpolator, time_like
 from sgm_vfi.model.cli_options import add_device_option
+from sgm_vfi.model.fingerprint import fingerprint
+from sgm_vfi.model.flow.dis import DISFlow
 
-PICTURE_SIDES = (480, 640)  # width and height that a picture is brought below, in pixels
-SMALLER_SIDES = (320, 480)  # where there are many
-MANY_PICTURES = 130
-EXTREMES = 10  # samples in the table of the worst
-SHOWN_ABOUT = ("command", "date", "device", "commit", "flow_scale", "limit")  # in the heading
+IMAGE_SIZE = (480, 640)  # largest width and height of an image, in pixels
+SMALL_IMAGE_SIZE = (320, 480)  # of pages with more than MANY_IMAGES
+MANY_IMAGES = 130
+NUM_HARDEST = 10  # samples in the table of the hardest ones
+NUM_WORST = 4  # samples shown as images
+HEADING_FIELDS = ("command", "date", "device", "commit", "flow_scale", "limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe `python -m benchmark report`."""
+    """Add the options of `python -m benchmark report`."""
     add = parser.add_argument
     add("file", type=Path, nargs="+", help="results: .json or .jsonl, or folders of them")
-    add("--output", type=Path, default=Path("output/report.html"), help="the page")
+    add("--output", type=Path, default=Path("output/report.html"), help="the page (.html)")
     add(
         "--pictures",
         action="store_true",
-        help="read a protocol's data again: motion of all samples, pictures of the worst ones",
+        help="read the data of a protocol again for the motion of all samples and images of the "
+        "worst ones",
     )
-    add_device_option(
-        parser, help="device for --pictures, such as cpu or cuda:1 (default: %(default)s)"
-    )
+    add_device_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the tables and write the page."""
     if args.output.suffix != ".html":
         raise ReportError(f"The page is HTML: --output ends in .html, got {args.output}.")
-    results, exhibits = read_results(args.file), []
+    results, figures = read_results(args.file), []
     if args.pictures:
-        seen = [revisited(result, args.device) for result in results]
-        results = [result for result, _ in seen]
-        exhibits = [exhibit for _, shown in seen for exhibit in shown]
+        extended = [add_images(result, args.device) for result in results]
+        results = [result for result, _ in extended]
+        figures = [figure for _, some in extended for figure in some]
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.output, page("Results", results, exhibits).encode())
-    print(f"{markdown_report(results)}\n\n{args.output}: tables and plots, for a browser.")
+    write_atomically(args.output, format_page("Results", results, figures).encode())
+    print(f"{format_results(results)}\n\n{args.output}: tables and plots, for a browser.")
 
 
-def page(
-    title: str, results: Sequence[ProtocolResult], exhibits: Sequence[SampleFigure] = ()
+def format_page(
+    title: str, results: Sequence[ProtocolResult], figures: Sequence[SampleFigure] = ()
 ) -> str:
-    """The page. Everything is inside: no file, font or script from elsewhere."""
-    sides = PICTURE_SIDES
-    if sum(len(row) for exhibit in exhibits for row in exhibit.rows.values()) > MANY_PICTURES:
-        sides = SMALLER_SIDES
+    """Format the page: tables, plots and header of each result, then the figures."""
+    num_images = sum(len(row) for figure in figures for row in figure.rows.values())
+    size = IMAGE_SIZE if num_images <= MANY_IMAGES else SMALL_IMAGE_SIZE
     parts = []
     for result in results:
-        parts += [f"<h2>{escape(result.name)}</h2>", origin(result.about), table_of(result)]
-        parts += [published(result), plots(result), hardest(result), small_print(result.about)]
-    if exhibits:
-        parts.append("<h2>Samples</h2>")
-        parts += [shown(exhibit, sides) for exhibit in exhibits]
-    return document(title, parts)
+        head, lines = summarise(result)
+        parts += [f"<h2>{escape(result.name)}</h2>", format_origin(result.about)]
+        parts += [html_table(head, lines, find_best_cells(head, lines)), format_published(result)]
+        parts += [plot_against_motion(result), format_hardest(result), format_header(result.about)]
+    if figures:
+        parts += ["<h2>Samples</h2>", *(html_figure(figure, size) for figure in figures)]
+    return html_document(title, parts)
 
 
-def origin(about: Mapping[str, Any]) -> str:
-    """Where the numbers come from, in one paragraph."""
-    known = [(name, about[name]) for name in SHOWN_ABOUT if about.get(name) not in (None, "")]
+def format_origin(about: Mapping[str, Any]) -> str:
+    """Format where the numbers come from, as one paragraph."""
+    known = [(name, about[name]) for name in HEADING_FIELDS if about.get(name) not in (None, "")]
     items = (f"{escape(name)}: <code>{escape(str(value))}</code>" for name, value in known)
     return f'<p class="soft">{"<br>".join(items)}</p>' if known else ""
 
 
-def table_of(result: ProtocolResult) -> str:
-    """The means, the best of each column and group in colour."""
-    head, lines = summary(result)
-    best = best_cells(head, lines)
-    rows = (
-        [
-            f'<td class="best">{escape(cell)}</td>'
-            if (row, column) in best
-            else f"<td>{escape(cell)}</td>"
-            for column, cell in enumerate(line)
-        ]
-        for row, line in enumerate(lines)
-    )
-    return as_table(head, rows)
-
-
-def published(result: ProtocolResult) -> str:
-    """Every published value under the protocol, with where it was published."""
+def format_published(result: ProtocolResult) -> str:
+    """Format the published values of the protocol with their sources."""
     sources = result.about.get("published_in", {})
     lines = [
-        [f"<td>{escape(cell)}</td>" for cell in (model, *cells, sources.get(model, ""))]
+        [
+            model,
+            *(f"{values[m]:g}" if m in values else "" for m in result.metrics),
+            sources.get(model, ""),
+        ]
         for model, values in result.about.get("published", {}).items()
-        for cells in [[f"{values[m]:g}" if m in values else "" for m in result.metrics]]
     ]
     if not lines:
         return ""
-    table = as_table(["model", *map(named, result.metrics), "where"], lines)
-    return f"<details><summary>Published values</summary>{table}</details>"
+    head = ["model", *map(metric_heading, result.metrics), "where"]
+    return html_details("Published values", html_table(head, lines))
 
 
-def best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
-    """Row and column of the best value of each metric, among models measured on the same.
-
-    A lone model is no best one.
-    """
+def find_best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
+    """Return row and column of the best value of each metric in each group of several models."""
     groups: dict[tuple[str, ...], list[int]] = {}
     samples = head.index("samples")
     for number, line in enumerate(lines):
@@ -126,88 +142,160 @@ def best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple
     for numbers in groups.values():
         for column in (c for c, name in enumerate(head) if name[-1] in "↑↓"):
             values = {n: float(lines[n][column]) for n in numbers if lines[n][column]}
-            choose = min if head[column].endswith("↓") else max
             if len(values) > 1:
-                target = choose(values.values())
+                target = (min if head[column].endswith("↓") else max)(values.values())
                 best |= {(n, column) for n, value in values.items() if value == target}
     return best
 
 
-def plots(result: ProtocolResult) -> str:
-    """Each metric against motion, a colour per model; nothing where no motion is known."""
+def plot_against_motion(result: ProtocolResult) -> str:
+    """Plot each metric against motion, one colour per model; empty without motion."""
     rows = [row for row in result.rows if row.get(MOTION) is not None]
     if not rows:
         return ""
-    parts = ["<h3>Against motion</h3>", legend(result.models), '<div class="plots">']
+    parts = ["<h3>Against motion</h3>", format_legend(result.models), '<div class="plots">']
     for metric in result.metrics:
         series = {
             model: [
-                ScatterPoint(float(row[MOTION]), float(row[metric]), caption(result, row, metric))
+                ScatterPoint(float(row[MOTION]), float(row[metric]), describe(result, row, metric))
                 for row in rows
                 if row["model"] == model and row.get(metric) is not None
             ]
             for model in result.models
         }
-        parts.append(scatter(series, "motion, px", named(metric)))
+        parts.append(plot_scatter(series, "motion, px", metric_heading(metric)))
     parts.append(
-        f'</div><p class="soft">One point per sample: point at it to see which. From {TREND_FROM} '
-        "samples a line joins the medians of an eighth of them each.</p>"
+        '</div><p class="soft">One point per sample: point at it to see which. From '
+        f"{MIN_TREND_POINTS} samples a line joins the medians of an eighth of them each.</p>"
     )
     return "".join(parts)
 
 
-def caption(result: ProtocolResult, row: Row, metric: str) -> str:
-    """A sample, its motion and how well it was predicted."""
-    value = float(row[metric])
-    moved = f", motion {float(row[MOTION]):.1f} px" if row.get(MOTION) is not None else ""
-    return f"{result.label(row)}: {metric} {value:.{digits(metric)}f}{moved}"
+def describe(result: ProtocolResult, row: Row, metric: str) -> str:
+    """Describe a sample with its value and its motion."""
+    value = format_metric(metric, row[metric])
+    return f"{result.sample_label(row)}: {metric} {value}, motion {float(row[MOTION]):.1f} px"
 
 
-def hardest(result: ProtocolResult) -> str:
-    """The samples that are worst by the first metric, each with all models' values."""
+def format_hardest(result: ProtocolResult) -> str:
+    """Format the samples whose best model is worst by the first metric."""
     metric = result.metrics[0]
-    samples: dict[tuple[Any, ...], dict[str, Row]] = {}
-    for row in result.rows:
-        if row.get(metric) is not None:
-            samples.setdefault(result.sample(row), {})[row["model"]] = row
-    sign = -1 if metric in LESS_IS_BETTER else 1
-    worst_first = sorted(
-        samples.values(),
-        key=lambda by_model: max(sign * float(r[metric]) for r in by_model.values()),
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    samples = [
+        {model: row for model, row in rows.items() if row.get(metric) is not None}
+        for rows in result.rows_by_sample()
+    ]
+    samples = sorted(
+        filter(None, samples),
+        key=lambda rows: max(sign * float(row[metric]) for row in rows.values()),
     )
     lines = []
-    for by_model in worst_first[:EXTREMES]:
-        row = next(iter(by_model.values()))
-        moved = f"{float(row[MOTION]):.1f}" if row.get(MOTION) is not None else ""
-        values = (
-            f"{float(by_model[m][metric]):.{digits(metric)}f}" if m in by_model else ""
-            for m in result.models
-        )
-        lines.append([f"<td>{escape(cell)}</td>" for cell in (result.label(row), moved, *values)])
-    table = as_table(["sample", "motion, px", *result.models], lines)
+    for rows in samples[:NUM_HARDEST]:
+        row = next(iter(rows.values()))
+        motion = "" if row.get(MOTION) is None else f"{float(row[MOTION]):.1f}"
+        values = (format_metric(metric, rows.get(model, {}).get(metric)) for model in result.models)
+        lines.append([result.sample_label(row), motion, *values])
     heading = f"The {len(lines)} hardest of {len(samples)} samples, by {metric} of the best model"
-    return f"<details><summary>{escape(heading)}</summary>{table}</details>"
+    return html_details(heading, html_table(["sample", "motion, px", *result.models], lines))
 
 
-def small_print(about: Mapping[str, Any]) -> str:
-    """The rules, and everything else that the file says of itself."""
+def format_header(about: Mapping[str, Any]) -> str:
+    """Format the rules, and the rest of the header of the file."""
     rules = "".join(f"<li>{escape(str(rule))}</li>" for rule in about.get("rules", ()))
-    rest = {k: v for k, v in about.items() if k not in ("rules", "means", "rows", *SHOWN_ABOUT)}
+    shown = ("rules", "means", "rows", *HEADING_FIELDS)
+    rest = {name: value for name, value in about.items() if name not in shown}
     text = escape(json.dumps(rest, indent=1, ensure_ascii=False))
-    parts = [f"<details><summary>How it was measured</summary><ul>{rules}</ul></details>"] * bool(
-        rules
+    return "".join(
+        [
+            html_details("How it was measured", f"<ul>{rules}</ul>") if rules else "",
+            html_details("All settings", f"<pre>{text}</pre>") if rest else "",
+        ]
     )
-    if rest:
-        parts.append(f"<details><summary>All that is known</summary><pre>{text}</pre></details>")
-    return "".join(parts)
 
 
-def shown(exhibit: SampleFigure, sides: tuple[int, int]) -> str:
-    """One sample: pictures with captions."""
-    parts = [f"<section><h3>{escape(exhibit.heading)}</h3>"]
-    if exhibit.note:
-        parts.append(f'<p class="soft">{escape(exhibit.note)}</p>')
-    for name, pictures in exhibit.rows.items():
-        figures = "".join(figure(picture, sides) for picture in pictures)
-        parts.append(f'<h4>{escape(name)}</h4><div class="pictures">{figures}</div>')
-    return "".join([*parts, "</section>"])
+def add_images(
+    result: ProtocolResult, device: torch.device
+) -> tuple[ProtocolResult, list[SampleFigure]]:
+    """Add the motion of every sample to the rows, and draw the worst and the median samples.
+
+    Motion is the 95th percentile of a fast classical flow between the two inputs.
+
+    Raises:
+        ReportError: the rows are of no protocol, or of other weights than those found.
+    """
+    protocol = PROTOCOLS.get(result.name)
+    if protocol is None or "path" not in result.about:
+        raise ReportError(
+            f"--pictures takes results of the protocols, got {result.name!r}. The page of footage "
+            f"is written with its images when it is measured."
+        )
+    models = load_measured_models(result, device)
+    measured = {row["sample"] for row in result.rows}
+    found = find_samples(protocol, Path(result.about["path"]), result.about.get("limit")).samples
+    samples = {sample.name: sample for sample in found if sample.name in measured}
+    motion = measure_motion(protocol, samples)
+    result = result._replace(
+        rows=[
+            row | {MOTION: motion[row["sample"]]} for row in result.rows if row["sample"] in motion
+        ]
+    )
+    chosen = [("worst", rows) for rows in select_worst(result, NUM_WORST)]
+    chosen += [("median", rows) for rows in select_median(result)]
+    return result, [
+        draw_sample(kind, rows, protocol, samples, models, device) for kind, rows in chosen
+    ]
+
+
+def load_measured_models(result: ProtocolResult, device: torch.device) -> dict[str, Interpolator]:
+    """Load the models of a result, and check that their weights are those that were measured."""
+    models = {}
+    for name in result.models:
+        known = result.about.get("models", {}).get(name)
+        if known is None:
+            raise ReportError(
+                f"The rows of {name} are of several files. Name one file per protocol for pictures."
+            )
+        model = load_interpolator(name, num_key_points=result.about.get("num_key_points"))
+        if fingerprint(model) != known["fingerprint"]:
+            raise ReportError(
+                f"The weights of {name} are others than those that were measured under "
+                f"{result.name}: pictures would show other frames. Measure again."
+            )
+        models[name] = model.to(device).eval()
+    return models
+
+
+def measure_motion(protocol: Protocol, samples: Mapping[str, ProtocolSample]) -> dict[str, float]:
+    """Measure the motion between the inputs of every sample, in pixels of the protocol's frames."""
+    groups = group_by_inputs(samples.values())
+    found = {}
+    reading = read_frame_groups(protocol, groups)
+    for group in tqdm(reading, total=len(groups), desc=f"{protocol.name}: motion", leave=False):
+        motion = estimate_motion(DISFlow(), group.frame0, group.frame1, FAST_MAX_SIDE)
+        found |= {sample.name: round(motion.sufficiency, 3) for sample in group.samples}
+    return found
+
+
+@torch.inference_mode()
+def draw_sample(
+    kind: str,
+    rows: RowsByModel,
+    protocol: Protocol,
+    samples: Mapping[str, ProtocolSample],
+    models: Mapping[str, Interpolator],
+    device: torch.device,
+) -> SampleFigure:
+    """Predict one sample with every model under the protocol, and build its figure."""
+    name = next(iter(rows.values()))["sample"]
+    [group] = read_frame_groups(protocol, [[samples[name]]])
+    time = group.samples[0].paths.time
+    frames = (group.frame0.to(device), group.frame1.to(device))
+    predictions = {}
+    for model, network in models.items():
+        [found] = interpolate_at(network, protocol, *frames, [time], explain=True)
+        predictions[model] = found._replace(
+            frame=protocol.round_prediction(found.frame).clamp(0, 1)
+        )
+    triplet = Triplet(group.frame0, group.targets[0], group.frame1, time_like(group.frame0, time))
+    heading = f"{kind} of {protocol.name}: {name}"
+    return build_figure(heading, describe_scores(rows), triplet, predictions)

@@ -1,56 +1,86 @@
-"""Rows of measurements read back, whatever columns they have."""
+"""Result rows read from files: means, tables, and checks against expected means."""
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgm_vfi.benchmark.result_rows import ReportError, Row, counted, digits
-
-FLOW_ERRORS = ("epe", "epe_visible", "epe_occluded")
-LESS_IS_BETTER = ("lpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)
-METRIC_NAMES = ("psnr", "ssim", "ssim_uniform", *LESS_IS_BETTER)
-MOTION = "motion"  # the column that says how much moves in a sample
-APART = ("protocol", "view", "split", "gap", "bin")  # columns whose values are never averaged over
-SUFFIXES = (".json", ".jsonl")
-UNITS = {"psnr": "dB", "psnr_visible": "dB", "psnr_occluded": "dB"} | dict.fromkeys(
-    FLOW_ERRORS, "px"
+from sgm_vfi.benchmark.row_files import ReportError, Row, drop_duplicates
+from sgm_vfi.benchmark.tables import (
+    LOWER_IS_BETTER,
+    format_metric,
+    markdown_table,
+    metric_heading,
 )
+
+METRIC_NAMES = ("psnr", "ssim", "ssim_uniform", *LOWER_IS_BETTER)
+MOTION = "motion"  # the column with the motion of a sample
+GROUP_COLUMNS = ("view", "split", "gap", "bin")  # values that are never averaged over
+SUFFIXES = (".json", ".jsonl")
+PSNR_CEILING = 100.0  # dB: value of equal frames in a mean
+EXPECTED_EXAMPLE = '{"snu-film-hard": {"blend": {"psnr": [24.1, 0.01]}}}'
 
 
 class ProtocolResult(NamedTuple):
-    """What was measured under one protocol: rows of one set of columns."""
+    """Rows measured under one protocol, all with the same columns."""
 
     name: str  # of the protocol
-    about: Mapping[str, Any]  # what the file says of itself, besides the rows
+    about: Mapping[str, Any]  # header of the file
     rows: Sequence[Row]
     metrics: Sequence[str]  # columns, in the order of the rows
-    keys: Sequence[str]  # columns that tell the samples apart, `model` not among them
+    keys: Sequence[str]  # columns that identify a sample, without `model`
 
     @property
     def models(self) -> list[str]:
+        """Names of the models, in the order of the rows."""
         return list(dict.fromkeys(row["model"] for row in self.rows))
 
-    def sample(self, row: Row) -> tuple[Any, ...]:
-        """What tells the sample of a row from others, whichever model predicted it."""
+    @property
+    def group_columns(self) -> list[str]:
+        """Columns of the samples whose values are never averaged over."""
+        return [key for key in GROUP_COLUMNS if key in self.keys]
+
+    def sample_key(self, row: Row) -> tuple[Any, ...]:
+        """Return the values that identify the sample of a row."""
         return tuple(row.get(key) for key in self.keys)
 
-    def label(self, row: Row) -> str:
-        """The sample of a row in words: "carphone.mp4, gap 2, frame 7"."""
-        told = (key for key in self.keys if key != "protocol")  # that is the result's name
-        values = ((key, row[key]) for key in told if row.get(key) is not None)
-        return ", ".join(str(v) if isinstance(v, str) else f"{key} {v}" for key, v in values)
+    def sample_label(self, row: Row) -> str:
+        """Return a label of the sample of a row: "carphone.mp4, gap 2, frame 7"."""
+        keys = (key for key in self.keys if key != "protocol" and row.get(key) is not None)
+        return ", ".join(
+            row[key] if isinstance(row[key], str) else f"{key} {row[key]}" for key in keys
+        )
+
+    def rows_by_sample(self) -> list[dict[str, Row]]:
+        """Return the rows of each sample by model."""
+        samples: dict[tuple[Any, ...], dict[str, Row]] = {}
+        for row in self.rows:
+            samples.setdefault(self.sample_key(row), {})[row["model"]] = row
+        return list(samples.values())
+
+
+class ExpectedMean(NamedTuple):
+    """An expected mean and its tolerance."""
+
+    protocol: str
+    model: str
+    metric: str
+    value: float
+    tolerance: float
+
+
+Part = tuple[Path, Mapping[str, Any], list[Row]]  # what one file holds of a protocol
 
 
 def read_results(paths: Iterable[Path]) -> list[ProtocolResult]:
-    """The results in files (JSON with `rows`, or JSON lines) and folders of such files.
+    """Read files (JSON with `rows`, or JSON lines) and folders of such files.
 
-    Files of one protocol become one result; a model that several of them measured is then told
-    apart by its file.
+    Files of one protocol become one result; a model that several of them hold is then named with
+    its file.
     """
-    found: dict[str, list[tuple[Path, Mapping[str, Any], list[Row]]]] = {}
-    for path in files_among(paths):
+    found: dict[str, list[Part]] = {}
+    for path in find_result_files(paths):
         about, rows = read_rows(path)
         groups: dict[str, list[Row]] = {}
         for row in rows:
@@ -60,11 +90,11 @@ def read_results(paths: Iterable[Path]) -> list[ProtocolResult]:
             found.setdefault(name, []).append((path, about, group))
     if not found:
         raise ReportError(f"There are no rows in {', '.join(map(str, paths))}.")
-    return [together(name, parts) for name, parts in found.items()]
+    return [merge_parts(name, parts) for name, parts in found.items()]
 
 
-def files_among(paths: Iterable[Path]) -> list[Path]:
-    """The files that are named, and those in the folders that are."""
+def find_result_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files that are named, and those below the folders that are named."""
     files = []
     for path in paths:
         inside = sorted(p for p in path.glob("**/*") if p.suffix in SUFFIXES and p.is_file())
@@ -75,7 +105,7 @@ def files_among(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """What a file of results says of itself, and its rows; half a last line is left out."""
+    """Read the header and the rows of a file; an incomplete last line is left out."""
     if path.suffix not in SUFFIXES:
         raise ReportError(f"Results are {' or '.join(SUFFIXES)} files, got {path}.")
     if not path.is_file():
@@ -96,23 +126,12 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
     return about, rows
 
 
-def together(
-    name: str, parts: Sequence[tuple[Path, Mapping[str, Any], list[Row]]]
-) -> ProtocolResult:
-    """One result of the parts that several files hold of it."""
+def merge_parts(name: str, parts: Sequence[Part]) -> ProtocolResult:
+    """Merge the rows that several files hold of one protocol."""
     about = dict(parts[0][1])
     if len(parts) > 1:
         about.pop("means", None)  # these are of one file
-    owners: dict[str, set[Path]] = {}
-    for path, _, rows in parts:
-        for row in rows:
-            owners.setdefault(row["model"], set()).add(path)
-    every = [
-        row if len(owners[row["model"]]) == 1 else row | {"model": f"{row['model']} ({path})"}
-        for path, _, rows in parts
-        for row in rows
-    ]
-    columns = list(dict.fromkeys(column for row in every for column in row))
+    columns = list(dict.fromkeys(column for _, _, rows in parts for row in rows for column in row))
     known = (*about.get("metrics", ()), *METRIC_NAMES)
     metrics = [column for column in columns if column in known]
     keys = [
@@ -122,14 +141,23 @@ def together(
     ]
     if not metrics:
         raise ReportError(f"The rows of {parts[0][0]} hold no metric: {', '.join(columns)}.")
-    return ProtocolResult(name, about, every, metrics, keys)
+    owners: dict[str, set[Path]] = {}
+    for path, _, rows in parts:
+        for row in rows:
+            owners.setdefault(row["model"], set()).add(path)
+    merged = [
+        row if len(owners[row["model"]]) == 1 else row | {"model": f"{row['model']} ({path})"}
+        for path, _, rows in parts
+        for row in drop_duplicates(rows, ("model", *keys), path)
+    ]
+    return ProtocolResult(name, about, merged, metrics, keys)
 
 
-def averages(result: ProtocolResult) -> list[Row]:
-    """One row per model, and per value of the columns that are never averaged over.
+def average_by_model(result: ProtocolResult) -> list[Row]:
+    """Return one row of means per model and per value of the group columns.
 
-    The means that the file itself gives (clips may count equally there), or else those over the
-    samples. `samples` says how many.
+    The means that the file itself gives are preferred (footage counts clips equally); otherwise
+    they are over the samples. `samples` is their number.
     """
     given = [row for row in result.about.get("means", ()) if row.get("clip") is None]
     if given:
@@ -138,28 +166,33 @@ def averages(result: ProtocolResult) -> list[Row]:
             for row in given
         ]
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    apart = [key for key in APART if key in result.keys]
     for row in result.rows:
-        groups.setdefault((row["model"], *(row.get(key) for key in apart)), []).append(row)
+        values = (row.get(key) for key in result.group_columns)
+        groups.setdefault((row["model"], *values), []).append(row)
     return [
         {
             "model": model,
-            **dict(zip(apart, values, strict=True)),
+            **dict(zip(result.group_columns, values, strict=True)),
             "samples": len(rows),
-            **{name: mean(rows, name) for name in result.metrics if name in rows[0]},
+            **{name: average(rows, name) for name in result.metrics if name in rows[0]},
         }
         for (model, *values), rows in groups.items()
     ]
 
 
-def mean(rows: Sequence[Row], metric: str) -> float:
-    """Over the rows that have it; equal frames count as in every mean."""
-    values = [counted(metric, row[metric]) for row in rows if row.get(metric) is not None]
+def average(rows: Sequence[Row], metric: str) -> float:
+    """Return the mean over the rows that have the metric, with PSNR limited to its ceiling."""
+    values = [cap_psnr(metric, row[metric]) for row in rows if row.get(metric) is not None]
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def published_value(result: ProtocolResult, row: Row, metric: str) -> float | None:
-    """What was published for a model under a protocol, if the file says so."""
+def cap_psnr(metric: str, value: float | str) -> float:
+    """Return the value of a metric in a mean: PSNR is at most `PSNR_CEILING`."""
+    return min(float(value), PSNR_CEILING) if metric.startswith("psnr") else float(value)
+
+
+def find_published_value(result: ProtocolResult, row: Row, metric: str) -> float | None:
+    """Return the published value of a model under a protocol, if the file has one."""
     table = result.about.get("published") or {}
     for name in (row["model"], Path(row["model"]).stem):
         value = (table.get(name) or {}).get(metric)
@@ -168,46 +201,73 @@ def published_value(result: ProtocolResult, row: Row, metric: str) -> float | No
     return None
 
 
-def summary(result: ProtocolResult) -> tuple[list[str], list[list[str]]]:
-    """The head and the lines of a table: a line per model, published values and differences."""
-    rows = averages(result)
-    apart = [key for key in (*APART,) if any(key in row for row in rows) and key != "protocol"]
-    head = ["model", *apart, "samples"]
-    published = {
-        metric: [published_value(result, row, metric) for row in rows] for metric in result.metrics
-    }
+def summarise(result: ProtocolResult) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of a table: one row per model, beside published values."""
+    rows = average_by_model(result)
+    columns = [key for key in GROUP_COLUMNS if any(key in row for row in rows)]
+    head = ["model", *columns, "samples"]
+    lines = [
+        [str(row["model"]), *(str(row[key]) for key in columns), str(row["samples"])]
+        for row in rows
+    ]
     for metric in result.metrics:
-        head.append(named(metric))
-        if any(value is not None for value in published[metric]):
-            head += ["published", "difference"]
-    lines = []
-    for index, row in enumerate(rows):
-        line = [str(row["model"]), *(str(row[key]) for key in apart), str(row["samples"])]
-        for metric in result.metrics:
-            value, other = row.get(metric), published[metric][index]
-            line.append("" if value is None else f"{value:.{digits(metric)}f}")
-            if any(entry is not None for entry in published[metric]):
-                both = value is not None and other is not None
-                line.append("" if other is None else f"{other:.{digits(metric)}f}")
-                line.append(f"{value - other:+.{digits(metric)}f}" if both else "")
-        lines.append(line)
+        published = [find_published_value(result, row, metric) for row in rows]
+        has_published = any(value is not None for value in published)
+        head += [metric_heading(metric), *(["published", "difference"] * has_published)]
+        for line, row, other in zip(lines, rows, published, strict=True):
+            value = row.get(metric)
+            line.append(format_metric(metric, value))
+            if has_published:
+                gap = None if value is None or other is None else value - other
+                line += [format_metric(metric, other), format_metric(metric, gap, "+")]
     return head, lines
 
 
-def named(metric: str) -> str:
-    """A metric as the head of a column, with the direction in which it is better."""
-    unit = f" {UNITS[metric]}" if metric in UNITS else ""
-    return f"{metric}{unit} {'↓' if metric in LESS_IS_BETTER else '↑'}"
+def format_results(results: Iterable[ProtocolResult]) -> str:
+    """Format one Markdown table per protocol."""
+    return "\n\n".join(f"{r.name}\n\n{markdown_table(*summarise(r))}" for r in results)
 
 
-def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
-    ruler = f"|---|{'---:|' * (len(head) - 1)}"
-    return "\n".join(
-        [f"| {' | '.join(head)} |", ruler, *(f"| {' | '.join(line)} |" for line in lines)]
-    )
+def read_expected_means(
+    path: Path, protocols: Collection[str], models: Collection[str]
+) -> list[ExpectedMean]:
+    """Read the expected means of these protocols and models; the file may hold more.
+
+    The file is JSON: protocol, model, metric, then value and tolerance.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        every = [
+            ExpectedMean(protocol, model, metric, float(value), float(tolerance))
+            for protocol, by_model in table.items()
+            for model, by_metric in by_model.items()
+            for metric, (value, tolerance) in by_metric.items()
+        ]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no file of expected means such as {EXPECTED_EXAMPLE}: {error}."
+        ) from error
+    chosen = [one for one in every if one.protocol in protocols and one.model in models]
+    if not chosen:
+        raise ValueError(
+            f"{path} expects nothing of {', '.join(models)} under {', '.join(protocols)}."
+        )
+    return chosen
 
 
-def markdown_report(results: Iterable[ProtocolResult]) -> str:
-    """One table per protocol."""
-    return "\n\n".join(f"{r.name}\n\n{markdown_table(*summary(r))}" for r in results)
+def find_deviations(
+    expected: Iterable[ExpectedMean], results: Iterable[ProtocolResult]
+) -> list[str]:
+    """Describe the expected means that are missing or out of tolerance."""
+    found = {
+        (result.name, row["model"]): row for result in results for row in average_by_model(result)
+    }
+    problems = []
+    for one in expected:
+        value = found.get((one.protocol, one.model), {}).get(one.metric)
+        what = f"{one.protocol}, {one.model}: {one.metric}"
+        if value is None:
+            problems.append(f"{what} was not measured, expected {one.value:g}")
+        elif not abs(value - one.value) <= one.tolerance:
+            problems.append(f"{what} is {value:.6g}, expected {one.value:g} +- {one.tolerance:g}")
+    return problems

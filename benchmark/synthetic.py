@@ -1,7 +1,7 @@
-"""Interpolators on synthetic scenes, by how far things move: frames, flows, what is hidden."""
+"""Measure interpolators on synthetic scenes by motion: frames, flows, occluded pixels."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
@@ -11,145 +11,175 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.benchmark.footage import positive
-from sgm_vfi.benchmark.ground_truth import FEWEST_PIXELS, METRICS, TRUTH, scores, true_motion
-from sgm_vfi.benchmark.motion_bins import against_motion, draw_against_motion
-from sgm_vfi.benchmark.motion_statistics import motion_of
-from sgm_vfi.benchmark.protocol_evaluation import (
-    describe_weights,
+from sgm_vfi.benchmark.evaluation import (
     deterministic_float32,
+    load_models,
+    require_numbers,
     select_device,
 )
-from sgm_vfi.benchmark.result_rows import ReportError, Row, provenance
+from sgm_vfi.benchmark.frame_cost import SpeedConfig, measure_in_subprocess
+from sgm_vfi.benchmark.ground_truth import (
+    GROUND_TRUTH_METRICS,
+    MIN_PIXELS,
+    TRUTH,
+    measure_prediction,
+    warp_true_motion,
+)
+from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
+from sgm_vfi.benchmark.motion_statistics import flow_statistics
 from sgm_vfi.benchmark.results import MOTION, read_results
-from sgm_vfi.benchmark.row_files import RankRows, Work, measure_in_parallel
-from sgm_vfi.benchmark.runner import PATIENCE
-from sgm_vfi.benchmark.timing import SpeedRun, measure_in_subprocess
+from sgm_vfi.benchmark.row_files import (
+    RankRows,
+    ReportError,
+    Row,
+    describe_environment,
+    measure_in_parallel,
+)
+from sgm_vfi.benchmark.runner import TIMEOUT
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.charts import write_png
 from sgm_vfi.media.images import write_atomically
-from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator
+from sgm_vfi.model import ZOO, Interpolation, Interpolator
 from sgm_vfi.model.cli_options import (
-    accelerate,
     add_acceleration,
     add_device_option,
     argument_type,
     parse_number,
+    parse_positive,
 )
-from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import build_interpolator, resolve_alias
+from sgm_vfi.model.zoo import resolve_alias
 
 PROTOCOL = "synthetic"
-MODELS = f"names, weights files; {TRUTH!r}: what frames are worth along the true motion"
 TEST_SCENES = 2  # first of a scene's seeds; training has 1, validation 0
-NORM_SIDE = 512  # pixels: motion is told for frames of this size
-SURVEY_SIDE = 64  # pixels: at which motion is looked at before a scene is chosen
+REFERENCE_SIDE = 512  # pixels: motion is given for frames of this size
+SURVEY_SIDE = 64  # pixels: size at which the motion of candidate scenes is measured
 SURVEY_BATCH = 16
-MOST_DRAWN = 60  # times as many scenes as are wanted: rarer motion is not searched for
+MAX_DRAWN = 60  # candidates per scene that is asked for; rarer motion is not searched for
 RULES = (
     "Scenes of dataset/synthetic that training never draws, rendered on the CPU; the middle frame "
     "is predicted at t = 1/2 and compared as it is, without rounding.",
     "Nothing curves or changes its speed, so that two frames can tell the one between.",
     f"motion: the 95th percentile of the true motion from frame 0 to frame 1, in pixels of a frame "
-    f"of {NORM_SIDE}x{NORM_SIDE}. Scenes are drawn in the order of their numbers; each bin takes "
-    f"the first ones that fall into it.",
+    f"of {REFERENCE_SIDE}x{REFERENCE_SIDE}. Scenes are drawn in the order of their numbers; "
+    "each bin takes the first ones that fall into it.",
     "psnr: dB, over all pixels; psnr_visible: over those whose surface is seen in both frames; "
     "psnr_occluded: over the others.",
     "epe: end-point error in pixels of the frame, of the flows from the middle frame towards both, "
     "from the true ones; epe_visible and epe_occluded: where the surface is seen in the frame that "
     "the flow leads to, or is not. Of interpolators that tell no flow there is none.",
-    f"Fewer than {FEWEST_PIXELS} pixels have no mean.",
+    f"Fewer than {MIN_PIXELS} pixels have no mean.",
 )
 
 
 class TestScene(NamedTuple):
-    """A scene that was chosen."""
+    """A scene of the test set."""
 
     number: int
     motion: float  # see RULES
     bin: str
 
+    @property
+    def name(self) -> str:
+        """Name of the sample."""
+        return f"scene {self.number}"
+
+    def row_keys(self, models: Iterable[str]) -> list[Row]:
+        """Return one row per model without its metrics."""
+        sample = {"sample": self.name, "bin": self.bin, MOTION: self.motion}
+        return [{"model": model, "protocol": PROTOCOL, **sample} for model in models]
+
 
 @dataclass(frozen=True)
 class SyntheticEvaluator:
-    """What is measured, and on what."""
+    """Models and the generator of the scenes."""
 
     models: Mapping[str, Callable[[Triplet], Interpolation]]
     origins: Mapping[str, Any]
-    maker: SceneGenerator
+    generator: SceneGenerator
     seed: int
     device: torch.device
 
     @torch.inference_mode()
-    def measure(self, scenes: Sequence[TestScene], parts: RankRows) -> Iterator[Row]:
-        """One row per scene and model that no process has yet."""
+    def measure(self, scenes: Sequence[TestScene], known: RankRows) -> Iterator[Row]:
+        """Yield one row per scene and model that no process has measured."""
         for scene in scenes:
-            missing = [k for k in keys_of(scene, self.models) if not parts.holds(k)]
-            if missing:
-                seeds = seeds_of(self.seed, scene.number)
-                triplet = self.maker.draw([seeds]).triplet(truth=True).to(self.device)
+            missing = [key for key in scene.row_keys(self.models) if not known.holds(key)]
+            if not missing:
+                continue
+            seeds = scene_seeds(self.seed, scene.number)
+            triplet = self.generator.draw([seeds]).triplet(truth=True).to(self.device)
             for key in missing:
                 out = self.models[key["model"]](triplet)
-                if out.frame.isnan().any():
-                    raise ValueError(f"{key['model']} predicts values that are not numbers.")
-                yield key | scores(out, triplet)
+                require_numbers(key["model"], out.frame)
+                yield key | measure_prediction(out, triplet)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe `python -m benchmark synthetic`."""
-    add = parser.add_argument
-    add("--model", nargs="+", required=True, metavar="NAME_OR_PATH", help=MODELS)
-    add("--random_weights", action="store_true", help="fresh weights, as a trial")
-    add("--scenes", type=argument_type(positive), default=24, help="per bin (default: %(default)s)")
+    """Add the options of `python -m benchmark synthetic`."""
+    add, positive = parser.add_argument, argument_type(parse_positive)
+    add(
+        "--model",
+        nargs="+",
+        required=True,
+        metavar="NAME_OR_PATH",
+        help=f"names, weights files; {TRUTH!r} warps along the true motion",
+    )
+    add("--random_weights", action="store_true", help="build networks with random weights")
+    add("--scenes", type=positive, default=24, help="per bin (default: %(default)s)")
     add(
         "--bins",
         type=argument_type(parse_number),
         nargs="+",
         default=[15.0, 30.0, 60.0, 120.0],
         metavar="PIXELS",
-        help=f"motion between two bins, at {NORM_SIDE}x{NORM_SIDE} (default: 15 30 60 120)",
+        help=f"edges between bins of motion, for frames of {REFERENCE_SIDE}x{REFERENCE_SIDE} "
+        "(default: 15 30 60 120)",
     )
-    add("--size", type=argument_type(positive), default=NORM_SIDE, help="of the frames, in pixels")
-    add("--seed", type=int, default=0, help="of the scenes")
-    add("--reference", metavar="MODEL", help="that differences are from (default: the first)")
-    add("--runs", type=int, default=3, help="timed runs of each named network; 0: none")
+    add("--size", type=positive, default=REFERENCE_SIDE, help="of the frames, in pixels")
+    add("--seed", type=int, default=0, help="of the scenes (default: %(default)s)")
+    add("--reference", metavar="MODEL", help="model that others are compared with (default: first)")
+    add("--runs", type=int, default=3, help="timed runs per network, 0 for none (default: 3)")
     add("--output", type=Path, default=Path("output/synthetic"), metavar="DIR")
     add_device_option(parser)
     add_acceleration(parser)
-    parser.set_defaults(shared=True)  # among the processes of torchrun
+    parser.set_defaults(is_distributed=True)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure what is not measured yet; leave rows, a table and a plot, and print the table."""
+    """Measure what is missing; write rows, tables and a chart, and print the tables."""
     names = list(dict.fromkeys(args.model))
     reference = args.reference or names[0]
     if reference not in names:
         raise ReportError(f"--reference is one of the models, got {reference}.")
-    bins = bins_of(args.bins)
-    where = select_device(args.device)
-    with process_group(torch.device("cpu"), PATIENCE) as world, deterministic_float32():
-        setup = set_up(names, args, where)
-        scenes = world.broadcast(choose(setup.maker, bins, args, world))
+    bins = name_bins(args.bins)
+    with process_group(torch.device("cpu"), TIMEOUT) as world, deterministic_float32():
+        evaluator = load_evaluator(names, args)
+        scenes = world.broadcast(select_scenes(evaluator.generator, bins, args, world))
         args.output.mkdir(parents=True, exist_ok=True)
 
-        def own_rows(parts: RankRows) -> tuple[int, Iterator[Row]]:
+        def measure_rows(known: RankRows) -> tuple[int, Iterator[Row]]:
             own = scenes[world.rank :: world.size]
-            known = sum(parts.holds(key) for scene in own for key in keys_of(scene, names))
-            return len(own) * len(names) - known, setup.measure(own, parts)
+            missing = sum(not known.holds(key) for one in own for key in one.row_keys(names))
+            return missing, evaluator.measure(own, known)
 
-        path = args.output / f"{PROTOCOL}.jsonl"
-        samples = [name_of(scene) for scene in scenes]
-        work = Work(path, describe(setup, scenes, args), names, samples)
-        measure_in_parallel(work, args.command, world, own_rows)
+        path = measure_in_parallel(
+            args.output / f"{PROTOCOL}.jsonl",
+            describe_measurement(evaluator, scenes, args),
+            names,
+            [scene.name for scene in scenes],
+            args.command,
+            world,
+            measure_rows,
+        )
     if world.is_main:
-        report(path, reference, costs(names, args), args)
+        write_tables(path, reference, measure_costs(names, args), args)
 
 
-def bins_of(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
-    """Ranges of motion by name."""
+def name_bins(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
+    """Return ranges of motion by name."""
     if list(edges) != sorted(set(edges)) or edges[0] <= 0:
         raise ReportError(f"--bins are increasing numbers above 0, got {list(edges)}.")
     inner = {f"{low:g} to {high:g} px": (low, high) for low, high in pairwise(edges)}
@@ -157,126 +187,109 @@ def bins_of(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
     return first | inner | {f"{edges[-1]:g} px and more": last}
 
 
-def set_up(
-    names: Sequence[str], args: argparse.Namespace, where: torch.device
-) -> SyntheticEvaluator:
-    """Load the models, and make textures and shapes."""
-    load = build_interpolator if args.random_weights else load_interpolator
-    models = {name: load(name).to(where).eval() for name in names if name != TRUTH}
-    origins = {
-        name: {"fingerprint": fingerprint(model)}
-        if args.random_weights
-        else describe_weights(name, model)
-        for name, model in models.items()
+def load_evaluator(names: Sequence[str], args: argparse.Namespace) -> SyntheticEvaluator:
+    """Load the models, and build the generator of the scenes."""
+    device = select_device(args.device)
+    models, origins = load_models([name for name in names if name != TRUTH], device, args)
+    predictors: dict[str, Callable[[Triplet], Interpolation]] = {
+        name: warp_true_motion if name == TRUTH else partial(predict, Padded(models[name]))
+        for name in names
     }
-    for model in models.values():
-        accelerate(model, args.precision, args.compile)
-    maker = SceneGenerator(SyntheticConfig(size=(args.size, args.size)))
-    ways = {name: partial(interpolate, Padded(model)) for name, model in models.items()}
-    ways[TRUTH] = true_motion
-    return SyntheticEvaluator(
-        {name: ways[name] for name in names}, origins, maker, args.seed, where
-    )
+    generator = SceneGenerator(SyntheticConfig(size=(args.size, args.size)))
+    return SyntheticEvaluator(predictors, origins, generator, args.seed, device)
 
 
-def interpolate(model: Interpolator, triplet: Triplet) -> Interpolation:
-    """The frame between, and the flows towards both frames, if the model tells any."""
+def predict(model: Interpolator, triplet: Triplet) -> Interpolation:
+    """Predict the middle frame, and the flows to both frames if the model has any."""
     return model(*triplet.inputs(), explain=True)
 
 
-def choose(
-    maker: SceneGenerator,
+def select_scenes(
+    generator: SceneGenerator,
     bins: Mapping[str, tuple[float, float]],
     args: argparse.Namespace,
     world: World,
 ) -> list[TestScene]:
-    """The first scenes of each bin; looked for by the main process alone."""
+    """Select the first scenes of each bin, in the main process only."""
     if not world.is_main:
         return []
-    small = maker.with_size((SURVEY_SIDE, SURVEY_SIDE))
+    small = generator.with_size((SURVEY_SIDE, SURVEY_SIDE))
     chosen: dict[str, list[TestScene]] = {name: [] for name in bins}
-    wanted = args.scenes * len(bins)
-    with tqdm(total=wanted, unit="scene", desc="choosing", leave=False) as progress:
-        for start in range(0, MOST_DRAWN * wanted, SURVEY_BATCH):
+    total = args.scenes * len(bins)
+    with tqdm(total=total, unit="scene", desc="choosing", leave=False) as progress:
+        for start in range(0, MAX_DRAWN * total, SURVEY_BATCH):
             numbers = range(start, start + SURVEY_BATCH)
-            truth = small.draw([seeds_of(args.seed, number) for number in numbers]).truth()
+            truth = small.draw([scene_seeds(args.seed, number) for number in numbers]).truth()
             for number, flow in zip(numbers, truth.flow_01, strict=True):
-                moved = round(motion_of(flow).sufficiency * NORM_SIDE / SURVEY_SIDE, 3)
-                name = next(n for n, (low, high) in bins.items() if low <= moved < high)
+                sufficiency = flow_statistics(flow).sufficiency
+                motion = round(sufficiency * REFERENCE_SIDE / SURVEY_SIDE, 3)
+                name = next(n for n, (low, high) in bins.items() if low <= motion < high)
                 if len(chosen[name]) < args.scenes:
-                    chosen[name].append(TestScene(number, moved, name))
+                    chosen[name].append(TestScene(number, motion, name))
                     progress.update()
-            if all(len(found) == args.scenes for found in chosen.values()):
+            if all(len(scenes) == args.scenes for scenes in chosen.values()):
                 break
-    return [scene for found in chosen.values() for scene in found]
+    return [scene for scenes in chosen.values() for scene in scenes]
 
 
-def seeds_of(seed: int, number: int) -> tuple[int, int, int, int]:
-    """What a test scene is drawn from."""
+def scene_seeds(seed: int, number: int) -> tuple[int, int, int, int]:
+    """Return the seeds of a test scene."""
     return TEST_SCENES, seed, 0, number
 
 
-def name_of(scene: TestScene) -> str:
-    return f"scene {scene.number}"
-
-
-def keys_of(scene: TestScene, models: Mapping[str, Any] | Sequence[str]) -> list[Row]:
-    """The rows of a scene without their numbers."""
-    told = {"sample": name_of(scene), "bin": scene.bin, MOTION: scene.motion}
-    return [{"model": model, "protocol": PROTOCOL, **told} for model in models]
-
-
-def describe(
-    setup: SyntheticEvaluator, scenes: Sequence[TestScene], args: argparse.Namespace
+def describe_measurement(
+    evaluator: SyntheticEvaluator, scenes: Sequence[TestScene], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """What is measured, by what and how: two measurements are one where this is the same."""
+    """Return the header of the rows; measurements with equal headers are the same."""
     return {
         "protocol": PROTOCOL,
         "rules": RULES,
-        "metrics": METRICS,
-        "generator": asdict(setup.maker.config),
+        "metrics": GROUND_TRUTH_METRICS,
+        "generator": asdict(evaluator.generator.config),
         "seed": args.seed,
         "scenes": scenes,
         "precision": args.precision,
         "compiled": args.compile,
         "random_weights": args.random_weights,
-        "models": setup.origins,
-        **provenance(setup.device),
+        "models": evaluator.origins,
+        **describe_environment(evaluator.device),
     }
 
 
-def costs(names: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
-    """Seconds and memory of one frame, each network in a process of its own."""
-    told = {}
-    for name in tqdm(names if args.runs else (), "timing", leave=False):
-        if resolve_alias(name) in ZOO:
-            job = SpeedRun(
-                resolve_alias(name), args.size, args.size, 1.0, str(args.device), args.runs
-            )
-            cost = measure_in_subprocess(
-                job._replace(precision=args.precision, compiled=args.compile)
-            )
-            told[name] = (
-                cost if isinstance(cost, str) else f"{min(cost.seconds):.3g} s, {cost.gib:.2f} GiB"
-            )
-    return told
+def measure_costs(names: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
+    """Measure seconds and memory of one frame, each network in a process of its own."""
+    costs = {}
+    timed = [name for name in names if resolve_alias(name) in ZOO] if args.runs else []
+    for name in tqdm(timed, "timing", leave=False):
+        config = SpeedConfig(
+            *(resolve_alias(name), args.size, args.size, 1.0, str(args.device), args.runs),
+            precision=args.precision,
+            compiled=args.compile,
+        )
+        cost = measure_in_subprocess(config)
+        costs[name] = (
+            cost if isinstance(cost, str) else f"{min(cost.seconds):.3g} s, {cost.gib:.2f} GiB"
+        )
+    return costs
 
 
-def report(path: Path, reference: str, told: Mapping[str, str], args: argparse.Namespace) -> None:
-    """Print the tables; write them and the plot beside the rows."""
+def write_tables(
+    path: Path, reference: str, costs: Mapping[str, str], args: argparse.Namespace
+) -> None:
+    """Print the tables; write them and the chart beside the rows."""
     [result] = read_results([path])
-    text = against_motion(result, reference)
-    if told:
+    text = format_bin_tables(result, reference)
+    if costs:
         size = f"{args.size}x{args.size}"
         text += f"\n\nOne frame at {size}, best of {args.runs} runs, memory beyond weights:\n\n"
-        text += "\n".join(f"- {name}: {cost}" for name, cost in told.items())
+        text += "\n".join(f"- {name}: {cost}" for name, cost in costs.items())
     if args.random_weights:
         text += "\n\nRandom weights: these scores say nothing of the networks."
-    plot = path.with_suffix(".png")
-    write_png(plot, draw_against_motion(result, reference))
-    about = {key: result.about[key] for key in ("command", "date", "commit", "device")}
-    origin = "\n".join(f"{name}: {value}" for name, value in about.items())
+    chart = path.with_suffix(".png")
+    write_png(chart, plot_bins(result, reference))
+    names = ("command", "date", "commit", "device")
+    origin = "\n".join(f"{name}: {result.about[name]}" for name in names)
     write_atomically(path.with_suffix(".md"), f"{text}\n\n{origin}\n".encode())
     print(
-        f"\n{text}\n\n{path}: {len(result.rows)} rows. Beside it {plot.name} and the tables, .md."
+        f"\n{text}\n\n{path}: {len(result.rows)} rows. Beside it {chart.name} and the tables, .md."
     )

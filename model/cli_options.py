@@ -203,6 +203,13 @@ def parse_multiple(text: str) -> int:
     return int(text)
 
 
+def parse_positive(text: str) -> int:
+    """Parse a whole number from 1 up."""
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"a whole number from 1 up is wanted, got {text!r}")
+    return int(text)
+
+
 def parse_flow_scale(text: str) -> float:
     """Parse a flow scale; the network checks its own limit."""
     return float(flow_scale_fraction(parse_number(text), LARGEST_FLOW_SCALE))

@@ -11,10 +11,15 @@ import torch
 
 from sgm_vfi.benchmark import synthetic
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.ground_truth import METRICS, TRUTH, scores, true_motion
-from sgm_vfi.benchmark.motion_bins import against_motion, draw_against_motion
+from sgm_vfi.benchmark.ground_truth import (
+    GROUND_TRUTH_METRICS,
+    TRUTH,
+    measure_prediction,
+    warp_true_motion,
+)
+from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
 from sgm_vfi.benchmark.results import read_results
-from sgm_vfi.benchmark.synthetic import bins_of
+from sgm_vfi.benchmark.synthetic import name_bins
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model import Interpolation
@@ -56,8 +61,8 @@ def true_prediction(triplet: Triplet) -> Interpolation:
 
 
 def test_the_truth_is_without_error(triplet: Triplet) -> None:
-    found = scores(true_prediction(triplet), triplet)
-    assert list(found) == list(METRICS)
+    found = measure_prediction(true_prediction(triplet), triplet)
+    assert list(found) == list(GROUND_TRUTH_METRICS)
     assert found["psnr"] == found["psnr_visible"] == found["psnr_occluded"] == math.inf
     assert found["epe"] == found["epe_visible"] == found["epe_occluded"] == 0
     assert found["ssim"] == pytest.approx(1)
@@ -73,7 +78,7 @@ def test_errors_count_where_they_are(triplet: Triplet) -> None:
     lost = torch.cat((truth.visible_t0, truth.visible_t1)) == 0  # (2, 1, H, W)
     wrong = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1) * lost
     flow = out.explanation["flow"] + wrong.flatten(0, 1)[None]
-    found = scores(Interpolation(off, explanation={"flow": flow}), triplet)
+    found = measure_prediction(Interpolation(off, explanation={"flow": flow}), triplet)
     assert found["psnr_visible"] == math.inf
     assert found["psnr_occluded"] == pytest.approx(20, abs=1e-3)
     assert found["epe_visible"] == 0
@@ -84,7 +89,7 @@ def test_errors_count_where_they_are(triplet: Triplet) -> None:
 def test_what_has_no_meaning_has_no_number(triplet: Triplet) -> None:
     truth = triplet.truth
     seen = truth._replace(**{n: torch.ones_like(truth.visible_t0) for n in truth._fields[4:]})
-    found = scores(Interpolation(triplet.target), triplet._replace(truth=seen))
+    found = measure_prediction(Interpolation(triplet.target), triplet._replace(truth=seen))
     missing = {name for name, value in found.items() if value is None}
     assert missing == {"psnr_occluded", "epe", "epe_visible", "epe_occluded"}
 
@@ -100,16 +105,16 @@ def test_true_motion_is_a_reference() -> None:
     assert sum(ahead) / 2 > 3
     still = SceneGenerator(SMALL(size=(40, 40), still=1.0, lighting=0.0)).draw([(2, 0, 0, 7)])
     triplet = still.triplet(truth=True)
-    torch.testing.assert_close(true_motion(triplet).frame, triplet.target, atol=1e-5, rtol=0)
-    with pytest.raises(ValueError, match="take drawn scenes"):
-        true_motion(triplet._replace(truth=None))
+    torch.testing.assert_close(warp_true_motion(triplet).frame, triplet.target, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="use synthetic scenes"):
+        warp_true_motion(triplet._replace(truth=None))
 
 
 def test_every_bin_has_its_scenes(capsys: pytest.CaptureFixture[str]) -> None:
     about, rows = run("--reference", "blend")
     assert about["random_weights"]
     assert len(rows) == 2 * 3 * len(MODELS)
-    ranges = bins_of([float(edge) for edge in BINS])
+    ranges = name_bins([float(edge) for edge in BINS])
     for row in rows:
         low, high = ranges[row["bin"]]
         assert low <= row["motion"] < high
@@ -131,8 +136,10 @@ def test_the_same_again_and_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> Non
     Path("out/synthetic.jsonl").unlink()
     Path("out/synthetic.part0").write_text(lines)
     measured = []
-    exact = synthetic.scores
-    monkeypatch.setattr(synthetic, "scores", lambda *both: measured.append(both) or exact(*both))
+    exact = synthetic.measure_prediction
+    monkeypatch.setattr(
+        synthetic, "measure_prediction", lambda *both: measured.append(both) or exact(*both)
+    )
     assert run()[1] == rows
     assert len(measured) == len(rows) - 5
     again = Path("out/synthetic.jsonl").read_bytes()
@@ -156,10 +163,10 @@ def test_other_commands_read_the_rows(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_plot_shows_every_model_but_the_reference_as_a_difference() -> None:
     run()
     [result] = read_results([Path("out/synthetic.jsonl")])
-    one, other = (draw_against_motion(result, name) for name in ("blend", "repeat"))
+    one, other = (plot_bins(result, name) for name in ("blend", "repeat"))
     assert one.shape == (840, 1100, 3)
     assert (one != other).any()
-    text = against_motion(result, "repeat")
+    text = format_bin_tables(result, "repeat")
     assert text.count("| repeat |") == text.count("| blend |") == 3
 
 

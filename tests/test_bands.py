@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.benchmark.operation_count import count_operations
+from sgm_vfi.benchmark.profiler import count_operations
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.layers.synthesis_unet import DOUBLE_MARGIN, UP_MARGIN, UNet, double_conv, up_conv

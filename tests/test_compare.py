@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.paired_statistics import PairedSample, bootstrap, compare
-from sgm_vfi.benchmark.result_rows import ReportError, Row, as_json
+from sgm_vfi.benchmark.compare import PairedSample, bootstrap_interval, compare_results
 from sgm_vfi.benchmark.results import ProtocolResult, read_results
+from sgm_vfi.benchmark.row_files import ReportError, Row, to_json
 
 
 def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
@@ -25,7 +25,7 @@ def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
 def save(path: Path, rows: list[Row], **about: Any) -> Path:
     """As JSON lines, which a protocol's run leaves behind."""
     lines = [{"protocol": "xtest", **about}, *rows]
-    path.write_text("".join(f"{as_json(line)}\n" for line in lines))
+    path.write_text("".join(f"{to_json(line)}\n" for line in lines))
     return path
 
 
@@ -48,7 +48,7 @@ def pairs(differences: list[float], clusters: list[Any] | None = None) -> list[P
 def test_samples_meet_by_name_not_by_place(tmp_path: Path) -> None:
     before = [row("m", "a", 30.0), row("m", "b", 20.0), row("m", "only", 99.0)]
     after = [row("m", "b", 23.0), row("m", "a", 31.0)]
-    [one] = compare(*results(tmp_path, before, after))
+    [one] = compare_results(*results(tmp_path, before, after))
     assert {pair.label: pair.difference for pair in one.pairs} == {"a": 1.0, "b": 3.0}
     assert one.means == (25.0, 27.0)
     assert one.unpaired == (1, 0)
@@ -57,7 +57,7 @@ def test_samples_meet_by_name_not_by_place(tmp_path: Path) -> None:
 def test_gaps_and_metrics_are_kept_apart(tmp_path: Path) -> None:
     before = [row("m", "a", 30.0, gap=gap, ssim=0.5, motion=2.0) for gap in (1, 2)]
     after = [row("m", "a", 30.0 + gap, gap=gap, ssim=0.6) for gap in (1, 2)]
-    found = compare(*results(tmp_path, before, after))
+    found = compare_results(*results(tmp_path, before, after))
     assert [(one.name, one.metric) for one in found] == [
         (f"xtest, gap {gap}", metric) for gap in (1, 2) for metric in ("psnr", "ssim")
     ]
@@ -69,28 +69,28 @@ def test_which_models_are_compared(tmp_path: Path) -> None:
     """Those of one name; lone ones whatever their names; otherwise those that are named."""
     two = [row(model, "a", psnr) for model, psnr in (("m", 30.0), ("n", 33.0))]
     a, b = results(tmp_path, two, two)
-    assert [one.models for one in compare(a, b)] == [("m", "m"), ("n", "n")]
-    [one] = compare(a, b, models=("m", "n"))
+    assert [one.models for one in compare_results(a, b)] == [("m", "m"), ("n", "n")]
+    [one] = compare_results(a, b, models=("m", "n"))
     assert one.pairs[0].difference == 3.0
     a, b = results(tmp_path, [row("old", "a", 1.0)], [row("new", "a", 2.0)])
-    assert compare(a, b)[0].models == ("old", "new")
+    assert compare_results(a, b)[0].models == ("old", "new")
     with pytest.raises(ReportError, match="holds old, not 'x'"):
-        compare(a, b, models=("x", "new"))
+        compare_results(a, b, models=("x", "new"))
 
 
 def test_equal_frames_count_as_in_a_mean(tmp_path: Path) -> None:
     a, b = results(tmp_path, [row("m", "a", math.inf)], [row("m", "a", 40.0)])
-    assert compare(a, b)[0].pairs[0].difference == -60.0
+    assert compare_results(a, b)[0].pairs[0].difference == -60.0
 
 
 # the interval
 def test_equal_differences_leave_no_doubt() -> None:
-    assert bootstrap(pairs([0.25] * 9), 0.95, seed=0) == (0.25, 0.25)
+    assert bootstrap_interval(pairs([0.25] * 9), 0.95, seed=0) == (0.25, 0.25)
 
 
 def test_a_single_draw_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bootstrap(pairs([0.25]), 0.95, seed=0) is None
-    assert bootstrap(pairs([0.25, 1.0], ["clip", "clip"]), 0.95, seed=0) is None
+    assert bootstrap_interval(pairs([0.25]), 0.95, seed=0) is None
+    assert bootstrap_interval(pairs([0.25, 1.0], ["clip", "clip"]), 0.95, seed=0) is None
     path = save(tmp_path / "a.jsonl", [row("m", "a", 30.0)])
     main(["compare", str(path), str(path)])
     assert "| +0.00 | of one, none | 0% |" in capsys.readouterr().out
@@ -99,35 +99,35 @@ def test_a_single_draw_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_interval_by_its_theory() -> None:
     """Of many samples it is nearly the mean and 1.96 standard errors to either side."""
     values = np.random.default_rng(1).normal(0.3, 2.0, 400)
-    low, high = bootstrap(pairs(values.tolist()), 0.95, seed=0)
+    low, high = bootstrap_interval(pairs(values.tolist()), 0.95, seed=0)
     error = values.std() / math.sqrt(len(values))
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
-    narrow = bootstrap(pairs(values.tolist()), 0.5, seed=0)
+    narrow = bootstrap_interval(pairs(values.tolist()), 0.5, seed=0)
     assert narrow[1] - narrow[0] == pytest.approx(2 * 0.6745 * error, rel=0.1)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     sample = pairs(np.random.default_rng(1).normal(size=30).tolist())
-    assert bootstrap(sample, 0.95, seed=3) == bootstrap(sample, 0.95, seed=3)
-    assert bootstrap(sample, 0.95, seed=3) != bootstrap(sample, 0.95, seed=4)
+    assert bootstrap_interval(sample, 0.95, seed=3) == bootstrap_interval(sample, 0.95, seed=3)
+    assert bootstrap_interval(sample, 0.95, seed=3) != bootstrap_interval(sample, 0.95, seed=4)
 
 
 def test_frames_of_one_clip_are_one_draw() -> None:
     """Ten copies of each sample bring no certainty when they are drawn together."""
     values = np.random.default_rng(1).normal(size=25).tolist()
-    alone = bootstrap(pairs(values), 0.95, seed=0)
+    alone = bootstrap_interval(pairs(values), 0.95, seed=0)
     copies = [value for value in values for _ in range(10)]
     clusters = [number for number in range(25) for _ in range(10)]
-    assert bootstrap(pairs(copies, clusters), 0.95, seed=0) == pytest.approx(alone)
-    low, high = bootstrap(pairs(copies), 0.95, seed=0)
+    assert bootstrap_interval(pairs(copies, clusters), 0.95, seed=0) == pytest.approx(alone)
+    low, high = bootstrap_interval(pairs(copies), 0.95, seed=0)
     assert high - low < 0.5 * (alone[1] - alone[0])
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=20))
 def test_an_interval_lies_within_the_differences(values: list[float]) -> None:
-    low, high = bootstrap(pairs(values), 0.95, seed=0)
+    low, high = bootstrap_interval(pairs(values), 0.95, seed=0)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
 
 
@@ -185,7 +185,6 @@ def test_footage_is_compared_within_one_file(
         (("a.jsonl", "a.jsonl", "--by", "clip"), "--by names a column .*sample; got 'clip'"),
         (("a.jsonl", "a.jsonl", "--confidence", "1"), "between 0 and 1, got 1.0"),
         (("a.jsonl", "a.jsonl", "--output", "x.txt"), r"written as \.html and \.csv, got x\.txt"),
-        (("a.jsonl", "twice.jsonl"), "holds .*a by m twice"),
         (("a.jsonl", "columns.jsonl"), "are no results of one measurement"),
     ],
 )
@@ -200,7 +199,6 @@ def test_an_error_is_a_message(
     one = row("m", "a", 30.0)
     save(tmp_path / "a.jsonl", [one])
     save(tmp_path / "other.jsonl", [one | {"protocol": "davis"}])
-    save(tmp_path / "twice.jsonl", [one, one])
     save(tmp_path / "columns.jsonl", [one | {"frame": 3}])
     before = sorted(tmp_path.iterdir())
     with pytest.raises(SystemExit) as caught:

@@ -15,9 +15,10 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from sgm_vfi.benchmark import curation
-from sgm_vfi.benchmark.curation import larger_half, main
-from sgm_vfi.benchmark.motion_statistics import estimate_motion, motion_of
-from sgm_vfi.benchmark.result_rows import RowJournal
+from sgm_vfi.benchmark.__main__ import main as run_benchmark
+from sgm_vfi.benchmark.curation import select_larger_half
+from sgm_vfi.benchmark.motion_statistics import MotionStatistics, estimate_motion, flow_statistics
+from sgm_vfi.benchmark.row_files import RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.media.charts import histogram_edges, plot_histograms
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
@@ -52,6 +53,10 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+def main(arguments: list[str]) -> None:
+    run_benchmark(["curation", *arguments])
+
+
 def run(root: Path, *arguments: object) -> Path:
     """Curate the hard list; returns where the list of its half stands."""
     output = root / "top-half-motion-sufficiency_test-hard.txt"
@@ -71,7 +76,7 @@ def test_motion_by_hand() -> None:
     """Of 45 vectors the two longest count, of 40 too, of 39 one: the least of them."""
     for number, expected in ((39, 39.0), (40, 39.0), (45, 44.0), (60, 58.0), (1, 1.0)):
         lengths = torch.arange(1, number + 1)[torch.randperm(number)]
-        motion = motion_of(lengths_as_flow(lengths[None]))
+        motion = flow_statistics(lengths_as_flow(lengths[None]))
         assert motion.sufficiency == pytest.approx(expected)
         assert motion.mean == pytest.approx((number + 1) / 2)
 
@@ -79,14 +84,14 @@ def test_motion_by_hand() -> None:
 @given(st.integers(1, 400), st.integers(0, 9))
 def test_sufficiency_is_what_a_twentieth_reaches(number: int, seed: int) -> None:
     lengths = torch.rand(1, number, generator=torch.Generator().manual_seed(seed)) * 30
-    least = motion_of(lengths_as_flow(lengths)).sufficiency
+    least = flow_statistics(lengths_as_flow(lengths)).sufficiency
     reaching = (lengths >= least - 1e-6).sum().item()
     assert reaching == max(1, number // 20)
 
 
 def test_a_flow_of_no_numbers_is_refused() -> None:
     with pytest.raises(ValueError, match="no numbers"):
-        motion_of(torch.full((2, 3, 3), torch.nan))
+        flow_statistics(torch.full((2, 3, 3), torch.nan))
 
 
 class Constant(FlowEstimator):
@@ -118,7 +123,7 @@ def test_lengths_are_pixels_of_the_whole_frames(
 # the choice
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40))
 def test_the_larger_half(values: list[float]) -> None:
-    chosen = larger_half(values)
+    chosen = select_larger_half(values)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == len(values) // 2
     left = [place for place in range(len(values)) if place not in chosen]
@@ -191,16 +196,16 @@ def test_an_interrupted_run_goes_on_where_it_was(
     for path in root.glob("top-half*"):
         path.unlink()
 
-    append, measured, seen = RowJournal.append, curation.measured, []
+    append, measure, seen = RowJournal.append, curation.estimate_motion, []
 
     def interrupted(self: RowJournal, row: dict[str, Any]) -> None:
         if len(self.rows) == 4:
             raise KeyboardInterrupt
         append(self, row)
 
-    def counted(estimator: FlowEstimator, *what: Any) -> dict[str, float]:
+    def counted(estimator: FlowEstimator, *what: Any) -> MotionStatistics:
         seen.append(what)
-        return measured(estimator, *what)
+        return measure(estimator, *what)
 
     monkeypatch.setattr(RowJournal, "append", interrupted)
     with pytest.raises(SystemExit) as caught:
@@ -212,7 +217,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     with pytest.raises(SystemExit) as caught:
         run(root, "--flow", "classical", "--max_side", 64)
     assert caught.value.code == 2  # another measurement
-    monkeypatch.setattr(curation, "measured", counted)
+    monkeypatch.setattr(curation, "estimate_motion", counted)
     output = run(root, "--flow", "classical")
     assert len(seen) == 3
     for path in siblings(output):

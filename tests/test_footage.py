@@ -13,9 +13,9 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.footage import FootageEvaluator
+from sgm_vfi.benchmark.footage_evaluation import FootageEvaluator
 from sgm_vfi.benchmark.metrics import METRICS
-from sgm_vfi.benchmark.result_rows import RowJournal
+from sgm_vfi.benchmark.row_files import RowJournal
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame, quantise, read_samples, write_frame
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, time_like
@@ -140,7 +140,7 @@ class Constant(Interpolator):
         return Interpolation(torch.full_like(state, self.value.item()))
 
 
-def setup_of(**models: Interpolator) -> FootageEvaluator:
+def evaluator_of(**models: Interpolator) -> FootageEvaluator:
     return FootageEvaluator(models, METRICS, torch.device("cpu"), 1.0)
 
 
@@ -151,14 +151,14 @@ def flat_triplet(value: float, size: int = 16) -> Triplet:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_predictions_are_rounded_as_the_footage_is(bits: int) -> None:
-    setup = setup_of(constant=Constant(0.12345678))
-    frame = setup.predict("constant", flat_triplet(0.5), bits)
+    setup = evaluator_of(constant=Constant(0.12345678))
+    frame = setup.predict("constant", flat_triplet(0.5), bits).frame
     assert torch.equal(frame, quantise(torch.full((1, 3, 16, 16), 0.12345678), bits))
     assert not torch.equal(frame, torch.full((1, 3, 16, 16), 0.12345678))
 
 
 def test_a_network_that_gives_no_numbers_is_named() -> None:
-    setup = setup_of(broken=Constant(math.nan))
+    setup = evaluator_of(broken=Constant(math.nan))
     with pytest.raises(ValueError, match="broken predicts values that are not numbers"):
         setup.predict("broken", flat_triplet(0.5), 8)
 
@@ -195,9 +195,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
             raise KeyboardInterrupt
         append(self, row)
 
-    def counted(self: FootageEvaluator, *what: Any) -> Tensor:
+    def counted(self: FootageEvaluator, *what: Any, **options: Any) -> Interpolation:
         predicted.append(what)
-        return predict(self, *what)
+        return predict(self, *what, **options)
 
     monkeypatch.setattr(RowJournal, "append", interrupted)
     with pytest.raises(SystemExit) as caught:
@@ -215,8 +215,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
     run(*arguments, "--output", output)
     assert not journal.exists()
     report = report_of(output)
-    on_sheet = 2 * 2  # one triplet per gap, by two models
-    assert len(predicted) == len(whole["rows"]) - 5 + on_sheet
+    drawn = 2 * 2 + 4 * 2  # worst triplet per gap on the sheet; it and the median one on the page
+    assert len(predicted) == len(whole["rows"]) - 5 + drawn
     for changing in ("date", "command"):
         report.pop(changing), whole.pop(changing)
     assert report == whole
@@ -351,3 +351,41 @@ def test_several_processes_are_refused_before_they_measure_all_of_it_each(
         main(["footage", "--path", str(tmp_path), "--output", str(tmp_path / "report.json")])
     assert "start it with python, not torchrun" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_report_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = save_clip(tmp_path / "clip", [0, 1, 2])
+    common = ("--path", clip, "--metrics", "psnr", "--output", tmp_path / "r.json", "--model")
+    run(*common, "blend")
+    before = (tmp_path / "r.json").read_bytes()
+    with pytest.raises(SystemExit):
+        run(*common, "repeat")
+    assert "give --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "r.json").read_bytes() == before
+    run(*common, "repeat", "--overwrite")
+    assert [row["model"] for row in report_of(tmp_path / "r.json")["rows"]] == ["repeat"]
+
+
+def test_a_metric_that_is_named_must_be_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    clip = save_clip(tmp_path / "clip", [0, 1, 2])
+    with pytest.raises(SystemExit):
+        run("--path", clip, "--metrics", "lpips", "--output", tmp_path / "r.json")
+    assert re.search("LPIPS needs AlexNet weights.* Get .* put it there", capsys.readouterr().err)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_a_journal_keeps_the_last_of_equal_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"model": "a", "clip": "b", "gap": 1, "frame": 1, "psnr": 1.0}
+    with RowJournal(tmp_path / "j.jsonl", {}) as journal:
+        journal.append(row)
+        journal.append(row | {"psnr": 2.0})
+    with RowJournal(tmp_path / "j.jsonl", {}) as journal:
+        assert [row["psnr"] for row in journal.rows] == [2.0]
+    assert "twice" in caplog.text

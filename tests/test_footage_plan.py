@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgm_vfi.benchmark.footage_samples import select_targets, spread
+from sgm_vfi.benchmark.samples import select_targets, subsample
 from sgm_vfi.media.videos import FrameReader, FrameReaderInfo, ImageFolderReader
 
 
@@ -23,8 +23,8 @@ def test_models_and_gaps_share_their_targets(length: int, gaps: list[int], limit
     if everything.gaps:
         reach = max(everything.gaps)
         assert everything.targets == tuple(range(reach, length - reach))
-        assert min(everything.wanted) == 0
-        assert max(everything.wanted) == length - 1
+        assert min(everything.frame_numbers) == 0
+        assert max(everything.frame_numbers) == length - 1
     else:
         assert everything.num_triplets == 0
     some = select_targets(clip, FrameReaderInfo(length, 4, 4, 8), gaps, limit)
@@ -34,16 +34,16 @@ def test_models_and_gaps_share_their_targets(length: int, gaps: list[int], limit
 
 @given(st.integers(1, 500), st.integers(1, 50))
 def test_a_limit_spreads_evenly(length: int, limit: int) -> None:
-    chosen = spread(range(length), limit)
+    chosen = subsample(range(length), limit)
     assert len(chosen) == len(set(chosen)) == min(length, limit)
     steps = np.diff([-chosen[0] - 1, *chosen, 2 * length - 1 - chosen[-1]])  # ends are mirrors
     assert steps.max() - steps.min() <= 2
 
 
 def test_a_limit_by_hand() -> None:
-    assert spread(range(10), 1) == [5]
-    assert spread(range(10), 2) == [2, 7]
-    assert spread(range(2, 12), 5) == [3, 5, 7, 9, 11]
+    assert subsample(range(10), 1) == [5]
+    assert subsample(range(10), 2) == [2, 7]
+    assert subsample(range(2, 12), 5) == [3, 5, 7, 9, 11]
 
 
 class Counted(FrameReader):
@@ -70,7 +70,7 @@ def test_triplets_are_the_frames_they_say(limit: int | None) -> None:
     clip = Counted("clip", Path())
     plan = select_targets(clip, clip.probe(), (1, 4), limit)
     seen = []
-    for gap, frame, triplet in plan.triplets():
+    for gap, frame, triplet in plan.read_triplets():
         seen.append((gap, frame))
         numbers = [(part * 255).round().unique().item() for part in triplet[:3]]
         assert numbers == [frame - gap, frame, frame + gap]
@@ -93,7 +93,7 @@ def test_only_the_frames_between_are_held() -> None:
 
     clip = Watched("clip", Path())
     most = 0
-    for _ in select_targets(clip, clip.probe(), (1, 3), None).triplets():
+    for _ in select_targets(clip, clip.probe(), (1, 3), None).read_triplets():
         most = max(most, sum(reference() is not None for reference in alive))
     assert len(alive) == Counted.LENGTH
     assert most <= 8

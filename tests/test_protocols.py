@@ -9,19 +9,25 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from sgm_vfi.benchmark.crops import half_as_bytes, half_as_floats, middle_half, middle_square, whole
-from sgm_vfi.benchmark.footage_samples import spread
+from sgm_vfi.benchmark.crops import (
+    crop_middle_half,
+    crop_middle_square,
+    halve_as_bytes,
+    halve_as_floats,
+    keep_full_frame,
+)
+from sgm_vfi.benchmark.evaluation import ProtocolEvaluator, pad_to_canvas, predict
 from sgm_vfi.benchmark.metrics import interpolation_error
-from sgm_vfi.benchmark.protocol_evaluation import ProtocolEvaluator, measure, pad_to_canvas, predict
-from sgm_vfi.benchmark.protocol_samples import (
+from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
+from sgm_vfi.benchmark.samples import (
     FrameGroup,
     ProtocolSample,
     find_samples,
-    named,
-    pairs,
+    group_by_inputs,
+    name_samples,
     read_frame_groups,
+    subsample,
 )
-from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.dataset import gopro, middlebury, ucf101, x4k1000fps
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
@@ -54,7 +60,7 @@ class Mean(Interpolator):
         return Interpolation(state)
 
 
-def setup_of(**models: Interpolator) -> ProtocolEvaluator:
+def evaluator_of(**models: Interpolator) -> ProtocolEvaluator:
     return ProtocolEvaluator(models, {}, None, {}, torch.device("cpu"))
 
 
@@ -81,24 +87,24 @@ def write_pictures(folder: Path, names: list[str], pictures: list[np.ndarray]) -
 
 def test_halving_as_floats_keeps_what_halving_as_bytes_rounds_up() -> None:
     squares = np.array([[0, 0, 3, 3], [1, 1, 3, 4]], np.uint8)[..., None].repeat(3, axis=-1)
-    floats, whole_numbers = half_as_floats(squares) * 255, half_as_bytes(squares) * 255
+    floats, whole_numbers = halve_as_floats(squares) * 255, halve_as_bytes(squares) * 255
     torch.testing.assert_close(floats, torch.tensor([[[0.5, 3.25]]]).expand(3, 1, 2))
     torch.testing.assert_close(whole_numbers, torch.tensor([[[1.0, 3.0]]]).expand(3, 1, 2))
 
 
 def test_views_of_published_frames_have_published_sizes() -> None:
     frame = np.broadcast_to(np.uint8(7), (2160, 4096, 3))
-    for view in (half_as_floats, half_as_bytes, middle_half):
+    for view in (halve_as_floats, halve_as_bytes, crop_middle_half):
         assert view(frame).shape == (3, 1080, 2048)
-    assert middle_square(frame[:720, :1280]).shape == (3, 512, 512)
+    assert crop_middle_square(frame[:720, :1280]).shape == (3, 512, 512)
 
 
 def test_middles_are_cut_out_evenly() -> None:
     picture = noise(24, 40, 3)
-    assert torch.equal(middle_half(picture), whole(picture)[:, 6:-6, 10:-10])
-    assert torch.equal(middle_square(picture), whole(picture))
+    assert torch.equal(crop_middle_half(picture), keep_full_frame(picture)[:, 6:-6, 10:-10])
+    assert torch.equal(crop_middle_square(picture), keep_full_frame(picture))
     wide = noise(520, 514, 3)
-    assert torch.equal(middle_square(wide), whole(wide)[:, 4:-4, 1:-1])
+    assert torch.equal(crop_middle_square(wide), keep_full_frame(wide)[:, 4:-4, 1:-1])
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -157,7 +163,7 @@ def measured(name: str, folder: Path, pictures: list[np.ndarray]) -> dict[str, f
     files = write_pictures(folder, ["0.png", "1.png", "2.png"], pictures)
     samples = [ProtocolSample("it", TripletPaths(*files))]
     [group] = read_frame_groups(PROTOCOLS[name], [samples])
-    [row] = measure(group, PROTOCOLS[name], setup_of(mean=Mean()), lambda _: False)
+    [row] = evaluator_of(mean=Mean()).measure(group, PROTOCOLS[name], lambda _: False)
     return row
 
 
@@ -174,7 +180,7 @@ def test_pervfi_rounds_the_prediction_down(tmp_path: Path) -> None:
     error = (before // 2 + after // 2 + (before & after & 1)) / 255.0 - truth / 255.0
     assert row["psnr"] == pytest.approx(psnr_of(error), abs=1e-4)
     grid = torch.arange(256) / 255
-    assert torch.equal(PROTOCOLS["vimeo90k-truncated"].as_measured(grid), grid)
+    assert torch.equal(PROTOCOLS["vimeo90k-truncated"].round_prediction(grid), grid)
 
 
 def test_xtest_rounds_the_prediction_and_leaves_the_truth(tmp_path: Path) -> None:
@@ -239,7 +245,7 @@ def test_predictions_that_are_no_numbers_are_refused() -> None:
     sample = ProtocolSample("it", TripletPaths(Path("a"), Path("b"), Path("c")))
     frame = torch.rand(1, 3, 32, 32)
     group = FrameGroup([sample], frame, frame, [frame])
-    rows = measure(group, PROTOCOLS["vimeo90k"], setup_of(bad=Broken()), lambda _: False)
+    rows = evaluator_of(bad=Broken()).measure(group, PROTOCOLS["vimeo90k"], lambda _: False)
     with pytest.raises(ValueError, match="bad predicts values that are not numbers"):
         next(rows)
 
@@ -253,7 +259,7 @@ def test_samples_have_names_of_their_own() -> None:
     wider = TripletPaths(root / "s/0.png", root / "s/1.png", root / "s/4.png")
     away = TripletPaths(Path("/x/0.png"), Path("/x/1.png"), Path("/x/2.png"))
     up = TripletPaths(root / "../0.png", root / "../1.png", root / "../2.png")
-    names = [sample.name for sample in named([one, wider, one, away, up], root)]
+    names = [sample.name for sample in name_samples([one, wider, one, away, up], root)]
     assert names == ["s/0_1_2", "s/0_1_4", "s/0_1_2#2", "x/0_1_2", "0_1_2"]
 
 
@@ -261,15 +267,15 @@ def test_limited_samples_are_spread_and_pairs_stay_together(tmp_path: Path) -> N
     write_stand_in("gopro", tmp_path / "g", scenes=1, size=(16, 16), config=SMALL)
     protocol = PROTOCOLS["gopro-8x"]
     job = find_samples(protocol, tmp_path / "g")
-    assert [len(group) for group in pairs(job.samples)] == [7, 7]
+    assert [len(group) for group in group_by_inputs(job.samples)] == [7, 7]
     some = find_samples(protocol, tmp_path / "g", 4)
-    assert some.samples == spread(job.samples, 4)
-    groups = list(read_frame_groups(protocol, pairs(some.samples)))
+    assert some.samples == subsample(job.samples, 4)
+    groups = list(read_frame_groups(protocol, group_by_inputs(some.samples)))
     assert [len(group.targets) for group in groups] == [2, 2]
     for group in groups:
         for sample, target in zip(group.samples, group.targets, strict=True):
             picture = cv2.imread(str(sample.paths.target))[..., ::-1]
-            assert torch.equal(target[0], whole(np.ascontiguousarray(picture)))
+            assert torch.equal(target[0], keep_full_frame(np.ascontiguousarray(picture)))
 
 
 def test_a_triplet_of_mixed_sizes_is_named(tmp_path: Path) -> None:
@@ -288,7 +294,7 @@ def test_deep_and_grey_frames_count_as_eight_bits_of_colour(tmp_path: Path) -> N
     protocol = PROTOCOLS["vimeo90k"]
     files = TripletPaths(*(tmp_path / f"{number}.png" for number in range(3)))
     [group] = read_frame_groups(protocol, [[ProtocolSample("it", files)]])
-    [other] = measure(group, protocol, setup_of(mean=Mean()), lambda _: False)
+    [other] = evaluator_of(mean=Mean()).measure(group, protocol, lambda _: False)
     assert other == row
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgm_vfi.benchmark import protocol_samples as samples
+from sgm_vfi.benchmark import samples
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.dataset import snu_film
@@ -210,8 +210,8 @@ def test_published_commands_work_as_published(
 def test_several_models_share_one_reading(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads, read_bytes = [], samples.read_bytes
-    monkeypatch.setattr(samples, "read_bytes", lambda path: reads.append(path) or read_bytes(path))
+    reads, read_8_bit = [], samples.read_8_bit
+    monkeypatch.setattr(samples, "read_8_bit", lambda path: reads.append(path) or read_8_bit(path))
     path = ["--path", data / "gopro", "--output", tmp_path]
     run("gopro-8x", *path, "--model", "blend", "repeat", "--limit", 14)
     assert len(rows_of(tmp_path / "gopro-8x.jsonl")) == 28
@@ -225,7 +225,9 @@ def test_what_is_finished_is_not_measured_again_nor_mixed_with_another(
     run("ucf101", *common)
     before = (tmp_path / "ucf101.jsonl").read_bytes()
     table = capsys.readouterr().out
-    monkeypatch.setattr("sgm_vfi.benchmark.runner.measure", None)  # calling it would fail
+    monkeypatch.setattr(
+        "sgm_vfi.benchmark.runner.ProtocolEvaluator.measure", None
+    )  # calling it would fail
     run("ucf101", *common)
     assert (tmp_path / "ucf101.jsonl").read_bytes() == before
     assert capsys.readouterr().out == table

@@ -9,18 +9,24 @@ import torch.nn.functional as F
 from torch import nn
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.operation_count import Operation, OperationCount, count_operations
-from sgm_vfi.benchmark.speed import comparison, figures_of, size, table
-from sgm_vfi.benchmark.stage_profile import REST, seconds_by_stage, work_by_stage
-from sgm_vfi.benchmark.timing import (
+from sgm_vfi.benchmark.frame_cost import (
     OUT_OF_MEMORY,
     FrameCost,
-    SpeedRun,
-    measure,
-    measure_bandwidth,
-    measure_convolution_throughput,
+    SpeedConfig,
+    measure_frame,
     measure_in_subprocess,
 )
+from sgm_vfi.benchmark.profiler import (
+    REST,
+    Operation,
+    OperationCount,
+    count_operations,
+    count_stage_operations,
+    measure_bandwidth,
+    measure_convolution_throughput,
+    measure_stage_seconds,
+)
+from sgm_vfi.benchmark.speed import as_row, format_comparison, format_costs, parse_size
 from sgm_vfi.model import time_like
 from sgm_vfi.model.sgm.network import SGM
 from tests.fixtures.training_runs import quick_probes
@@ -62,7 +68,7 @@ def test_floor_is_the_larger_of_arithmetic_and_traffic_in_each_operation() -> No
     busy, idle = Operation(8 * 10**9, 10**9, "a"), Operation(10**9, 6 * 10**9, "b")
     work = OperationCount((busy, idle), {"a": 5, "b": 7})
     assert work.floor(gflop_s=4, gbyte_s=3) == pytest.approx(8 / 4 + 6 / 3)
-    assert work.part("b") == OperationCount((idle,), {"b": 7})
+    assert work.select("b") == OperationCount((idle,), {"b": 7})
     assert work.peak == 7
 
 
@@ -93,21 +99,20 @@ def test_stages_share_out_all_of_the_work(
 
     with torch.inference_mode():
         plain = once()
-        whole, split = count_operations(once), work_by_stage(tiny, once)
-        seconds = seconds_by_stage(tiny, once, CPU)
+        whole, split = count_operations(once), count_stage_operations(tiny, once)
+        seconds = measure_stage_seconds(tiny, once, CPU)
         assert torch.equal(once(), plain)
     assert split.gflop == pytest.approx(whole.gflop)
-    stages = {operation.label for operation in split.operations}
-    assert {"gmflow.transformer", "encoder.relate", "synthesis.unet", "match_globally"} <= stages
-    assert sum(split.part(name).gflop for name in stages) == pytest.approx(whole.gflop)
+    stages = {operation.stage for operation in split.operations}
+    assert {"gmflow.transformer", "encoder.relate", "synthesis.unet", REST} <= stages
+    assert sum(split.select(name).gflop for name in stages) == pytest.approx(whole.gflop)
     assert stages <= seconds.keys()
-    assert {REST, "difference_map"} <= seconds.keys()
     assert all(value >= 0 for value in seconds.values())
 
 
 def test_a_job_is_measured_in_a_process_of_its_own() -> None:
     """Its peak of memory is not this process's, and what it found comes back whole."""
-    cost = measure_in_subprocess(SpeedRun("blend", 64, 32, 1.0, "cpu", 2))
+    cost = measure_in_subprocess(SpeedConfig("blend", 64, 32, 1.0, "cpu", 2))
     assert isinstance(cost, FrameCost)
     assert len(cost.seconds) == 2
     assert cost.gflop_s > 0
@@ -117,15 +122,16 @@ def test_a_job_is_measured_in_a_process_of_its_own() -> None:
 def test_out_of_memory_is_a_result() -> None:
     """A frame of 1.2 TB."""
     assert (
-        measure_in_subprocess(SpeedRun("blend", 400_000, 250_000, 1.0, "cpu", 1)) == OUT_OF_MEMORY
+        measure_in_subprocess(SpeedConfig("blend", 400_000, 250_000, 1.0, "cpu", 1))
+        == OUT_OF_MEMORY
     )
 
 
 def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
-    job = SpeedRun("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
+    job = SpeedConfig("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
     problem = measure_in_subprocess(job)
     assert problem == "Blend has no compute modules for bf16; it runs in fp32."
-    assert problem in list(table([figures_of(job, problem)]))[2]
+    assert problem in format_costs([as_row(job, problem)]).splitlines()[2]
 
 
 def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
@@ -133,7 +139,7 @@ def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
 ) -> None:
     """Measured here: that each job has a process of its own is tested by itself."""
     quick_probes(monkeypatch)
-    monkeypatch.setattr("sgm_vfi.benchmark.speed.measure_in_subprocess", measure)
+    monkeypatch.setattr("sgm_vfi.benchmark.speed.measure_in_subprocess", measure_frame)
     kept = str(tmp_path / "kept.json")
     both = ["--model", "blend", "repeat", "--size", "64x32", "33x17"]
     main(["speed", *both, "--runs", "1", "--output", kept])
@@ -156,7 +162,10 @@ def test_comparison_is_in_times() -> None:
     job = {"model": "m", "width": 8, "height": 8, "flow_scale": 1.0, "precision": "bf16"}
     row = job | {"compiled": False, "seconds": [1.0, 2.0, 9.0], "gib": 1.0}
     old = row | {"precision": "fp32", "seconds": [3.0], "gib": 4.0}
-    assert list(comparison([row], [old]))[-1] == "| m, bf16 | m | 8x8 | 3 | 2 | 1.50 | 0.25 |"
+    assert (
+        "\n".join(format_comparison([row], [old])).splitlines()[-1]
+        == "| m, bf16 | m | 8x8 | 3 | 2 | 1.50 | 0.25 |"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"rows": [{"model": "m"}]}'])
@@ -171,10 +180,10 @@ def test_figures_of_something_else_are_refused(
 
 
 def test_sizes_are_width_by_height() -> None:
-    assert size("1280x720") == (1280, 720)
+    assert parse_size("1280x720") == (1280, 720)
     for wrong in ("720", "0x5", "axb", "1x2x3"):
         with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
-            size(wrong)
+            parse_size(wrong)
 
 
 def test_splat_has_a_row_for_each_call_of_a_network(capsys: pytest.CaptureFixture) -> None:

@@ -10,12 +10,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 from tqdm import trange
 
-from sgm_vfi.benchmark.operation_count import OperationCount, count_operations
-from sgm_vfi.benchmark.timing import (
+from sgm_vfi.benchmark.profiler import (
     GIB,
+    OperationCount,
+    count_operations,
     measure_bandwidth,
     measure_convolution_throughput,
-    peak,
+    peak_memory,
     reset_peak_memory,
 )
 
@@ -79,7 +80,7 @@ def profile_training_step(
     for _ in trange(WARM_UP, unit="step", desc="warm-up", disable=None, leave=False):
         step()
     seconds = list(_each(step, steps, where))
-    gib = (peak(where) - before) / GIB
+    gib = (peak_memory(where) - before) / GIB
     with torch.compiler.set_stance("force_eager"):  # operations in compiled code do not count
         work = count_operations(step)
     section.synchronize = True

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.benchmark.crops import half_as_bytes, half_as_floats, halve
+from sgm_vfi.benchmark.crops import halve, halve_as_bytes, halve_as_floats
 from sgm_vfi.benchmark.metrics import psnr, ssim, ssim_uniform
 from sgm_vfi.media.images import as_samples, quantise
 from tests.parity.finding import Finding
@@ -68,7 +68,7 @@ def half_size_checks(truth: np.ndarray, estimate: np.ndarray) -> Checks:
     Shapes: as for `frame_checks`, H and W even.
     """
     rounded = quantise(tensor(halve(estimate)))
-    xtest, xiph = half_as_floats(truth)[None], half_as_bytes(truth)[None]
+    xtest, xiph = halve_as_floats(truth)[None], halve_as_bytes(truth)[None]
     byte_truth = as_samples(xiph[0])
     return {
         "xtest_half_psnr": (lambda: psnr(rounded, xtest).item(), SINGLE),

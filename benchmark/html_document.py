@@ -1,14 +1,14 @@
-"""The parts of a page of HTML that needs no server and loads nothing from elsewhere."""
+"""Self-contained HTML pages: style, sections, embedded images."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from html import escape
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from torch import Tensor
 
+from sgm_vfi.benchmark.figures import SampleFigure
 from sgm_vfi.media.images import as_samples
 from sgm_vfi.media.visualise import Picture, add_colour_wheel, fit_to_box
 
@@ -54,16 +54,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); 
 """
 
 
-class SampleFigure(NamedTuple):
-    """One sample to look at."""
-
-    heading: str
-    note: str
-    rows: Mapping[str, Sequence[Picture]]  # by what they are of: "" for the inputs, then the models
-
-
-def document(title: str, parts: Iterable[str]) -> str:
-    """A whole page of its parts, empty ones left out."""
+def html_document(title: str, parts: Iterable[str]) -> str:
+    """Format a page that loads nothing from elsewhere; empty parts are left out."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -73,34 +65,40 @@ def document(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def as_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of cells that are HTML already."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def html_details(summary: str, content: str) -> str:
+    """Format a section that is folded until it is clicked."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
-def figure(picture: Picture, sides: tuple[int, int]) -> str:
-    """A picture above its caption."""
+def html_figure(figure: SampleFigure, max_size: tuple[int, int]) -> str:
+    """Format the images of one sample with their captions."""
+    parts = [f"<section><h3>{escape(figure.heading)}</h3>"]
+    if figure.note:
+        parts.append(f'<p class="soft">{escape(figure.note)}</p>')
+    for name, pictures in figure.rows.items():
+        images = "".join(html_image(picture, max_size) for picture in pictures)
+        parts.append(f'<h4>{escape(name)}</h4><div class="pictures">{images}</div>')
+    return "".join([*parts, "</section>"])
+
+
+def html_image(picture: Picture, max_size: tuple[int, int]) -> str:
+    """Format an image above its caption."""
     caption = escape(picture.caption)
     return (
-        f'<figure><img alt="{caption}" src="{data_url(picture, sides)}">'
+        f'<figure><img alt="{caption}" src="{encode_data_url(picture, max_size)}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
-def data_url(picture: Picture, sides: tuple[int, int]) -> str:
-    """A picture as JPEG inside the page, brought below a size."""
-    image = fit_to_box(picture.image.cpu(), *sides, enlarge=False)
+def encode_data_url(picture: Picture, max_size: tuple[int, int]) -> str:
+    """Encode an image as JPEG in a data URL, reduced to at most (width, height)."""
+    image = fit_to_box(picture.image.cpu(), *max_size, enlarge=False)
     image = image if picture.flow_range is None else add_colour_wheel(image, picture.flow_range)
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(image)).decode()}"
 
 
-def jpeg(image: Tensor) -> bytes:
-    """Shapes: (3, H, W) in [0, 1] -> the bytes of a file."""
+def encode_jpeg(image: Tensor) -> bytes:
+    """Encode an image in [0, 1]. Shapes: (3, H, W)."""
     samples = cv2.cvtColor(as_samples(image), cv2.COLOR_RGB2BGR)
     data: np.ndarray = cv2.imencode(".jpg", samples, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
     return data.tobytes()

@@ -1,0 +1,58 @@
+"""Markdown and HTML tables, and how metrics are printed in them."""
+
+from collections.abc import Collection, Iterable, Sequence
+from html import escape
+from itertools import count
+
+FLOW_ERRORS = ("epe", "epe_visible", "epe_occluded")
+LOWER_IS_BETTER = ("lpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)
+UNITS = {"psnr": "dB", "psnr_visible": "dB", "psnr_occluded": "dB"} | dict.fromkeys(
+    FLOW_ERRORS, "px"
+)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format a Markdown table; the first column is text, the others are numbers."""
+    ruler = f"|---|{'---:|' * (len(head) - 1)}"
+    lines = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join((f"| {' | '.join(head)} |", ruler, *lines))
+
+
+def html_table(
+    head: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    best: Collection[tuple[int, int]] = (),
+) -> str:
+    """Format an HTML table of plain text.
+
+    Args:
+        best: row and column of the cells to highlight.
+    """
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = ""
+    for number, row in enumerate(rows):
+        styles = (' class="best"' * ((number, column) in best) for column in count())
+        cells = (
+            f"<td{style}>{escape(cell)}</td>" for cell, style in zip(row, styles, strict=False)
+        )
+        body += f"<tr>{''.join(cells)}</tr>"
+    return (
+        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def metric_heading(metric: str) -> str:
+    """Return the column heading of a metric: its name, its unit, the better direction."""
+    unit = f" {UNITS[metric]}" if metric in UNITS else ""
+    return f"{metric}{unit} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+
+
+def num_decimals(metric: str) -> int:
+    """Return the number of decimals that a metric is printed with."""
+    return 2 if metric.startswith(("psnr", "epe")) else 4
+
+
+def format_metric(metric: str, value: float | str | None, sign: str = "") -> str:
+    """Format a value of a metric; None gives an empty cell."""
+    return "" if value is None else f"{float(value):{sign}.{num_decimals(metric)}f}"
