@@ -1,6 +1,8 @@
 """What each protocol does to frames, sizes and predictions, and where its samples come from."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +18,7 @@ from sgm_vfi.benchmark.crops import (
     halve_as_floats,
     keep_full_frame,
 )
-from sgm_vfi.benchmark.evaluation import ProtocolEvaluator, pad_to_canvas, predict
+from sgm_vfi.benchmark.evaluation import ProtocolEvaluator, interpolate_at, pad_to_canvas
 from sgm_vfi.benchmark.metrics import interpolation_error
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.benchmark.samples import (
@@ -58,6 +60,11 @@ class Mean(Interpolator):
     def interpolate(self, state: Tensor, time: Tensor, *, explain: bool = False) -> Interpolation:
         assert (time == 0.5).all()
         return Interpolation(state)
+
+
+def predict(*arguments: Any) -> Iterator[Tensor]:
+    """The frames of `interpolate_at`."""
+    return (result.frame for result in interpolate_at(*arguments))
 
 
 def evaluator_of(**models: Interpolator) -> ProtocolEvaluator:
