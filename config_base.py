@@ -1,4 +1,4 @@
-"""What every recipe is made of, and the recipes of the local branch, the first stage."""
+"""The parts of a recipe, and the recipes of stage 1, the local branch of SGM-VFI."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How weights are moved. The defaults are the published ones, where there are published ones.
+    """Settings of training; defaults are the published values where they exist.
 
     Rates and batch sizes are per process unless stated otherwise; a run logs the totals first.
     """
@@ -32,17 +32,13 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False  # convolutions and attention, by torch.compile
-    data_dependent_init: bool = (
-        False  # fresh weights, by a look at a batch: model/sgm/first_look.py
-    )
-    motion_loss: float = 0.0  # what a pixel's error of motion counts, where the truth is known;
-    attention_loss: float = 0.0  # what a nat does by which attention misses: model/known_motion.py;
-    motion_until: float = 1.0  # both fall to nothing at this share of the run
-    scales: tuple[float, ...] = (1.0,)  # a batch is shown at one of these sizes,
-    scale_probabilities: tuple[float, ...] = (1.0,)  # drawn for all processes alike
-    freeze_local_branch: bool = (
-        True  # the second stage leaves the local branch as it is, as published
-    )
+    data_dependent_init: bool = False  # of fresh weights: training/initialisation.py
+    motion_loss: float = 0.0  # weight of motion supervision of flows, per pixel of error,
+    attention_loss: float = 0.0  # and of attention, per nat: training/motion_supervision.py;
+    motion_until: float = 1.0  # both decay linearly to zero at this fraction of the run
+    scales: tuple[float, ...] = (1.0,)  # of training batches in stage 2,
+    scale_probabilities: tuple[float, ...] = (1.0,)  # drawn equally in all processes
+    freeze_local_branch: bool = True  # in stage 2, as published
     seed: int = 1234
     max_skipped: int = 20  # steps in a row that may be skipped because a gradient is not finite
 
@@ -56,7 +52,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if len(self.scales) != len(self.scale_probabilities):
             raise ValueError(
-                f"Every scale has its chance, got {self.scales} and {self.scale_probabilities}."
+                f"training.scales and training.scale_probabilities need the same length, got "
+                f"{self.scales} and {self.scale_probabilities}."
             )
         counts = (
             *("epochs", "steps", "batch_size", "val_batch_size", "accumulate"),
@@ -70,11 +67,11 @@ class TrainConfig:
                 raise ValueError(f"training.{name} is more than 0, got {getattr(self, name):g}.")
 
     def samples_per_step(self, processes: int) -> int:
-        """Of all processes together."""
+        """Return the samples of a step over all processes."""
         return self.batch_size * self.accumulate * processes
 
     def total_steps(self, batches: int) -> int:
-        """Of the whole run, where an epoch has so many batches in each process."""
+        """Return the steps of a run, given the batches of an epoch in each process."""
         if batches < self.accumulate:
             raise ValueError(
                 f"An epoch has {batches} batches, training.accumulate asks for {self.accumulate}."
@@ -82,16 +79,16 @@ class TrainConfig:
         return self.steps or self.epochs * (batches // self.accumulate)
 
     def optimiser(self) -> dict[str, Any]:
-        """How weights move, but for the rate."""
+        """Return the arguments of the optimiser."""
         names = ("betas", "weight_decay", "clip_norm", "ema_decay")
         return {name: getattr(self, name) for name in names}
 
     def motion_weight(self, progress: float) -> float:
-        """What is left of the weight of known motion after a share of the run: from 1 to 0."""
+        """Return the decay of motion supervision, from 1 to 0, at a fraction of the run."""
         return max(0.0, 1 - progress / self.motion_until)
 
     def summary(self, processes: int) -> str:
-        """What a step takes in, and whether rates depend on it."""
+        """Describe batch sizes and learning rate for the log."""
         scaled = (
             f"for {self.reference_batch_size} samples"
             if self.reference_batch_size
@@ -107,14 +104,14 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
-    """Shape of the network of features for global matching."""
+    """Shape of the feature network for global matching."""
 
     num_layers: int = 6  # of its transformer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One run, whole: the network, what it sees, how it learns, what it starts from."""
+    """A recipe: network, data, training settings and start weights."""
 
     name: str  # of the folder in log/
     model: SGMConfig | FeaturesConfig = SGM_SMALL
@@ -127,14 +124,14 @@ class Experiment:
     def __post_init__(self) -> None:
         if getattr(self.model, "any_time", self.data.any_time) != self.data.any_time:
             raise ValueError(
-                f"A network learns the times that it is shown: model.any_time is "
-                f"{self.model.any_time}, data.any_time is {self.data.any_time}. Set both."
+                f"model.any_time and data.any_time must agree, got {self.model.any_time} and "
+                f"{self.data.any_time}. Set both."
             )
-        told = {name: getattr(self.training, name) for name in ("motion_loss", "attention_loss")}
-        if any(told.values()) and not self.data.truth:
+        weights = {name: getattr(self.training, name) for name in ("motion_loss", "attention_loss")}
+        if any(weights.values()) and not self.data.truth:
             raise ValueError(
-                f"Motion is learnt from scenes that know theirs: data.truth is false, and of "
-                f"training {told}. Add --set data.truth=true."
+                f"Motion supervision needs data.truth=true, got false with {weights}. Add "
+                f"--set data.truth=true."
             )
 
 

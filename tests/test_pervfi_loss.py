@@ -114,7 +114,7 @@ def test_a_step_has_the_published_loss(
     trainer.model.estimator = FixedFlows(arrays["ff"], arrays["bf"])
     frames = (arrays[key] for key in ("i0", "gt", "i1"))
     if invertible:
-        monkeypatch.setattr(loss, "closeness", lambda *_: 0.0)
+        monkeypatch.setattr(loss, "sample_distance", lambda *_: 0.0)
         expected = golden["nll"][0] + np.log2(255)  # that training has, of picture as bytes
     else:
         drawn = PerVFITrainingOutput(torch.from_numpy(golden["t50_pred"]), arrays["gt"], None)

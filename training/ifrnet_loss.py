@@ -1,4 +1,4 @@
-"""What training an IFRNet minimises (its paper, section 3)."""
+"""Training loss of IFRNet (its paper, section 3)."""
 
 import torch
 from torch import Tensor
@@ -12,19 +12,19 @@ CONFIDENCE = 0.3  # how fast a label is trusted less, per pixel that the finest 
 
 
 def ifrnet_loss(
-    lesson: IFRNetTrainingOutput,
+    output: IFRNetTrainingOutput,
     label: Tensor | None = None,
     distillation: float = DISTILLATION_WEIGHT,
 ) -> Tensor:
-    """Sum of the three losses; without a label, of the first two.
+    """Sum of reconstruction, geometry and, given a label, distillation loss.
 
     Args:
-        distillation: weight of the third.
+        distillation: weight of the distillation loss.
 
     Shapes: label (B, 4, H, W) in pixels, flow_t0 and flow_t1 -> ().
     """
-    loss = reconstruction_loss(lesson.frame, lesson.target) + geometry_loss(lesson)
-    return loss if label is None else loss + distillation_loss(lesson.flows, label, distillation)
+    loss = reconstruction_loss(output.frame, output.target) + geometry_loss(output)
+    return loss if label is None else loss + distillation_loss(output.flows, label, distillation)
 
 
 def reconstruction_loss(frame: Tensor, target: Tensor) -> Tensor:
@@ -33,19 +33,16 @@ def reconstruction_loss(frame: Tensor, target: Tensor) -> Tensor:
     return charbonnier(frame - target) + census_loss(grey, true_grey, patch=7, border=3)
 
 
-def geometry_loss(lesson: IFRNetTrainingOutput) -> Tensor:
-    """Features of the frame between are to have the structure of the true frame's features.
-
-    Gradients go into both: the encoder learns from it too.
-    """
-    pairs = zip(lesson.features, lesson.target_features, strict=True)
+def geometry_loss(output: IFRNetTrainingOutput) -> Tensor:
+    """Census loss between decoded features and those of the target, with gradients for both."""
+    pairs = zip(output.features, output.target_features, strict=True)
     return GEOMETRY_WEIGHT * sum(census_loss(*pair, patch=3, border=1) for pair in pairs)
 
 
 def distillation_loss(
     flows: tuple[Tensor, ...], label: Tensor, weight: float = DISTILLATION_WEIGHT
 ) -> Tensor:
-    """Draw the coarse flows to a label, most where the finest agrees with it.
+    """Distance of the coarse flows from a label, weighted by how well the finest agrees.
 
     Shapes: flows as in `IFRNetTrainingOutput`, label (B, 4, H, W) -> ().
     """
@@ -61,14 +58,14 @@ def distillation_loss(
 
 
 def label_trust(difference: Tensor) -> Tensor:
-    """Shapes: flow less label (B, 2, H, W) -> (B, 1, H, W) in (0, 1]."""
+    """Weight of a label. Shapes: flow minus label (B, 2, H, W) -> (B, 1, H, W) in (0, 1]."""
     return torch.exp(-CONFIDENCE * difference.norm(dim=1, keepdim=True))
 
 
 def adaptive_charbonnier(difference: Tensor, trust: Tensor) -> Tensor:
     """Mean of (d^2 + epsilon^2)^(trust / 2), epsilon = 10^(-(10 trust - 1) / 3).
 
-    Full trust is nearly an absolute value; the less of it, the flatter and rounder the penalty.
+    Full trust gives nearly an absolute value; less trust a flatter and rounder penalty.
 
     Shapes: difference (B, C, H, W), trust (B, 1, H, W) -> ().
     """

@@ -1,7 +1,7 @@
-"""What is minimised on top where the true motion is known.
+"""Motion supervision: losses on flows and attention where the true motion is known.
 
-Pictures tell little of motion that is longer than their details are wide, and nothing of where to
-search. A network that is told learns in minutes what it otherwise takes hours to begin with.
+The interpolation loss says little about motion larger than the details of an image. With the true
+motion as a target a network learns in minutes what otherwise takes hours to begin.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ from sgm_vfi.model.ops.global_matching import cell_positions
 from sgm_vfi.model.sgm.encoder import CrossFrameAttention, CrossFrameBlock
 from sgm_vfi.training.losses import motion_error
 
-Maps = tuple[Tensor, Tensor]  # a flow, and what of it can be seen
+Maps = tuple[Tensor, Tensor]  # a flow and its visibility
 
 
 class MotionSupervision:
-    """Errors of a network's flows, and of what its attention between the frames finds.
+    """Loss of a network's flows and of its cross-frame attention against the true motion.
 
-    Keeps what attention was given in the last pass in training mode, to score it.
+    Records the inputs of attention in the last forward pass in training mode.
 
     Args:
-        flows: what a pixel's error of a flow counts.
-        attention: what a nat counts by which attention misses the cell that a cell has moved to.
+        flows: weight of the end-point error, per pixel.
+        attention: weight of the cross entropy of attention, per nat.
 
     Raises:
-        ValueError: attention is to be told, and the network has none between frames.
+        ValueError: `attention` is set, but the network has no attention between frames.
     """
 
     def __init__(self, network: nn.Module, flows: float, attention: float) -> None:
@@ -40,18 +40,20 @@ class MotionSupervision:
                 f"set training.attention_loss=0."
             )
         for block in blocks if attention else ():
-            block.attention.register_forward_pre_hook(partial(self._note, block))
+            block.attention.register_forward_pre_hook(partial(self._record_inputs, block))
 
     def __call__(self, explanation: Mapping[str, Tensor], pixels: Maps, cells: Maps) -> Tensor:
-        """Shapes: pixels (B, 4, H, W) twice, from the target; cells (2B, 2, h, w), (2B, 1, h, w),
-        from frame 0 to 1, then back -> ().
+        """Compute the loss.
+
+        Shapes: pixels, flow and visibility (B, 4, H, W) from the target; cells, flow (2B, 2, h, w)
+        and visibility (2B, 1, h, w) from frame 0 to frame 1, then back -> ().
         """
         error = self.flows * motion_error(explanation, *pixels) if self.flows else 0.0
         given, self.inputs = self.inputs, {}
         misses = [attention_match_error(block, *what, *cells) for block, what in given.items()]
         return error + self.attention * torch.stack(misses).mean() if misses else error
 
-    def _note(
+    def _record_inputs(
         self,
         block: CrossFrameBlock,
         attention: CrossFrameAttention,
@@ -64,10 +66,10 @@ class MotionSupervision:
 def attention_match_error(
     block: CrossFrameBlock, windows: Tensor, mask: Tensor | None, flow: Tensor, visible: Tensor
 ) -> Tensor:
-    """How little attention looks where each cell has moved to: cross entropy, in nats.
+    """Cross entropy of attention against the true match of each cell, in nats.
 
-    Between four cells it should look at all of them, as much as bilinear interpolation does.
-    Cells that are hidden, or leave their window, do not count, nor do pairs that the mask blocks.
+    A match between four cells has their bilinear weights as target. Occluded cells, cells that
+    leave their window and masked pairs do not count.
 
     Shapes: windows (2B, n, T, C) and mask (n, T, T) as attention is given them, flow
     (2B, 2, h, w) in cells, visible (2B, 1, h, w) -> ().

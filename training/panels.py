@@ -1,4 +1,4 @@
-"""What training looks like: one picture of a sample and of what a network makes of it."""
+"""Panels of images that show a sample and the outputs of a network during training."""
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ LARGEST_ERROR = 0.2  # that the error's picture tells apart
 
 
 def interpolation_panel(batch: Triplet, frame: Tensor, notes: dict[str, Tensor]) -> Tensor:
-    """The first sample of a batch, the prediction, its error, and how it came about.
+    """Draw the first sample of a batch, the prediction, its error and the intermediate maps.
 
     Shapes: frame (B, 3, H, W), notes as a network explains itself, (B, C, H, W) -> (3, h, w).
     """
@@ -37,7 +37,7 @@ def interpolation_panel(batch: Triplet, frame: Tensor, notes: dict[str, Tensor])
 
 
 def flow_panel(batch: Triplet, flow: Tensor) -> Tensor:
-    """The first sample of a batch, its true flow and the one that was found, where it is visible.
+    """Draw the first sample of a batch, its true flow, the flow found and the visible error.
 
     Shapes: flow (B, 2, H, W), from frame 0 to frame 1 -> (3, h, w).
     """

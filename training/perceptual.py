@@ -1,8 +1,8 @@
-"""How far two pictures are apart as a network for image recognition sees them.
+"""Perceptual loss: the distance of two images in the features of VGG19.
 
 After Johnson et al., Perceptual Losses, ECCV 2016, with VGG19 (Simonyan and Zisserman, 2015) and
-the layers and weights that RIFE's and PerVFI's published training use. Nothing is downloaded: the
-network's weights are torchvision's file, put where it is named.
+the layers and weights of the published training of RIFE and PerVFI. Nothing is downloaded: the
+recipe names torchvision's weights file.
 """
 
 from pathlib import Path
@@ -20,9 +20,9 @@ CLASSIFIER = "classifier."  # the part of the file that is not needed
 
 
 class PerceptualLoss(nn.Module):
-    """Sum over five layers of VGG19 of the mean absolute difference of what they see.
+    """Weighted sum of mean absolute differences of features in five layers of VGG19.
 
-    Its weights are whatever is in memory until `load_perceptual` fills them.
+    Weights are uninitialised until `load_perceptual` loads them.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,10 @@ class PerceptualLoss(nn.Module):
         self.features = features.to_empty(device="cpu").requires_grad_(False)
 
     def forward(self, picture: Tensor, target: Tensor) -> Tensor:
-        """Gradients go to the picture alone. Shapes: (B, 3, H, W) in [0, 1], twice -> ()."""
+        """Return the distance, with gradients for `picture` only.
+
+        Shapes: (B, 3, H, W) in [0, 1], twice -> ().
+        """
         mean, spread = (
             picture.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
         )
@@ -46,10 +49,10 @@ class PerceptualLoss(nn.Module):
 
 
 def load_perceptual(path: Path) -> PerceptualLoss:
-    """The distance by torchvision's VGG19, ready to use.
+    """Load the perceptual loss with torchvision's VGG19 weights.
 
     Raises:
-        FileNotFoundError: there is no such file; says where to get it.
+        FileNotFoundError: there is no such file.
         CheckpointError: it is damaged or holds other weights.
     """
     if not Path(path).is_file():

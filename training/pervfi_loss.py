@@ -1,4 +1,4 @@
-"""What training a PerVFI minimises (specification 4)."""
+"""Training loss of PerVFI."""
 
 from collections.abc import Callable
 
@@ -10,32 +10,32 @@ from sgm_vfi.training.losses import LEVELS, laplacian_loss
 Perceptual = Callable[[Tensor, Tensor], Tensor]  # two pictures in [0, 1] -> ()
 
 
-def pervfi_loss(lesson: PerVFITrainingOutput, perceptual: Perceptual | None = None) -> Tensor:
-    """Of PerVFI the likelihood of the truth, and how close one draw is to it; of vb the latter.
+def pervfi_loss(output: PerVFITrainingOutput, perceptual: Perceptual | None = None) -> Tensor:
+    """Negative log likelihood of the target plus the distance of a sample; of vb the latter only.
 
     Args:
-        perceptual: distance of two pictures as a network for images sees it; None leaves it out.
+        perceptual: perceptual loss; None leaves it out.
     """
-    if lesson.nll is None:
-        loss = (lesson.picture - lesson.target).abs().mean()
-        return loss + closeness(lesson, 0.2, 0.1, perceptual)
-    loss = lesson.nll.mean()
-    if not lesson.picture.isfinite().all():  # drawing can overflow where encoding does not
+    if output.nll is None:
+        loss = (output.picture - output.target).abs().mean()
+        return loss + sample_distance(output, 0.2, 0.1, perceptual)
+    loss = output.nll.mean()
+    if not output.picture.isfinite().all():  # drawing can overflow where encoding does not
         return loss
-    return loss + closeness(lesson, 0.1, 0.2, perceptual)
+    return loss + sample_distance(output, 0.1, 0.2, perceptual)
 
 
-def closeness(
-    lesson: PerVFITrainingOutput,
+def sample_distance(
+    output: PerVFITrainingOutput,
     band_weight: float,
     perceptual_weight: float,
     perceptual: Perceptual | None,
 ) -> Tensor:
-    """Weighted distances of the picture from the truth."""
-    loss = band_weight * band_loss(lesson.picture, lesson.target)
+    """Weighted distances of the sample from the target."""
+    loss = band_weight * band_loss(output.picture, output.target)
     if perceptual is None:
         return loss
-    return loss + perceptual_weight * perceptual(lesson.picture, lesson.target)
+    return loss + perceptual_weight * perceptual(output.picture, output.target)
 
 
 def band_loss(prediction: Tensor, target: Tensor) -> Tensor:

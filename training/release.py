@@ -1,12 +1,12 @@
-"""Turn finished weights into files that ship with the project: float16, in parts, with an index.
+"""Convert trained weights to released files: float16, in parts, with an index.
 
-  python -m training.release log/ours-local-small/ckpt/ours-local-small.safetensors \\
+  sgm-vfi train release log/ours-local-small/ckpt/ours-local-small.safetensors \\
       --recipe "python train_base.py --synthetic" --measured "30.1 dB" --curve ours-local-small.png
-  python -m training.release log/ours-small-1-2/ckpt/ours-small-1-2.safetensors --name ours-small \\
+  sgm-vfi train release log/ours-small-1-2/ckpt/ours-small-1-2.safetensors --name ours-small \\
       --builds_on pretrained/ours-local-small.json --recipe "python train_x4k.py --synthetic"
 
-Tensors that are alike, once rounded, in the weights that these build on are not written again. A
-row of the table in README.md beside the files says what they are. The names of the zoo find them.
+Tensors that equal those of the `--builds_on` weights after rounding are not written again. A row of
+the table in README.md, in the same folder, describes the files. The zoo finds them by name.
 """
 
 import argparse
@@ -50,26 +50,32 @@ CORNERS = "|---" * (len(COLUMNS) + 1) + "|"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `sgm-vfi train release`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
-        prog="python -m training.release",
+        prog="sgm-vfi train release",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("weights", type=Path, help="that training has left, with their config and recipe")
-    add("--name", help="that they ship under (default: that of the file)")
-    add("--builds_on", type=Path, metavar="INDEX", help="shipped weights to share tensors with")
-    add("--recipe", required=True, metavar="COMMAND", help="the command line that trained them")
-    add("--measured", default="", metavar="TEXT", help="their quality, with the command")
-    add("--curve", default="", metavar="FILE", help="picture of their training, beside them")
+    add("weights", type=Path, help="file that training wrote")
+    add("--name", help="released name (default: that of the file)")
+    add("--builds_on", type=Path, metavar="INDEX", help="released weights to share tensors with")
+    add("--recipe", required=True, metavar="COMMAND", help="command that trained them")
+    add("--measured", default="", metavar="TEXT", help="measured quality, with its command")
+    add(
+        "--curve",
+        default="",
+        metavar="FILE",
+        help="image of the training curves, in the same folder",
+    )
     add("--output", type=Path, default=ROOT / "pretrained", metavar="DIR")
     args = parser.parse_args(arguments)
     try:
         name = args.name or args.weights.stem
         index = write_release(read_weights(args.weights), name, args.output, args.builds_on)
         cost = f"float16 against float32: {rounding_psnr(args.weights, index):.1f} dB"
-        measured = "; ".join(filter(None, (args.ema_model.replace("|", "\\|"), cost)))
+        measured = "; ".join(filter(None, (args.measured.replace("|", "\\|"), cost)))
         told = {"recipe": f"`{args.recipe}`", "measured": measured}
         row = table_row(index, told, f"![{name}]({args.curve})" if args.curve else "")
         update_table(args.output / "README.md", row)
@@ -81,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_release(weights: Weights, name: str, folder: Path, builds_on: Path | None = None) -> Path:
-    """Write float16 parts, then the index that makes them one; files of that name are replaced.
+    """Write float16 parts, then their index, replacing files of that name.
 
     Raises:
         CheckpointError: no config, a value beyond float16, or tensors that do not go with those
@@ -120,7 +126,7 @@ def write_release(weights: Weights, name: str, folder: Path, builds_on: Path | N
 
 
 def to_float16(weights: Weights) -> dict[str, Tensor]:
-    """Floating-point tensors rounded to float16, others as they are; a copy each."""
+    """Copy the tensors, with floating-point ones rounded to float16."""
     state = {
         name: tensor.to(torch.float16, copy=True) if tensor.is_floating_point() else tensor.clone()
         for name, tensor in weights.state.items()
@@ -135,7 +141,7 @@ def to_float16(weights: Weights) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def rounding_psnr(before: Path, after: Path) -> float:
-    """What rounding costs: PSNR of one network's frame against the other's, in dB.
+    """Return the PSNR in dB of the frames of two weights files against each other.
 
     Between the middles of scikit-image's stereo photographs.
     """
@@ -147,7 +153,7 @@ def rounding_psnr(before: Path, after: Path) -> float:
 
 
 def tensors_not_in_base(state: Mapping[str, Tensor], base: Weights) -> dict[str, Tensor]:
-    """What differs from the weights that these build on, which hold nothing else.
+    """Return the tensors that differ from the base weights.
 
     Raises:
         CheckpointError: they do, or most of these are not shared.
@@ -172,12 +178,12 @@ def tensors_not_in_base(state: Mapping[str, Tensor], base: Weights) -> dict[str,
 
 
 def bitwise_equal(tensor: Tensor, other: Tensor | None) -> bool:
-    """Whether both are equal to the bit."""
+    """Whether both tensors have the same type and values."""
     return other is not None and tensor.dtype == other.dtype and torch.equal(tensor, other)
 
 
 def split_into_parts(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The tensors in their order, in groups that each fit a part."""
+    """Group the tensors, in order, into parts of limited size."""
     groups: list[dict[str, Tensor]] = [{}]
     used = 0
     for name, tensor in state.items():
@@ -193,17 +199,17 @@ def split_into_parts(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 def index_entry(file: Path) -> dict[str, str]:
-    """What an index says of a file beside it."""
+    """Return the index entry of a file."""
     return {"file": file.name, "sha256": sha256(file)}
 
 
 def part_hashes(index: Path) -> dict[str, str]:
-    """The files of an index, without those that it builds on, and their hashes."""
+    """Return the files of an index and their hashes, without the weights it builds on."""
     return {entry["file"]: entry["sha256"] for entry in read_index(index)["parts"]}
 
 
 def outdated_indices(base: Path) -> list[Path]:
-    """The indices beside it that fit it no more once it has changed."""
+    """Return the indices in the folder that build on an older version of a file."""
     others = sorted(base.parent.glob(f"*{INDEX_SUFFIX}"))
     return [
         other
@@ -216,7 +222,7 @@ def outdated_indices(base: Path) -> list[Path]:
 
 
 def table_row(index: Path, told: Mapping[str, Any], curve: str) -> str:
-    """The line of the table that describes shipped weights."""
+    """Format the table row that describes released weights."""
     parts = part_hashes(index)
     size = sum((index.parent / file).stat().st_size for file in parts)
     names = [name for name, entry in ZOO.items() if entry.shipped == index.stem]
@@ -234,7 +240,7 @@ def table_row(index: Path, told: Mapping[str, Any], curve: str) -> str:
 
 
 def update_table(readme: Path, row: str) -> None:
-    """Put a row into the table of a README, in place of one of the same weights.
+    """Insert a row into the table of a README, replacing that of the same weights.
 
     Raises:
         CheckpointError: there is no such table.

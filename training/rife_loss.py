@@ -1,4 +1,4 @@
-"""What training RIFE minimises (its paper, section 3.3)."""
+"""Training loss of RIFE (its paper, section 3.3)."""
 
 from torch import Tensor
 
@@ -10,32 +10,32 @@ BETTER = 0.01  # mean difference of colours by which the teacher must be nearer 
 SMALLEST = 1e-12  # of a squared distance: the root of zero has no gradient
 
 
-def rife_loss(lesson: RIFETrainingOutput, distillation: float = DISTILLATION_WEIGHT) -> Tensor:
-    """Of the student's frame, of the teacher's, and of what they say of the motion. Shapes: -> ().
+def rife_loss(output: RIFETrainingOutput, distillation: float = DISTILLATION_WEIGHT) -> Tensor:
+    """Losses of the student's and the teacher's frame, and of distillation. Shapes: -> ().
 
     Args:
-        distillation: weight of the last one.
+        distillation: weight of the distillation loss.
     """
-    student = laplacian_loss(lesson.frame, lesson.target)
-    teacher = laplacian_loss(lesson.teacher_merged, lesson.target)
-    return student + teacher + distillation * distillation_loss(lesson)
+    student = laplacian_loss(output.frame, output.target)
+    teacher = laplacian_loss(output.teacher_merged, output.target)
+    return student + teacher + distillation * distillation_loss(output)
 
 
-def distillation_loss(lesson: RIFETrainingOutput) -> Tensor:
-    """Distance of each block's flow from the teacher's, where the teacher does better.
+def distillation_loss(output: RIFETrainingOutput) -> Tensor:
+    """Distance of each block's flow from the teacher's, where the teacher's frame is better.
 
-    The teacher does not learn from it, nor is it a reason to blend worse. Shapes: -> ().
+    Neither the teacher nor the blends receive gradients from it. Shapes: -> ().
     """
-    taught = lesson.teacher_motion.flow.detach()
-    wrong = colour_distance(lesson.teacher_merged, lesson.target) + BETTER
+    taught = output.teacher_motion.flow.detach()
+    wrong = colour_distance(output.teacher_merged, output.target) + BETTER
     loss = taught.new_zeros(())
-    for motion, merged in zip(lesson.motions, lesson.merged, strict=True):
-        is_better = colour_distance(merged, lesson.target) > wrong
+    for motion, merged in zip(output.motions, output.merged, strict=True):
+        is_better = colour_distance(merged, output.target) > wrong
         squared = (taught - motion.flow).square().mean(dim=1, keepdim=True)
         loss = loss + (squared.clamp(min=SMALLEST).sqrt() * is_better).mean()
     return loss
 
 
 def colour_distance(frame: Tensor, target: Tensor) -> Tensor:
-    """Shapes: (B, 3, H, W) twice -> (B, 1, H, W)."""
+    """Mean absolute difference of colours. Shapes: (B, 3, H, W) twice -> (B, 1, H, W)."""
     return (frame - target).abs().mean(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Where training starts from: weights of the stage before, and features for global matching."""
+"""Start weights of SGM-VFI: those of an earlier stage, and features for global matching."""
 
 import logging
 from pathlib import Path
@@ -20,12 +20,12 @@ NEW_PARTS = ("gmflow.", "matching.")  # what a local branch alone lacks
 def load_start_weights(network: SGM, name_or_path: str) -> bool:
     """Load the weights of a zoo name, an experiment or a file into a network of the same shape.
 
-    Of a local branch alone, everything but the matching branch is filled. Returns whether the
-    weights had a matching branch too.
+    Weights of the local branch leave the matching branch fresh. Returns whether the weights have a
+    matching branch.
 
     Raises:
-        FileNotFoundError: nothing is found under that name; says where it was looked for.
-        CheckpointError: the weights do not fit; nothing was loaded.
+        FileNotFoundError: there are no such weights.
+        CheckpointError: the weights do not fit; nothing is loaded.
     """
     weights = read_weights(find_weights(name_or_path))
     if is_published(weights):
@@ -45,10 +45,10 @@ def load_start_weights(network: SGM, name_or_path: str) -> bool:
 
 
 def load_features(features: GMFlowFeatures, name_or_path: str | None = None) -> None:
-    """Load features for global matching: those named, or the published, or those trained here.
+    """Load features for global matching: named, published or trained here.
 
     Raises:
-        FileNotFoundError: there are none; says how to get either.
+        FileNotFoundError: there are none.
     """
     weights = read_weights(find_features(name_or_path))
     if weights.metadata.get("network") == FEATURES_NETWORK:
@@ -59,7 +59,7 @@ def load_features(features: GMFlowFeatures, name_or_path: str | None = None) -> 
 
 
 def find_features(name_or_path: str | None = None) -> Path:
-    """The file of features named, or the first of the usual ones that is there."""
+    """Return the named file of features, or the first one in the default places."""
     if name_or_path is not None:
         return find_weights(name_or_path)
     folders = weights_folders()
