@@ -117,7 +117,7 @@ def test_pairs_are_judged_alone_and_by_the_threshold(scenes: list[list[Tensor]])
     for threshold in (0.0, 1.5):
         with pytest.raises(ValueError, match="cut threshold must lie in"):
             CutDetector(threshold)
-    with pytest.raises(ValueError, match=r"frames \(1, 3, H, W\), got \(3, 96, 128\)"):
+    with pytest.raises(ValueError, match=r"Frames must be \(1, 3, H, W\), got \(3, 96, 128\)"):
         CutDetector().feed(torch.zeros(3, *SIZE))
 
 

@@ -184,10 +184,10 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
     frame = torch.linspace(-0.2, 1.2, 12).view(1, 3, 2, 2)
 
     class Held:
-        def pair(self, _: object) -> tuple[Tensor, Tensor]:
+        def get_pair(self, _: object) -> tuple[Tensor, Tensor]:
             return frame, frame
 
-        def around(self, _: object) -> dict[str, Tensor]:
+        def get_context(self, _: object) -> dict[str, Tensor]:
             return {}
 
     timeline = Timeline([Fraction(0), Fraction(1)], Fraction(2), Target(multi=2))

@@ -1,4 +1,4 @@
-"""One picture: its samples, what they mean, and how it asks to be shown."""
+"""PyAV video frames: read their colour metadata, and convert them to tensors and back."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import NamedTuple
 import av
 import numpy as np
 import torch
-from av.sidedata.sidedata import Type as SideData
 from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation
@@ -23,11 +22,11 @@ from sgm_vfi.video.colour_conversion import (
 )
 
 UNSPECIFIED = 2  # of matrix, primaries and transfer in ITU-T H.273
-RGB_MATRIX = 0  # there is none
+RGB_MATRIX = 0  # of RGB
 
 
 class ColourTags(NamedTuple):
-    """What the file says of its colours, as numbered in ITU-T H.273; range as FFmpeg numbers it."""
+    """Colour tags as numbered by ITU-T H.273; the range as numbered by FFmpeg."""
 
     matrix: int
     colour_range: int
@@ -36,15 +35,18 @@ class ColourTags(NamedTuple):
 
 
 class HDRMetadata(NamedTuple):
-    """HDR10's constants: of the display, and of the content."""
+    """HDR10 metadata.
 
-    mastering_display: (
-        tuple[int, ...] | None
-    )  # x, y of red, green, blue, white / 50000; min, max / 10000
-    content_light: tuple[int, ...] | None  # brightest pixel and brightest mean of a frame, cd/m^2
+    Args:
+        mastering_display: x, y of red, green, blue and white / 50000; minimum, maximum / 10000.
+        content_light: brightest pixel and brightest frame mean, cd/m^2.
+    """
+
+    mastering_display: tuple[int, ...] | None
+    content_light: tuple[int, ...] | None
 
     def encoder_parameters(self, display: str, levels: str) -> list[str]:
-        """As x264 and x265 take them, who name them differently."""
+        """Format as parameters of x264 or x265, given their two names."""
         found = []
         if self.mastering_display is not None:
             red, green, blue, white = (self.mastering_display[k : k + 2] for k in (0, 2, 4, 6))
@@ -58,25 +60,21 @@ class HDRMetadata(NamedTuple):
 
 
 def read_colour_tags(picture: av.VideoFrame) -> ColourTags:
-    """What a picture says of its colours."""
+    """Return the colour tags of a frame."""
     return ColourTags(
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc
     )
 
 
 def read_pixel_format(path: Path, picture: av.VideoFrame) -> tuple[PixelFormat, list[str]]:
-    """What the samples of a picture mean, and what had to be guessed for it."""
-    layout, tags, notes = find_plane_layout(picture), read_colour_tags(picture), []
+    """Return the pixel format of a frame, and notes on what was assumed."""
+    layout, tags = find_plane_layout(picture), read_colour_tags(picture)
+    notes: list[str] = []
     if any(component.is_alpha for component in picture.format.components):
         notes.append("its transparency is dropped")
     if layout.is_rgb:
-        name = picture.format.name
-        return PixelFormat(
-            layout,
-            is_full_range=True,
-            native_pix_fmt=name,
-            is_greyscale=is_greyscale(picture.format),
-        ), notes
+        is_grey = is_greyscale(picture.format)
+        return PixelFormat(layout, BT709, True, picture.format.name, is_grey), notes
     matrix = tags.matrix
     if matrix == UNSPECIFIED or (matrix == RGB_MATRIX and not layout.is_rgb):
         matrix = guess_matrix(picture.height)
@@ -86,24 +84,26 @@ def read_pixel_format(path: Path, picture: av.VideoFrame) -> tuple[PixelFormat, 
         )
     if matrix not in MATRICES:
         known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
-        raise VideoError(f"{path} has colour matrix {matrix} (H.273); known are {known}.")
+        raise VideoError(
+            f"{path} has colour matrix {matrix} (H.273); supported are {known}. Convert it."
+        )
     is_full_range = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     return PixelFormat(layout, matrix, is_full_range, picture.format.name), notes
 
 
 def is_greyscale(pixels: av.VideoFormat) -> bool:
-    """Whether a format holds brightness only, and perhaps transparency."""
+    """Return whether a format has luma only, and perhaps alpha."""
     shown = [component for component in pixels.components if not component.is_alpha]
     return len(shown) == 1 and not pixels.has_palette
 
 
 def guess_matrix(height: int) -> int:
-    """What players take for pictures that state no matrix."""
+    """Return the colour matrix that players assume for untagged video."""
     return BT709 if height >= HD_HEIGHT else BT601
 
 
 def find_plane_layout(picture: av.VideoFrame) -> PlaneLayout:
-    """The planar layout that holds what this picture holds."""
+    """Return the planar layout that represents a frame without loss."""
     name = picture.format.name.replace("yuvj", "yuv")
     if name in PLANE_LAYOUTS:
         return PLANE_LAYOUTS[name]
@@ -119,23 +119,23 @@ def find_plane_layout(picture: av.VideoFrame) -> PlaneLayout:
 
 
 def read_hdr_metadata(picture: av.VideoFrame) -> HDRMetadata:
-    """What a picture says of the display that it was graded on, and of its own brightness."""
+    """Return the HDR10 metadata of a frame."""
     mastering_display = content_light = None
-    for note in picture.side_data:
-        if note.type == SideData.MASTERING_DISPLAY_METADATA:
-            numbers = np.frombuffer(bytes(note), np.int32)
-            if numbers[20] and numbers[21]:  # both parts are given
-                ratios = numbers[:20].reshape(10, 2)
-                units = [50000] * 8 + [10000] * 2
-                scaled = zip(ratios.tolist(), units, strict=True)
-                mastering_display = tuple(round(Fraction(a, b) * unit) for (a, b), unit in scaled)
-        if note.type == SideData.CONTENT_LIGHT_LEVEL:
-            content_light = tuple(np.frombuffer(bytes(note), np.uint32)[:2].tolist())
+    display = picture.side_data.get("MASTERING_DISPLAY_METADATA")
+    if display is not None:
+        numbers = np.frombuffer(memoryview(display), np.int32)
+        if numbers[20] and numbers[21]:  # has primaries and luminance
+            units = [50000] * 8 + [10000] * 2
+            scaled = zip(numbers[:20].reshape(10, 2).tolist(), units, strict=True)
+            mastering_display = tuple(round(Fraction(a, b) * unit) for (a, b), unit in scaled)
+    levels = picture.side_data.get("CONTENT_LIGHT_LEVEL")
+    if levels is not None:
+        content_light = tuple(np.frombuffer(memoryview(levels), np.uint32)[:2].tolist())
     return HDRMetadata(mastering_display, content_light)
 
 
 def read_planes(picture: av.VideoFrame, layout: PlaneLayout) -> list[Tensor]:
-    """Samples as they were decoded.
+    """Return the decoded samples of a frame.
 
     Shapes: -> three planes (h, w), uint8, or int32 above 8 bits.
     """
@@ -144,25 +144,25 @@ def read_planes(picture: av.VideoFrame, layout: PlaneLayout) -> list[Tensor]:
     dtype = np.uint8 if layout.bits == 8 else np.dtype("<u2")
     planes = []
     for plane in picture.planes:
-        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
         kept = rows[:, : plane.width]
         planes.append(torch.from_numpy(kept.astype(np.uint8 if layout.bits == 8 else np.int32)))
     return planes
 
 
 def to_video_frame(frame: Tensor, pixel_format: PixelFormat) -> av.VideoFrame:
-    """A frame as the samples that an encoder takes. Shapes: (1, 3, H, W)."""
+    """Convert an RGB frame (1, 3, H, W) to a PyAV frame."""
     height, width = frame.shape[-2:]
     picture = av.VideoFrame(width, height, pixel_format.layout.pix_fmt)
     dtype = np.dtype("u1") if pixel_format.layout.bits == 8 else np.dtype("<u2")
     for plane, samples in zip(picture.planes, pixel_format.to_planes(frame), strict=True):
         rows = np.zeros((plane.height, plane.line_size // dtype.itemsize), dtype)
         rows[:, : plane.width] = samples.cpu().numpy()
-        plane.update(rows)
+        plane.update(rows.tobytes())
     return picture
 
 
 def apply_orientation(picture: Tensor, orientation: Orientation) -> Tensor:
-    """Mirror and turn for display. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
+    """Mirror and rotate for display. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
     picture = picture.flip(-1) if orientation.is_mirrored else picture
     return torch.rot90(picture, orientation.quarter_turns, (-2, -1))

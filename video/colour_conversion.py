@@ -1,9 +1,8 @@
-"""Decoded pictures to RGB frames in [0, 1] and back, with the matrix and the range that they have.
+"""Conversion between planes of samples (YUV or planar RGB) and RGB frames, about [0, 1].
 
-The way there and back is the identity, bit by bit: no rounding to bytes lies between, chroma is
-reduced by the exact inverse of how it was enlarged, and colours beyond RGB, which samples at sharp
-edges often have, stay beyond [0, 1]. So originals that pass beside new frames keep their samples,
-and a still scene is still.
+The round trip is the identity, bit by bit: values are not rounded to bytes, chroma downsampling is
+the exact inverse of upsampling, and colours outside of RGB, which are common at sharp edges, stay
+outside of [0, 1]. Source frames keep their samples, and static scenes do not flicker.
 """
 
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# ITU-T H.273, table 4: the shares of red and blue in luma; the names are the file's own.
+# ITU-T H.273, table 4: name, and shares of red and blue in luma.
 MATRICES = {
     1: ("BT.709", 0.2126, 0.0722),
     4: ("FCC", 0.30, 0.11),
@@ -22,11 +21,11 @@ MATRICES = {
     9: ("BT.2020", 0.2627, 0.0593),
 }
 BT709, BT601 = 1, 6
-FULL_RANGE = 2  # as FFmpeg numbers it; 1 is the range of broadcast, 0 is unstated
+FULL_RANGE = 2  # in FFmpeg; 1: limited range, 0: unspecified
 
 
 class PlaneLayout(NamedTuple):
-    """How samples lie in planes: one brightness and two colour planes, or green, blue and red."""
+    """Planes of a pixel format: luma and two of chroma, or green, blue and red."""
 
     pix_fmt: str
     bits: int
@@ -50,21 +49,21 @@ PLANE_LAYOUTS = _layouts()
 
 
 class PixelFormat(NamedTuple):
-    """What samples mean."""
+    """The meaning of samples: layout, colour matrix and range."""
 
     layout: PlaneLayout
     matrix: int = BT709  # a key of MATRICES
-    is_full_range: bool = False  # luma from 0 to the largest sample, not from 16/255 to 235/255
-    native_pix_fmt: str = ""  # the format of the file, where it is not the layout's
-    is_greyscale: bool = False  # red, green and blue are one
+    is_full_range: bool = False  # luma from 0 to the largest sample; else from 16/255 to 235/255
+    native_pix_fmt: str = ""  # of the file, if it differs from the layout
+    is_greyscale: bool = False  # red, green and blue are equal
 
     @property
     def pix_fmt(self) -> str:
-        """Of the file."""
+        """Name of the format of the file."""
         return self.native_pix_fmt or self.layout.pix_fmt
 
     def to_rgb(self, planes: list[Tensor]) -> Tensor:
-        """Shapes: three planes (h, w) of whole numbers -> (1, 3, H, W), float32, about [0, 1]."""
+        """Convert samples to RGB. Shapes: three integer planes (h, w) -> (1, 3, H, W), float32."""
         first, second, third = (plane.float() for plane in planes)
         if self.layout.is_rgb:
             green, blue, red = (plane / self.max_value for plane in (first, second, third))
@@ -84,7 +83,10 @@ class PixelFormat(NamedTuple):
         return rgb
 
     def to_planes(self, frame: Tensor) -> list[Tensor]:
-        """Shapes: (1, 3, H, W) -> three planes (h, w), uint8, or int32 above 8 bits."""
+        """Convert RGB to samples.
+
+        Shapes: (1, 3, H, W) -> three planes (h, w), uint8, or int32 above 8 bits.
+        """
         red, green, blue = frame[0].float()
         if self.layout.is_rgb:
             return [self.quantize(plane * self.max_value) for plane in (green, blue, red)]
@@ -99,33 +101,38 @@ class PixelFormat(NamedTuple):
         ]
 
     def quantize(self, plane: Tensor) -> Tensor:
-        """Values to whole samples."""
+        """Round and clamp to integer samples."""
         whole = plane.round_().clamp_(0, self.max_value)
         return whole.to(torch.uint8 if self.layout.bits == 8 else torch.int32)
 
     @property
     def max_value(self) -> int:
+        """Largest sample."""
         return 2**self.layout.bits - 1
 
     @property
     def chroma_zero(self) -> int:
+        """Chroma sample of grey."""
         return 2 ** (self.layout.bits - 1)
 
     @property
     def luma_black(self) -> int:
+        """Luma sample of black."""
         return 0 if self.is_full_range else 16 << (self.layout.bits - 8)
 
     @property
     def luma_range(self) -> int:
+        """Luma samples from black to white."""
         return self.max_value if self.is_full_range else 219 << (self.layout.bits - 8)
 
     @property
     def chroma_range(self) -> int:
+        """Chroma samples from one extreme to the other."""
         return self.max_value if self.is_full_range else 224 << (self.layout.bits - 8)
 
 
 def shared_overshoot(frame0: Tensor, frame1: Tensor) -> Tensor:
-    """What two frames have beyond [0, 1] at the same place: where nothing moves, all of it.
+    """Return what both frames have outside of [0, 1]; for equal frames, all of it.
 
     Shapes: (B, C, H, W), twice -> the same.
     """
@@ -134,7 +141,7 @@ def shared_overshoot(frame0: Tensor, frame1: Tensor) -> Tensor:
 
 
 def upsample_chroma(chroma: Tensor, layout: PlaneLayout, height: int, width: int) -> Tensor:
-    """Chroma for every pixel, linearly: samples sit on even columns and between two rows.
+    """Upsample chroma linearly: samples sit on even columns and between two rows.
 
     Shapes: (2, h, w) -> (2, H, W).
     """
@@ -151,10 +158,10 @@ def upsample_chroma(chroma: Tensor, layout: PlaneLayout, height: int, width: int
 
 
 def downsample_chroma(chroma: Tensor, layout: PlaneLayout) -> Tensor:
-    """The inverse of `upsample_chroma`: of what it gave, this gives back what it was given.
+    """Invert `upsample_chroma`.
 
-    Columns are weighed -1, 2, 6, 2, -1 over 8 and rows -1, 3, 3, -1 over 4: short low-pass filters
-    that undo the linear enlargement exactly (of an odd last row to within an eighth).
+    The filters are (-1, 2, 6, 2, -1) / 8 along rows and (-1, 3, 3, -1) / 4 along columns: they undo
+    the linear upsampling exactly (an odd last row to within an eighth).
 
     Shapes: (2, H, W) -> (2, h, w).
     """

@@ -102,7 +102,8 @@ def find_needed_frames(segments: Iterable[Segment], num_history: int = 1) -> Ite
     last = -1
     for segment in segments:
         for frame in segment.output_frames:
-            needed = sorted({frame.left, frame.right, frame.before, frame.after} - {None})
+            indices = (frame.left, frame.right, frame.before, frame.after)
+            needed = sorted({index for index in indices if index is not None})
             if num_history > 1:
                 first = min(needed[0], frame.right - num_history + 1)
                 needed = [*range(max(first, 0), needed[-1] + 1)]

@@ -23,7 +23,7 @@ class SegmentEncoder:
         rate = encoding.frame_rate.limit_denominator(2**16)
         self.container = av.open(path, "w", format="matroska")
         try:
-            self.stream = self.container.add_stream(
+            stream = self.container.add_stream(
                 encoding.encoder,
                 rate=rate,
                 options=dict(encoding.options),
@@ -36,7 +36,9 @@ class SegmentEncoder:
                 f"Segments are kept as Matroska, which cannot hold {encoding.encoder}. Use --codec "
                 f"h264 or ffv1."
             ) from error
-        context, tags = self.stream.codec_context, encoding.tags
+        assert isinstance(stream, av.VideoStream)  # `choose_encoding` accepts no other encoder
+        self.stream = stream
+        context, tags = stream.codec_context, encoding.tags
         context.colorspace, context.color_range = tags.matrix, tags.colour_range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         if encoding.pixel_aspect:
@@ -68,7 +70,7 @@ class SegmentEncoder:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
-            self.reorder = max(self.reorder, self.muxed - packet.pts)
+            self.reorder = max(self.reorder, self.muxed - (packet.pts or 0))
             self.muxed += 1
             packet.time_base = Fraction(1, SEGMENT_RATE)
             self.container.mux(packet)

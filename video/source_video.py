@@ -1,4 +1,4 @@
-"""A video file: what it holds, and its pictures with exact timestamps."""
+"""The source video: its header, exact timestamps, and decoding."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ from sgm_vfi.video.av_frames import (
 from sgm_vfi.video.colour_conversion import PixelFormat
 
 
-class OtherStream(NamedTuple):
-    """A stream that is no video: to be copied."""
+@dataclass(frozen=True)
+class OtherStream:
+    """A stream other than video, which is copied."""
 
     index: int
     kind: str  # audio, subtitle, data or attachment
@@ -39,15 +40,15 @@ class OtherStream(NamedTuple):
 
 
 class VideoHeader(NamedTuple):
-    """What a file says of itself, before anything is decoded."""
+    """The header of a file, read without decoding."""
 
     codec: str
     bit_rate: int
-    num_declared_frames: int  # frames; 0 where the file does not say
-    time_base: Fraction  # of its clock, in seconds
-    frame_rate: Fraction | None  # frames per second, on average
+    num_declared_frames: int  # 0: not declared
+    time_base: Fraction  # seconds per tick
+    frame_rate: Fraction | None  # mean frames per second
     pixel_aspect: Fraction | None  # width of a pixel over its height
-    duration: Fraction  # of all streams, in seconds; 0 where the file does not say
+    duration: Fraction  # of all streams, in seconds; 0: not declared
     other_streams: tuple[OtherStream, ...]
     num_chapters: int
     num_extra_videos: int
@@ -64,44 +65,48 @@ class SourceVideo:
     pixel_format: PixelFormat
     tags: ColourTags
     hdr_metadata: HDRMetadata
-    timestamps: tuple[Fraction, ...]  # seconds at which each frame appears
-    end: Fraction  # seconds at which the last one disappears
-    display_matrix: tuple[int, ...] | None  # where the file asks to be turned or mirrored
-    notes: tuple[str, ...]  # what was guessed, repaired or cannot be kept
+    timestamps: tuple[Fraction, ...]  # seconds
+    end: Fraction  # of the last frame, in seconds
+    display_matrix: tuple[int, ...] | None  # rotation and mirroring, if any
+    notes: tuple[str, ...]  # what was assumed, repaired or is dropped
 
     @property
     def duration(self) -> Fraction:
-        """In seconds, from the first frame's appearance to the last one's end."""
+        """Seconds from the first timestamp to the end of the last frame."""
         return self.end - self.timestamps[0]
 
     @property
     def orientation(self) -> Orientation:
-        """How its pictures ask to be shown."""
+        """Rotation and mirroring for display."""
         return parse_display_matrix(self.display_matrix)
 
     @property
     def frame_rate(self) -> Fraction:
-        """Frames per second, on average."""
+        """Mean frames per second."""
         return len(self.timestamps) / self.duration
 
     def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
-        """Index and samples of each frame that is wanted (in order; None: all); see `to_planes`.
+        """Yield the index and the samples (see `read_planes`) of the wanted frames, in order.
 
-        Always decodes from the beginning: seeking is not exact in every format, and decoding takes
-        little time beside a network.
+        Always decodes from the beginning: seeking is not exact in every format, and decoding is
+        fast compared to a network.
+
+        Args:
+            wanted: increasing frame indices; None: all.
         """
-        numbers = iter(range(len(self.timestamps)) if wanted is None else wanted)
-        next_wanted = next(numbers, None)
+        indices = iter(range(len(self.timestamps)) if wanted is None else wanted)
+        next_index = next(indices, None)
         for decoded in SourceDecoder(self.path, self.header):
-            if next_wanted is None:
+            if next_index is None:
                 return
-            if decoded.index == next_wanted:
+            if decoded.index == next_index:
                 yield decoded.index, read_planes(decoded.picture, self.pixel_format.layout)
-                next_wanted = next(numbers, None)
+                next_index = next(indices, None)
 
 
-class DecodedFrame(NamedTuple):
-    """A picture as it passes by."""
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A decoded frame and its timestamp."""
 
     index: int
     timestamp: Fraction  # seconds
@@ -109,29 +114,29 @@ class DecodedFrame(NamedTuple):
 
 
 def probe_video(
-    path: Path, watch: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None
+    path: Path, analyse: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None
 ) -> SourceVideo:
-    """Decode a video from end to end without keeping its pictures.
+    """Decode a video from end to end without keeping its frames.
 
-    There is no shorter way to know its timestamps, or that all of it can be decoded.
+    Only this finds all timestamps, and any damage.
 
     Args:
-        watch: takes all pictures as they pass by; what it gives is not looked at.
+        analyse: receives the iterator of all frames and yields as many items.
 
     Raises:
-        VideoError: no video, no frame, or damage; says which and how far it could be read.
+        VideoError: there is no video or no frame, or the file is damaged.
     """
     header = read_header(path)
-    passing = SourceDecoder(path, header)
-    for _ in passing if watch is None else watch(iter(passing)):
+    decoder = SourceDecoder(path, header)
+    for _ in decoder if analyse is None else analyse(iter(decoder)):
         pass
-    first, timestamps, dropped = passing.first, passing.timestamps, passing.dropped
+    first, timestamps, dropped = decoder.first, decoder.timestamps, decoder.dropped
     if first is None:
-        raise VideoError(f"{path} holds a video stream without a single frame.")
+        raise VideoError(f"{path} has a video stream without frames. Use another file.")
     pixel_format, notes = read_pixel_format(path, first)
     if dropped:
         notes.append(f"{dropped} frames whose timestamps do not advance are left out")
-    if passing.is_interlaced:
+    if decoder.is_interlaced:
         notes.append("the video is interlaced; its frames are taken as they are. Deinterlace first")
     if header.num_extra_videos:
         notes.append(f"{header.num_extra_videos} more video streams are left out")
@@ -139,7 +144,7 @@ def probe_video(
         notes.append(
             f"the file promises {header.num_declared_frames} frames and gives {len(timestamps)}"
         )
-    end = timestamps[-1] + (passing.duration or estimate_frame_duration(timestamps, header))
+    end = timestamps[-1] + (decoder.duration or estimate_frame_duration(timestamps, header))
     if header.duration > end - timestamps[0] + 2 * estimate_frame_duration(timestamps, header):
         notes += find_missing_end(path, header.duration)
     return SourceVideo(
@@ -158,7 +163,7 @@ def probe_video(
 
 
 class SourceDecoder:
-    """Decodes a video once, and remembers of its pictures what takes no room."""
+    """Decodes a video once and collects its timestamps."""
 
     def __init__(self, path: Path, header: VideoHeader) -> None:
         self.path = path
@@ -185,21 +190,21 @@ class SourceDecoder:
 
 
 def read_header(path: Path) -> VideoHeader:
-    """Open a file and read what it says of itself.
+    """Read the header of a file.
 
     Raises:
-        VideoError: no file, no video, or a codec that cannot be decoded here.
+        VideoError: there is no file or no video, or its codec is not supported.
     """
     if not path.is_file():
         raise VideoError(f"Cannot read {path}: {describe_path(path)}.")
     if not path.stat().st_size:
-        raise VideoError(f"Cannot read {path}: the file is empty.")
+        raise VideoError(f"Cannot read {path}: the file is empty. Copy it again.")
     try:
         with av.open(path) as container:
             videos = [s for s in container.streams.video if not is_cover_art(s)]
             if not videos:
-                kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-                raise VideoError(f"{path} holds no video stream ({', '.join(kinds)} only).")
+                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+                raise VideoError(f"{path} holds no video stream ({kinds} only).")
             stream = videos[0]
             if stream.index != container.streams.video[0].index:
                 raise VideoError(
@@ -211,7 +216,7 @@ def read_header(path: Path) -> VideoHeader:
                 codec=stream.codec_context.name if stream.codec_context else "unknown",
                 bit_rate=stream.bit_rate or container.bit_rate or 0,
                 num_declared_frames=stream.frames,
-                time_base=stream.time_base,
+                time_base=stream.time_base or Fraction(0),
                 frame_rate=stream.average_rate or stream.guessed_rate,
                 pixel_aspect=stream.sample_aspect_ratio,
                 duration=Fraction(container.duration or 0, av.time_base),
@@ -229,12 +234,12 @@ def read_header(path: Path) -> VideoHeader:
 
 
 def is_cover_art(stream: av.VideoStream) -> bool:
-    """Whether a video stream is a picture to show beside music."""
+    """Return whether a video stream is a cover picture."""
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> Fraction:
-    """When a picture appears, in seconds; by counting where the file gives no timestamps."""
+    """Return the timestamp in seconds; count frames if the file has no timestamps."""
     if picture.pts is not None:
         return picture.pts * (picture.time_base or header.time_base)
     if header.frame_rate is None:
@@ -246,9 +251,9 @@ def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> F
 
 
 def find_missing_end(path: Path, promised: Fraction) -> list[str]:
-    """A note where all streams together end sooner than the file promises.
+    """Return a note if the streams end before the declared duration.
 
-    Matroska promises when they end; others, how long they last from when the file begins.
+    Matroska declares the end; other containers declare the duration from the start of the file.
     """
     end = Fraction(0)
     with av.open(path) as container:
@@ -268,7 +273,7 @@ def find_missing_end(path: Path, promised: Fraction) -> list[str]:
 
 
 def estimate_frame_duration(timestamps: list[Fraction], header: VideoHeader) -> Fraction:
-    """How long a frame of unknown duration is shown: as long as most of the others."""
+    """Return the median frame duration, for a frame of unknown duration."""
     if len(timestamps) > 1:
         return median(after - before for before, after in pairwise(timestamps))
     return 1 / header.frame_rate if header.frame_rate else Fraction(1, 25)
@@ -277,10 +282,10 @@ def estimate_frame_duration(timestamps: list[Fraction], header: VideoHeader) -> 
 def require_same_format(
     path: Path, index: int, first: av.VideoFrame, picture: av.VideoFrame
 ) -> None:
-    """Refuse a video that changes its size or its format on the way."""
+    """Raise VideoError if the size or the pixel format changes."""
     old, new = (f"{p.width}x{p.height} {p.format.name}" for p in (first, picture))
     if old != new:
         raise VideoError(
-            f"{path} changes at frame {index} from {old} to {new}. Cut it there, and give the "
-            f"parts one by one."
+            f"{path} changes at frame {index} from {old} to {new}. Split it there and process the "
+            f"parts separately."
         )

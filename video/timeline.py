@@ -89,6 +89,11 @@ class Target:
         object.__setattr__(self, "fps", Fraction(self.fps))
 
     @property
+    def rate(self) -> Fraction | None:
+        """The constant output rate, if `fps` is given."""
+        return None if self.fps is None else Fraction(self.fps)
+
+    @property
     def frames_per_interval(self) -> int:
         """Number of output frames per source frame, for `multi` and `slow`."""
         return self.multi or self.slow or 1
@@ -116,8 +121,8 @@ class Timeline(NamedTuple):
     @property
     def output_end(self) -> Fraction:
         """End of the last output frame, in seconds."""
-        if self.target.fps is not None:
-            return self.start + self.num_frames / self.target.fps
+        if self.target.rate is not None:
+            return self.start + self.num_frames / self.target.rate
         return self.start + (self.end - self.start) * self.target.stretch
 
     @property
@@ -129,15 +134,15 @@ class Timeline(NamedTuple):
         frame, then as many as bring the duration to the source's, rounded to frames. In both cases
         the duration equals the source's (times N for `slow`) to within one output frame.
         """
-        if self.target.fps is not None:
-            return count_frames_at_rate(self.start, self.timestamps[-1], self.end, self.target.fps)
+        if self.target.rate is not None:
+            return count_frames_at_rate(self.start, self.timestamps[-1], self.end, self.target.rate)
         return len(self.timestamps) * self.target.frames_per_interval
 
     @property
     def output_time_base(self) -> Fraction:
         """The longest tick that represents every output time exactly, if containers support it."""
-        if self.target.fps is not None:
-            grid = [self.start, 1 / Fraction(self.target.fps)]
+        if self.target.rate is not None:
+            grid = [self.start, 1 / self.target.rate]
         else:  # with `slow`, output intervals are as long as those of the source
             grid = [self.start, *((b - a) / (self.target.multi or 1) for a, b in self.intervals())]
         time_base = find_time_base(grid)
@@ -242,18 +247,19 @@ def split_interval(
     Yields:
         The timestamp of an output frame, and the source time that it shows.
     """
-    if target.fps is None:
+    rate = target.rate
+    if rate is None:
         for share in range(target.frames_per_interval):
             when = begin + (end - begin) * share / target.frames_per_interval
             yield start + (when - start) * target.stretch, when
         return
-    first = ceil((begin - start) * target.fps)
+    first = ceil((begin - start) * rate)
     if is_last:
-        beyond = count_frames_at_rate(start, begin, end, target.fps)
+        beyond = count_frames_at_rate(start, begin, end, rate)
     else:
-        beyond = ceil((end - start) * target.fps)
+        beyond = ceil((end - start) * rate)
     for number in range(first, beyond):
-        yield start + number / target.fps, start + number / target.fps
+        yield start + number / rate, start + number / rate
 
 
 def count_frames_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fraction) -> int:
