@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sgm_vfi.video.duplicates import MAX_RUN, drop_duplicates, is_duplicate
-from sgm_vfi.video.scene_cuts import MAX_FLASH_FRAMES, CutDetector, make_thumbnail, measure_change
+from sgm_vfi.video.scene_cuts import (
+    MAX_FLASH_FRAMES,
+    THRESHOLD,
+    detect_cuts,
+    make_thumbnail,
+    measure_change,
+)
 from tests.video_scenes import SIZE, draw_scenes, encode_x264, pan_camera
 
 
@@ -22,13 +28,9 @@ def scenes() -> list[list[Tensor]]:
     return draw_scenes()
 
 
-def cuts(frames: list[Tensor], threshold: float | None = None) -> list[int]:
-    detector = CutDetector() if threshold is None else CutDetector(threshold)
-    return [number for number, cut in found(detector, frames) if cut]
-
-
-def found(detector: CutDetector, frames: list[Tensor]) -> Iterator[tuple[int, bool]]:
-    return detector.scan(range(len(frames)), lambda number: frames[number])
+def cuts(frames: list[Tensor], threshold: float = THRESHOLD) -> list[int]:
+    numbers = range(len(frames))
+    return [n for n, cut in detect_cuts(numbers, lambda n: frames[n], threshold) if cut]
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +111,16 @@ def test_the_score_is_a_share_and_blind_to_light(scenes: list[list[Tensor]]) -> 
     assert measure_change(make_thumbnail(lone), make_thumbnail(lone)) < 1e-3
 
 
-def test_pairs_are_judged_alone_and_by_the_threshold(scenes: list[list[Tensor]]) -> None:
-    same, other = (scenes[0][0], scenes[0][1]), (scenes[0][0], scenes[1][0])
-    assert CutDetector().is_cut(*other)
-    assert not CutDetector().is_cut(*same)
-    assert not CutDetector(1.0).is_cut(*other)
+def test_pairs_are_judged_by_the_threshold(scenes: list[list[Tensor]]) -> None:
+    same, other = [scenes[0][0], scenes[0][1]], [scenes[0][0], scenes[1][0]]
+    assert cuts(other) == [1]
+    assert cuts(same) == []
+    assert cuts(other, 1.0) == []
     for threshold in (0.0, 1.5):
         with pytest.raises(ValueError, match="cut threshold must lie in"):
-            CutDetector(threshold)
+            cuts(same, threshold)
     with pytest.raises(ValueError, match=r"Frames must be \(1, 3, H, W\), got \(3, 96, 128\)"):
-        CutDetector().feed(torch.zeros(3, *SIZE))
+        cuts([torch.zeros(3, *SIZE)])
 
 
 def test_frames_are_read_ahead_only_where_there_is_a_doubt(scenes: list[list[Tensor]]) -> None:
@@ -130,17 +132,10 @@ def test_frames_are_read_ahead_only_where_there_is_a_doubt(scenes: list[list[Ten
             read.append(number)
             yield number
 
-    scan = CutDetector().scan(items(), lambda number: frames[number])
+    scan = detect_cuts(items(), lambda number: frames[number])
     ahead = [len(read) - 1 - number for number, _ in scan]
     assert ahead[:6] == [0] * 6
     assert max(ahead) == MAX_FLASH_FRAMES
-
-
-def test_one_verdict_for_each_frame_and_a_fresh_start(scenes: list[list[Tensor]]) -> None:
-    frames, detector = scenes[0][:3] + scenes[1][:2], CutDetector()
-    for _ in range(2):
-        verdicts = [verdict for frame in frames for verdict in detector.feed(frame)]
-        assert verdicts + detector.finish() == [False, False, False, True, False]
 
 
 def test_only_equal_frames_are_duplicates_at_zero() -> None:

@@ -150,11 +150,8 @@ def choose_encoding(
     """
     name = find_encoder(requested, source, suffix)
     encoder = ENCODERS.get(name, EncoderSpec())
-    options = (
-        dict(encoder.fixed_options)
-        | choose_quality(requested, name, encoder)
-        | choose_preset(requested, name, encoder)
-    )
+    options = dict(encoder.fixed_options) | choose_quality(requested, name, encoder)
+    options |= choose_preset(requested, name, encoder)
     if name in HDR_OPTIONS:
         option, *names = HDR_OPTIONS[name]
         given = [options[option]] if option in options else []
@@ -211,13 +208,8 @@ def find_encoder(requested: EncodingOptions, source: SourceVideo, suffix: str) -
     """Return the name of an existing FFmpeg encoder."""
     codec = requested.codec
     if codec is None:
-        codec = (
-            "vp9"
-            if suffix == ".webm"
-            else "ffv1"
-            if requested.lossless and suffix == ".mkv"
-            else "h264"
-        )
+        lossless = "ffv1" if suffix == ".mkv" else "h264"
+        codec = "vp9" if suffix == ".webm" else lossless if requested.lossless else "h264"
     if codec == SAME_CODEC:
         codec = source.header.codec
     name = CODEC_ALIASES.get(codec, codec)
@@ -299,9 +291,8 @@ def choose_pixel_format(source: SourceVideo, layout: PlaneLayout) -> tuple[Pixel
     """Keep the source's matrix, range and tags, unless RGB becomes YUV or the reverse."""
     pixel_format, tags = source.pixel_format, source.tags
     if layout.is_rgb:
-        return PixelFormat(layout, is_full_range=True), tags._replace(
-            matrix=RGB_MATRIX, colour_range=2
-        )
+        tags = tags._replace(matrix=RGB_MATRIX, colour_range=FULL_RANGE)
+        return PixelFormat(layout, is_full_range=True), tags
     if pixel_format.is_greyscale:  # luma stays; greyscale has full range unless tagged otherwise
         matrix = tags.matrix if tags.matrix in MATRICES else guess_matrix(source.height)
         kept = tags._replace(matrix=matrix, colour_range=tags.colour_range or FULL_RANGE)

@@ -28,7 +28,7 @@ from sgm_vfi.video.output_paths import (
     require_empty,
     require_outputs,
 )
-from sgm_vfi.video.scene_cuts import CutDetector
+from sgm_vfi.video.scene_cuts import detect_cuts
 from sgm_vfi.video.segments import Segment, split_segments
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
 from sgm_vfi.video.timeline import OutputFrame, Timeline, to_pts
@@ -214,7 +214,7 @@ def record_cuts(
     passing: Iterator[DecodedFrame], threshold: float, cuts: set[int]
 ) -> Iterator[DecodedFrame]:
     """Pass pictures on, and add those that begin a scene to `cuts`."""
-    for decoded, begins in CutDetector(threshold).scan(passing, thumbnail):
+    for decoded, begins in detect_cuts(passing, thumbnail, threshold):
         if begins:
             cuts.add(decoded.index)
         yield decoded

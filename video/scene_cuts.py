@@ -3,12 +3,12 @@
 The test is that of video encoders: does motion explain the next frame? Both frames are reduced to
 thumbnails, and each block of one is searched in the other. The score is the share of the structure
 that no match explains: near 0 within a scene, even with fast motion, and above 0.5 across a cut.
-Flashes, fades and dissolves are not cuts: see `CutDetector`.
+Flashes, fades and dissolves are not cuts: see `detect_cuts`.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -43,95 +43,57 @@ class Thumbnail(NamedTuple):
         return torch.cat((self.luma, self.colour), dim=1)
 
 
-class CutDetector:
-    """Finds scene cuts in a stream of frames; motion, flashes, fades and dissolves are none.
+def detect_cuts(
+    items: Iterable[Item], frame_of: Callable[[Item], Tensor], threshold: float = THRESHOLD
+) -> Iterator[tuple[Item, bool]]:
+    """Yield every item of a stream and whether its frame begins a scene.
 
     A frame begins a scene if its score exceeds the scores of its neighbours by the threshold,
     unless the scene before it returns within `MAX_FLASH_FRAMES` frames (a flash), or the change
-    continues in the next step or began in the previous one (a fade or a dissolve). The detector
-    reads up to `MAX_FLASH_FRAMES` frames ahead where the score is high. The first frame begins no
-    scene. Memory: a few thumbnails.
+    continues in the next step or began in the previous one (a fade or a dissolve). Only where the
+    score is high, `MAX_FLASH_FRAMES` frames are read ahead. The first frame begins no scene.
 
     Args:
+        frame_of: returns the frame (1, 3, H, W) of an item, on any device.
         threshold: lowest score of a cut, in (0, 1]. Lower values find more cuts, but may take very
             fast motion for a cut.
     """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"The cut threshold must lie in (0, 1], got {threshold:g}.")
+    stream = iter(items)
+    past: deque[Thumbnail] = deque(maxlen=MAX_FLASH_FRAMES + 1)
+    ahead: deque[tuple[Item, Thumbnail]] = deque()
 
-    def __init__(self, threshold: float = THRESHOLD) -> None:
-        if not 0 < threshold <= 1:
-            raise ValueError(f"The cut threshold must lie in (0, 1], got {threshold:g}.")
-        self.threshold = threshold
-        self._past: deque[Thumbnail] = deque(maxlen=MAX_FLASH_FRAMES + 1)
-        self._ahead: deque[Thumbnail] = deque()  # undecided frames
+    def read_ahead(count: int) -> None:
+        for item in islice(stream, max(count - len(ahead), 0)):
+            ahead.append((item, make_thumbnail(frame_of(item))))
 
-    def is_cut(self, frame0: Tensor, frame1: Tensor) -> bool:
-        """Return whether two frames alone share no scene. Shapes: (1, 3, H, W) each."""
-        return measure_change(make_thumbnail(frame0), make_thumbnail(frame1)) >= self.threshold
+    while True:
+        read_ahead(1)
+        if not ahead:
+            return
+        is_cut = False
+        if past and measure_change(past[-1], ahead[0][1]) >= threshold:
+            read_ahead(MAX_FLASH_FRAMES + 1)
+            is_cut = begins_scene(list(past), [thumbnail for _, thumbnail in ahead], threshold)
+        item, thumbnail = ahead.popleft()
+        past.append(thumbnail)
+        yield item, is_cut
 
-    def feed(self, frame: Tensor) -> list[bool]:
-        """Take the next frame and return the decisions that are now possible.
 
-        There is one decision per frame, in order: whether it begins a scene. `finish` returns the
-        last ones.
-
-        Shapes: (1, 3, H, W), on any device.
-        """
-        self._ahead.append(make_thumbnail(frame))
-        return self._judge(is_last=False)
-
-    def finish(self) -> list[bool]:
-        """Return the remaining decisions and reset the detector for the next stream."""
-        decisions = self._judge(is_last=True)
-        self._past.clear()
-        return decisions
-
-    def scan(
-        self, items: Iterable[Item], frame_of: Callable[[Item], Tensor]
-    ) -> Iterator[tuple[Item, bool]]:
-        """Yield every item of a stream and whether its frame begins a scene.
-
-        Args:
-            frame_of: returns the frame (1, 3, H, W) of an item.
-        """
-        detector, waiting = CutDetector(self.threshold), deque[Item]()
-        for item in items:
-            waiting.append(item)
-            for decision in detector.feed(frame_of(item)):
-                yield waiting.popleft(), decision
-        yield from zip(waiting, detector.finish(), strict=True)
-
-    def _judge(self, *, is_last: bool) -> list[bool]:
-        decisions = []
-        while self._ahead:
-            cut = False
-            if self._past and measure_change(self._past[-1], self._ahead[0]) >= self.threshold:
-                if len(self._ahead) <= MAX_FLASH_FRAMES and not is_last:
-                    break
-                cut = self._begins_scene(
-                    list(self._past), list(self._ahead)[: MAX_FLASH_FRAMES + 1]
-                )
-            self._past.append(self._ahead.popleft())
-            decisions.append(cut)
-        return decisions
-
-    def _begins_scene(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
-        """Return whether the first of the frames ahead begins a scene."""
-        around = [*past[-2:], *ahead[:2]]
-        scores = [measure_change(*pair) for pair in pairwise(around)]
-        here = scores[min(len(past), 2) - 1]
-        level = (sum(scores) - here) / 2  # of the neighbours
-        if here - level / 2 < self.threshold:
-            return False
-        return not (is_gradual(past, ahead) or self._is_flash(past, ahead))
-
-    def _is_flash(self, past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:
-        """Return whether a frame before resembles a frame after, at most a flash apart."""
-        return any(
-            measure_change(before, after) < self.threshold
-            for i, before in enumerate(reversed(past))
-            for j, after in enumerate(ahead)
-            if 0 < i + j <= MAX_FLASH_FRAMES
-        )
+def begins_scene(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail], threshold: float) -> bool:
+    """Return whether the first of the frames ahead begins a scene."""
+    scores = [measure_change(*pair) for pair in pairwise([*past[-2:], *ahead[:2]])]
+    score = scores[min(len(past), 2) - 1]
+    if score - (sum(scores) - score) / 4 < threshold:  # half the mean of the neighbours
+        return False
+    returns = any(  # at most a flash apart
+        measure_change(before, after) < threshold
+        for i, before in enumerate(reversed(past))
+        for j, after in enumerate(ahead)
+        if 0 < i + j <= MAX_FLASH_FRAMES
+    )
+    return not returns and not is_gradual(past, ahead)
 
 
 def is_gradual(past: Sequence[Thumbnail], ahead: Sequence[Thumbnail]) -> bool:

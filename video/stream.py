@@ -14,7 +14,7 @@ from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.scene_cuts import CutDetector
+from sgm_vfi.video.scene_cuts import detect_cuts
 from sgm_vfi.video.timeline import Target, output_times, schedule_frames
 
 DEFAULT_DURATION = Fraction(1, 25)  # seconds that a single frame lasts
@@ -195,7 +195,7 @@ def record_cuts(
     frames: Iterator[SourceFrame], threshold: float, cuts: set[int]
 ) -> Iterator[SourceFrame]:
     """Pass frames on, and add the indices of those that begin a scene to `cuts`."""
-    for source, begins in CutDetector(threshold).scan(frames, lambda source: source.frame):
+    for source, begins in detect_cuts(frames, lambda source: source.frame, threshold):
         if begins:
             cuts.add(source.index)
         yield source
