@@ -121,16 +121,16 @@ def find_plane_layout(picture: av.VideoFrame) -> PlaneLayout:
 def read_hdr_metadata(picture: av.VideoFrame) -> HDRMetadata:
     """Return the HDR10 metadata of a frame."""
     mastering_display = content_light = None
-    display = picture.side_data.get("MASTERING_DISPLAY_METADATA")
-    if display is not None:
-        numbers = np.frombuffer(memoryview(display), np.int32)
+    if "MASTERING_DISPLAY_METADATA" in picture.side_data:
+        data = memoryview(picture.side_data["MASTERING_DISPLAY_METADATA"])
+        numbers = np.frombuffer(data, np.int32)
         if numbers[20] and numbers[21]:  # has primaries and luminance
             units = [50000] * 8 + [10000] * 2
             scaled = zip(numbers[:20].reshape(10, 2).tolist(), units, strict=True)
             mastering_display = tuple(round(Fraction(a, b) * unit) for (a, b), unit in scaled)
-    levels = picture.side_data.get("CONTENT_LIGHT_LEVEL")
-    if levels is not None:
-        content_light = tuple(np.frombuffer(memoryview(levels), np.uint32)[:2].tolist())
+    if "CONTENT_LIGHT_LEVEL" in picture.side_data:
+        data = memoryview(picture.side_data["CONTENT_LIGHT_LEVEL"])
+        content_light = tuple(np.frombuffer(data, np.uint32)[:2].tolist())
     return HDRMetadata(mastering_display, content_light)
 
 
