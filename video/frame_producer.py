@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -25,16 +25,6 @@ class ProducedFrame(NamedTuple):
     frame0: Tensor
     frame1: Tensor
     explanation: dict[str, Tensor] | None  # of the network; None: the network was not used
-
-
-class NeighbourFrames(Protocol):
-    """Access to the source frames around an output frame."""
-
-    def get_pair(self, output_frame: OutputFrame) -> tuple[Tensor, Tensor]:
-        """Return the left and the right frame. Shapes: (1, 3, H, W) each."""
-
-    def get_context(self, output_frame: OutputFrame) -> dict[str, Tensor]:
-        """Return the frames `before` and `after` the pair that the output frame names."""
 
 
 class FrameWindow:
@@ -149,7 +139,7 @@ class FrameProducer:
         if self.options.protect_static:
             self.tracker.feed(frame)
 
-    def produce(self, output_frame: OutputFrame, frames: NeighbourFrames) -> ProducedFrame:
+    def produce(self, output_frame: OutputFrame, frames: FrameWindow) -> ProducedFrame:
         """Produce an output frame from its source frames."""
         frame0, frame1 = frames.get_pair(output_frame)
         if not output_frame.time:
@@ -166,7 +156,7 @@ class FrameProducer:
             frame = protect_overlays(frame, frame0, frame1, time, self.overlay)
         return ProducedFrame(output_frame, frame, frame0, frame1, explanation)
 
-    def _prepare(self, output_frame: OutputFrame, frames: NeighbourFrames) -> None:
+    def _prepare(self, output_frame: OutputFrame, frames: FrameWindow) -> None:
         """Compute what all output frames between two source frames share."""
         frame0, frame1 = frames.get_pair(output_frame)
         self.pair = (output_frame.left, output_frame.right)
