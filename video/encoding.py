@@ -1,6 +1,6 @@
 """Choice of the encoder, its options and its pixel format."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -15,10 +15,9 @@ from sgm_vfi.video.colour_conversion import (
     PixelFormat,
     PlaneLayout,
 )
-from sgm_vfi.video.option_fields import option
+from sgm_vfi.video.options import SAME_CODEC, EncodingOptions
 from sgm_vfi.video.source_video import SourceVideo
 
-SAME_CODEC = "same"  # as the source
 CODEC_ALIASES = {  # name of a codec -> its encoder in FFmpeg
     "h264": "libx264",
     "x264": "libx264",
@@ -79,42 +78,6 @@ HDR_OPTIONS = {  # encoder -> its option for HDR10 metadata, and the two names i
 
 class EncodingError(ValueError):
     """An option that an encoder does not support; the message says what it supports."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodingOptions:
-    """Encoding options of the user; None: chosen automatically."""
-
-    codec: str | None = field(
-        default=None,
-        metadata=option(
-            "h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or "
-            f"{SAME_CODEC} as the input (default: h264)",
-            changes_frames=False,  # the encoding that results is saved instead
-        ),
-    )
-    crf: int | None = field(
-        default=None,
-        metadata=option(
-            "quality: a lower value is better and larger (default: 16)",
-            parse=int,
-            changes_frames=False,
-        ),
-    )
-    preset: str | None = field(
-        default=None,
-        metadata=option("speed of the encoder (default: medium)", changes_frames=False),
-    )
-    pix_fmt: str | None = field(
-        default=None,
-        metadata=option(
-            "pixel format, such as yuv420p or yuv444p10le (default: that of the input)",
-            changes_frames=False,
-        ),
-    )
-    lossless: bool = field(
-        default=False, metadata=option("encode without loss", changes_frames=False)
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ def option(
     help: str,
     *,
     metavar: str | None = None,
-    parse: Callable[[str], Any] = str,
+    parse: Callable[[str], Any] | None = None,
     choices: tuple[str, ...] | None = None,
     changes_frames: bool = True,
     for_videos: bool = True,
@@ -22,7 +22,7 @@ def option(
 
     Args:
         help: what the option does, its unit, and its default where that is None.
-        parse: converts the text of the command line; a ValueError tells what is wrong.
+        parse: converts the text of the command line; by default the type of the default value.
         changes_frames: an interrupted job continues only with the same value.
         for_videos: the option has no effect where images become images.
     """
@@ -51,7 +51,8 @@ def add_options(parser: argparse._ActionsContainer, options: type) -> None:
         elif default is False:
             settings |= {"action": "store_true"}
         else:
-            settings |= {"type": argument_type(about["parse"]), "metavar": about["metavar"]}
+            parse = about["parse"] or (str if default is None else type(default))
+            settings |= {"type": argument_type(parse), "metavar": about["metavar"]}
             settings |= {"choices": about["choices"]} if about["choices"] else {}
             settings["help"] += "" if default is None else f" (default: {format_value(default)})"
         parser.add_argument(f"--{declared.name}", **settings)

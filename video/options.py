@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
-from sgm_vfi.video.encoding import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.option_fields import (
     add_options,
@@ -22,7 +21,44 @@ from sgm_vfi.video.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.segments import SEGMENT_FRAMES
 from sgm_vfi.video.timeline import Target
 
+SAME_CODEC = "same"  # as the source
 UNIT_INTERVAL = ("cut_threshold", "dedup_threshold", "min_reliability")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingOptions:
+    """Encoding options of the user; None: chosen automatically."""
+
+    codec: str | None = field(
+        default=None,
+        metadata=option(
+            "h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or "
+            f"{SAME_CODEC} as the input (default: h264)",
+            changes_frames=False,  # the encoding that results is saved instead
+        ),
+    )
+    crf: int | None = field(
+        default=None,
+        metadata=option(
+            "quality: a lower value is better and larger (default: 16)",
+            parse=int,
+            changes_frames=False,
+        ),
+    )
+    preset: str | None = field(
+        default=None,
+        metadata=option("speed of the encoder (default: medium)", changes_frames=False),
+    )
+    pix_fmt: str | None = field(
+        default=None,
+        metadata=option(
+            "pixel format, such as yuv420p or yuv444p10le (default: that of the input)",
+            changes_frames=False,
+        ),
+    )
+    lossless: bool = field(
+        default=False, metadata=option("encode without loss", changes_frames=False)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +85,12 @@ class VideoOptions:
     cut_threshold: float = field(
         default=CUT_THRESHOLD,
         metadata=option(
-            "0 to 1: a lower value detects more cuts",
-            metavar="X",
-            parse=float,
-            changes_frames=False,
+            "0 to 1: a lower value detects more cuts", metavar="X", changes_frames=False
         ),
     )
     at_cuts: Fallback = field(
         default="hold",
-        metadata=option(
-            "repeat the frame before a cut, or cross-fade",
-            choices=get_args(Fallback),
-        ),
+        metadata=option("repeat the frame before a cut, or cross-fade", choices=get_args(Fallback)),
     )
     dedup: bool = field(
         default=False,
@@ -68,11 +98,7 @@ class VideoOptions:
     )
     dedup_threshold: float = field(
         default=DEDUP_THRESHOLD,
-        metadata=option(
-            "0 to 1: largest difference of repeated frames",
-            metavar="X",
-            parse=float,
-        ),
+        metadata=option("0 to 1: largest difference of repeated frames", metavar="X"),
     )
     protect_static: bool = field(
         default=False, metadata=option("keep logos, subtitles and black bars unchanged")
@@ -105,7 +131,6 @@ class VideoOptions:
         metadata=option(
             "output frames per finished segment: the most work that an interruption loses",
             metavar="N",
-            parse=int,
         ),
     )
     dry_run: bool = field(

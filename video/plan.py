@@ -147,13 +147,20 @@ def plan_video(path: Path, output: Path | None, options: VideoOptions) -> VideoP
         source = probe_video(path, watch)
     if len(source.timestamps) < 2:
         raise ValueError(f"{path} holds one frame; something lies between two or more.")
-    encoding, copied = choose_output_format(source, output, options)
+    timeline = Timeline(
+        source.timestamps,
+        source.end,
+        options.target,
+        source.header.time_base,
+        distinct if options.dedup else None,
+    )
+    encoding, copied = choose_output_format(source, timeline, output, options)
     return VideoPlan(
         source=source,
         inputs=inputs,
         output=output,
         options=options,
-        timeline=plan_timeline(source, options, distinct),
+        timeline=timeline,
         cuts=frozenset(cuts),
         encoding=encoding,
         copied=copied,
@@ -171,25 +178,8 @@ def require_rate(path: Path, output: Path, options: VideoOptions) -> None:
         raise ValueError("--rate is for folders of frames; of a video say --fps or --slow.")
 
 
-def plan_timeline(
-    source: SourceVideo, options: VideoOptions, distinct: Sequence[int] = ()
-) -> Timeline:
-    """Return the timeline of the output.
-
-    Args:
-        distinct: source frames that do not repeat the one before, if repeats are removed.
-    """
-    return Timeline(
-        source.timestamps,
-        source.end,
-        options.target,
-        source.header.time_base,
-        distinct if options.dedup else None,
-    )
-
-
 def choose_output_format(
-    source: SourceVideo, output: Path, options: VideoOptions
+    source: SourceVideo, timeline: Timeline, output: Path, options: VideoOptions
 ) -> tuple[EncoderSettings, CopiedStreams]:
     """Choose the encoding, and the streams that are copied.
 
@@ -198,7 +188,6 @@ def choose_output_format(
     """
     if is_folder(output) or options.compare or options.explain:  # which show pictures upright
         require_quarter_turn(source.orientation)
-    timeline = plan_timeline(source, options)
     rate = timeline.num_frames / (timeline.output_end - timeline.start)
     if is_folder(output):
         require_empty(output)

@@ -14,8 +14,9 @@ from sgm_vfi.media.images import list_frames, write_frame
 from sgm_vfi.video.av_frames import UNSPECIFIED, ColourTags, apply_orientation, guess_matrix
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
-from sgm_vfi.video.encoding import EncoderSettings, EncodingError, EncodingOptions
+from sgm_vfi.video.encoding import EncoderSettings, EncodingError
 from sgm_vfi.video.frame_producer import ProducedFrame
+from sgm_vfi.video.options import EncodingOptions
 from sgm_vfi.video.segment_encoder import SegmentEncoder
 from sgm_vfi.video.source_video import SourceVideo
 
