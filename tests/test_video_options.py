@@ -229,7 +229,6 @@ def test_a_wrong_name_is_found_before_a_video_is_read(monkeypatch: pytest.Monkey
         raise AssertionError("read")
 
     monkeypatch.setattr("sgm_vfi.video.command.plan_video", read)
-    monkeypatch.setattr("sgm_vfi.video.from_images.probe_frames", read)
     write_clip(Path("clip.mp4"), moving_frames(2))
     Path("frames").mkdir()
     for given in (["clip.mp4"], ["frames", "--output", "film.mp4", "--rate", 24]):
