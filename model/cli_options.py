@@ -24,8 +24,8 @@ from sgm_vfi.model.zoo import (
 )
 
 T = TypeVar("T")
-LARGEST_FLOW_SCALE = 4  # that any network takes
-CUDA_GRAPHS = "CUDA graphs"  # a way to compile
+LARGEST_FLOW_SCALE = 4  # of all networks
+CUDA_GRAPHS = "CUDA graphs"  # value of `--compile`
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -37,25 +37,25 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=default_interpolator(),
         metavar="NAME_OR_PATH",
-        help="a name, or a file of weights (default: %(default)s)",
+        help="name of a network, or file of weights (default: %(default)s)",
     )
     which.add_argument(
         "--exp_name",
         dest="model",
         metavar="NAME",
-        help="an experiment: the weights are log/NAME/ckpt/NAME.pth",
+        help="name of an experiment, whose weights are log/NAME/ckpt/NAME.pth",
     )
     add_scale_and_points(group)
     group.add_argument(
         "--tile",
         type=int,
         metavar="PIXELS",
-        help="synthesise in windows of this size, with equal results and less memory",
+        help="synthesise in tiles of this size, with equal results and less memory (default: off)",
     )
     group.add_argument(
         "--flip_ensemble",
         action="store_true",
-        help="average with the prediction upside down: a little better, twice the time",
+        help="average with the prediction of rotated frames: slightly better, twice the time",
     )
     add_acceleration(group)
     add_device_option(group)
@@ -67,15 +67,15 @@ def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
         "--num_key_points",
         type=argument_type(parse_key_points),
         metavar="SHARE",
-        help="of the points to match globally, 0 to 1, or -1 for all (default: as trained)",
+        help="share of cells matched globally, 0 to 1, or -1 for all (default: as trained)",
     )
     parser.add_argument(
         "--flow_scale",
         type=argument_type(parse_flow_scale),
         default=1.0,
         metavar="RATIO",
-        help="estimate motion on frames resized by it: 1/2 for 2K, 1/4 for 4K; RIFE also takes 2 "
-        "and 4, for small or slow motion (default: 1)",
+        help="estimate motion on frames resized by this: 1/2 for 2K, 1/4 for 4K; RIFE also "
+        "supports 2 and 4, for small motion (default: 1)",
     )
 
 
@@ -100,18 +100,18 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="of convolutions and attention; all but fp32 change the result a little "
+        help="precision of convolutions and attention; all but fp32 change the result slightly "
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile first: slow to start, then faster"
+        "--compile", action="store_true", help="compile the network: slow to start, then faster"
     )
     parser.add_argument(
         "--cuda_graphs",
         dest="compile",
         action="store_const",
         const=CUDA_GRAPHS,
-        help="--compile, and on NVIDIA GPUs start all kernels of a part at once, a size at a time",
+        help="--compile with CUDA graphs, recorded for each frame size; NVIDIA GPUs only",
     )
 
 
@@ -122,7 +122,7 @@ def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> N
         compiled: True, False, or `CUDA_GRAPHS` for CUDA graphs of what is compiled.
     """
     keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # PyTorch rounds convolutions on GPUs unless told
+    torch.backends.cudnn.allow_tf32 = False  # by default PyTorch rounds convolutions on GPUs
     if compiled:
         parts = list(network.compute_modules())
         if not parts:
@@ -134,7 +134,7 @@ def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> N
             raise ValueError(
                 f"--cuda_graphs is for NVIDIA GPUs, the network is on {kind}; take --compile."
             )
-        compile_modules(parts, graphs=compiled == CUDA_GRAPHS)  # before what it runs in is set
+        compile_modules(parts, graphs=compiled == CUDA_GRAPHS)  # before the precision is set
     set_inference_precision(network, precision)
 
 
@@ -185,7 +185,7 @@ def parse_number(text: str) -> float:
     try:
         return float(Fraction(text))
     except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"a number such as 0.5 or 1/2 is wanted, got {text!r}") from error
+        raise ValueError(f"expected a number such as 0.5 or 1/2, got {text!r}") from error
 
 
 def parse_time(text: str) -> float:
@@ -199,7 +199,7 @@ def parse_time(text: str) -> float:
 def parse_multiple(text: str) -> int:
     """Parse the factor of the frame rate."""
     if not text.isdecimal() or int(text) < 2:
-        raise ValueError(f"a whole number from 2 up is wanted, got {text!r}")
+        raise ValueError(f"expected a whole number from 2 up, got {text!r}")
     return int(text)
 
 

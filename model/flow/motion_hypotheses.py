@@ -17,14 +17,14 @@ from sgm_vfi.model.ops.resize import resize_to
 from sgm_vfi.model.ops.splat import splat, splat_sum
 from sgm_vfi.model.ops.warp import backward_warp
 
-SHRINK = 4  # motion at time t is found on frames that many times smaller
-WINDOW = 28  # pixels over which agreement is measured
-NOISE = 0.01  # a mean difference of colours that says little
-HIDDEN = 0.1  # weight of a frame where nothing of it lands: the flow may also be wrong
-UNSEEN = 1e-3  # weight of what a frame does not show: it counts where nothing else is
-ALIKE, APART = 4.0, 12.0  # pixels: velocities that differ by less are one, by more are two
-COVERED = 0.02  # weight of what another surface surely covers
-IN_FRONT = 50.0  # how much likelier than all else is what surely covers something
+SHRINK = 4  # factor by which frames are reduced for the motion at time t
+WINDOW = 28  # pixels over which agreement is averaged
+NOISE = 0.01  # mean colour difference of equal surfaces
+HOLE_COVERAGE = 0.1  # coverage of holes, because the flow may be wrong
+OUTSIDE_WEIGHT = 1e-3  # weight outside of a frame: counts where nothing else is
+SAME_MOTION, OTHER_MOTION = 4.0, 12.0  # pixels between velocities: at most, at least
+OCCLUDED_WEIGHT = 0.02  # weight of what an occluder covers
+OCCLUDER_GAIN = 50.0  # factor of the weight of an occluder
 
 
 class BidirectionalMotion(NamedTuple):
@@ -131,7 +131,7 @@ def compose_layers(motion: BidirectionalMotion, time: Tensor) -> Composition:
     """
     flow_01, flow_10 = motion.flow_01, motion.flow_10
     weight0, weight1 = (
-        weight * IN_FRONT**front
+        weight * OCCLUDER_GAIN**front
         for weight, front in ((motion.trust0, motion.front0), (motion.trust1, motion.front1))
     )
     landed0, cover0, front0 = splat_velocity(flow_01, time * flow_01, weight0, motion.front0)
@@ -163,9 +163,9 @@ def build_layer(
 ) -> Layer:
     """Build the layer of a hypothesis, with a weight that is not yet normalised."""
     velocity, front, source, mode = guess
-    likely = seen.likely ** (1 - front) * (IN_FRONT * best) ** front
+    likely = seen.likely ** (1 - front) * (OCCLUDER_GAIN * best) ** front
     flow = (-time, 1 - time)[source] * velocity
-    weight = share * likely * seen.shown[source] * (inside_frame_weight(flow) + UNSEEN)
+    weight = share * likely * seen.shown[source] * (inside_frame_weight(flow) + OUTSIDE_WEIGHT)
     return Layer(source, flow, weight, mode)
 
 
@@ -193,7 +193,7 @@ def splat_velocity(
     landed, _ = splat(torch.cat((velocity, front), dim=1), step, weight, epsilon=1e-12)
     mass = splat_sum(torch.ones_like(weight), step)
     filled = fill_holes(landed[:, :2], 2 * mass)
-    return filled, (HIDDEN + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
+    return filled, (HOLE_COVERAGE + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
 
 
 def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Evidence:
@@ -209,9 +209,9 @@ def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor)
         colour, there, surely = read.split((3, 2, 1), dim=1)
         covered = surely * motion_separation(there, velocity, motion.shrink)
         colours.append(colour)
-        shown.append(1 - (1 - COVERED) * covered)
+        shown.append(1 - (1 - OCCLUDED_WEIGHT) * covered)
         seen = seen * inside_frame_weight(flow) * shown[-1]
-    seen = seen + UNSEEN
+    seen = seen + OUTSIDE_WEIGHT
     difference = (colours[0] - colours[1]).abs().mean(dim=1, keepdim=True)
     reach = WINDOW // (2 * motion.shrink)
     both = torch.cat((difference * seen, seen), dim=1)
@@ -223,7 +223,9 @@ def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor)
 
 def motion_separation(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
     """Return 0 for equal, 1 for different motions. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
-    return ((shrink * flow_magnitude(velocity - other) - ALIKE) / (APART - ALIKE)).clamp(0, 1)
+    return (
+        (shrink * flow_magnitude(velocity - other) - SAME_MOTION) / (OTHER_MOTION - SAME_MOTION)
+    ).clamp(0, 1)
 
 
 def flow_magnitude(flow: Tensor) -> Tensor:

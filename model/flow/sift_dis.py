@@ -25,18 +25,18 @@ from torch import Tensor
 from sgm_vfi.model.flow.dis import DISFlow, map_in_threads, to_grey_uint8
 from sgm_vfi.model.flow.estimator import FlowEstimator
 
-MOST_POINTS = 8000  # of a frame, the clearest ones
-FAINTEST = 0.004  # contrast of a point; OpenCV's own is 0.04 / 3
-EDGES = 20  # how much longer than wide a point may be
-RATIO = 0.9  # of the distance to the second best match, which a match has to stay below
-CLEAR = 0.6  # the same of a match that may go a way of its own, as small things do; of others,
-AROUND = 6  # of the nearest matches,
-WITNESSES = 2  # have to move alike, to within
-TOLERANCE = (4.0, 0.1)  # pixels, and a share of the way
-LARGEST = 2**18  # pixels of a frame in which points are looked for,
-SIZES = 2  # and of it halved: in soft footage fine points are noise, in sharp footage coarse few
-SMALLEST = 16  # pixels: smaller frames have no key points
-ROWS = 1024  # compared at once
+MAX_POINTS = 8000  # per frame
+CONTRAST_THRESHOLD = 0.004  # of a key point; OpenCV's default is 0.04 / 3
+EDGE_THRESHOLD = 20  # largest ratio of the principal curvatures of a key point
+RATIO = 0.9  # largest ratio of the distances to the best and the second best match
+CLEAR_RATIO = 0.6  # the same for matches that are kept without supporting neighbours
+NUM_NEIGHBOURS = 6  # nearest matches that are compared with a match
+MIN_SUPPORT = 2  # of these that have to move alike
+TOLERANCE = (4.0, 0.1)  # of their difference: pixels, and a share of the motion
+MAX_PIXELS = 2**18  # of a frame in which key points are detected; larger ones are halved
+NUM_SIZES = 2  # at which key points are detected: the frame, and its half
+MIN_SIDE = 16  # pixels: smaller frames have no key points
+ROWS = 1024  # of descriptors compared at a time
 
 
 class KeyPoints(NamedTuple):
@@ -119,8 +119,8 @@ def find_keypoints(grey: np.ndarray) -> tuple[KeyPoints, ...]:
 
     Shapes: 8-bit grey, (H, W) -> the larger size first, positions in pixels of the whole frame.
     """
-    halvings = max(math.ceil(math.log(grey.size / LARGEST, 4)), 0)
-    return tuple(detect_keypoints(grey, halvings + more) for more in range(SIZES))
+    halvings = max(math.ceil(math.log(grey.size / MAX_PIXELS, 4)), 0)
+    return tuple(detect_keypoints(grey, halvings + more) for more in range(NUM_SIZES))
 
 
 def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
@@ -129,8 +129,10 @@ def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
         size = [max(side >> halvings, 1) for side in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     points, descriptors = [], None
-    if min(grey.shape) >= SMALLEST:
-        sift = cv2.SIFT.create(MOST_POINTS, contrastThreshold=FAINTEST, edgeThreshold=EDGES)
+    if min(grey.shape) >= MIN_SIDE:
+        sift = cv2.SIFT.create(
+            MAX_POINTS, contrastThreshold=CONTRAST_THRESHOLD, edgeThreshold=EDGE_THRESHOLD
+        )
         points, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
         return KeyPoints(torch.empty(0, 2), torch.empty(0, 128))
@@ -155,7 +157,7 @@ def match_keypoints(points0: KeyPoints, points1: KeyPoints) -> Matches:
     mutual = back[found] == torch.arange(len(found))
     kept, clear = (
         mutual & is_clear(best0, ratio) & is_clear(best1.T, ratio)[found]
-        for ratio in (RATIO, CLEAR)
+        for ratio in (RATIO, CLEAR_RATIO)
     )
     return sort_matches(Matches(points0.places, points1.places[found], clear).select(kept))
 
@@ -175,16 +177,19 @@ def sort_matches(found: Matches) -> Matches:
 
 def filter_matches(found: Matches) -> Matches:
     """Drop matches whose neighbours move differently, except for unambiguous ones."""
-    if len(found.places0) <= AROUND:
+    if len(found.places0) <= NUM_NEIGHBOURS:
         return found.select(found.clear)
     middle, ways = (found.places0 + found.places1) / 2, found.places1 - found.places0
     near = torch.cat(
-        [torch.cdist(p, middle).topk(AROUND + 1, largest=False)[1] for p in middle.split(ROWS)]
+        [
+            torch.cdist(p, middle).topk(NUM_NEIGHBOURS + 1, largest=False)[1]
+            for p in middle.split(ROWS)
+        ]
     )
     apart = (ways[near] - ways[:, None]).norm(dim=-1)
     pixels, share = TOLERANCE
     alike = apart < pixels + share * ways.norm(dim=-1, keepdim=True)
-    return found.select(found.clear | (alike.sum(dim=1) > WITNESSES))  # itself is one of them
+    return found.select(found.clear | (alike.sum(dim=1) > MIN_SUPPORT))  # itself is one of them
 
 
 def densify_matches(found: Matches, size: tuple[int, int]) -> Tensor:
