@@ -7,7 +7,7 @@ from sgm_vfi.benchmark.metrics import psnr, ssim
 from sgm_vfi.benchmark.tables import FLOW_ERRORS
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.model import Interpolation
-from sgm_vfi.model.flow.motion_hypotheses import UNSEEN
+from sgm_vfi.model.flow.motion_hypotheses import OUTSIDE_WEIGHT
 from sgm_vfi.model.ops.warp import backward_warp
 
 TRUTH = "truth"  # the model name of `warp_true_motion`
@@ -27,8 +27,8 @@ def warp_true_motion(triplet: Triplet) -> Interpolation:
         raise ValueError("The true motion of these frames is not known: use synthetic scenes.")
     warped0 = backward_warp(triplet.frame0, truth.flow_t0, mode="bicubic")
     warped1 = backward_warp(triplet.frame1, truth.flow_t1, mode="bicubic")
-    weight0 = (1 - triplet.time) * (truth.visible_t0 + UNSEEN)
-    weight1 = triplet.time * (truth.visible_t1 + UNSEEN)
+    weight0 = (1 - triplet.time) * (truth.visible_t0 + OUTSIDE_WEIGHT)
+    weight1 = triplet.time * (truth.visible_t1 + OUTSIDE_WEIGHT)
     frame = (weight0 * warped0 + weight1 * warped1) / (weight0 + weight1)
     flow = torch.cat((truth.flow_t0, truth.flow_t1), dim=1)
     return Interpolation(frame.clamp(0, 1), explanation={"flow": flow})

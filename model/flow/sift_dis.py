@@ -128,7 +128,8 @@ def detect_keypoints(grey: np.ndarray, halvings: int) -> KeyPoints:
     if halvings:
         size = [max(side >> halvings, 1) for side in grey.shape[::-1]]
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    points, descriptors = [], None
+    points: Sequence[cv2.KeyPoint] = ()
+    descriptors = None
     if min(grey.shape) >= MIN_SIDE:
         sift = cv2.SIFT.create(
             MAX_POINTS, contrastThreshold=CONTRAST_THRESHOLD, edgeThreshold=EDGE_THRESHOLD

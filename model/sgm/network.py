@@ -17,6 +17,7 @@ their own size. Cells are pixels at 1/8.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -191,7 +192,7 @@ class SGM(TileableInterpolator):
         """
         yield from self.encoder.children()
         yield from (self.synthesis.context, self.synthesis.unet)
-        heads = list(self.local_flow)
+        heads: list[Any] = list(self.local_flow)
         if self.matching is not None and self.gmflow is not None:
             yield from (self.gmflow.backbone, self.gmflow.transformer)
             yield self.matching.merge.logits
