@@ -20,7 +20,6 @@ from sgm_vfi.benchmark.curation import select_larger_half
 from sgm_vfi.benchmark.motion_statistics import MotionStatistics, estimate_motion, flow_statistics
 from sgm_vfi.benchmark.row_files import RowJournal
 from sgm_vfi.dataset import snu_film
-from sgm_vfi.media.charts import histogram_edges, plot_histograms
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.checkpoint import published_name
 from sgm_vfi.model.flow.dis import DISFlow
@@ -293,28 +292,6 @@ def test_a_set_is_looked_through_before_any_work(
     with pytest.raises(SystemExit):
         run(root, "--flow", "classical")
     assert "one size, got 128x96 and 40x40" in capsys.readouterr().err
-
-
-# the chart
-def test_bars_are_as_high_as_there_are_values() -> None:
-    """The part covers the whole where they agree; both colours' areas are as their counts."""
-    whole = [0.5] * 6 + [9.5] * 3 + [10.0]
-    chart = plot_histograms({"title": {"all": whole, "part": whole[6:]}})
-    blue, orange = ((chart == np.array(c, np.uint8)).all(-1) for c in ((0, 114, 178), (213, 94, 0)))
-    inside = np.zeros_like(blue)
-    inside[44:374] = True
-    left, right = np.arange(1100) < 500, np.arange(1100) > 600
-    assert (orange & inside & left).sum() == 0
-    assert (blue & inside & right).sum() == 0
-    columns = [(blue & inside)[:, left].sum(0).max(), (orange & inside)[:, right].sum(0).max()]
-    assert columns[0] / columns[1] == pytest.approx(6 / 4, rel=0.02)
-
-
-@given(st.lists(st.floats(0, 1e4), min_size=2, max_size=300))
-def test_bins_hold_every_value(values: list[float]) -> None:
-    edges = histogram_edges(values)
-    assert np.histogram(values, edges)[0].sum() == len(values)
-    assert 5 <= len(edges) <= 31
 
 
 def test_classical_flow_is_told_by_the_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,18 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sgm_vfi.engine.runlog import RunLog, read_rows
-from sgm_vfi.media.charts import (
-    Axis,
-    Curve,
-    logarithmic_ticks,
-    moving_average,
-    plot_line_charts,
-    plot_lines,
-)
 from sgm_vfi.training import curves
 from tests.fixtures.full_disk import full_disk
 
@@ -106,52 +96,3 @@ def test_plot_command_says_what_is_missing(
     with pytest.raises(SystemExit):
         curves.main([str(tmp_path / "nothing")])
     assert "No log at" in capsys.readouterr().err
-
-
-def test_curve_goes_through_its_points() -> None:
-    """A rising line: its pixels lie on the straight line between its ends."""
-    x = Axis(0, 100, 84, 1076)
-    line = plot_lines("line", [Curve("a", np.array([1e-9, 100.0]), np.array([0.0, 1.0]))], x)
-    blue = (line == (0, 114, 178)).all(axis=-1)
-    blue[:44] = False  # the legend
-    rows, columns = blue.nonzero()
-    y = Axis(-0.06, 1.06, 420 - 46, 44)
-    expected = y.to_pixels((columns - 84) / (1076 - 84))
-    assert np.abs(rows - expected).max() < 5  # the marks at the ends are wider than the line
-    assert len(rows) > 900
-
-
-def test_the_untrained_network_does_not_flatten_the_chart() -> None:
-    """A first score of 3 among 28 and 29: these two lie far apart, the line comes from below."""
-    x = Axis(0, 2, 84, 1076)
-    drawn = plot_lines("psnr", [Curve("a", np.arange(3.0), np.array([3.0, 28.0, 29.0]))], x)
-    blue = (drawn == (0, 114, 178)).all(axis=-1)
-    assert blue[420 - 46 - 2, 100:580].any()
-    rows = [blue[44:, column].nonzero()[0].mean() for column in (590, 1070)]
-    assert rows[0] - rows[1] > 250
-
-
-def test_charts_of_one_point_or_constant_values_or_nothing() -> None:
-    one = Curve("a", np.array([5.0]), np.array([2.0]))
-    reference = one._replace(label="b", is_reference=True)
-    for curve in (one, reference):  # one point is no line, and yet seen, beside the grid's lines
-        drawn = plot_lines("x", [curve], Axis(4, 6, 84, 1076))
-        assert (drawn[209 - 2, 580 + 2] < 200).any()
-    hardly = Curve("c", np.array([1.0, 2.0]), np.array([0.0, 5e-324]))  # a fifth of it is zero
-    assert plot_line_charts({"x": [hardly]}).shape == (420, 1100, 3)
-    assert plot_line_charts({"x": [one]}, logarithmic=("x",)).shape == (420, 1100, 3)
-    assert plot_line_charts({"x": [one._replace(y=np.array([np.nan]))]}).shape == (420, 1100, 3)
-
-
-@given(st.floats(1e-8, 1e6), st.floats(1.01, 1e5))
-def test_ticks_lie_inside_and_are_few(low: float, ratio: float) -> None:
-    for ticks in (Axis(low, low * ratio, 0, 1).ticks(), logarithmic_ticks(low, low * ratio)):
-        assert len(ticks) <= 14
-        assert all(low * (1 - 1e-6) <= tick <= low * ratio * (1 + 1e-6) for tick in ticks)
-
-
-def test_smoothing_keeps_straight_lines_and_means() -> None:
-    line = np.arange(500.0)
-    assert np.allclose(moving_average(line)[20:-20], line[20:-20])
-    noise = np.random.default_rng(0).normal(size=500)
-    assert moving_average(noise).std() < 0.5 * noise.std()
