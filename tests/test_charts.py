@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sgm_vfi.media.charts import (
     Axis,
     Curve,
+    axis_values,
     histogram_edges,
     logarithmic_ticks,
     moving_average,
@@ -88,9 +89,7 @@ def test_bins_hold_every_value(values: list[float]) -> None:
 
 
 def test_axes_hold_every_point_of_a_dense_curve() -> None:
-    """A single spike among many points is inside the chart, though the average is far below."""
+    """The y axis holds a single spike among many points, not only their moving average."""
     values = np.zeros(400)
     values[200] = 1.0
-    chart = plot_lines("dense", [Curve("a", np.arange(1.0, 401.0), values)], Axis(0, 400, 84, 1076))
-    pale = (chart == [int(200 + 0.2 * level) for level in (0, 114, 178)]).all(axis=-1)
-    assert pale[44:120, 540:620].any()
+    assert axis_values(Curve("a", np.arange(1.0, 401.0), values)).max() == 1
