@@ -160,6 +160,8 @@ class FlowStep(nn.Module):
 class ActNorm(nn.Module):
     """A learned shift and scale per channel, initialised from a batch."""
 
+    initialized: Tensor  # 1 once it is initialised, uint8
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(1, channels, 1, 1))

@@ -190,7 +190,7 @@ class RAFTVFI(Interpolator):
         """Yield the convolutions and attention that neither read nor write full-size flows."""
         raft = self.flow.network
         yield from (raft.feature_encoder, raft.context_encoder, raft.update_block.recurrent_block)
-        yield from (stage.body for stage in self.refinement)
+        yield from (stage.get_submodule("body") for stage in self.refinement)
         yield from self.synthesis.compute_modules()
 
     def encode_frame(self, frame: Tensor, flow_scale: float = 1.0) -> RAFTVFIFrame:
