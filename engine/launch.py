@@ -78,11 +78,11 @@ def launch(
     Args:
         flags: rows of `RecipeFlag`.
     """
-    flags = [RecipeFlag(*row) for row in flags]
-    parser = build_parser(experiments, flags, description)
+    recipe_flags = [RecipeFlag(*row) for row in flags]
+    parser = build_parser(experiments, recipe_flags, description)
     args = parser.parse_args(arguments)
     try:
-        experiment = override(experiments[args.config], parse_changes(args, flags))
+        experiment = override(experiments[args.config], parse_changes(args, recipe_flags))
         device = select_device(args.device)
     except (ValueError, RuntimeError) as error:
         parser.error(str(error))
@@ -176,7 +176,7 @@ def build_parser(
 
 def parse_changes(args: argparse.Namespace, flags: Sequence[RecipeFlag]) -> dict[str, str]:
     """Return the fields that flags and `--set` change; `--set` has precedence."""
-    changes = {}
+    changes: dict[str, str] = {}
     for flag in flags:
         value = getattr(args, flag.name.removeprefix("--"))
         if value is not None:

@@ -48,7 +48,8 @@ class MotionSupervision:
         Shapes: pixels, flow and visibility (B, 4, H, W) from the target; cells, flow (2B, 2, h, w)
         and visibility (2B, 1, h, w) from frame 0 to frame 1, then back -> ().
         """
-        error = self.flows * motion_error(explanation, *pixels) if self.flows else 0.0
+        none = pixels[0].new_zeros(())
+        error = self.flows * motion_error(explanation, *pixels) if self.flows else none
         given, self.inputs = self.inputs, {}
         misses = [attention_match_error(block, *what, *cells) for block, what in given.items()]
         return error + self.attention * torch.stack(misses).mean() if misses else error

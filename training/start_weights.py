@@ -1,6 +1,7 @@
 """Start weights of SGM-VFI: those of an earlier stage, and features for global matching."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from sgm_vfi.model.checkpoint import CheckpointError, Weights, load_weights, read_weights
@@ -74,7 +75,7 @@ def find_features(name_or_path: str | None = None) -> Path:
     )
 
 
-def _require_colours(weights: Weights, theirs: dict[str, str], config: SGMConfig) -> None:
+def _require_colours(weights: Weights, theirs: Mapping[str, str], config: SGMConfig) -> None:
     order = theirs.get("colour_order", config.colour_order)
     if order != config.colour_order:
         raise CheckpointError(
