@@ -1,15 +1,15 @@
 """Measure interpolators.
 
-python -m benchmark xtest-l-2k --path DATA/X4K1000FPS --model ours-small-1-2 classical
-python -m benchmark all --path DATA --model ours-small-1-2 --output results
+sgm-vfi benchmark xtest-l-2k --path DATA/X4K1000FPS --model ours-small-1-2 classical
+sgm-vfi benchmark all --path DATA --model ours-small-1-2 --output results
 torchrun --nproc_per_node=4 -m benchmark all --path DATA --model ours-small-1-2
-python -m benchmark footage --path my_video.mp4 --model blend classical --gap 1 2
-python -m benchmark synthetic --model ours-local-small ours-small-1-2 classical
-python -m benchmark speed --model ours-small-1-2 --size 448x256 960x544
-python -m benchmark splat --size 1024x544 2048x1088
-python -m benchmark curation --list SNU-FILM/test-hard.txt --path SNU-FILM
-python -m benchmark report output/footage.json
-python -m benchmark compare output/before.json output/after.json
+sgm-vfi benchmark footage --path my_video.mp4 --model blend classical --gap 1 2
+sgm-vfi benchmark synthetic --model ours-local-small ours-small-1-2 classical
+sgm-vfi benchmark speed --model ours-small-1-2 --size 448x256 960x544
+sgm-vfi benchmark splat --size 1024x544 2048x1088
+sgm-vfi benchmark curation --list SNU-FILM/test-hard.txt --path SNU-FILM
+sgm-vfi benchmark report output/footage.json
+sgm-vfi benchmark compare output/before.json output/after.json
 """
 
 import argparse
@@ -30,6 +30,7 @@ from sgm_vfi.benchmark import (
 )
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 
+PROG = "sgm-vfi benchmark"
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
 ALL = f"every protocol whose data is below --path, in folders named {FOLDERS}"
 COMMANDS = {
@@ -43,16 +44,16 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmark") -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description=(__doc__ or "").replace("python -m benchmark", prog),
+        prog=PROG,
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = shlex.join([*prog.split(), *arguments])
+    command = shlex.join([*PROG.split(), *arguments])
     for name, module in COMMANDS.items():
         own = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
         module.add_arguments(own)

@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark compare`."""
+    """Add the options of `sgm-vfi benchmark compare`."""
     add = parser.add_argument
     add("a", type=Path, metavar="A", help="results: .json or .jsonl, or a folder of them")
     add("b", type=Path, metavar="B", help="results to compare with A")
@@ -189,8 +189,10 @@ def compare_models(
 def pair_rows(result: ProtocolResult, a: Row, b: Row, metric: str, by: str | None) -> PairedSample:
     """Pair two rows of one sample; infinite PSNR counts as it does in a mean."""
     cluster = result.sample_key(a) if by is None else a.get(by)
-    values = (cap_psnr(metric, row[metric]) for row in (a, b))
-    return PairedSample(result.sample_label(a), cluster, *values, a.get(MOTION, b.get(MOTION)))
+    value_a, value_b = (cap_psnr(metric, row[metric]) for row in (a, b))
+    return PairedSample(
+        result.sample_label(a), cluster, value_a, value_b, a.get(MOTION, b.get(MOTION))
+    )
 
 
 def bootstrap_interval(

@@ -52,7 +52,7 @@ class ListedTriplet(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark curation`."""
+    """Add the options of `sgm-vfi benchmark curation`."""
     add, positive = parser.add_argument, argument_type(parse_positive)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--list", type=Path, metavar="FILE", help="triplets: three paths a line")

@@ -66,7 +66,7 @@ RULES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark footage`."""
+    """Add the options of `sgm-vfi benchmark footage`."""
     add = parser.add_argument
     add("--path", type=Path, nargs="+", required=True, help="videos, folders of frames, or both")
     add(

@@ -54,7 +54,7 @@ class FootageEvaluator:
     def measure(self, clip: ClipSamples, journal: RowJournal) -> Iterator[Row]:
         """Yield one row per triplet and model that the journal does not hold."""
         for gap, frame, triplet in clip.read_triplets():
-            keys = [
+            keys: list[Row] = [
                 {"model": name, "clip": clip.clip.name, "gap": gap, "frame": frame}
                 for name in self.models
             ]

@@ -46,14 +46,14 @@ class StageCost(NamedTuple):
 
     name: str
     seconds: float
-    count: OperationCount
+    operations: OperationCount
 
 
 class FrameCost(NamedTuple):
     """Cost of one frame; memory is beyond the network's weights."""
 
     parameters: int
-    count: OperationCount
+    operations: OperationCount
     seconds: list[float]
     gib: float
     gflop_s: float  # of a 3 x 3 convolution in the same precision and process
@@ -63,7 +63,7 @@ class FrameCost(NamedTuple):
     @property
     def floor(self) -> float:
         """Seconds that arithmetic and memory traffic take at least."""
-        return self.count.floor(self.gflop_s, self.gbyte_s)
+        return self.operations.floor(self.gflop_s, self.gbyte_s)
 
 
 def measure_in_subprocess(config: SpeedConfig) -> FrameCost | str:

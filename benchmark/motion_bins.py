@@ -81,9 +81,9 @@ def plot_bins(result: ProtocolResult, reference: str) -> np.ndarray:
         own = {places[n]: others[model, n] for n in places if (model, n) in others}
         gaps = {place: one.means[1] - one.means[0] for place, one in own.items()}
         bars = [one.interval or (gaps[place], gaps[place]) for place, one in own.items()]
-        interval = np.array(bars).reshape(-1, 2).T
+        interval = None if is_reference else np.array(bars).reshape(-1, 2).T
         if is_reference:
-            gaps, interval = {x.low: 0.0, x.high: 0.0}, None
+            gaps = {x.low: 0.0, x.high: 0.0}
         gains.append(Curve(model, *split_points(gaps), is_reference, interval))
     return np.concatenate(
         [

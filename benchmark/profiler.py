@@ -230,7 +230,7 @@ def measure_convolution_throughput(device: torch.device, precision: str = "fp32"
     dtype = HALF_DTYPES.get(precision, torch.float32)
     layer = nn.Conv2d(channels, channels, kernel_size=3, padding=1, device=device).to(dtype)
     image = torch.rand(1, channels, *size, device=device).to(dtype)
-    layer = layer.to(memory_format=torch.channels_last)
+    layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     image = image.to(memory_format=torch.channels_last)
     switches = torch.backends.cudnn.flags(enabled=True, allow_tf32=precision == "tf32")
     with torch.inference_mode(), switches:

@@ -64,7 +64,7 @@ HEADING_FIELDS = ("command", "date", "device", "commit", "flow_scale", "limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark report`."""
+    """Add the options of `sgm-vfi benchmark report`."""
     add = parser.add_argument
     add("file", type=Path, nargs="+", help="results: .json or .jsonl, or folders of them")
     add("--output", type=Path, default=Path("output/report.html"), help="the page (.html)")
@@ -118,18 +118,12 @@ def format_origin(about: Mapping[str, Any]) -> str:
 def format_published(result: ProtocolResult) -> str:
     """Format the published values of the protocol with their sources."""
     sources = result.about.get("published_in", {})
-    lines = [
-        [
-            model,
-            *(f"{values[m]:g}" if m in values else "" for m in result.metrics),
-            sources.get(model, ""),
-        ]
-        for model, values in result.about.get("published", {}).items()
-    ]
-    if not lines:
-        return ""
+    lines = []
+    for model, values in result.about.get("published", {}).items():
+        cells = (f"{values[m]:g}" if m in values else "" for m in result.metrics)
+        lines.append([model, *cells, sources.get(model, "")])
     head = ["model", *map(metric_heading, result.metrics), "where"]
-    return html_details("Published values", html_table(head, lines))
+    return html_details("Published values", html_table(head, lines)) if lines else ""
 
 
 def find_best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
@@ -268,7 +262,7 @@ def load_measured_models(result: ProtocolResult, device: torch.device) -> dict[s
 def measure_motion(protocol: Protocol, samples: Mapping[str, ProtocolSample]) -> dict[str, float]:
     """Measure the motion between the inputs of every sample, in pixels of the protocol's frames."""
     groups = group_by_inputs(samples.values())
-    found = {}
+    found: dict[str, float] = {}
     reading = read_frame_groups(protocol, groups)
     for group in tqdm(reading, total=len(groups), desc=f"{protocol.name}: motion", leave=False):
         motion = estimate_motion(DISFlow(), group.frame0, group.frame1, FAST_MAX_SIDE)

@@ -36,7 +36,7 @@ GiB: beyond weights and frames."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark speed`."""
+    """Add the options of `sgm-vfi benchmark speed`."""
     add = parser.add_argument
     add(
         "--model",
@@ -88,10 +88,12 @@ def run(args: argparse.Namespace) -> None:
     names = list(ZOO) if "all" in args.model else args.model
     facts = describe_environment(torch.device(args.device))
     rows: list[SpeedRow] = []
-    for name, size in tqdm(list(product(names, args.size)), unit="row", disable=None):
+    sizes = product(names, args.size)
+    for name, (width, height) in tqdm(list(sizes), unit="row", disable=None):
         config = SpeedConfig(
             name,
-            *size,
+            width,
+            height,
             args.flow_scale,
             str(args.device),
             args.runs,
@@ -117,15 +119,15 @@ def as_row(config: SpeedConfig, cost: FrameCost | str) -> SpeedRow:
         return row | {"problem": cost}
     names = ("parameters", "seconds", "gib", "floor", "gflop_s", "gbyte_s")
     row |= {name: getattr(cost, name) for name in names}
-    row |= {"gflop": cost.count.gflop, "gbyte": cost.count.gbyte}
+    row |= {"gflop": cost.operations.gflop, "gbyte": cost.operations.gbyte}
     row["stages"] = [
         {
             "name": stage.name,
             "seconds": stage.seconds,
-            "gflop": stage.count.gflop,
-            "gbyte": stage.count.gbyte,
-            "floor": stage.count.floor(cost.gflop_s, cost.gbyte_s),
-            "gib": stage.count.peak / GIB,
+            "gflop": stage.operations.gflop,
+            "gbyte": stage.operations.gbyte,
+            "floor": stage.operations.floor(cost.gflop_s, cost.gbyte_s),
+            "gib": stage.operations.peak / GIB,
         }
         for stage in cost.stages
     ]

@@ -44,7 +44,7 @@ SPLAT_SHAPES = (  # of SGM-VFI at one time between two frames, then of PerVFI's 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark splat`."""
+    """Add the options of `sgm-vfi benchmark splat`."""
     parser.add_argument(
         "--size",
         nargs="+",

@@ -118,7 +118,7 @@ class SyntheticEvaluator:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `python -m benchmark synthetic`."""
+    """Add the options of `sgm-vfi benchmark synthetic`."""
     add, positive = parser.add_argument, argument_type(parse_positive)
     add(
         "--model",

@@ -97,7 +97,7 @@ def test_from_files_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
     assert report["left_out"] == ["short at gap 2: 3 frames, needs 5"]
     assert "AlexNet weights" in report["not_measured"]["lpips"]
-    assert report["command"].startswith("python -m benchmark footage --path ")
+    assert report["command"].startswith("sgm-vfi benchmark footage --path ")
     assert report["versions"]["torch"] == torch.__version__
     assert report["clips"]["long"]["num_frames"] == 7
     assert sorted(path.name for path in output.parent.iterdir()) == [
