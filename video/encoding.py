@@ -19,15 +19,10 @@ from sgm_vfi.video.options import SAME_CODEC, EncodingOptions
 from sgm_vfi.video.source_video import SourceVideo
 
 CODEC_ALIASES = {  # name of a codec -> its encoder in FFmpeg
-    "h264": "libx264",
-    "x264": "libx264",
-    "avc": "libx264",
-    "hevc": "libx265",
-    "h265": "libx265",
-    "x265": "libx265",
+    **dict.fromkeys(("h264", "x264", "avc"), "libx264"),
+    **dict.fromkeys(("hevc", "h265", "x265"), "libx265"),
+    **dict.fromkeys(("av1", "libdav1d"), "libsvtav1"),
     "vp9": "libvpx-vp9",
-    "av1": "libsvtav1",
-    "libdav1d": "libsvtav1",
     "prores": "prores_ks",
 }
 
@@ -68,8 +63,6 @@ ENCODERS = {
     "libsvtav1": EncoderSpec(20, 63, "6", tuple(map(str, range(-1, 14)))),
     "ffv1": EncoderSpec(lossless=(), allows_odd_sizes=True, fixed_options=(("level", "3"),)),
 }
-
-
 HDR_OPTIONS = {  # encoder -> its option for HDR10 metadata, and the two names in that
     "libx264": ("x264-params", "mastering-display", "cll"),
     "libx265": ("x265-params", "master-display", "max-cll"),
