@@ -211,7 +211,7 @@ MISTAKES = {
     "no folder": ("nowhere", r"nowhere: there is no such file or folder"),
     "no video": ("nowhere.mp4", r"nowhere.mp4: there is no such file or folder"),
     "no video after all": ("film.mp4", r"film.mp4 is no video that can be read"),
-    "video beside an image": ("a.png film.mp4", r"film.mp4 is a video, .*Give it alone"),
+    "video beside an image": ("a.png film.mp4", r"film.mp4 is a video.*Give it alone"),
     "rate of images": ("a.png b.png --fps 60", r"Only videos take --fps\. Between"),
     "dry run of images": ("a.png b.png --output c.png --dry_run", r"Only videos take --dry_run\."),
     "codec of a folder": (
