@@ -34,7 +34,7 @@ from sgm_vfi.engine.launch import launch
 from sgm_vfi.Trainer_base import Trainer
 
 class Watching(Trainer):
-    def prepare(self, batch):
+    def prepare_batch(self, batch):
         with Path(sys.argv[0]).with_name(f"rank{self.world.rank}.txt").open("a") as file:
             for target in batch.target:
                 file.write(f"{self.epoch} {round(target.mean().item() * 25.5)}\\n")

@@ -196,7 +196,7 @@ def test_names_find_what_ships_behind_what_was_put_in_place(folder: Path) -> Non
     state = {name: torch.zeros(tensor.shape) for name, tensor in empty.state_dict().items()}
     weights = read_weights(trained(folder.parent / "tiny.safetensors", SGM(TINY)))
     config = {"config": asdict(replace(SGM_SMALL, any_time=True))}
-    ship.ship(weights._replace(state=state, metadata=config), "ours-small", folder)
+    ship.write_release(weights._replace(state=state, metadata=config), "ours-small", folder)
     assert len(list(folder.glob("ours-small-*-of-3.safetensors"))) == 3
     assert all(part.stat().st_size < 2**24 for part in folder.glob("*.safetensors"))
     assert zoo.default_interpolator() == "ours-small-1-2"

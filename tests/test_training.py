@@ -126,7 +126,7 @@ def test_resuming_in_the_middle_of_an_epoch_sees_each_sample_once(tmp_path: Path
     seen: list[Tensor] = []
 
     class Watching(Trainer):
-        def prepare(self, batch: Triplet) -> Triplet:
+        def prepare_batch(self, batch: Triplet) -> Triplet:
             seen.extend(batch.target)
             return batch
 
@@ -135,7 +135,7 @@ def test_resuming_in_the_middle_of_an_epoch_sees_each_sample_once(tmp_path: Path
     trainer.total_steps = 3
     trainer.train_epoch()
     resumed = Watching(experiment, run_in(tmp_path, resume=True))
-    assert (resumed.step, resumed.epoch, resumed.seen) == (3, 0, 6)
+    assert (resumed.step, resumed.epoch, resumed.samples_seen) == (3, 0, 6)
     resumed.train_epoch()
     assert len({sample.numpy().tobytes() for sample in seen}) == len(seen) == 8
 
@@ -146,7 +146,7 @@ def test_a_batch_of_nan_is_skipped_and_reported(
     """Also where only the loss is not finite; the weights go on as if it had not been."""
 
     class Unlucky(Trainer):
-        def prepare(self, batch: Triplet) -> Triplet:
+        def prepare_batch(self, batch: Triplet) -> Triplet:
             worst = {1: math.nan, 2: math.inf}.get(self.step)
             return batch if worst is None else batch._replace(target=batch.target + worst)
 
@@ -161,7 +161,7 @@ def test_a_batch_of_nan_is_skipped_and_reported(
 
 def test_a_run_that_only_skips_stops_and_keeps_its_weights(tmp_path: Path) -> None:
     class Hopeless(Trainer):
-        def prepare(self, batch: Triplet) -> Triplet:
+        def prepare_batch(self, batch: Triplet) -> Triplet:
             return batch._replace(frame0=batch.frame0 * math.nan)
 
     trainer = Hopeless(recipe(max_skipped=3), run_in(tmp_path))
