@@ -1,8 +1,7 @@
-"""What protocols do to frames before anything is measured.
+"""Crops and resizing that protocols apply to frames before anything is measured.
 
-A view takes the samples of one frame, (H, W, 3), RGB bytes, and gives the frame that is looked at,
-(3, h, w), float32 in [0, 1]. Each treats frames of any size as it treats those of the published
-size, so that small stand-ins are measured in the same way.
+A transform takes the samples of one frame, (H, W, 3), RGB bytes, and returns a frame (3, h, w),
+float32 in [0, 1]. Frames of any size are treated like those of the published size.
 """
 
 from collections.abc import Callable
@@ -20,12 +19,12 @@ VALIDATION_CROP = 512  # pixels
 
 
 def keep_full_frame(samples: np.ndarray) -> Tensor:
-    """The frame as it is. Shapes: (H, W, 3) -> (3, H, W)."""
+    """Keep the frame as it is. Shapes: (H, W, 3) -> (3, H, W)."""
     return as_frame(samples)
 
 
 def halve_as_floats(samples: np.ndarray) -> Tensor:
-    """Half the size, averaged after the division by 255: the truth leaves the 8-bit grid.
+    """Halve the size, averaging after the division by 255: the truth leaves the 8-bit grid.
 
     Shapes: (H, W, 3) -> (3, H / 2, W / 2), rounded down.
     """
@@ -34,7 +33,7 @@ def halve_as_floats(samples: np.ndarray) -> Tensor:
 
 
 def halve_as_bytes(samples: np.ndarray) -> Tensor:
-    """Half the size, averaged as bytes: the truth is rounded, halves up.
+    """Halve the size, averaging bytes: the truth is rounded, halves up.
 
     Shapes: (H, W, 3) -> (3, H / 2, W / 2), rounded down.
     """
@@ -42,7 +41,7 @@ def halve_as_bytes(samples: np.ndarray) -> Tensor:
 
 
 def crop_middle_half(samples: np.ndarray) -> Tensor:
-    """The centre, without a quarter of the size on each side: 2048x1080 of 4096x2160.
+    """Crop a quarter of the size on each side: 2048x1080 of 4096x2160.
 
     Shapes: (H, W, 3) -> (3, H - 2 (H // 4), W - 2 (W // 4)).
     """
@@ -52,7 +51,7 @@ def crop_middle_half(samples: np.ndarray) -> Tensor:
 
 
 def round_down(frame: Tensor) -> Tensor:
-    """Whole numbers of 255, rounded down; what is one already, but for float32, stays.
+    """Round down to multiples of 1/255; values on that grid, up to float32 error, are kept.
 
     Shapes: any -> the same, in [0, 1].
     """
@@ -60,7 +59,7 @@ def round_down(frame: Tensor) -> Tensor:
 
 
 def crop_middle_square(samples: np.ndarray) -> Tensor:
-    """The centre, at most 512 pixels high and wide.
+    """Crop the centre to at most 512 pixels of height and width.
 
     Shapes: (H, W, 3) -> (3, min(H, 512), min(W, 512)).
     """
@@ -70,7 +69,7 @@ def crop_middle_square(samples: np.ndarray) -> Tensor:
 
 
 def halve(image: np.ndarray) -> np.ndarray:
-    """Half the size by area averaging, in the type of the image.
+    """Halve the size by area averaging, in the type of the image.
 
     Shapes: (H, W, 3) -> (H / 2, W / 2, 3), rounded down.
     """

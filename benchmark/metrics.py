@@ -1,4 +1,4 @@
-"""How close a predicted frame is to the true one.
+"""Metrics of predicted frames: PSNR, SSIM, LPIPS, interpolation error.
 
 Every metric takes two tensors of frames, RGB in [0, 1], (B, 3, H, W), and gives one number per
 sample, (B,) in float64. None of them rounds the prediction to 8 bits first: published protocols
@@ -27,7 +27,7 @@ LPIPS_SMALLEST = 31  # pixels a side: a smaller frame does not reach AlexNet's l
 
 
 class MetricError(ValueError):
-    """A metric that cannot be had here: the message says why and what to do."""
+    """A metric that is not available; the message says why and what to do."""
 
 
 def psnr(frame: Tensor, target: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ METRICS: dict[str, Metric] = {"psnr": psnr, "ssim": ssim, "ssim_uniform": ssim_u
 
 
 def load_lpips(device: torch.device) -> Metric:
-    """Learned perceptual distance (LPIPS 0.1 on AlexNet); 0 for equal frames, less is better.
+    """Load LPIPS 0.1 on AlexNet, a learned perceptual distance; 0 for equal frames.
 
     Its AlexNet weights must be in place already: nothing is downloaded.
 
@@ -167,14 +167,14 @@ def weighted(volume: Tensor, axis: int) -> Tensor:
 
 
 def gaussian_taps() -> list[float]:
-    """The weights of the window along one axis; their sum is 1."""
+    """Return the weights of the window along one axis; their sum is 1."""
     offsets = range(-WINDOW_RADIUS, WINDOW_RADIUS + 1)
     taps = [math.exp(-(offset**2) / (2 * WINDOW_SIGMA**2)) for offset in offsets]
     return [tap / sum(taps) for tap in taps]
 
 
 def require_pair(frame: Tensor, target: Tensor) -> None:
-    """Refuse two tensors that cannot be compared pixel by pixel."""
+    """Raise ValueError if two tensors are not frames of one shape."""
     for tensor in (frame, target):
         if tensor.ndim != 4 or tensor.shape[1] != 3 or not tensor.is_floating_point():
             raise ValueError(

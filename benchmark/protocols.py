@@ -1,4 +1,4 @@
-"""How each column of a published table is measured: one row of data per protocol.
+"""Evaluation protocols: how each column of a published table is measured.
 
 Common to all: frames are read as 8 bits per sample (deeper ones are rounded to 8, grey becomes
 three equal channels), batches of one, float32, no test-time flips; a metric per sample, then the
@@ -43,7 +43,7 @@ EIGHTHS = tuple(part / 8 for part in range(1, 8))
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How one column of a published table is measured."""
+    """The rules of one column of a published table."""
 
     name: str
     source: str  # whose rules these are
@@ -65,7 +65,7 @@ class Protocol:
     guessed: tuple[str, ...] = ()  # what the sources leave open
 
     def rules(self) -> dict[str, Any]:
-        """All that decides the numbers, in words and numbers."""
+        """Return the rules for the header of the rows."""
         return {
             "source": self.source,
             "view": first_line(self.view),
@@ -82,20 +82,20 @@ class Protocol:
         }
 
     def round_prediction(self, frame: Tensor) -> Tensor:
-        """A prediction on the grid that it is measured on. Shapes: any -> the same."""
+        """Round a prediction as the protocol does. Shapes: any -> the same."""
         if not self.eight_bit:
             return frame
         return quantise(round_down(frame) if self.truncates else frame)
 
     def find_root(self, path: Path) -> Path:
-        """The data set's root, where `path` is that or holds it."""
+        """Return the root of the data set, given the root or its parent folder."""
         return path / self.inside if self.inside and (path / self.inside).is_dir() else path
 
     def find_root_below(self, path: Path) -> Path:
-        """The data set's root among those in the folder `path`.
+        """Return the root of the data set in a folder of data sets.
 
         Raises:
-            FileNotFoundError: there is none of its names.
+            FileNotFoundError: no folder has one of its names.
         """
         here = {folder.name.casefold(): folder for folder in path.iterdir() if folder.is_dir()}
         for name in self.folders:
@@ -105,7 +105,7 @@ class Protocol:
 
 
 def first_line(function: FrameTransform) -> str:
-    """The sentence that says what a view does."""
+    """Return the first sentence of the docstring of a transform."""
     return (function.__doc__ or "").partition("\n")[0].partition(" Shapes")[0].rstrip(".")
 
 

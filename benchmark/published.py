@@ -15,14 +15,14 @@ RIFE_BY_IFRNET = "measured by IFRNet's authors: IFRNet, CVPR 2022, table of resu
 
 
 class PublishedValues(NamedTuple):
-    """What was published for one model under one protocol."""
+    """Published values of one model under one protocol."""
 
     where: str
     values: Mapping[str, float]  # by metric
 
 
 def scored(where: str, psnr: float, ssim: float, **others: float) -> PublishedValues:
-    """A pair of PSNR and SSIM, and more."""
+    """Build published values from PSNR, SSIM and other metrics."""
     return PublishedValues(where, {"psnr": psnr, "ssim": ssim, **others})
 
 

@@ -155,7 +155,7 @@ def test_rules_say_how_protocols_differ() -> None:
     """No two rows of one data set state the same rules."""
     rules = [str((p.data_set, p.rules())) for p in PROTOCOLS.values()]
     assert len(set(rules)) == len(PROTOCOLS)
-    assert PROTOCOLS["xtest-l-2k"].rules()["view"].startswith("Half the size, averaged after")
+    assert PROTOCOLS["xtest-l-2k"].rules()["view"].startswith("Halve the size, averaging after")
 
 
 # --- measuring -----------------------------------------------------------------------------------
