@@ -261,7 +261,7 @@ def test_a_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
     [
         ({"--path": "missing"}, "There is no clip at .*missing"),
         ({"--path": "bad"}, r"(?s)Cannot decode .*1\.mp4.*Cannot decode .*2\.mp4"),
-        ({"--model": "nonsense"}, "(?s)nonsense.*classical"),
+        ({"--model": "nonsense"}, r"(?s)nonsense.*sift\+dis"),
         ({"--gap": "5"}, "takes clips of 11 frames or more; the longest here has 3"),
         ({"--gap": "0"}, "a whole number from 1 up is wanted, got '0'"),
         ({"--limit": "-1"}, "a whole number from 1 up is wanted, got '-1'"),
