@@ -55,8 +55,11 @@ def test_local_propagation_counts_what_lies_outside_as_zero() -> None:
             torch.testing.assert_close(found[:, y, x], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_both_flows_at_once_equal_each_alone(estimator: GMFlowRefine) -> None:
-    frame0, frame1 = torch.rand(2, 1, 3, 64, 64)
+def test_both_flows_at_once_equal_each_alone() -> None:
+    """With weights as they are initialised: large ones enlarge what rounding changes."""
+    torch.manual_seed(0)
+    estimator = GMFlowRefine(num_layers=2).eval()
+    frame0, frame1 = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         forward, backward = estimator.bidirectional(frame0, frame1)
         torch.testing.assert_close(forward, estimator(frame0, frame1), rtol=1e-3, atol=1e-3)

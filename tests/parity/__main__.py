@@ -4,7 +4,8 @@
 
 A folder holds cases.json, which describes the cases of SGM-VFI and names their archives; tables
 (metrics.json, padder.json, learning_rate.json, weights_crc.json); or archives of other networks,
-recognised by name (tests/parity/zoo). Prints case, quantity, largest error and tolerance, and exits
+recognised by name (tests/parity/zoo); or cases of networks whose weights `sgm-vfi weights fetch`
+puts in place. Prints case, quantity, largest error and tolerance, and exits
 with 1 if an error exceeds its tolerance.
 """
 
@@ -19,7 +20,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tests.parity import check_metrics, check_sgm, check_sgm_training, check_tables
+from tests.parity import (
+    check_fetched,
+    check_metrics,
+    check_sgm,
+    check_sgm_training,
+    check_tables,
+)
+from tests.parity.check_fetched import is_fetched_case
 from tests.parity.check_sgm_units import UNITS
 from tests.parity.finding import Finding
 from tests.parity.zoo import ARCHIVES
@@ -43,13 +51,17 @@ def checks(
     cases = json.loads(listed.read_text()) if listed.is_file() else {}
     for name, case in cases.items():
         checker = _checker(name, case)
-        if "quirk" in case:
+        missing = check_fetched.missing_weights(case) if is_fetched_case(case) else None
+        if missing is not None:
+            left[name] = missing
+        elif "quirk" in case:
             left[name] = f"not reproduced on purpose: {case['quirk']}"
         elif checker is None:
             left[name] = "not covered: a case of no network here"
         else:
             todo[name] = lambda n=name, c=case, f=checker: f(n, c, folder, device)
     files = {case.get(key) for case in cases.values() for key in ("file", "file_tensors")}
+    files |= {f"{name}.npz" for name in cases}
     for path in sorted(folder.iterdir()):
         if path.name in FORMULAS:
             todo[path.stem] = lambda p=path: FORMULAS[p.name](p.parent)
@@ -61,6 +73,8 @@ def checks(
 
 
 def _checker(name: str, case: dict[str, Any]) -> Callable[..., Iterator[Finding]] | None:
+    if is_fetched_case(case):
+        return check_fetched.findings
     if case["call"] == "unit":
         return _unit if name in UNITS else None
     if case.get("variant", "").split("_")[0] not in ("local", "sgm"):
