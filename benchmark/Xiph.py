@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the repository, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # where the package sgm_vfi is
 
     from sgm_vfi.benchmark.__main__ import run_published_command
 

@@ -153,7 +153,9 @@ def load_estimator(args: argparse.Namespace) -> tuple[FlowEstimator, dict[str, A
     about: dict[str, Any] = {"flow": "RAFT", "iterations": args.iterations}
     try:
         if args.flow == "gmflow_refine":
-            path = args.weights or FLOW_NETWORKS[args.flow].find()
+            find = FLOW_NETWORKS[args.flow].find
+            assert find is not None
+            path = args.weights or find()
             estimator: FlowEstimator = load_flow_estimator(args.flow, path)
             about = {"flow": "gmflow_refine: GMFlow at two scales, not RAFT as published"}
         else:
