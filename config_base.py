@@ -124,7 +124,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if getattr(self.model, "any_time", self.data.any_time) != self.data.any_time:
             raise ValueError(
-                f"model.any_time and data.any_time must agree, got {self.model.any_time} and "
+                f"Times must agree: model.any_time is {self.model.any_time}, data.any_time is "
                 f"{self.data.any_time}. Set both."
             )
         weights = {name: getattr(self.training, name) for name in ("motion_loss", "attention_loss")}
