@@ -54,7 +54,7 @@ def test_a_step_of_rife_has_the_published_loss(
     weights = golden_network(published.model, CPU)[0].state_dict()
     trainer.model.load_state_dict(weights)
     trainer.model.train()
-    trainer.network = Counted(trainer.model)
+    trainer.network = Counted(trainer.training_module())
     trainer.step = 1000
     frame0, frame1 = (torch.from_numpy(frame) for frame in parity.inputs(SMALL))
     target = torch.from_numpy(parity.frames(SMALL, time))
