@@ -31,7 +31,7 @@ MAY_IMPORT = {  # room or module -> what it may import of ours
 INSIDE_MODEL = {  # room -> rooms of model/ that it may import
     "ops": {"ops"},
     "layers": {"layers", "ops", "checkpoint"},
-    "flow": {"flow", "layers", "ops", "checkpoint"},
+    "flow": {"flow", "layers", "ops", "checkpoint", "weight_files"},
     "sgm": {"sgm", "flow", "layers", "ops", "interpolator", "checkpoint"},
     "baselines": {"baselines", "flow", "layers", "ops", "interpolator", "checkpoint"},
     "inference": {"inference", "interpolator", "ops"},
