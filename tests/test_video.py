@@ -251,9 +251,9 @@ def test_hdr10_metadata_stay(codec: str) -> None:
         options=options,
     )
     run(source, "--output", "out.mp4", "--codec", codec, "--model", "blend")
-    light = read_hdr_metadata(decode_pictures(Path("out.mp4"))[0])
-    assert light.content == (1000, 400)
-    assert light.parameters("m", "c") == [f"m={HDR10}", "c=1000,400"]
+    metadata = read_hdr_metadata(decode_pictures(Path("out.mp4"))[0])
+    assert metadata.content_light == (1000, 400)
+    assert metadata.encoder_parameters("m", "c") == [f"m={HDR10}", "c=1000,400"]
     assert receipt("out.mp4")["lost"] == []
     run(source, "--output", "lost.mkv", "--codec", "ffv1", "--model", "blend")
     assert any("HDR10" in text for text in receipt("lost.mkv")["lost"])
@@ -384,7 +384,7 @@ MISTAKES = {
     "no Matroska": ("good.mp4 --codec h263", r"kept as Matroska, which cannot hold h263"),
     "two targets": ("good.mp4 --fps 60 --multi 2", r"not allowed with"),
     "times": ("good.mp4 --time 0.5", r"--time is for images"),
-    "tiles": ("good.mp4 --tile 64", r"--tile 64 with matched: .*cannot be tiled"),
+    "tiles": ("good.mp4 --tile 64", r"--tile 64 with sift\+dis: .*cannot be tiled"),
     "cut threshold": ("good.mp4 --cut_threshold 7", r"cut_threshold lies in \[0, 1\], got 7"),
     "nothing to resume": ("good.mp4 --resume", r"nothing to resume"),
     "resume and restart": ("good.mp4 --resume --restart", r"--resume or --restart"),

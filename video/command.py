@@ -40,7 +40,7 @@ from sgm_vfi.video.options import (
     given_video_options,
     read_video_options,
 )
-from sgm_vfi.video.output_paths import receipt_path
+from sgm_vfi.video.job_paths import receipt_path
 from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
 from sgm_vfi.video.segments import read_segment_rank
 

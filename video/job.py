@@ -23,7 +23,7 @@ from sgm_vfi.video.memory_fallback import (
 )
 from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.output_paths import is_folder, receipt_path, work_path
+from sgm_vfi.video.job_paths import is_folder, receipt_path, work_path
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.segments import Segment, SegmentRank, WorkFolder, wait_for_segments

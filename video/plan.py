@@ -20,7 +20,7 @@ from sgm_vfi.video.image_sequence import probe_images
 from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams, find_folder_losses
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import VideoOptions, describe_options
-from sgm_vfi.video.output_paths import (
+from sgm_vfi.video.job_paths import (
     default_output,
     free_space,
     is_folder,
