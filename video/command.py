@@ -26,6 +26,7 @@ from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
+from sgm_vfi.video.job_paths import receipt_path
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -40,7 +41,6 @@ from sgm_vfi.video.options import (
     given_video_options,
     read_video_options,
 )
-from sgm_vfi.video.job_paths import receipt_path
 from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
 from sgm_vfi.video.segments import read_segment_rank
 

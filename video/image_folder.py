@@ -20,8 +20,8 @@ from sgm_vfi.model.cli_options import describe_weights, load_network
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.sequence import interpolate_sequence
 from sgm_vfi.video.job import inference_settings
-from sgm_vfi.video.memory_fallback import MemoryBudget
 from sgm_vfi.video.job_paths import work_path
+from sgm_vfi.video.memory_fallback import MemoryBudget
 from sgm_vfi.video.segments import WorkFolder
 
 

@@ -14,6 +14,7 @@ from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import FrameProducer
+from sgm_vfi.video.job_paths import is_folder, receipt_path, work_path
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -23,7 +24,6 @@ from sgm_vfi.video.memory_fallback import (
 )
 from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.job_paths import is_folder, receipt_path, work_path
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.segments import Segment, SegmentRank, WorkFolder, wait_for_segments

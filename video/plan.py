@@ -17,9 +17,6 @@ from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.image_sequence import probe_images
-from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams, find_folder_losses
-from sgm_vfi.video.option_fields import saved_values
-from sgm_vfi.video.options import VideoOptions, describe_options
 from sgm_vfi.video.job_paths import (
     default_output,
     free_space,
@@ -28,6 +25,9 @@ from sgm_vfi.video.job_paths import (
     require_empty,
     require_outputs,
 )
+from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams, find_folder_losses
+from sgm_vfi.video.option_fields import saved_values
+from sgm_vfi.video.options import VideoOptions, describe_options
 from sgm_vfi.video.scene_cuts import detect_cuts
 from sgm_vfi.video.segments import Segment, split_segments
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
