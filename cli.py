@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import sgm_vfi
+from sgm_vfi.startup import announce_loading
 
 COMMANDS = {  # sub-command -> (module with a `main`, what it does)
     "interpolate": ("sgm_vfi.video.command", "interpolate frames between images or in videos"),
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=f"sgm-vfi {sgm_vfi.__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     args = parser.parse_args(arguments[:1])
+    announce_loading(f"sgm-vfi {args.command}")
     import_module(COMMANDS[args.command][0]).main(arguments[1:])
 
 

@@ -10,11 +10,14 @@ The same command is `sgm-vfi interpolate`.
 
 from collections.abc import Sequence
 
-from sgm_vfi.video import command
+from sgm_vfi.startup import announce_loading
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `sgm-vfi interpolate` under the published name."""
+    announce_loading("demo_2x.py")
+    from sgm_vfi.video import command
+
     command.main(arguments, prog="demo_2x.py")
 
 

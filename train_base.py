@@ -5,6 +5,7 @@ torchrun --nproc_per_node=4 train_base.py --batch_size 8 --data_path vimeo_tripl
 python train_base.py --config smoke                     # does everything once, in a minute
 """
 
+import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS
 from sgm_vfi.engine.launch import launch
 from sgm_vfi.Trainer_base import Trainer

@@ -5,6 +5,7 @@ torchrun --nproc_per_node=4 train_x4k.py --batch_size 8 --need_patch --train_dat
 python train_x4k.py --config smoke                      # does everything once, in a minute
 """
 
+import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.config import EXPERIMENTS, FLAGS
 from sgm_vfi.engine.launch import launch
 from sgm_vfi.Trainer_x4k import X4KTrainer

@@ -18,6 +18,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.benchmark import (
     compare,
     curation,

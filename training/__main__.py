@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.engine.launch import launch
 
 STAGES = {  # command -> (module:trainer, module of its recipes)
