@@ -14,12 +14,14 @@ from sgm_vfi.benchmark.figures import (
     stack_strips,
 )
 from sgm_vfi.benchmark.footage_evaluation import (
+    SECONDS,
     FootageEvaluator,
     average_clips,
     format_clip_tables,
 )
-from sgm_vfi.benchmark.metrics import METRICS, Metric, load_lpips
+from sgm_vfi.benchmark.metrics import METRICS, Metric
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE
+from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.report_page import format_page
 from sgm_vfi.benchmark.results import read_results
 from sgm_vfi.benchmark.row_files import (
@@ -56,7 +58,8 @@ RULES = (
     "psnr: dB, over all pixels and channels of RGB; equal frames have inf, which counts as 100 dB "
     "in a mean, as does everything above.",
     "ssim: the field's ssim_matlab (11 x 11 x 11 Gaussian window). ssim_uniform: scikit-image's "
-    "(7 x 7 uniform window). lpips: LPIPS 0.1 on AlexNet, less is better.",
+    "(7 x 7 uniform window). lpips: LPIPS 0.1 on AlexNet, stlpips: ST-LPIPS on AlexNet, "
+    "less is better. vmaf: of single frames. seconds: from the frames to the prediction.",
     "motion: pixels that the largest 5 % of the motion from the first to the last of the three "
     f"frames exceed (the 95th percentile), by OpenCV's DIS flow on frames of {FAST_MAX_SIDE} "
     "pixels at most; it sorts the samples and is no measurement.",
@@ -100,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--metrics",
         nargs="+",
-        choices=(*METRICS, "lpips"),
+        choices=(*METRICS, *LOADABLE_METRICS, SECONDS),
         help="besides psnr (default: ssim, and lpips if its weights are found)",
     )
     add_device_option(parser)
@@ -141,23 +144,27 @@ def run(args: argparse.Namespace) -> None:
 
 def load_metrics(
     names: Sequence[str] | None, device: torch.device
-) -> tuple[dict[str, Metric], dict[str, str]]:
+) -> tuple[dict[str, Metric | None], dict[str, str]]:
     """Load metrics by name, psnr first; None loads the default ones.
 
     Returns:
-        The metrics, and the reason for each default one that is not available.
+        The metrics (None: the seconds of a prediction), and the reason for each default one that
+        is not available.
 
     Raises:
         MetricError: a metric that is named is not available; says what to do.
     """
+    metrics: dict[str, Metric | None] = {"psnr": METRICS["psnr"]}
     if names is not None:
-        chosen = (name for name in names if name != "psnr")
-        return {"psnr": METRICS["psnr"]} | {
-            name: load_lpips(device) if name == "lpips" else METRICS[name] for name in chosen
-        }, {}
+        for name in names:
+            load = LOADABLE_METRICS.get(name)
+            metrics[name] = METRICS.get(name) if load is None else load(device)
+        return metrics, {}
     lpips, not_measured = load_optional_lpips(device)
-    metrics = {"psnr": METRICS["psnr"], "ssim": METRICS["ssim"]}
-    return metrics | ({"lpips": lpips} if lpips else {}), not_measured
+    metrics["ssim"] = METRICS["ssim"]
+    if lpips is not None:
+        metrics["lpips"] = lpips
+    return metrics, not_measured
 
 
 def describe_measurement(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from sgm_vfi.media.images import quantise
 from sgm_vfi.model import Interpolation, Interpolator
 from sgm_vfi.model.flow.dis import DISFlow
 
+SECONDS = "seconds"  # of a prediction, measured like a metric
 OVER_CLIPS = "**mean of the clips**"
 
 
@@ -34,7 +36,7 @@ class FootageEvaluator:
     """Models and metrics, all on one device."""
 
     models: Mapping[str, Interpolator]
-    metrics: Mapping[str, Metric]
+    metrics: Mapping[str, Metric | None]  # None: the time of the prediction
     device: torch.device
     flow_scale: float
 
@@ -64,9 +66,11 @@ class FootageEvaluator:
             motion = estimate_motion(DISFlow(), triplet.frame0, triplet.frame1, FAST_MAX_SIDE)
             triplet = triplet.to(self.device)
             for key in missing:
+                start = perf_counter()
                 prediction = self.predict(key["model"], triplet, clip.info.bits).frame
+                elapsed = perf_counter() - start  # `predict` waits for the device
                 numbers = {
-                    name: metric(prediction, triplet.target).item()
+                    name: metric(prediction, triplet.target).item() if metric else elapsed
                     for name, metric in self.metrics.items()
                 }
                 yield key | numbers | {MOTION: round(motion.sufficiency, 3)}

@@ -5,7 +5,7 @@ from html import escape
 from itertools import count
 
 FLOW_ERRORS = ("epe", "epe_visible", "epe_occluded")
-LOWER_IS_BETTER = ("lpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)
+LOWER_IS_BETTER = ("lpips", "stlpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)
 UNITS = {"psnr": "dB", "psnr_visible": "dB", "psnr_occluded": "dB"} | dict.fromkeys(
     FLOW_ERRORS, "px"
 )

@@ -16,6 +16,7 @@ from sgm_vfi.model.baselines.flow_blend import ARCHITECTURE as FLOW_BLEND_ARCHIT
 from sgm_vfi.model.baselines.flow_blend import FlowBlend, FlowBlendConfig
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
 from sgm_vfi.model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
+from sgm_vfi.model.baselines.minterpolate import MInterpolate
 from sgm_vfi.model.baselines.pervfi.checkpoint_names import ARCHITECTURE as PERVFI_ARCHITECTURE
 from sgm_vfi.model.baselines.pervfi.network import PerVFIConfig
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import ARCHITECTURE as RAFT_VFI_ARCHITECTURE
@@ -90,6 +91,7 @@ ZOO: dict[str, ZooEntry] = {
     "blend": ZooEntry(Blend),
     "dis": ZooEntry(lambda: FlowBlend(DISFlow())),  # OpenCV's DIS optical flow
     "sift+dis": ZooEntry(lambda: FlowBlend(SIFTDISFlow())),
+    "minterpolate": ZooEntry(MInterpolate),
     "gmflow_refine+blend": _row(FLOW_BLEND_ARCHITECTURE, FlowBlendConfig(), "gmflow_refine"),
     "ours-local-small": _sgm(SGM_SMALL, None, "ours-local", "ours-local-small"),
     "ours-local-base": _sgm(SGM_BASE, None),
