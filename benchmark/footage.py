@@ -44,7 +44,7 @@ from sgm_vfi.model.cli_options import (
 )
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import default_interpolator
+from sgm_vfi.model.zoo import default_interpolator, describe_default
 
 NUM_WORST = 8  # triplets on the contact sheet
 NUM_SHOWN = 4  # of them on the page, and as many median ones
@@ -68,6 +68,11 @@ RULES = (
 )
 
 
+def default_models() -> list[str]:
+    """Return the networks that are measured if none is named."""
+    return list(dict.fromkeys((DEFAULT, default_interpolator())))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `sgm-vfi benchmark footage`."""
     add = parser.add_argument
@@ -75,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         nargs="+",
-        default=list(dict.fromkeys((DEFAULT, default_interpolator()))),
+        default=default_models(),
         metavar="NAME_OR_PATH",
         help="names, files of weights, or all for every name (default: %(default)s)",
     )
@@ -122,6 +127,8 @@ def run(args: argparse.Namespace) -> None:
     metrics, not_measured = load_metrics(args.metrics, args.device)
     for reason in not_measured.values():
         print(reason)
+    if args.model == default_models():
+        print(describe_default())
     names = list(dict.fromkeys(ZOO if "all" in args.model else args.model))
     models, _ = load_models(names, args.device, args)
     padded = {name: Padded(model) for name, model in models.items()}

@@ -125,6 +125,7 @@ ALIASES = {"classical": "dis", "matched": "sift+dis"}
 ALIASES |= {"raft+pervfi": "pervfi", "raft+pervfi_vb": "pervfi_vb", "raft+pervfi-vb": "pervfi_vb"}
 ALIASES |= {f"{flow}+pervfi-vb": f"{flow}+pervfi_vb" for flow in ("gma", "gmflow", "gmflow_refine")}
 DEFAULT = "sift+dis"  # needs no weights
+FETCHED_DEFAULTS = ("rife_v4.6",)  # see sgm_vfi.model.fetch
 TRAINED_DEFAULTS = ("ours-small-1-2",)  # the first whose weights come with it
 
 
@@ -179,8 +180,34 @@ def build_interpolator(name: str, seed: int = 0) -> Interpolator:
 
 
 def default_interpolator() -> str:
-    """Return the default network: a trained one if its weights come with the project."""
-    return next(filter(has_shipped_weights, TRAINED_DEFAULTS), DEFAULT)
+    """Return the default network: a trained one if its weights are here, else `DEFAULT`.
+
+    Weights that come with the project precede fetched ones.
+    """
+    trained = (
+        *filter(has_shipped_weights, TRAINED_DEFAULTS),
+        *filter(has_weights, FETCHED_DEFAULTS),
+    )
+    return next(iter(trained), DEFAULT)
+
+
+def has_weights(name: str) -> bool:
+    """Return whether weights for a row of the zoo are found."""
+    try:
+        return find_weights(name).is_file()
+    except FileNotFoundError:
+        return False
+
+
+def describe_default() -> str:
+    """Return which network is the default and why, in a line or two."""
+    name = default_interpolator()
+    if name != DEFAULT:
+        return f"Default network: {name} (weights: {find_weights(name)})."
+    return (
+        f"Used `{DEFAULT}` (SIFT matches and DIS optical flow; no trained weights). For a trained\n"
+        f"network: sgm-vfi weights fetch {FETCHED_DEFAULTS[0]}; or name a checkpoint: --model PATH."
+    )
 
 
 def has_shipped_weights(name: str) -> bool:

@@ -13,6 +13,7 @@ from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
+from sgm_vfi.model import zoo
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from tests.fixtures.data_sets import SCENES, SIZES, SMALL
 from tests.fixtures.scenes import CLEAN, SEEDS
@@ -56,6 +57,12 @@ def randomize_weights(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         elif name.endswith("bias"):
             weight.data.copy_(0.1 * noise)
     return net
+
+
+@pytest.fixture(autouse=True)
+def no_fetched_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the default network independent of the weights that somebody has fetched."""
+    monkeypatch.setattr(zoo, "has_weights", lambda name: False)
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_frames_reach_a_filter_of_ffmpeg_in_order() -> None:
     frame[:, :, ::2] += 10 / 255
     log = compare_by_filter("psnr", "stats_file", frame, target)
     [error] = re.findall(r"mse_y:([\d.]+)", log)
-    assert float(error) == pytest.approx((10 * 219 / 255) ** 2 / 2, rel=0.05)
+    assert float(error) == pytest.approx((10 * 219 / 255) ** 2 / 2, rel=0.15)
     assert "psnr_y:inf" in compare_by_filter("psnr", "stats_file", frame, frame)
 
 

@@ -21,7 +21,7 @@ from sgm_vfi.model.cli_options import (
     load_bare_network,
     parse_time,
 )
-from sgm_vfi.model.zoo import default_interpolator
+from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
@@ -58,10 +58,6 @@ EXAMPLES = """Interpolate frames between two images, the images of a folder, or 
 A video keeps its sound, subtitles, chapters, metadata, colours and rotation. Repeat a command to
 continue it after an interruption. Images have 8 or 16 bits per sample; given ones
 keep their pixels."""
-WEIGHTS_HINT = """
-Used `sift+dis` (SIFT matches and DIS optical flow; no trained weights). For SGM-VFI put a published
-checkpoint at log/ours-1-2-points/ckpt/ours-1-2-points.pth and add --exp_name ours-1-2-points;
-or name any checkpoint: --model PATH."""
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "sgm-vfi interpolate") -> None:
@@ -139,8 +135,8 @@ def run(args: argparse.Namespace) -> None:
         interpolate_folder(args)
     else:
         interpolate_pair(args)
-    if args.model == DEFAULT == default_interpolator():  # no trained weights ship
-        print(WEIGHTS_HINT)
+    if args.model == DEFAULT == default_interpolator():  # no trained weights here
+        print(f"\n{describe_default()}")
 
 
 def check_names(args: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """FFmpeg's motion-compensated interpolation, the filter `minterpolate`, as a baseline."""
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 import av
@@ -58,7 +59,7 @@ def interpolate_middle(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
     rate = Fraction(1)
     source = graph.add_buffer(width=width, height=height, format="yuv444p", time_base=rate)
     steps = [source, graph.add("minterpolate", "fps=2:scd=none"), graph.add("buffersink")]
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         before.link_to(after)
     graph.configure()
     frames = []
