@@ -38,14 +38,14 @@ class ProtocolEvaluator:
 
     models: Mapping[str, Interpolator]
     origins: Mapping[str, Any]  # of the models' weights
-    lpips: Metric | None
+    perceptual: Mapping[str, Metric]  # measured besides the protocol's metrics
     not_measured: Mapping[str, str]  # metric -> reason
     device: torch.device
 
     def metrics(self, protocol: Protocol) -> dict[str, Metric]:
         """Return the metrics of a protocol by name."""
         known = {name: PROTOCOL_METRICS[name] for name in protocol.metrics}
-        return known | ({"lpips": self.lpips} if self.lpips else {})
+        return known | dict(self.perceptual)
 
     @torch.inference_mode()
     def measure(

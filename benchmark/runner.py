@@ -16,6 +16,8 @@ from sgm_vfi.benchmark.evaluation import (
     sample_key,
     select_device,
 )
+from sgm_vfi.benchmark.metrics import Metric
+from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.results import (
     ProtocolResult,
@@ -83,6 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="JSON file of means and tolerances; exit with 1 if one is missed",
     )
+    add(
+        "--metrics",
+        nargs="+",
+        choices=tuple(LOADABLE_METRICS),
+        help="besides the protocol's (default: lpips if its weights are found)",
+    )
     add("--keep_predictions", action="store_true", help="write PNG files below --output")
     add_device_option(parser)
     add_acceleration(parser)
@@ -97,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     with process_group(torch.device("cpu"), TIMEOUT) as world, deterministic_float32():
         device = select_device(args.device)
         models, origins = load_models(names, device, args, args.num_key_points)
-        evaluator = ProtocolEvaluator(models, origins, *load_optional_lpips(device), device)
+        perceptual = load_perceptual_metrics(args.metrics, device)
+        evaluator = ProtocolEvaluator(models, origins, *perceptual, device)
         args.output.mkdir(parents=True, exist_ok=True)
         files = [measure_protocol(samples, evaluator, world, args) for samples in found]
         if not world.is_main:
@@ -111,6 +120,23 @@ def run(args: argparse.Namespace) -> int:
     for problem in problems:
         print(f"Not as expected: {problem}")
     return int(bool(problems))
+
+
+def load_perceptual_metrics(
+    names: Sequence[str] | None, device: torch.device
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """Load perceptual metrics by name; None loads LPIPS if it is available.
+
+    Returns:
+        The metrics, and the reason for each default one that is not available.
+
+    Raises:
+        MetricError: a metric that is named is not available; says what to do.
+    """
+    if names is not None:
+        return {name: LOADABLE_METRICS[name](device) for name in names}, {}
+    lpips, not_measured = load_optional_lpips(device)
+    return ({} if lpips is None else {"lpips": lpips}), not_measured
 
 
 def find_protocol_data(args: argparse.Namespace) -> tuple[list[ProtocolSamples], list[str]]:

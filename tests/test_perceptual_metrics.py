@@ -1,6 +1,8 @@
 """ST-LPIPS, VMAF and the time of a prediction, as the benchmark measures them."""
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.benchmark import perceptual_metrics
+from sgm_vfi.benchmark import footage, perceptual_metrics, runner
+from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.metrics import MetricError
 from sgm_vfi.benchmark.perceptual_metrics import (
+    LOADABLE_METRICS,
     compare_by_filter,
     load_stlpips_metric,
     load_vmaf,
 )
+from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import weight_files
 from sgm_vfi.model.checkpoint import CheckpointError, published_name, save_weights
 from sgm_vfi.model.stlpips import PUBLISHED_NAMES, SMALLEST, STLPIPS, load_stlpips, normalise
@@ -114,3 +119,25 @@ def test_vmaf_without_the_filter_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(perceptual_metrics.av.filter, "filters_available", set())
     with pytest.raises(MetricError, match="built without"):
         load_vmaf(CPU)
+
+
+@pytest.mark.parametrize("load", [footage.load_metrics, runner.load_perceptual_metrics])
+def test_a_named_metric_that_is_not_available_is_an_error(folder: Path, load: Callable) -> None:
+    with pytest.raises(MetricError, match="sgm-vfi weights fetch stlpips"):
+        load(["stlpips"], CPU)
+    assert "seconds" not in LOADABLE_METRICS
+    _, reasons = load(None, CPU)
+    assert set(reasons) <= {"lpips"}
+
+
+def test_seconds_of_a_prediction_are_measured(tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for number in range(3):
+        write_frame(clip / f"{number}.png", torch.rand(3, 32, 32))
+    output = tmp_path / "report.json"
+    arguments = ("--path", str(clip), "--model", "blend", "--metrics", "seconds")
+    assert main(["footage", *arguments, "--output", str(output)]) == 0
+    [row] = json.loads(output.read_text())["rows"]
+    assert 0 < row["seconds"] < 60
+    assert "seconds" in json.loads(output.read_text())["metrics"]

@@ -68,7 +68,7 @@ def predict(*arguments: Any) -> Iterator[Tensor]:
 
 
 def evaluator_of(**models: Interpolator) -> ProtocolEvaluator:
-    return ProtocolEvaluator(models, {}, None, {}, torch.device("cpu"))
+    return ProtocolEvaluator(models, {}, {}, {}, torch.device("cpu"))
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
