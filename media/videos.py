@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 from torch import Tensor
 
+from sgm_vfi.media.colour_matrices import find_matrix, has_matrix
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.images import (
     BITS,
@@ -27,8 +28,6 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".y4m"),
     *(".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv"),
 )
-HD_HEIGHT = 720  # rows from which untagged video is BT.709, as in players
-MATRIX_UNSPECIFIED = 2  # in ITU-T H.273
 # swscale flags: bilinear, accurate rounding, full chroma interpolation.
 SCALING = 0x2 | 0x40000 | 0x2000
 
@@ -148,6 +147,7 @@ class VideoReader(FrameReader):
                     for picture in packet.decode():
                         if picture.is_corrupt:
                             raise VideoError(self.damage_message(count, "a corrupt picture"))
+                        require_supported_matrix(self.path, picture)
                         count += 1
                         yield picture
                 promised = stream.frames
@@ -170,9 +170,7 @@ def to_rgb_samples(picture: av.VideoFrame) -> np.ndarray:
     Shapes: -> (H, W, 3), RGB, uint8 or uint16.
     """
     deep = any(component.bits > 8 for component in picture.format.components)
-    matrix = picture.colorspace
-    if matrix == MATRIX_UNSPECIFIED:
-        matrix = Colorspace.ITU709 if picture.height >= HD_HEIGHT else Colorspace.ITU601
+    matrix = find_matrix(picture) if has_matrix(picture) else picture.colorspace
     rgb = picture.reformat(
         format="gbrp16le" if deep else "rgb24",  # full-width chroma breaks swscale's rgb48le
         interpolation=SCALING,
@@ -186,6 +184,14 @@ def to_rgb_samples(picture: av.VideoFrame) -> np.ndarray:
     if orientation.is_mirrored:
         samples = np.flip(samples, axis=1)
     return np.rot90(samples, orientation.quarter_turns)
+
+
+def require_supported_matrix(path: Path, picture: av.VideoFrame) -> None:
+    """Raise VideoError for a colour matrix that no conversion here supports."""
+    try:
+        find_matrix(picture) if has_matrix(picture) else None
+    except ValueError as error:
+        raise VideoError(f"{path} {error}") from error
 
 
 def require_quarter_turn(orientation: Orientation) -> None:

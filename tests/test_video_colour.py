@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sgm_vfi.media.colour_matrices import MATRICES
 from sgm_vfi.video.av_frames import read_planes, to_video_frame
-from sgm_vfi.video.colour_conversion import MATRICES, PLANE_LAYOUTS, PixelFormat, shared_overshoot
+from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat, shared_overshoot
 from tests.fixtures.demo import run
 
 

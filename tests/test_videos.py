@@ -10,12 +10,9 @@ import pytest
 import torch
 from av.video.reformatter import ColorRange
 
-from sgm_vfi.media.videos import (
-    MATRIX_UNSPECIFIED,
-    VideoError,
-    VideoReader,
-    to_rgb_samples,
-)
+from sgm_vfi.media.colour_matrices import UNSPECIFIED
+from sgm_vfi.media.videos import VideoError, VideoReader, to_rgb_samples
+from sgm_vfi.video.source_video import probe_video
 from tests.fixtures.photographs import error, photograph
 
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue
@@ -97,11 +94,25 @@ def test_video_colours_are_those_of_the_stream(
 def test_untagged_video_is_read_as_players_do(height: int, matrix: int, other: int) -> None:
     def worst(actual: int) -> float:
         picture = encoded(patches(height), "yuv444p", actual, ColorRange.MPEG)
-        picture.colorspace = MATRIX_UNSPECIFIED
+        picture.colorspace = UNSPECIFIED
         return np.abs(to_rgb_samples(picture).astype(float) - patches(height)).max()
 
     assert worst(matrix) <= 2
     assert worst(other) > 5
+
+
+@pytest.mark.parametrize(("matrix", "name"), [(8, "YCgCo"), (10, "BT.2020 with"), (14, "ICtCp")])
+def test_an_unsupported_matrix_is_named(tmp_path: Path, matrix: int, name: str) -> None:
+    path = tmp_path / "v.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=64, height=48)
+        stream.codec_context.colorspace = matrix
+        container.mux([*stream.encode(av.VideoFrame(64, 48)), *stream.encode()])
+    message = rf"v\.mp4 has colour matrix {matrix} \({name}.*supported are 1 \(BT\.709\).*ffmpeg -i"
+    with pytest.raises(VideoError, match=message):
+        VideoReader("v", path).probe()
+    with pytest.raises(VideoError, match=message):
+        probe_video(path, lambda decoded: (x.picture.reformat(8, 8, "rgb24") for x in decoded))
 
 
 def write_turned(path: Path, image: np.ndarray, matrix: tuple[float, ...]) -> VideoReader:

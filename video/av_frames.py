@@ -9,20 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgm_vfi.media.colour_matrices import BT709, MATRICES, find_matrix
 from sgm_vfi.media.display_matrix import Orientation
-from sgm_vfi.media.videos import HD_HEIGHT, VideoError
-from sgm_vfi.video.colour_conversion import (
-    BT601,
-    BT709,
-    FULL_RANGE,
-    MATRICES,
-    PLANE_LAYOUTS,
-    PixelFormat,
-    PlaneLayout,
-)
-
-UNSPECIFIED = 2  # of matrix, primaries and transfer in ITU-T H.273
-RGB_MATRIX = 0  # of RGB
+from sgm_vfi.media.videos import require_supported_matrix
+from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 
 
 class ColourTags(NamedTuple):
@@ -75,17 +65,12 @@ def read_pixel_format(path: Path, picture: av.VideoFrame) -> tuple[PixelFormat, 
     if layout.is_rgb:
         is_grey = is_greyscale(picture.format)
         return PixelFormat(layout, BT709, True, picture.format.name, is_grey), notes
-    matrix = tags.matrix
-    if matrix == UNSPECIFIED or (matrix == RGB_MATRIX and not layout.is_rgb):
-        matrix = guess_matrix(picture.height)
+    require_supported_matrix(path, picture)
+    matrix = find_matrix(picture)
+    if matrix != tags.matrix:
         notes.append(
             f"it states no colour matrix; {MATRICES[matrix][0]} is taken, as players do for "
             f"{picture.height} rows"
-        )
-    if matrix not in MATRICES:
-        known = ", ".join(f"{key} ({name})" for key, (name, *_) in MATRICES.items())
-        raise VideoError(
-            f"{path} has colour matrix {matrix} (H.273); supported are {known}. Convert it."
         )
     is_full_range = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     return PixelFormat(layout, matrix, is_full_range, picture.format.name), notes
@@ -95,11 +80,6 @@ def is_greyscale(pixels: av.VideoFormat) -> bool:
     """Return whether a format has luma only, and perhaps alpha."""
     shown = [component for component in pixels.components if not component.is_alpha]
     return len(shown) == 1 and not pixels.has_palette
-
-
-def guess_matrix(height: int) -> int:
-    """Return the colour matrix that players assume for untagged video."""
-    return BT709 if height >= HD_HEIGHT else BT601
 
 
 def find_plane_layout(picture: av.VideoFrame) -> PlaneLayout:

@@ -11,16 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# ITU-T H.273, table 4: name, and shares of red and blue in luma.
-MATRICES = {
-    1: ("BT.709", 0.2126, 0.0722),
-    4: ("FCC", 0.30, 0.11),
-    5: ("BT.601", 0.299, 0.114),
-    6: ("BT.601", 0.299, 0.114),
-    7: ("SMPTE 240M", 0.212, 0.087),
-    9: ("BT.2020", 0.2627, 0.0593),
-}
-BT709, BT601 = 1, 6
+from sgm_vfi.media.colour_matrices import BT709, MATRICES
+
 FULL_RANGE = 2  # in FFmpeg; 1: limited range, 0: unspecified
 
 

@@ -7,14 +7,9 @@ from typing import NamedTuple
 import av
 from av.codec.codec import UnknownCodecError
 
-from sgm_vfi.video.av_frames import RGB_MATRIX, ColourTags, guess_matrix
-from sgm_vfi.video.colour_conversion import (
-    FULL_RANGE,
-    MATRICES,
-    PLANE_LAYOUTS,
-    PixelFormat,
-    PlaneLayout,
-)
+from sgm_vfi.media.colour_matrices import MATRICES, RGB_MATRIX, guess_matrix
+from sgm_vfi.video.av_frames import ColourTags
+from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 from sgm_vfi.video.options import SAME_CODEC, EncodingOptions
 from sgm_vfi.video.source_video import SourceVideo
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgm_vfi.media.colour_matrices import UNSPECIFIED, guess_matrix
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.images import list_frames, write_frame
-from sgm_vfi.video.av_frames import UNSPECIFIED, ColourTags, apply_orientation, guess_matrix
+from sgm_vfi.video.av_frames import ColourTags, apply_orientation
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
 from sgm_vfi.video.encoding import EncoderSettings, EncodingError
