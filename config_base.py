@@ -114,7 +114,7 @@ class Experiment:
     """A recipe: network, data, training settings and start weights."""
 
     name: str  # of the folder in log/
-    model: SGMConfig | FeaturesConfig = SGM_SMALL
+    model: Any = SGM_SMALL  # the config dataclass of the network
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     start_from: str | None = None  # a zoo name, an experiment or a file; None: fresh weights

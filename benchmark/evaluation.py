@@ -19,7 +19,7 @@ from sgm_vfi.benchmark.protocols import Protocol
 from sgm_vfi.benchmark.row_files import Row
 from sgm_vfi.benchmark.samples import FrameGroup, ProtocolSample
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.model import ZOO, Interpolation, Interpolator, load_interpolator, time_like
+from sgm_vfi.model import Interpolation, Interpolator, load_interpolator, time_like
 from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.cli_options import accelerate
 from sgm_vfi.model.fingerprint import fingerprint
@@ -27,7 +27,8 @@ from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.wrapper import map_tensors
 from sgm_vfi.model.interpolator import Window
-from sgm_vfi.model.zoo import build_interpolator, find_weights, resolve_alias
+from sgm_vfi.model.python_reference import is_reference
+from sgm_vfi.model.zoo import build_interpolator, find_weights, needs_weights
 
 PROTOCOL_METRICS: Mapping[str, Metric] = METRICS | {"ie": interpolation_error}
 
@@ -81,6 +82,15 @@ class ProtocolEvaluator:
                 }
 
 
+def add_random_weights(parser: argparse.ArgumentParser) -> None:
+    """Add `--random_weights`."""
+    parser.add_argument(
+        "--random_weights",
+        action="store_true",
+        help="build networks with random weights, to try what has no trained weights here",
+    )
+
+
 def select_device(device: torch.device) -> torch.device:
     """Return the device of this process: its own GPU if several processes share a machine."""
     device = torch.device(device)
@@ -107,11 +117,11 @@ def load_models(
     """Load and accelerate models as the options say; return them and the origins of their weights.
 
     Args:
-        args: `precision`, `compile`, and `random_weights` where a command has it.
+        args: `precision`, `compile` and `random_weights`.
     """
     models, origins = {}, {}
     for name in names:
-        if getattr(args, "random_weights", False):
+        if args.random_weights:
             model = build_interpolator(name)
             origins[name] = {"fingerprint": fingerprint(model)}
         else:
@@ -123,10 +133,14 @@ def load_models(
 
 
 def describe_weights(name: str, model: Interpolator) -> dict[str, Any]:
-    """Return the file of a model's weights, its checksum and the fingerprint of the model."""
-    entry = ZOO.get(resolve_alias(name))
+    """Return the file of a model's weights, its checksum and the fingerprint of the model.
+
+    A class of the user is described by the checksum of its source file instead of one of weights.
+    """
     known = {"fingerprint": fingerprint(model)}
-    if entry is not None and not entry.needs_weights:
+    if is_reference(name):
+        return known | {"source_code": model.source_code}
+    if not needs_weights(name):
         return known
     weights = find_weights(name)
     return {"weights": str(weights), "sha256": sha256(weights), **known}

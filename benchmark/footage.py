@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.benchmark.evaluation import load_models, load_optional_lpips
+from sgm_vfi.benchmark.evaluation import add_random_weights, load_models, load_optional_lpips
 from sgm_vfi.benchmark.figures import (
     select_median,
     select_worst,
@@ -36,9 +36,11 @@ from sgm_vfi.media.images import write_atomically, write_frame
 from sgm_vfi.media.videos import VideoError, find_frame_readers
 from sgm_vfi.model import DEFAULT, ZOO
 from sgm_vfi.model.cli_options import (
+    MODELS_HELP,
     add_acceleration,
     add_device_option,
     argument_type,
+    format_default,
     parse_flow_scale,
     parse_positive,
 )
@@ -82,13 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=default_models(),
         metavar="NAME_OR_PATH",
-        help="names, files of weights, or all for every name (default: %(default)s)",
+        help=f"{MODELS_HELP}; all for every name (default: {format_default(default_models())})",
     )
-    add(
-        "--random_weights",
-        action="store_true",
-        help="build networks with random weights, to try what has no trained weights here",
-    )
+    add_random_weights(parser)
     positive = argument_type(parse_positive)
     add("--gap", type=positive, nargs="+", default=[1], help="frames to either input (default: 1)")
     add("--limit", type=positive, help="triplets per clip and gap (default: all)")

@@ -1,12 +1,15 @@
 """Cost of one interpolated frame, measured in a process of its own."""
 
+import argparse
 import multiprocessing
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from sgm_vfi.benchmark.profiler import (
     GIB,
@@ -20,9 +23,11 @@ from sgm_vfi.benchmark.profiler import (
     reset_peak_memory,
     time_call,
 )
-from sgm_vfi.model import ZOO, time_like
+from sgm_vfi.model import time_like
 from sgm_vfi.model.cli_options import accelerate
 from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.python_reference import is_reference
+from sgm_vfi.model.zoo import ZOO, find_builder, resolve_alias
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -90,7 +95,7 @@ def measure_frame(config: SpeedConfig) -> FrameCost:
     """
     device = torch.device(config.device)
     torch.manual_seed(0)
-    network = ZOO[config.model].build().eval().to(device)
+    network = find_builder(config.model)().eval().to(device)
     accelerate(network, config.precision, config.compiled)
     frame0, frame1 = torch.rand(2, 1, 3, config.height, config.width, device=device)
     time = time_like(frame0, 0.5)
@@ -108,7 +113,7 @@ def measure_frame(config: SpeedConfig) -> FrameCost:
         seconds = [time_call(predict, device) for _ in range(config.runs)]
         stages: tuple[StageCost, ...] = ()
         if config.compiled:  # compiled code cannot be counted: take the eager network
-            network = ZOO[config.model].build().eval().to(device)
+            network = find_builder(config.model)().eval().to(device)
             padded = Padded(network)
         if config.stages:
             split = measure_stage_seconds(network, predict, device)
@@ -118,3 +123,24 @@ def measure_frame(config: SpeedConfig) -> FrameCost:
             count = count_operations(predict)
     parameters = sum(weight.numel() for weight in network.parameters())
     return FrameCost(parameters, count, seconds, gib, gflop_s, gbyte_s, stages)
+
+
+def measure_costs(names: Iterable[str], args: argparse.Namespace) -> dict[str, str]:
+    """Measure one frame of each network of the zoo or of the user; return seconds and memory.
+
+    Args:
+        args: `size` (side of the frame), `runs`, `device`, `precision`, `compile`.
+    """
+    costs = {}
+    known = [name for name in names if resolve_alias(name) in ZOO or is_reference(name)]
+    for name in tqdm(known if args.runs else [], "timing", leave=False):
+        config = SpeedConfig(
+            *(resolve_alias(name), args.size, args.size, 1.0, str(args.device), args.runs),
+            precision=args.precision,
+            compiled=args.compile,
+        )
+        cost = measure_in_subprocess(config)
+        costs[name] = (
+            cost if isinstance(cost, str) else f"{min(cost.seconds):.3g} s, {cost.gib:.2f} GiB"
+        )
+    return costs

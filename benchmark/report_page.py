@@ -29,7 +29,7 @@ from sgm_vfi.benchmark.results import (
     read_results,
     summarise,
 )
-from sgm_vfi.benchmark.row_files import ReportError, Row
+from sgm_vfi.benchmark.row_files import ReportError, Row, utc_now
 from sgm_vfi.benchmark.samples import (
     ProtocolSample,
     find_samples,
@@ -44,10 +44,12 @@ from sgm_vfi.benchmark.scatter_plot import (
 )
 from sgm_vfi.benchmark.tables import (
     LOWER_IS_BETTER,
+    find_best_cells,
     format_metric,
     html_table,
     metric_heading,
 )
+from sgm_vfi.benchmark.tidy_rows import TIDY_SUFFIXES, write_tidy_rows
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model import Interpolator, load_interpolator, time_like
@@ -67,7 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `sgm-vfi benchmark report`."""
     add = parser.add_argument
     add("file", type=Path, nargs="+", help="results: .json or .jsonl, or folders of them")
-    add("--output", type=Path, default=Path("output/report.html"), help="the page (.html)")
+    add(
+        "--output",
+        type=Path,
+        nargs="+",
+        default=[Path("output/report.html")],
+        help="the page (.html); all rows as .csv, .jsonl or .json (default: output/report.html)",
+    )
     add(
         "--pictures",
         action="store_true",
@@ -79,16 +87,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the tables and write the page."""
-    if args.output.suffix != ".html":
-        raise ReportError(f"The page is HTML: --output ends in .html, got {args.output}.")
+    for path in args.output:
+        if path.suffix not in (".html", *TIDY_SUFFIXES):
+            raise ReportError(
+                f"A report is written as .html, {', '.join(TIDY_SUFFIXES)}, got {path}."
+            )
     results, figures = read_results(args.file), []
     if args.pictures:
         extended = [add_images(result, args.device) for result in results]
         results = [result for result, _ in extended]
         figures = [figure for _, some in extended for figure in some]
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.output, format_page("Results", results, figures).encode())
-    print(f"{format_results(results)}\n\n{args.output}: tables and plots, for a browser.")
+    print(f"{format_results(results)}\n")
+    for path in args.output:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".html":
+            write_atomically(path, format_page("Results", results, figures).encode())
+            print(f"{path}: tables and plots, for a browser.")
+        else:
+            write_tidy_rows(path, results, command=args.command, date=utc_now())
+            print(f"{path}: {sum(len(result.rows) for result in results)} rows.")
 
 
 def format_page(
@@ -124,22 +141,6 @@ def format_published(result: ProtocolResult) -> str:
         lines.append([model, *cells, sources.get(model, "")])
     head = ["model", *map(metric_heading, result.metrics), "where"]
     return html_details("Published values", html_table(head, lines)) if lines else ""
-
-
-def find_best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
-    """Return row and column of the best value of each metric in each group of several models."""
-    groups: dict[tuple[str, ...], list[int]] = {}
-    samples = head.index("samples")
-    for number, line in enumerate(lines):
-        groups.setdefault(tuple(line[1:samples]), []).append(number)
-    best = set()
-    for numbers in groups.values():
-        for column in (c for c, name in enumerate(head) if name[-1] in "↑↓"):
-            values = {n: float(lines[n][column]) for n in numbers if lines[n][column]}
-            if len(values) > 1:
-                target = (min if head[column].endswith("↓") else max)(values.values())
-                best |= {(n, column) for n, value in values.items() if value == target}
-    return best
 
 
 def plot_against_motion(result: ProtocolResult) -> str:

@@ -121,6 +121,11 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
             about = {k: v for entry in entries if "model" not in entry for k, v in entry.items()}
     except (ValueError, TypeError) as error:
         raise ReportError(f"{path} is no file of results: {error}.") from error
+    if any(isinstance(row, dict) and "gflop" in row for row in rows):
+        raise ReportError(
+            f"{path} holds the speed of networks, not their quality. Compare it by "
+            f"`sgm-vfi benchmark speed --against {path}`, with the options of that measurement."
+        )
     if any(not isinstance(row, dict) or "model" not in row for row in rows):
         raise ReportError(f"{path} holds rows without a model: this is no file of results.")
     return about, rows

@@ -10,6 +10,7 @@ import torch
 
 from sgm_vfi.benchmark.evaluation import (
     ProtocolEvaluator,
+    add_random_weights,
     deterministic_float32,
     load_models,
     load_optional_lpips,
@@ -31,6 +32,7 @@ from sgm_vfi.benchmark.row_files import (
     Row,
     describe_environment,
     measure_in_parallel,
+    utc_now,
 )
 from sgm_vfi.benchmark.samples import (
     ProtocolSample,
@@ -39,9 +41,11 @@ from sgm_vfi.benchmark.samples import (
     group_by_inputs,
     read_frame_groups,
 )
+from sgm_vfi.benchmark.tidy_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.images import read_samples
 from sgm_vfi.model.cli_options import (
+    MODELS_HELP,
     add_acceleration,
     add_device_option,
     argument_type,
@@ -55,11 +59,12 @@ TIMEOUT = timedelta(days=7)  # that a process waits for one on a slower device
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a protocol command."""
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", nargs="+", metavar="NAME_OR_PATH", help="names, weights files")
+    which.add_argument("--model", nargs="+", metavar="NAME_OR_PATH", help=MODELS_HELP)
     which.add_argument(
         "--exp_name", dest="model", nargs="+", metavar="NAME", help="log/NAME/ckpt/NAME.pth"
     )
     add = parser.add_argument
+    add_random_weights(parser)
     add("--path", type=Path, required=True, metavar="DIR", help="folder of the data")
     add(
         "--num_key_points",
@@ -76,8 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         default=Path("output/benchmark"),
-        metavar="DIR",
-        help="folder of the rows (default: %(default)s)",
+        metavar="PATH",
+        help=OUTPUT_HELP,
     )
     add(
         "--expect",
@@ -99,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what is missing and print the tables; return 1 if --expect is not met."""
+    args.output, tidy_file = split_output(args.output)
     names = list(dict.fromkeys(args.model))
     expected = read_expected_means(args.expect, args.protocols, names) if args.expect else []
     found, absent = find_protocol_data(args)
@@ -116,6 +122,11 @@ def run(args: argparse.Namespace) -> int:
     for line in absent:
         print(f"Not found: {line}")
     print(f"\nRows: {args.output}")
+    if tidy_file is not None:
+        write_tidy_rows(tidy_file, results, command=args.command, date=utc_now())
+        print(f"All rows in one file: {tidy_file}")
+    if args.random_weights:
+        print("Random weights: these scores say nothing of the networks.")
     problems = find_deviations(expected, results)
     for problem in problems:
         print(f"Not as expected: {problem}")
@@ -218,6 +229,7 @@ def describe_measurement(
         "first_size": f"{width}x{height}",
         "limit": args.limit,
         "num_key_points": args.num_key_points,
+        "random_weights": args.random_weights,
         "precision": args.precision,
         "compiled": args.compile,
         "keep_predictions": args.keep_predictions,

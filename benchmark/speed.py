@@ -15,7 +15,7 @@ from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subp
 from sgm_vfi.benchmark.profiler import GIB
 from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
-from sgm_vfi.media.images import write_atomically
+from sgm_vfi.media.images import parse_size, write_atomically
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
     add_acceleration,
@@ -24,10 +24,11 @@ from sgm_vfi.model.cli_options import (
     parse_flow_scale,
     parse_positive,
 )
-from sgm_vfi.model.zoo import resolve_alias
+from sgm_vfi.model.zoo import find_builder, resolve_alias
 
 SpeedRow: TypeAlias = dict[str, Any]  # of the JSON file
 KEY = ("model", "width", "height", "flow_scale", "precision", "compiled")  # identifies a row
+ALL = "all"  # networks of the zoo
 SMALL_SHARE = 0.01  # of the time: shorter stages are shown as one
 LEGEND = """
 floor: what the arithmetic takes at the throughput of a convolution, and the traffic of
@@ -42,18 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         default=["ours-small-1-2"],
-        type=resolve_alias,
-        choices=[*sorted(ZOO), "all"],
+        type=argument_type(parse_network),
         metavar="NAME",
-        help="names of networks, or all; weights are random (default: ours-small-1-2)",
+        help="names of networks, file.py:Class, or all; weights are random "
+        "(default: ours-small-1-2)",
     )
     add(
         "--size",
         nargs="+",
-        default=[(448, 256)],
+        default=[(256, 448)],
         type=argument_type(parse_size),
-        metavar="WxH",
-        help="width x height (default: 448x256)",
+        metavar="WIDTHxHEIGHT",
+        help="in pixels (default: 448x256)",
     )
     add("--flow_scale", type=argument_type(parse_flow_scale), default=1.0, metavar="RATIO")
     add(
@@ -69,15 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against", type=Path, metavar="FILE", help="compare with figures of an earlier run")
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse 448x256 as (448, 256)."""
-    try:
-        width, height = map(int, text.lower().split("x"))
-    except ValueError:
-        width = height = 0
-    if min(width, height) < 1:
-        raise ValueError(f"A size is WIDTHxHEIGHT in pixels, such as 1280x720, got {text!r}.")
-    return width, height
+def parse_network(text: str) -> str:
+    """Parse the name of a network, a class of the user, or all."""
+    if text != ALL:
+        find_builder(text)
+    return resolve_alias(text)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -85,11 +82,11 @@ def run(args: argparse.Namespace) -> None:
     if args.output is not None and args.output.suffix != ".json":
         raise ValueError(f"The figures are JSON: --output ends in .json, got {args.output}.")
     earlier = read_figures(args.against) if args.against else []
-    names = list(ZOO) if "all" in args.model else args.model
+    names = list(ZOO) if ALL in args.model else args.model
     facts = describe_environment(torch.device(args.device))
     rows: list[SpeedRow] = []
     sizes = product(names, args.size)
-    for name, (width, height) in tqdm(list(sizes), unit="row", disable=None):
+    for name, (height, width) in tqdm(list(sizes), unit="row", disable=None):
         config = SpeedConfig(
             name,
             width,

@@ -12,8 +12,8 @@ from torch import Tensor
 from sgm_vfi.benchmark.evaluation import select_device
 from sgm_vfi.benchmark.profiler import measure_bandwidth, time_call
 from sgm_vfi.benchmark.row_files import describe_environment
-from sgm_vfi.benchmark.speed import parse_size
 from sgm_vfi.benchmark.tables import markdown_table
+from sgm_vfi.media.images import parse_size
 from sgm_vfi.model.cli_options import add_device_option, argument_type, parse_positive
 from sgm_vfi.model.ops.resize import resize_to
 from sgm_vfi.model.ops.splat import bilinear, runs_in_triton, splat_sum, splat_sum_pytorch
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         nargs="+",
-        default=[(1024, 544)],
+        default=[(544, 1024)],
         type=argument_type(parse_size),
-        metavar="WxH",
+        metavar="WIDTHxHEIGHT",
         help="of the frames whose motion is estimated (default: 1024x544: 2K at flow scale 1/2)",
     )
     parser.add_argument(
@@ -76,7 +76,7 @@ def format_table(sizes: list[tuple[int, int]], device: torch.device, runs: int) 
     """Measure, and format a Markdown table with a row for each shape and size."""
     gbyte_s = measure_bandwidth(device)
     head, rows = [], []
-    for (width, height), shape in product(sizes, SPLAT_SHAPES):
+    for (height, width), shape in product(sizes, SPLAT_SHAPES):
         source, flow = draw_inputs(shape, width, height, device)
         floor = (2 * source.nbytes + flow.nbytes) / gbyte_s / 1e9
         seconds = measure_splat(source, flow, runs)

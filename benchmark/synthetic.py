@@ -12,12 +12,13 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.evaluation import (
+    add_random_weights,
     deterministic_float32,
     load_models,
     require_numbers,
     select_device,
 )
-from sgm_vfi.benchmark.frame_cost import SpeedConfig, measure_in_subprocess
+from sgm_vfi.benchmark.frame_cost import measure_costs
 from sgm_vfi.benchmark.ground_truth import (
     GROUND_TRUTH_METRICS,
     MIN_PIXELS,
@@ -34,15 +35,18 @@ from sgm_vfi.benchmark.row_files import (
     Row,
     describe_environment,
     measure_in_parallel,
+    utc_now,
 )
 from sgm_vfi.benchmark.runner import TIMEOUT
+from sgm_vfi.benchmark.tidy_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.charts import write_png
 from sgm_vfi.media.images import write_atomically
-from sgm_vfi.model import ZOO, Interpolation, Interpolator
+from sgm_vfi.model import Interpolation, Interpolator
 from sgm_vfi.model.cli_options import (
+    MODELS_HELP,
     add_acceleration,
     add_device_option,
     argument_type,
@@ -50,7 +54,6 @@ from sgm_vfi.model.cli_options import (
     parse_positive,
 )
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import resolve_alias
 
 PROTOCOL = "synthetic"
 TEST_SCENES = 2  # first of a scene's seeds; training has 1, validation 0
@@ -125,9 +128,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="NAME_OR_PATH",
-        help=f"names, weights files; {TRUTH!r} warps along the true motion",
+        help=f"{MODELS_HELP}; {TRUTH!r} warps along the true motion",
     )
-    add("--random_weights", action="store_true", help="build networks with random weights")
+    add_random_weights(parser)
     add("--scenes", type=positive, default=24, help="per bin (default: %(default)s)")
     add(
         "--bins",
@@ -138,11 +141,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"edges between bins of motion, for frames of {REFERENCE_SIDE}x{REFERENCE_SIDE} "
         "(default: 15 30 60 120)",
     )
-    add("--size", type=positive, default=REFERENCE_SIDE, help="of the frames, in pixels")
+    add(
+        "--size",
+        type=positive,
+        default=REFERENCE_SIDE,
+        help="side of the frames, in pixels (default: %(default)s)",
+    )
     add("--seed", type=int, default=0, help="of the scenes (default: %(default)s)")
     add("--reference", metavar="MODEL", help="model that others are compared with (default: first)")
     add("--runs", type=int, default=3, help="timed runs per network, 0 for none (default: 3)")
-    add("--output", type=Path, default=Path("output/synthetic"), metavar="DIR")
+    add(
+        "--output",
+        type=Path,
+        default=Path("output/synthetic"),
+        metavar="PATH",
+        help=OUTPUT_HELP,
+    )
     add_device_option(parser)
     add_acceleration(parser)
     parser.set_defaults(is_distributed=True)
@@ -155,6 +169,7 @@ def run(args: argparse.Namespace) -> None:
     if reference not in names:
         raise ReportError(f"--reference is one of the models, got {reference}.")
     bins = name_bins(args.bins)
+    args.output, tidy_file = split_output(args.output)
     with process_group(torch.device("cpu"), TIMEOUT) as world, deterministic_float32():
         evaluator = load_evaluator(names, args)
         scenes = world.broadcast(select_scenes(evaluator.generator, bins, args, world))
@@ -176,6 +191,9 @@ def run(args: argparse.Namespace) -> None:
         )
     if world.is_main:
         write_tables(path, reference, measure_costs(names, args), args)
+        if tidy_file is not None:
+            write_tidy_rows(tidy_file, read_results([path]), command=args.command, date=utc_now())
+            print(f"{tidy_file}: the rows.")
 
 
 def name_bins(edges: Sequence[float]) -> dict[str, tuple[float, float]]:
@@ -254,23 +272,6 @@ def describe_measurement(
         "models": evaluator.origins,
         **describe_environment(evaluator.device),
     }
-
-
-def measure_costs(names: Sequence[str], args: argparse.Namespace) -> dict[str, str]:
-    """Measure seconds and memory of one frame, each network in a process of its own."""
-    costs = {}
-    timed = [name for name in names if resolve_alias(name) in ZOO] if args.runs else []
-    for name in tqdm(timed, "timing", leave=False):
-        config = SpeedConfig(
-            *(resolve_alias(name), args.size, args.size, 1.0, str(args.device), args.runs),
-            precision=args.precision,
-            compiled=args.compile,
-        )
-        cost = measure_in_subprocess(config)
-        costs[name] = (
-            cost if isinstance(cost, str) else f"{min(cost.seconds):.3g} s, {cost.gib:.2f} GiB"
-        )
-    return costs
 
 
 def write_tables(

@@ -56,3 +56,19 @@ def num_decimals(metric: str) -> int:
 def format_metric(metric: str, value: float | str | None, sign: str = "") -> str:
     """Format a value of a metric; None gives an empty cell."""
     return "" if value is None else f"{float(value):{sign}.{num_decimals(metric)}f}"
+
+
+def find_best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
+    """Return row and column of the best value of each metric in each group of several models."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    samples = head.index("samples")
+    for number, line in enumerate(lines):
+        groups.setdefault(tuple(line[1:samples]), []).append(number)
+    best = set()
+    for numbers in groups.values():
+        for column in (c for c, name in enumerate(head) if name[-1] in "↑↓"):
+            values = {n: float(lines[n][column]) for n in numbers if lines[n][column]}
+            if len(values) > 1:
+                target = (min if head[column].endswith("↓") else max)(values.values())
+                best |= {(n, column) for n, value in values.items() if value == target}
+    return best

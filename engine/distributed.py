@@ -91,7 +91,8 @@ class World:
         wait for its own thread, which waits for the GIL: a deadlock.
         """
         for network in self.ddp_modules:
-            network.reducer = network.logger = None
+            for name in ("reducer", "logger"):
+                setattr(network, name, None)
 
 
 @contextmanager

@@ -34,7 +34,10 @@ class GuardedAdamW:
         self.model, self.weights, self.clip_norm = model, weights, clip_norm
         names = {weight: name for name, weight in model.named_parameters()}
         self.names = [names[weight] for weight in weights]
-        self.adamw = torch.optim.AdamW(weights, betas=betas, weight_decay=weight_decay, fused=True)
+        # Any: `found_inf` is read by AdamW, but not declared.
+        self.adamw: Any = torch.optim.AdamW(
+            weights, betas=betas, weight_decay=weight_decay, fused=True
+        )
         self.average = None if ema_decay is None else ExponentialMovingAverage(model, ema_decay)
 
     @property
@@ -47,7 +50,9 @@ class GuardedAdamW:
 
         If the norm is not finite, neither weights nor optimiser state change.
         """
-        norm = nn.utils.get_total_norm([weight.grad for weight in self.weights])
+        norm = nn.utils.get_total_norm(
+            [weight.grad for weight in self.weights if weight.grad is not None]
+        )
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.weights, self.clip_norm, norm)
         for group in self.adamw.param_groups:

@@ -11,10 +11,21 @@ from sgm_vfi.engine.distributed import World
 class LearningRateSettings(Protocol):
     """The fields of a recipe that define the learning rate."""
 
-    schedule: Literal["warmup_cosine", "one_cycle"]
-    learning_rate: float
-    final_learning_rate: float
-    warmup_steps: int
+    @property
+    def schedule(self) -> Literal["warmup_cosine", "one_cycle"]:
+        """The shape of the schedule."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate."""
+
+    @property
+    def final_learning_rate(self) -> float:
+        """The last rate of `warmup_cosine`."""
+
+    @property
+    def warmup_steps(self) -> int:
+        """The steps in which the rate of `warmup_cosine` rises."""
 
 
 def learning_rate_at(recipe: LearningRateSettings, step: int, total_steps: int) -> float:

@@ -4,6 +4,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
@@ -52,8 +53,22 @@ def resolve_field_name(name: str, known: list[str]) -> str:
     if len(meant) > 1:
         raise ValueError(f"{name} may mean {' or '.join(meant)}: write the one you mean.")
     if not meant:
-        raise ValueError(f"There is no field {name}. Known fields: {', '.join(known)}.")
+        raise ValueError(
+            f"There is no field {name}.{suggest_fields(name, known)} "
+            f"Known fields: {', '.join(known)}."
+        )
     return meant[0]
+
+
+def suggest_fields(name: str, known: list[str]) -> str:
+    """Return a question that names the fields with a similar name; empty without any."""
+    by_last_name: dict[str, list[str]] = {}
+    for path in known:
+        by_last_name.setdefault(path.rpartition(".")[2], []).append(path)
+    close = get_close_matches(name, known)
+    for last_name in get_close_matches(name.rpartition(".")[2], by_last_name):
+        close += by_last_name[last_name]
+    return f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
 
 
 def replace_fields(config: Any, tree: Mapping[str, Any]) -> Any:

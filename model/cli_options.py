@@ -2,7 +2,7 @@
 
 import argparse
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TypeVar
 
@@ -15,16 +15,18 @@ from sgm_vfi.model.inference.tiling import Tiled
 from sgm_vfi.model.interpolator import Interpolator, flow_scale_fraction
 from sgm_vfi.model.memory_allocator import keep_freed_memory
 from sgm_vfi.model.precision import PRECISIONS, compile_modules, set_inference_precision
+from sgm_vfi.model.python_reference import is_reference
 from sgm_vfi.model.zoo import (
     ZOO,
     default_interpolator,
     find_weights,
     load_interpolator,
-    resolve_alias,
+    needs_weights,
 )
 
 T = TypeVar("T")
 LARGEST_FLOW_SCALE = 4  # of all networks
+MODELS_HELP = "names of networks, files of weights, or classes of yours, file.py:Class"
 CUDA_GRAPHS = "CUDA graphs"  # value of `--compile`
 
 
@@ -37,7 +39,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=default_interpolator(),
         metavar="NAME_OR_PATH",
-        help="name of a network, or file of weights (default: %(default)s)",
+        help="name of a network, file of weights, or class of yours, file.py:Class or module:Class "
+        "(default: %(default)s)",
     )
     which.add_argument(
         "--exp_name",
@@ -59,6 +62,11 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     add_acceleration(group)
     add_device_option(group)
+
+
+def format_default(values: Iterable[object]) -> str:
+    """Return the default of an option with several values as one types it."""
+    return " ".join(map(str, values))
 
 
 def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
@@ -161,8 +169,9 @@ def load_network(args: argparse.Namespace) -> Interpolator:
 
 def describe_weights(name_or_path: str) -> str:
     """Describe a network by its name and the file of its weights."""
-    entry = ZOO.get(resolve_alias(name_or_path))
-    if entry is not None and not entry.needs_weights:
+    if is_reference(name_or_path):
+        return f"{name_or_path} (Python code)"
+    if not needs_weights(name_or_path):
         return f"{name_or_path} (needs no weights)"
     return f"{name_or_path} (weights: {find_weights(name_or_path)})"
 
@@ -208,6 +217,14 @@ def parse_positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise ValueError(f"a whole number from 1 up is wanted, got {text!r}")
     return int(text)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse a size in pixels, WIDTHxHEIGHT as in FFmpeg, into (height, width)."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ValueError(f"expected WIDTHxHEIGHT in pixels, such as 1280x720, got {text!r}")
+    return int(height), int(width)
 
 
 def parse_flow_scale(text: str) -> float:

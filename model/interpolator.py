@@ -70,6 +70,7 @@ class Interpolator(nn.Module, ABC):
     )
     largest_flow_scale: int = 1  # above 1: motion may be estimated on enlarged frames
     precision: str = "fp32"  # of `compute_modules` in evaluation mode
+    source_code: str = ""  # checksum of the file of a class of the user
 
     @abstractmethod
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> Any:

@@ -30,6 +30,7 @@ from sgm_vfi.model.checkpoint import INDEX_SUFFIX, Architecture, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
 from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.python_reference import build_referenced_interpolator, is_reference
 from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
 from sgm_vfi.model.weight_files import ENDINGS, list_candidates, search_roots
@@ -132,10 +133,12 @@ TRAINED_DEFAULTS = ("ours-small-1-2",)  # the first whose weights come with it
 def load_interpolator(
     name_or_path: str | Path, *, num_key_points: float | None = None
 ) -> Interpolator:
-    """Load an interpolator by name or from a file of weights, in evaluation mode.
+    """Load an interpolator by name, from a file of weights or from Python code, for evaluation.
 
     A name is a row of the zoo or an experiment, whose weights `find_weights` finds. A path is a
-    file of weights, ours or published, from which network and variant are inferred.
+    file of weights, ours or published, from which network and variant are inferred. Python code is
+    `module:Class` or `file.py:Class`: a class of the user that is derived from `Interpolator`, or
+    a function that returns one, called without arguments.
 
     Args:
         num_key_points: share of cells to match, in [0, 1], or -1 for all; None as it was trained.
@@ -143,11 +146,12 @@ def load_interpolator(
     Raises:
         FileNotFoundError: no such name, or its weights are not in place; says where they belong.
         CheckpointError: the file is damaged or does not fit; says which tensors differ.
+        PythonReferenceError: the code cannot be imported, or is no interpolator.
     """
     name = resolve_alias(str(name_or_path))
     entry = ZOO.get(name)
-    if entry is not None and not entry.needs_weights:
-        network = entry.build()
+    if not needs_weights(name):
+        network = build_referenced_interpolator(name) if entry is None else entry.build()
         if num_key_points is not None:
             raise ValueError(f"{name} matches no key points; leave num_key_points out.")
         return network.eval()
@@ -160,23 +164,43 @@ def load_interpolator(
     return network.eval()
 
 
+def needs_weights(name_or_path: str) -> bool:
+    """Return whether a name or path stands for weights; some rows and Python code do not."""
+    entry = ZOO.get(resolve_alias(name_or_path))
+    return not is_reference(name_or_path) if entry is None else entry.needs_weights
+
+
 def resolve_alias(name_or_path: str) -> str:
     """Return the canonical name of a network."""
     return ALIASES.get(name_or_path, name_or_path)
 
 
 def build_interpolator(name: str, seed: int = 0) -> Interpolator:
-    """Build a network of the zoo with random but reproducible weights, for sizes and speed.
+    """Build a network with random but reproducible weights, for sizes and speed.
+
+    Raises:
+        ValueError: no such name; says which there are.
+    """
+    build = find_builder(name)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build().eval()
+
+
+def find_builder(name: str) -> Callable[[], Interpolator]:
+    """Return the function that builds a network, given a name of the zoo or Python code.
 
     Raises:
         ValueError: no such name; says which there are.
     """
     name = resolve_alias(name)
-    if name not in ZOO:
-        raise ValueError(f"No network is called {name!r}. Known names: {', '.join(ZOO)}.")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return ZOO[name].build().eval()
+    if name in ZOO:
+        return ZOO[name].build
+    if is_reference(name):
+        return partial(build_referenced_interpolator, name)
+    close = get_close_matches(name, (*ZOO, *ALIASES))
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise ValueError(f"No network is called {name!r}.{hint} Known names: {', '.join(ZOO)}.")
 
 
 def default_interpolator() -> str:

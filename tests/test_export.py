@@ -15,7 +15,7 @@ from sgm_vfi.model.baselines.repeat_and_blend import FramePair, Repeat
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
 from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.export import formats
-from sgm_vfi.model.export.__main__ import main, parse_size
+from sgm_vfi.model.export.__main__ import main
 from sgm_vfi.model.export.formats import FORMATS, ExportError
 from sgm_vfi.model.export.graph import LARGEST_MEAN, export
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
@@ -79,13 +79,13 @@ def test_a_file_runs_without_this_project(
     """The command's TorchScript, in a process that knows PyTorch alone, at times not tried here."""
     monkeypatch.chdir(tmp_path)
     weights = saved(ifrnet, tmp_path / "mine.safetensors")
-    main([str(weights), "--format", "torchscript", "--size", "40x52", "--flow_scale", "1/2"])
+    main([str(weights), "--format", "torchscript", "--size", "52x40", "--flow_scale", "1/2"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("mine-40x52.pt: 0.")
+    assert printed[0].startswith("mine-52x40.pt: 0.")
     assert printed[1] == "takes frame0, frame1, time; gives frame"
     assert "at t = 0.25, 0.5, 0.875, in TorchScript" in printed[2]
     torch.save(frames(), "frames.pt")
-    command = [sys.executable, "-c", ALONE, "mine-40x52.pt", "frames.pt", "out.pt"]
+    command = [sys.executable, "-c", ALONE, "mine-52x40.pt", "frames.pt", "out.pt"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     early, late = torch.load("out.pt")
@@ -187,13 +187,6 @@ def test_missing_packages_are_named(
     message = capsys.readouterr().err
     assert "not installed here (onnx, onnxscript, onnxruntime): pip install onnx==1." in message
     assert not (tmp_path / "net.onnx").exists()
-
-
-def test_sizes_are_height_by_width() -> None:
-    assert parse_size("720x1280") == (720, 1280)
-    for text in ("720", "0x3", "720*1280", "-1x3"):
-        with pytest.raises(ValueError, match="HEIGHTxWIDTH"):
-            parse_size(text)
 
 
 # ---- ONNX, where it is installed -----------------------------------------------------------------

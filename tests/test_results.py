@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sgm_vfi.benchmark.report_page import find_best_cells
 from sgm_vfi.benchmark.results import (
     ProtocolResult,
     average_by_model,
@@ -16,6 +15,7 @@ from sgm_vfi.benchmark.results import (
     summarise,
 )
 from sgm_vfi.benchmark.row_files import ReportError, Row, to_json
+from sgm_vfi.benchmark.tables import find_best_cells
 
 
 def row(model: str, sample: str, psnr: float, **others: Any) -> Row:

@@ -20,6 +20,7 @@ import torch
 from sgm_vfi.benchmark import samples
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
+from sgm_vfi.benchmark.results import read_results
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
@@ -377,3 +378,16 @@ def test_a_wrong_root_costs_nothing(
             run("snu-film-hard", "--path", root, *common)
         assert message in capsys.readouterr().err
     assert not (tmp_path / "rows").exists()
+
+
+def test_an_output_may_be_a_file_and_weights_random(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    output = tmp_path / "new" / "x.json"
+    model = ["--model", "ifrnet_s", "--random_weights", "--limit", 1]
+    assert run("ucf101", "--path", data / "ucf101", *model, "--output", output) == 0
+    assert "Random weights: these scores say nothing" in capsys.readouterr().out
+    [result] = read_results([output])
+    assert [row["model"] for row in result.rows] == ["ifrnet_s"]
+    header, _ = read(tmp_path / "new" / "x" / "ucf101.jsonl")
+    assert header["random_weights"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,8 +27,9 @@ from sgm_vfi.benchmark.profiler import (
     measure_convolution_throughput,
     measure_stage_seconds,
 )
-from sgm_vfi.benchmark.speed import as_row, format_comparison, format_costs, parse_size
-from sgm_vfi.model import time_like
+from sgm_vfi.benchmark.speed import as_row, format_comparison, format_costs
+from sgm_vfi.media import images
+from sgm_vfi.model import cli_options, time_like
 from sgm_vfi.model.sgm.network import SGM
 from tests.fixtures.training_runs import quick_probes
 
@@ -179,9 +181,10 @@ def test_figures_of_something_else_are_refused(
     assert "other.json" in capsys.readouterr().err
 
 
-def test_sizes_are_width_by_height() -> None:
-    assert parse_size("1280x720") == (1280, 720)
-    for wrong in ("720", "0x5", "axb", "1x2x3"):
+@pytest.mark.parametrize("parse_size", [cli_options.parse_size, images.parse_size])
+def test_sizes_are_width_by_height_in_every_command(parse_size: Any) -> None:
+    assert parse_size("1280x720") == (720, 1280)
+    for wrong in ("720", "0x5", "axb", "1x2x3", "-1x3", "720*1280"):
         with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
             parse_size(wrong)
 

@@ -36,7 +36,8 @@ def reconstruction_loss(frame: Tensor, target: Tensor) -> Tensor:
 def geometry_loss(output: IFRNetTrainingOutput) -> Tensor:
     """Census loss between decoded features and those of the target, with gradients for both."""
     pairs = zip(output.features, output.target_features, strict=True)
-    return GEOMETRY_WEIGHT * sum(census_loss(*pair, patch=3, border=1) for pair in pairs)
+    losses = (census_loss(*pair, patch=3, border=1) for pair in pairs)
+    return GEOMETRY_WEIGHT * sum(losses, output.frame.new_zeros(()))
 
 
 def distillation_loss(

@@ -7,6 +7,8 @@ that its outputs on one batch have mean 0 and deviation 1 per channel (Mishkin a
 need is a good init, 2016), and attention between frames starts as a search for similar tokens.
 """
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ SMALL = 0.1  # initial deviation of the outputs of heads and of residuals
 BINOMIAL = (1 / 4, 1 / 2, 1 / 4)
 ATTENTION_LAYERS = ("query", "key_value")  # set by `_initialise_attention`
 SCORES = 1.0  # deviation of attention scores over a window; 0 is uniform attention
+ScaledLayer: TypeAlias = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 MIN_LENGTH = 1e-2  # of a direction of positions, relative to the longest
 
 
@@ -28,18 +31,18 @@ def data_dependent_init(network: SGM, frame0: Tensor, frame1: Tensor, time: Tens
 
     Shapes: frames (B, 3, H, W), time (B, 1, 1, 1).
     """
-    _remove_mean(network.encoder.look.block1[0].weight)
+    _remove_mean(network.encoder.look.get_parameter("block1.0.weight"))
     for layer in network.encoder.look.modules():
         if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
             _blur(layer.weight)
     for head, pictures in zip(reversed(network.local_flow), PICTURES, strict=True):
-        seen = head.head[0][0].weight[:, :pictures]
+        seen = head.get_parameter("head.0.0.weight")[:, :pictures]
         _remove_mean(seen)
         seen *= CONTRAST
     handles = [
         layer.register_forward_hook(_Scaling(SMALL if ".output" in name else 1.0))
         for name, layer in network.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+        if isinstance(layer, ScaledLayer)
         and not name.startswith(("gmflow.", "matching."))
         and name.rpartition(".")[2] not in ATTENTION_LAYERS
     ]
@@ -92,7 +95,7 @@ class _Scaling:
     def __init__(self, deviation: float) -> None:
         self.deviation, self.done = deviation, False
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def __call__(self, layer: ScaledLayer, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if self.done:
             return output
         self.done = True
@@ -103,5 +106,6 @@ class _Scaling:
         mean, scale = values.mean(1), self.deviation / values.std(1).clamp(min=1e-6)
         outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
         layer.weight.movedim(outputs, -1).mul_(scale)
+        assert layer.bias is not None
         layer.bias.sub_(mean).mul_(scale)
         return ((output.movedim(axis, -1) - mean) * scale).movedim(-1, axis)

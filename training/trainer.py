@@ -199,9 +199,11 @@ class Trainer(ABC, Generic[Output]):
         config = self.config
         keep_freed_memory()
         torch.manual_seed(config.seed)  # fresh weights are the same in all processes
-        self.model = self.build_network().to(self.device)
+        # Any: an nn.Module with the methods that the hooks of this trainer call.
+        self.model: Any = self.build_network().to(self.device)
         if config.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
+            # PyTorch does not declare this argument.
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = [weight for weight in self.trainable_parameters() if weight.requires_grad]
         self.optimizer = GuardedAdamW(self.model, weights, **config.optimiser())
         self.ema_model = self.optimizer.ema_model

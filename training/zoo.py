@@ -40,6 +40,8 @@ class TrainingForward(nn.Module):
 class ZooTrainer(InterpolationTrainer[NamedTuple]):
     """Trains any network that has a `training_forward`, with its own loss."""
 
+    experiment: ZooExperiment
+
     def build_network(self) -> nn.Module:
         """Build the network of the recipe, with start weights or fresh ones."""
         start, config = self.experiment.start_from, self.experiment.model

@@ -1,11 +1,12 @@
 """Recipes of the other networks."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sgm_vfi.config_base import FLAGS, SMOKE, Experiment, TrainConfig
 from sgm_vfi.dataset.data_config import DataConfig
 from sgm_vfi.model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
-from sgm_vfi.model.baselines.pervfi.network import PERVFI, PERVFI_VB, PerVFIConfig
+from sgm_vfi.model.baselines.pervfi.network import PERVFI, PERVFI_VB
 from sgm_vfi.model.baselines.rife.network import RIFE_BASE, RIFE_M, RIFEConfig
 
 __all__ = ["EXPERIMENTS", "FLAGS"]
@@ -15,7 +16,7 @@ __all__ = ["EXPERIMENTS", "FLAGS"]
 class ZooExperiment(Experiment):
     """One run of a network that learns from more than its result."""
 
-    model: RIFEConfig | IFRNetConfig | PerVFIConfig = RIFE_BASE
+    model: Any = RIFE_BASE  # RIFEConfig, IFRNetConfig or PerVFIConfig
     distillation: float = 0.01  # weight, in the loss, of what a teacher or a label says of motion
     labels: str | None = None  # flow network that says the motion where the data does not
     perceptual: str | None = None  # torchvision's file of VGG19, whose judgement PerVFI's loss has

@@ -1,5 +1,6 @@
 """Encoding of one segment of video."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class SegmentEncoder:
 
     def __init__(self, path: Path, encoding: EncoderSettings) -> None:
         self.encoding = encoding
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints errors only
         rate = encoding.frame_rate.limit_denominator(2**16)
         self.container = av.open(path, "w", format="matroska")
         try:

@@ -1,6 +1,6 @@
 """Export an interpolator as ONNX, TorchScript or pt2, for other programs.
 
-    sgm-vfi export ifrnet_gopro --format onnx --size 720x1280
+    sgm-vfi export ifrnet_gopro --format onnx --size 1280x720
     sgm-vfi export log/mine/ckpt/mine.safetensors --format torchscript --output mine.pt
 
 The file is for frames of one size. Its inputs are `frame0` and `frame1`, (1, 3, H, W), RGB in
@@ -10,23 +10,19 @@ It is compared with the network before it is kept.
 
 import argparse
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sgm_vfi.model.cli_options import add_device_option, add_scale_and_points, argument_type
+from sgm_vfi.model.cli_options import (
+    add_device_option,
+    add_scale_and_points,
+    argument_type,
+    parse_size,
+)
 from sgm_vfi.model.export.formats import FORMATS, INPUTS
 from sgm_vfi.model.export.graph import export
 from sgm_vfi.model.interpolator import flow_scale_fraction
 from sgm_vfi.model.zoo import load_interpolator
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse 256x448 as (256, 448)."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.lower())
-    if match is None:
-        raise ValueError(f"a size is HEIGHTxWIDTH in pixels, such as 720x1280, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,20 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="a name, or a file of weights")
+    parser.add_argument("model", help="name of a network, file of weights, or file.py:Class")
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument(
         "--size",
         type=argument_type(parse_size),
         default=(256, 448),
-        metavar="HxW",
-        help="height x width of the frames (default: 256x448)",
+        metavar="WIDTHxHEIGHT",
+        help="size of the frames in pixels (default: 448x256)",
     )
     add_scale_and_points(parser)
     add_device_option(
         parser, default="cpu", help="device that a TorchScript file will run on (default: cpu)"
     )
-    parser.add_argument("--output", type=Path, help="default: <model>-<H>x<W>.onnx or .pt, here")
+    parser.add_argument("--output", type=Path, help="default: MODEL-WIDTHxHEIGHT.onnx or .pt, here")
     args = parser.parse_args(arguments)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -64,17 +60,17 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     height, width = args.size
     ending = FORMATS[args.format].ending
-    path = args.output or Path(f"{Path(args.model).stem}-{height}x{width}{ending}")
+    path = args.output or Path(f"{Path(args.model).stem}-{width}x{height}{ending}")
     inputs = ", ".join(INPUTS if network.any_time else INPUTS[:2])
     about = {
         "network": args.model,
-        "size": f"{height}x{width}",
+        "size": f"{width}x{height}",
         "flow_scale": f"{args.flow_scale:g}",
         "time": "any" if network.any_time else "1/2",
         "frames": "RGB in [0, 1], (1, 3, height, width)",
     }
     agreement = export(network, args.format, args.size, path, scale=args.flow_scale, about=about)
-    yield f"{path}: {path.stat().st_size / 1e6:.1f} MB, {height} pixels high, {width} wide"
+    yield f"{path}: {path.stat().st_size / 1e6:.1f} MB, frames of {width}x{height}"
     times = ", ".join(f"{time:g}" for time in agreement.times)
     yield f"takes {inputs}; gives frame" + ("" if network.any_time else " at t = 1/2")
     yield (
