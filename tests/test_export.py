@@ -22,7 +22,7 @@ from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, time_like
 from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.model.zoo import ZOO
+from sgm_vfi.model.zoo import build_interpolator
 from tests.conftest import TINY, randomize_weights
 
 TINY_IFRNET = IFRNetConfig(widths=(8, 8, 12, 12), side_channels=4, any_time=True)
@@ -137,7 +137,7 @@ def test_a_network_of_the_middle_takes_no_time(tmp_path: Path, ifrnet: IFRNet) -
 @pytest.mark.parametrize(("name", "reason"), [("classical", "OpenCV"), ("pervfi", "draws noise")])
 def test_what_cannot_be_exported_says_why(name: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=reason):
-        export(ZOO[name].build().eval(), "torchscript", SIZE, tmp_path / "net.pt")
+        export(build_interpolator(name), "torchscript", SIZE, tmp_path / "net.pt")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -54,7 +54,7 @@ def test_override_checks_fields_together() -> None:
     ("changes", "words"),
     [
         ({"stepz": "3"}, ("stepz", "Did you mean steps?", "Known fields", "inner.rate")),
-        ({"inner.raet": "3"}, ("Did you mean inner.rate or other.rate?",)),
+        ({"inner.raet": "3"}, ("Did you mean inner.rate",)),
         ({"rate": "3"}, ("inner.rate or other.rate",)),
         ({"steps": "3.5"}, ("steps", "int", "'3.5'")),
         ({"fast": "maybe"}, ("fast", "bool")),

@@ -88,3 +88,11 @@ def test_views_are_part_of_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
         assert ("also    out_explain.mp4, with the steps" in said) == ("--explain" in options)
     assert needed == sorted(set(needed))
     assert needed[2] == pytest.approx(3 * needed[0], rel=0.1)
+
+
+def test_the_encoder_of_av1_prints_nothing(capfd: pytest.CaptureFixture) -> None:
+    clip = write_clip(Path("in.mp4"), moving_frames(3, 64, 64))
+    run(clip, "--output", "out.mp4", "--codec", "av1", "--model", "blend", "--preset", "12")
+    printed = "".join(capfd.readouterr())
+    assert "checked against the plan" in printed
+    assert "svt" not in printed.replace("libsvtav1", "").lower()
