@@ -102,6 +102,7 @@ def measure_frame(config: SpeedConfig) -> FrameCost:
     padded = Padded(network)
 
     def predict() -> Tensor:
+        """Interpolate one frame."""
         return padded(frame0, frame1, time, config.flow_scale).frame
 
     with torch.inference_mode():

@@ -128,6 +128,7 @@ def load_lpips(device: torch.device) -> Metric:
 
     @torch.inference_mode()
     def lpips(frame: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of each sample. Shapes: (B, 3, H, W) -> (B,)."""
         require_pair(frame, target)
         if min(frame.shape[-2:]) < LPIPS_SMALLEST:
             raise ValueError(

@@ -165,10 +165,12 @@ def track_stages(network: nn.Module, change: Callable[[str, str], None]) -> Iter
     stack = [REST]
 
     def enter(name: str) -> None:
+        """Begin a stage inside the current one."""
         change(stack[-1], name)
         stack.append(name)
 
     def leave() -> None:
+        """Return to the stage around the current one."""
         left = stack.pop()
         change(left, stack[-1])
 
@@ -191,6 +193,7 @@ def measure_stage_seconds(
     last = perf_counter()
 
     def change(left: str, entered: str) -> None:
+        """Add the time since the last change to the stage that was left."""
         nonlocal last
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -208,6 +211,7 @@ def count_stage_operations(network: Interpolator, call: Callable[[], Any]) -> Op
     counter = OperationCounter(REST)
 
     def change(left: str, entered: str) -> None:
+        """Count what follows for the stage that is entered."""
         counter.stage = entered
 
     with track_stages(network, change), counter:

@@ -179,6 +179,7 @@ def measure_protocol(
     folder = args.output / "predictions" if args.keep_predictions else None
 
     def measure_rows(known: RankRows) -> tuple[int, Iterator[Row]]:
+        """Return the number of missing samples of this rank, and their rows."""
         own = find_missing(found, evaluator, known)[world.rank :: world.size]
         rows = (
             row

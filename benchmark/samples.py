@@ -163,6 +163,7 @@ def read_frame_groups(
     """Read every frame once, transformed as the protocol says, a few frames ahead."""
 
     def read(path: Path) -> Tensor:
+        """Read one frame. Shapes: -> (1, 3, H, W)."""
         return protocol.view(read_8_bit(path))[None]
 
     paths = [

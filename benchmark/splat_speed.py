@@ -120,6 +120,7 @@ def measure_best(call: Callable[[], Any], device: torch.device, runs: int) -> fl
     count = NUM_CALLS if device.type == "cuda" else 1
 
     def repeat() -> None:
+        """Call several times, for short calls on a GPU."""
         for _ in range(count):
             call()
 

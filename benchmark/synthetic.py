@@ -176,6 +176,7 @@ def run(args: argparse.Namespace) -> None:
         args.output.mkdir(parents=True, exist_ok=True)
 
         def measure_rows(known: RankRows) -> tuple[int, Iterator[Row]]:
+            """Return the number of missing rows of this rank, and the rows."""
             own = scenes[world.rank :: world.size]
             missing = sum(not known.holds(key) for one in own for key in one.row_keys(names))
             return missing, evaluator.measure(own, known)

@@ -23,7 +23,7 @@ STAGES = {  # command -> (module:trainer, module of its recipes)
     "x4k": ("sgm_vfi.Trainer_x4k:X4KTrainer", "sgm_vfi.config"),
     "zoo": ("sgm_vfi.training.zoo:ZooTrainer", "sgm_vfi.training.zoo_recipes"),
 }
-TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.release"}
+TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.release_weights"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

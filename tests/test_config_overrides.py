@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sgm_vfi.engine.schedule import one_cycle, warmup_cosine
-from sgm_vfi.engine.settings import describe_differences, override, parse_value
+from sgm_vfi.engine.config_overrides import describe_differences, override, parse_value
 
 # ---- settings ------------------------------------------------------------------------------------
 
