@@ -15,8 +15,8 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sgm_vfi.engine.checkpoints import CheckpointStore
-from sgm_vfi.engine.distributed import World, process_group, select_device
 from sgm_vfi.engine.config_overrides import describe_differences, override
+from sgm_vfi.engine.distributed import World, process_group, select_device
 
 logger = logging.getLogger(__name__)
 

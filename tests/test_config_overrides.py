@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 import torch
 
-from sgm_vfi.engine.schedule import one_cycle, warmup_cosine
 from sgm_vfi.engine.config_overrides import describe_differences, override, parse_value
+from sgm_vfi.engine.schedule import one_cycle, warmup_cosine
 
 # ---- settings ------------------------------------------------------------------------------------
 
