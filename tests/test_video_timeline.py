@@ -7,16 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgm_vfi.video.holds import find_holds
 from sgm_vfi.video.option_fields import parse_rate
+from sgm_vfi.video.schedule import OutputFrame, schedule_frames
 from sgm_vfi.video.segments import split_segments
-from sgm_vfi.video.timeline import (
-    OutputFrame,
-    Target,
-    Timeline,
-    find_time_base,
-    schedule_frames,
-    to_pts,
-)
+from sgm_vfi.video.timeline import Target, Timeline, find_time_base, to_pts
 
 FILM = Fr(24000, 1001)
 
@@ -231,3 +226,51 @@ def test_whole_rates_are_exact() -> None:
 def test_targets_that_are_none(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"exactly one|from 2 up|above 0|exact rate"):
         Target(**wrong)
+
+
+def screen_recording() -> dict[str, object]:
+    """Nothing happens for 5 s, then something moves every 40 ms."""
+    stamps = [Fr(0), *(Fr(5000 + 40 * k, 1000) for k in range(4))]
+    return {"timestamps": stamps, "end": Fr(516, 100), "holds": find_holds(stamps)}
+
+
+def test_a_long_gap_is_a_hold() -> None:
+    """The frame is held; the change takes the last 40 ms."""
+    twice = Timeline(**screen_recording(), target=Target(multi=2))
+    frames = list(twice.output_frames())
+    assert [(m.timestamp, m.left, m.time) for m in frames[:4]] == [
+        (0, 0, 0),
+        (Fr(498, 100), 0, Fr(1, 2)),
+        (5, 1, 0),
+        (Fr(502, 100), 1, Fr(1, 2)),
+    ]
+    assert len(frames) == twice.num_frames == 10
+    steady_rate = list(Timeline(**screen_recording(), target=Target(fps=Fr(50))).output_frames())
+    assert {(m.left, m.time) for m in steady_rate[:249]} == {(0, 0)}
+    assert [m.time for m in steady_rate[249:252]] == [Fr(1, 2), 0, Fr(1, 2)]
+    slow = Timeline(**screen_recording(), target=Target(slow=2))
+    assert [m.timestamp for m in slow.output_frames()][:3] == [0, Fr(996, 100), 10]
+    for timeline in (twice, slow):
+        base = timeline.output_time_base
+        stamps = [m.timestamp for m in timeline.output_frames()]
+        assert all(to_pts(stamp, base) * base == stamp for stamp in stamps)
+
+
+def test_usual_gaps_are_no_holds() -> None:
+    """Photographs per second, a camera that slows down, and a few dropped frames are none."""
+    photographs = [Fr(k) for k in range(9)]
+    dropped = [Fr(k, 30) for k in (0, 1, 2, 6, 7, 12, 13, 14)]
+    half_rate = [*(Fr(k, 30) for k in range(9)), *(Fr(8 + 3 * k, 30) for k in range(1, 5))]
+    for stamps in (photographs, dropped, half_rate, photographs[:2]):
+        assert not find_holds(stamps)
+    assert find_holds([Fr(0), Fr(1), Fr(2), Fr(9)]) == {3: 8}
+    assert not find_holds([Fr(0), Fr(1), Fr(2), Fr(9)], 0)
+
+
+def test_missing_frames_leave_room() -> None:
+    """Source frames 0, 1 and 4 of 5: as many output frames as if none were missing."""
+    clock = {"timestamps": [Fr(0), Fr(1), Fr(4)], "end": Fr(5), "spacing": Fr(1)}
+    timeline = Timeline(**clock, target=Target(multi=2))
+    assert [m.timestamp for m in timeline.output_frames()] == [Fr(k, 2) for k in range(10)]
+    assert shown(timeline)[2:8] == [(1, Fr(k, 6)) for k in range(6)]
+    assert (timeline.num_frames, timeline.output_time_base) == (10, Fr(1, 2))

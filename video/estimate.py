@@ -13,8 +13,8 @@ from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFra
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import decode_rgb, find_needed_frames
 from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments import Segment
-from sgm_vfi.video.timeline import OutputFrame
 
 NUM_GAPS = 6  # that are filled to measure the time
 MAX_SECONDS = 3.0  # of measuring, after which no further gap is begun

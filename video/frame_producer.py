@@ -12,7 +12,7 @@ from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.overlays import HISTORY_FRAMES as OVERLAY_FRAMES
 from sgm_vfi.video.overlays import OverlayTracker, protect_overlays
 from sgm_vfi.video.reliability import Fallback, make_fallback, measure_reliability
-from sgm_vfi.video.timeline import OutputFrame
+from sgm_vfi.video.schedule import OutputFrame
 
 MAX_LISTED = 10  # least reliable frames that are remembered
 

@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Collection
 from dataclasses import Field, dataclass, field
 from fractions import Fraction
+from math import inf
 from typing import Any, get_args
 
 from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.frame_producer import ProducerOptions
+from sgm_vfi.video.holds import HOLD_GAPS
 from sgm_vfi.video.option_fields import (
     add_options,
     format_given,
@@ -92,6 +94,14 @@ class VideoOptions:
         default="hold",
         metadata=option("repeat the frame before a cut, or cross-fade", choices=get_args(Fallback)),
     )
+    hold_gaps: float = field(
+        default=HOLD_GAPS,
+        metadata=option(
+            "variable rate: a gap longer than X times the usual (median) one holds its frame, and "
+            "motion takes the last usual gap of it; 0: never",
+            metavar="X",
+        ),
+    )
     dedup: bool = field(
         default=False,
         metadata=option("treat a run of repeated frames (animation on twos) as one longer frame"),
@@ -149,6 +159,8 @@ class VideoOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {value:g}.")
+        if self.hold_gaps and not 1 < self.hold_gaps < inf:
+            raise ValueError(f"hold_gaps is a number above 1, or 0, got {self.hold_gaps:g}.")
         if self.segment_frames < 1:
             raise ValueError(f"segment_frames is 1 or more, got {self.segment_frames}.")
         if self.resume and self.restart:

@@ -16,6 +16,7 @@ from sgm_vfi.video.av_frames import read_pixel_format, read_planes
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
+from sgm_vfi.video.holds import describe_holds, find_holds
 from sgm_vfi.video.image_sequence import probe_images
 from sgm_vfi.video.job_paths import (
     default_output,
@@ -29,9 +30,10 @@ from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams, 
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import VideoOptions, describe_options
 from sgm_vfi.video.scene_cuts import detect_cuts
+from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segments import Segment, split_segments
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
-from sgm_vfi.video.timeline import OutputFrame, Timeline, to_pts
+from sgm_vfi.video.timeline import Timeline, to_pts
 from sgm_vfi.video.writer import COMPARE, EXPLAIN, choose_png_encoding
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
@@ -153,6 +155,7 @@ def plan_video(path: Path, output: Path | None, options: VideoOptions) -> VideoP
         options.target,
         source.header.time_base,
         distinct if options.dedup else None,
+        NO_HOLDS if path.is_dir() else find_holds(source.timestamps, options.hold_gaps),
     )
     encoding, copied = choose_output_format(source, timeline, output, options)
     return VideoPlan(
@@ -252,6 +255,9 @@ def describe_plan(plan: VideoPlan) -> str:
         *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.outputs.items() if name),
         ("cuts", describe_cuts(plan)),
     ]
+    if timeline.holds:
+        text = describe_holds(source.timestamps, timeline.holds, plan.options.hold_gaps)
+        lines.append(("holds", text))
     if given := describe_options(plan.options):
         lines.append(("options", given))
     if timeline.distinct is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgm_vfi.media.images import write_atomically
-from sgm_vfi.video.timeline import OutputFrame
+from sgm_vfi.video.schedule import OutputFrame
 
 SEGMENT_FRAMES = 240  # output frames that an interruption loses at most
 SETTINGS = "plan.json"

@@ -15,7 +15,8 @@ from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.scene_cuts import detect_cuts
-from sgm_vfi.video.timeline import Target, output_times, schedule_frames
+from sgm_vfi.video.schedule import schedule_frames
+from sgm_vfi.video.timeline import Interval, Target, output_times
 
 DEFAULT_DURATION = Fraction(1, 25)  # seconds that a single frame lasts
 
@@ -68,20 +69,17 @@ class FrameStream:
         while self.unscheduled or self._read():
             yield self.unscheduled.popleft()
 
-    def read_intervals(self) -> Iterator[tuple[Fraction, Fraction, bool]]:
-        """Yield begin and end of each frame of the input, and whether it is the last one.
-
-        The last frame lasts as long as the one before.
-        """
+    def read_intervals(self) -> Iterator[Interval]:
+        """Yield how long each frame of the input lasts; the last one as long as the one before."""
         while True:
             while len(self.timestamps) < 2 and self._read():
                 pass
             if len(self.timestamps) < 2:
                 break
             begin = self.timestamps.popleft()
-            yield begin, self.timestamps[0], False
+            yield Interval(begin, self.timestamps[0])
         for begin in self.timestamps:
-            yield begin, begin + self.gap, True
+            yield Interval(begin, begin + self.gap, is_last=True)
 
     def read_frames(self) -> Iterator[tuple[int, Tensor]]:
         """Yield index and picture of each frame whose time was read."""

@@ -1,9 +1,9 @@
-"""Timestamps of output frames, and the source frames that each lies between.
+"""Timestamps of output frames, made of those of the source.
 
 All times are exact: `fractions.Fraction` seconds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -12,26 +12,9 @@ from typing import NamedTuple
 
 from sgm_vfi.model.cli_options import parse_multiple
 from sgm_vfi.video.option_fields import option, parse_rate
+from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame, schedule_frames
 
 MAX_TICKS_PER_SECOND = 2**30  # that every container supports
-MAX_SNAP = Fraction(1, 32)  # of an interval: largest distance to a source frame that counts as 0
-MAX_UNEVENNESS = Fraction(1, 8)  # of an interval: timestamps are rounded
-
-
-class OutputFrame(NamedTuple):
-    """The timestamp of an output frame and the indices of its source frames."""
-
-    timestamp: Fraction  # seconds
-    left: int  # source frame at or before it
-    time: Fraction  # position between `left` and `right`, in [0, 1); 0: the left frame itself
-    right: int  # source frame after it; equals `left` if time is 0
-    before: int | None = None  # source frame one even interval before `left`, if used
-    after: int | None = None  # source frame one even interval after `right`, if used
-
-    @property
-    def first(self) -> int:
-        """Index of the earliest source frame that it needs."""
-        return self.left if self.before is None else self.before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +87,16 @@ class Target:
         return self.slow or 1
 
 
+class Interval(NamedTuple):
+    """The time from one source frame to the next, in seconds."""
+
+    begin: Fraction
+    end: Fraction
+    is_last: bool = False  # of the source: the frame is shown until the end
+    motion: Fraction | None = None  # when motion begins, if the frame is held first
+    slots: int = 1  # source frames for which there is room: more than one if some are missing
+
+
 class Timeline(NamedTuple):
     """Timestamps of source frames, and the output frames made of them."""
 
@@ -112,6 +105,8 @@ class Timeline(NamedTuple):
     target: Target
     time_base: Fraction = Fraction(0)  # resolution of the timestamps
     distinct: Sequence[int] | None = None  # frames to interpolate between; None: all
+    holds: Mapping[int, Fraction] = NO_HOLDS  # see `schedule_frames`
+    spacing: Fraction | None = None  # of source frames, some of which are missing
 
     @property
     def start(self) -> Fraction:
@@ -129,14 +124,18 @@ class Timeline(NamedTuple):
     def num_frames(self) -> int:
         """Number of output frames.
 
-        With `multi` and `slow`: N times that of the source; the last source frame is held for its
-        duration. With `fps`: one at every multiple of 1 / fps from the first to the last source
-        frame, then as many as bring the duration to the source's, rounded to frames. In both cases
-        the duration equals the source's (times N for `slow`) to within one output frame.
+        With `multi` and `slow`: N times that of the source, of which missing frames are part; the
+        last source frame is held for its duration. With `fps`: one at every multiple of 1 / fps
+        from the first to the last source frame, then as many as bring the duration to the
+        source's, rounded to frames. In both cases the duration equals the source's (times N for
+        `slow`) to within one output frame.
         """
         if self.target.rate is not None:
             return count_frames_at_rate(self.start, self.timestamps[-1], self.end, self.target.rate)
-        return len(self.timestamps) * self.target.frames_per_interval
+        num_slots = len(self.timestamps)
+        if self.spacing is not None:
+            num_slots = sum(interval.slots for interval in self.intervals())
+        return num_slots * self.target.frames_per_interval
 
     @property
     def output_time_base(self) -> Fraction:
@@ -144,113 +143,65 @@ class Timeline(NamedTuple):
         if self.target.rate is not None:
             grid = [self.start, 1 / self.target.rate]
         else:  # with `slow`, output intervals are as long as those of the source
-            grid = [self.start, *((b - a) / (self.target.multi or 1) for a, b in self.intervals())]
+            grid = [self.start]
+            for step in self.intervals():
+                motion = step.begin if step.motion is None else step.motion
+                grid += [] if step.motion is None else [step.end - step.begin]
+                grid.append((step.end - motion) / (self.target.multi or 1) / step.slots)
         time_base = find_time_base(grid)
         is_too_fine = time_base.denominator > MAX_TICKS_PER_SECOND
         return Fraction(1, MAX_TICKS_PER_SECOND) if is_too_fine else time_base
 
-    def intervals(self) -> Iterator[tuple[Fraction, Fraction]]:
-        """Yield the start and the end of each source frame."""
-        yield from pairwise(self.timestamps)
-        yield self.timestamps[-1], self.end
+    def intervals(self) -> Iterator[Interval]:
+        """Yield the time that each source frame lasts."""
+        for index, (begin, end) in enumerate(pairwise(self.timestamps), start=1):
+            slots = 1 if self.spacing is None else round((end - begin) / self.spacing)
+            yield Interval(begin, end, motion=self.holds.get(index), slots=slots)
+        yield Interval(self.timestamps[-1], self.end, is_last=True)
 
     def output_frames(
         self, is_cut: Callable[[int, int], bool] | None = None, *, uses_context_frames: bool = False
     ) -> Iterator[OutputFrame]:
         """Yield every output frame, in order; see `schedule_frames`."""
         indices = range(len(self.timestamps)) if self.distinct is None else self.distinct
-        last = self.timestamps[-1]
-        intervals = ((begin, end, begin == last) for begin, end in self.intervals())
         return schedule_frames(
             ((index, self.timestamps[index]) for index in indices),
-            output_times(intervals, self.target),
+            output_times(self.intervals(), self.target),
             time_base=self.time_base,
+            holds=self.holds,
             is_cut=is_cut,
             uses_context_frames=uses_context_frames,
         )
 
 
-def schedule_frames(
-    frames: Iterator[tuple[int, Fraction]],
-    times: Iterable[tuple[Fraction, Fraction]],
-    *,
-    time_base: Fraction = Fraction(0),
-    is_cut: Callable[[int, int], bool] | None = None,
-    uses_context_frames: bool = False,
-) -> Iterator[OutputFrame]:
-    """Decide between which source frames each output frame lies.
-
-    An output frame that falls on a source frame is that frame, and so is one that misses it by no
-    more than a tick of the source's clock (and 1/32 of the interval), since timestamps are rounded
-    to ticks: 33 ms is 1/30 s. Frames after the last source frame repeat it.
-
-    Reads no more than one frame ahead, two with context frames.
-
-    Args:
-        frames: index and timestamp of each source frame to interpolate between.
-        times: timestamp of each output frame, and the source time that it shows.
-        time_base: tick of the source's clock, in seconds.
-        is_cut: whether two source frames belong to different scenes: the first is then repeated
-            until the second appears.
-        uses_context_frames: add the frames before and after, where intervals are even.
-    """
-
-    before, left, right = None, next(frames, None), next(frames, None)
-    if left is None:
-        return
-    after = next(frames, None) if uses_context_frames else None
-    for timestamp, when in times:
-        while right and right[1] - when <= find_slack(left, right, time_base):
-            before, left = left, right
-            right = after if uses_context_frames else next(frames, None)
-            after = next(frames, None) if uses_context_frames else None
-        time, end = Fraction(0), left[0]
-        is_between = right and when - left[1] > find_slack(left, right, time_base)
-        if right and is_between and not (is_cut and is_cut(left[0], right[0])):
-            time, end = (when - left[1]) / (right[1] - left[1]), right[0]
-        yield OutputFrame(
-            timestamp,
-            left[0],
-            time,
-            end,
-            before[0]
-            if uses_context_frames and before and is_evenly_spaced(before, left, right)
-            else None,
-            after[0] if time and after and is_evenly_spaced(left, right, after) else None,
-        )
-
-
 def output_times(
-    intervals: Iterable[tuple[Fraction, Fraction, bool]], target: Target
+    intervals: Iterable[Interval], target: Target
 ) -> Iterator[tuple[Fraction, Fraction]]:
-    """Yield the timestamp of each output frame, and the source time that it shows.
-
-    Args:
-        intervals: for each source frame, when it appears, when it disappears, and whether it is
-            the last one.
-    """
+    """Yield the timestamp of each output frame, and the source time that it shows."""
     start = None
-    for begin, end, is_last in intervals:
-        start = begin if start is None else start
-        yield from split_interval(begin, end, start, target, is_last=is_last)
+    for interval in intervals:
+        start = interval.begin if start is None else start
+        yield from split_interval(interval, start, target)
 
 
 def split_interval(
-    begin: Fraction, end: Fraction, start: Fraction, target: Target, *, is_last: bool
+    interval: Interval, start: Fraction, target: Target
 ) -> Iterator[tuple[Fraction, Fraction]]:
-    """Yield the output frames between the start and the end of one source frame.
+    """Yield the output frames between a source frame and the next.
 
     Args:
         start: timestamp of the first source frame.
-        is_last: whether it is the last source frame.
 
     Yields:
         The timestamp of an output frame, and the source time that it shows.
     """
+    begin, end, is_last, motion, slots = interval
     rate = target.rate
     if rate is None:
-        for share in range(target.frames_per_interval):
-            when = begin + (end - begin) * share / target.frames_per_interval
+        count = target.frames_per_interval * slots
+        for share in range(count):
+            moving = begin if motion is None or not share else motion
+            when = moving + (end - moving) * share / count
             yield start + (when - start) * target.stretch, when
         return
     first = ceil((begin - start) * rate)
@@ -265,25 +216,6 @@ def split_interval(
 def count_frames_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fraction) -> int:
     """Return the number of output frames at a constant rate; see `Timeline.num_frames`."""
     return max(1, ceil((last - start) * fps), floor((end - start) * fps + Fraction(1, 2)))
-
-
-def find_slack(
-    left: tuple[int, Fraction], right: tuple[int, Fraction], time_base: Fraction
-) -> Fraction:
-    """Return how far an output time may miss a source frame and still show it, in seconds."""
-    return min(time_base, (right[1] - left[1]) * MAX_SNAP)
-
-
-def is_evenly_spaced(
-    before: tuple[int, Fraction] | None,
-    middle: tuple[int, Fraction] | None,
-    after: tuple[int, Fraction] | None,
-) -> bool:
-    """Return whether three frames exist and are about as far apart."""
-    if before is None or middle is None or after is None:
-        return False
-    earlier, later = middle[1] - before[1], after[1] - middle[1]
-    return abs(later - earlier) < MAX_UNEVENNESS * max(earlier, later)
 
 
 def find_time_base(times: Sequence[Fraction]) -> Fraction:

@@ -97,6 +97,13 @@ def build_receipt(
         "cuts": [
             {"frame": cut, "seconds": float(source.timestamps[cut])} for cut in sorted(plan.cuts)
         ],
+        "holds": [
+            {
+                "seconds": float(source.timestamps[index - 1]),
+                "duration": float(motion - source.timestamps[index - 1]),
+            }
+            for index, motion in timeline.holds.items()
+        ],
         "colour tags": plan.encoding.tags._asdict(),
         "settings": settings,
         "torch": torch.__version__,
