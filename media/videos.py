@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +88,35 @@ class FrameReader(ABC):
             yield index, as_frame(samples)
 
 
+class DeclaredFrames:
+    """The number of frames that a header declares, without those that are meant to be missing.
+
+    Edit lists hide frames that the decoder drops. AVI counts empty frames, which repeat the one
+    before; the timestamps leave room for them.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self.declared = stream.frames
+        self.rate = stream.average_rate or 0
+        self.num_hidden = 0
+        self.span: tuple[Fraction, Fraction] | None = None  # of shown frames, in seconds
+
+    def add(self, packet: av.Packet) -> None:
+        """Take a packet into account."""
+        self.num_hidden += packet.is_discard
+        if packet.pts is not None and not packet.is_discard:
+            timestamp = packet.pts * packet.time_base
+            first, last = self.span or (timestamp, timestamp)
+            self.span = min(first, timestamp), max(last, timestamp)
+
+    @property
+    def count(self) -> int:
+        """The number of declared frames; 0 if the timestamps span as many."""
+        count = self.declared - self.num_hidden
+        is_spanned = self.span and (self.span[1] - self.span[0]) * self.rate + 1 >= count
+        return 0 if is_spanned else count
+
+
 class ImageFolderReader(FrameReader):
     """Reads the images of a folder, in natural order."""
 
@@ -139,7 +169,9 @@ class VideoReader(FrameReader):
                 if stream.codec_context is None:  # PyAV would crash
                     raise VideoError(self.damage_message(count, "its codec is unknown"))
                 stream.thread_type = "AUTO"
+                declared = DeclaredFrames(stream)
                 for packet in container.demux(stream):
+                    declared.add(packet)
                     if packet.is_corrupt:
                         raise VideoError(
                             self.damage_message(count, "a truncated or corrupt packet")
@@ -150,11 +182,12 @@ class VideoReader(FrameReader):
                         require_supported_matrix(self.path, picture)
                         count += 1
                         yield picture
-                promised = stream.frames
         except av.error.FFmpegError as error:
             raise VideoError(self.damage_message(count, error.strerror or str(error))) from error
-        if count < promised:
-            logger.warning("%s gave %d of the %d frames it promises", self.path, count, promised)
+        if count < declared.count:
+            logger.warning(
+                "%s gave %d of the %d frames it promises", self.path, count, declared.count
+            )
 
     def damage_message(self, count: int, what: str) -> str:
         """Return the error message for a failure after `count` pictures."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.images import describe_path
-from sgm_vfi.media.videos import VideoError, VideoReader
+from sgm_vfi.media.videos import DeclaredFrames, VideoError, VideoReader
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,
@@ -23,6 +23,8 @@ from sgm_vfi.video.av_frames import (
     read_planes,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
+
+RAW_FORMATS = ("h264", "hevc", "vvc")  # of FFmpeg: streams without a container
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,13 @@ def probe_video(
     if header.num_extra_videos:
         notes.append(f"{header.num_extra_videos} more video streams are left out")
     if header.num_declared_frames > len(timestamps) + dropped:
+        declared = count_declared_frames(path)
+        if declared > len(timestamps) + dropped:
+            notes.append(f"the file promises {declared} frames and gives {len(timestamps)}")
+    if decoder.has_missing_timestamps and header.frame_rate is not None:
         notes.append(
-            f"the file promises {header.num_declared_frames} frames and gives {len(timestamps)}"
+            f"it gives no timestamps; {float(header.frame_rate):.5g} fps are assumed. For another "
+            f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
     end = timestamps[-1] + (decoder.duration or estimate_frame_duration(timestamps, header))
     if header.duration > end - timestamps[0] + 2 * estimate_frame_duration(timestamps, header):
@@ -173,6 +180,7 @@ class SourceDecoder:
         self.dropped = 0
         self.duration = Fraction(0)  # of the last frame
         self.is_interlaced = False
+        self.has_missing_timestamps = False
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         for picture in VideoReader(self.path.name, self.path).decode():
@@ -180,6 +188,7 @@ class SourceDecoder:
             self.first = self.first or picture
             require_same_format(self.path, index, self.first, picture)
             self.is_interlaced = self.is_interlaced or picture.interlaced_frame
+            self.has_missing_timestamps = self.has_missing_timestamps or picture.pts is None
             timestamp = read_timestamp(picture, index, self.header)
             if index and timestamp <= self.timestamps[-1]:
                 self.dropped += 1
@@ -217,7 +226,7 @@ def read_header(path: Path) -> VideoHeader:
                 bit_rate=stream.bit_rate or container.bit_rate or 0,
                 num_declared_frames=stream.frames,
                 time_base=stream.time_base or Fraction(0),
-                frame_rate=stream.average_rate or stream.guessed_rate,
+                frame_rate=read_frame_rate(stream),
                 pixel_aspect=stream.sample_aspect_ratio,
                 duration=Fraction(container.duration or 0, av.time_base),
                 other_streams=tuple(
@@ -231,6 +240,13 @@ def read_header(path: Path) -> VideoHeader:
             f"{path} is no video that can be read ({error.strerror or error}): it is damaged, "
             f"truncated, or of another kind."
         ) from error
+
+
+def read_frame_rate(stream: av.VideoStream) -> Fraction | None:
+    """Return the mean frame rate; of raw streams, where FFmpeg says 25, that of the codec."""
+    if stream.container.format.name in RAW_FORMATS:
+        return stream.guessed_rate or stream.average_rate
+    return stream.average_rate or stream.guessed_rate
 
 
 def is_cover_art(stream: av.VideoStream) -> bool:
@@ -248,6 +264,16 @@ def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> F
             "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
     return index / header.frame_rate
+
+
+def count_declared_frames(path: Path) -> int:
+    """Return how many frames the header declares; see `DeclaredFrames`."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        declared = DeclaredFrames(stream)
+        for packet in container.demux(stream):
+            declared.add(packet)
+    return declared.count
 
 
 def find_missing_end(path: Path, promised: Fraction) -> list[str]:
