@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import sgm_vfi
+from sgm_vfi.command_line import CommandParser
 from sgm_vfi.startup import announce_loading
 
 COMMANDS = {  # sub-command -> (module with a `main`, what it does)
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the sub-command that is named first, with the arguments after it."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     lines = [f"  {name:<12} {help_}" for name, (_, help_) in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sgm-vfi",
         description=sgm_vfi.__doc__,
         epilog="\n".join(["commands:", *lines, "", "sgm-vfi COMMAND -h explains one of them."]),

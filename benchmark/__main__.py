@@ -30,6 +30,7 @@ from sgm_vfi.benchmark import (
     synthetic,
 )
 from sgm_vfi.benchmark.protocols import PROTOCOLS
+from sgm_vfi.command_line import CommandParser, report_errors
 
 PROG = "sgm-vfi benchmark"
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
@@ -48,7 +49,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROG,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -75,7 +76,7 @@ def run_published_command(
     description: str, protocols: Sequence[str], arguments: Sequence[str] | None = None
 ) -> int:
     """Run protocols as a command of their own; return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     runner.add_arguments(parser)
@@ -86,18 +87,14 @@ def run_published_command(
     return run_command(parser, arguments)
 
 
-def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+def run_command(parser: CommandParser, arguments: Sequence[str] | None) -> int:
     """Parse the arguments and run; exit with a message on errors that a user can cause."""
     args = parser.parse_args(arguments)
     is_distributed = getattr(args, "is_distributed", False)
-    try:
+    with report_errors(parser.prog, "The same command resumes: every row is kept."):
         if not is_distributed and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ValueError("This is measured by one process: start it with python, not torchrun.")
         return args.run(args) or 0
-    except KeyboardInterrupt:
-        parser.exit(130, "\nInterrupted. The same command resumes: every row is kept.\n")
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":

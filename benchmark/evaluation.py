@@ -26,7 +26,7 @@ from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.wrapper import map_tensors
-from sgm_vfi.model.interpolator import Window
+from sgm_vfi.model.interpolator import Window, require_finite
 from sgm_vfi.model.python_reference import is_reference
 from sgm_vfi.model.zoo import build_interpolator, find_weights, needs_weights
 
@@ -68,7 +68,7 @@ class ProtocolEvaluator:
             times = [group.samples[index].paths.time for index in missing]
             results = interpolate_at(network, protocol, frame0, frame1, times)
             for index, result in zip(missing, results, strict=True):
-                require_numbers(model, result.frame)
+                require_finite(result.frame, model, f"for {keys[index]['sample']}")
                 frame = protocol.round_prediction(result.frame)
                 if folder is not None:
                     name = f"{quote(model, safe='')}/{keys[index]['sample']}.png"
@@ -152,12 +152,6 @@ def load_optional_lpips(device: torch.device) -> tuple[Metric | None, dict[str, 
         return load_lpips(device), {}
     except MetricError as error:
         return None, {"lpips": f"Left out: {error}"}
-
-
-def require_numbers(model: str, frame: Tensor) -> None:
-    """Raise ValueError if a prediction holds NaN."""
-    if frame.isnan().any():
-        raise ValueError(f"{model} predicts values that are not numbers. Is it trained?")
 
 
 def sample_key(model: str, protocol: Protocol, sample: ProtocolSample) -> Row:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgm_vfi.benchmark.evaluation import require_numbers
 from sgm_vfi.benchmark.figures import (
     RowsByModel,
     SampleFigure,
@@ -26,6 +25,7 @@ from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import quantise
 from sgm_vfi.model import Interpolation, Interpolator
 from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.interpolator import require_finite
 
 SECONDS = "seconds"  # of a prediction, measured like a metric
 OVER_CLIPS = "**mean of the clips**"
@@ -41,15 +41,18 @@ class FootageEvaluator:
     flow_scale: float
 
     def predict(
-        self, model: str, triplet: Triplet, bits: int, *, explain: bool = False
+        self, model: str, triplet: Triplet, bits: int, where: str, *, explain: bool = False
     ) -> Interpolation:
         """Predict the middle frame, rounded to the bits of the footage.
+
+        Args:
+            where: which frame it is, for an error.
 
         Shapes: -> frame (1, 3, H, W).
         """
         inputs = (triplet.frame0, triplet.frame1, triplet.time)
         result = self.models[model](*inputs, self.flow_scale, explain=explain)
-        require_numbers(model, result.frame)
+        require_finite(result.frame, model, where)
         return result._replace(frame=quantise(result.frame, bits))
 
     @torch.inference_mode()
@@ -67,7 +70,8 @@ class FootageEvaluator:
             triplet = triplet.to(self.device)
             for key in missing:
                 start = perf_counter()
-                prediction = self.predict(key["model"], triplet, clip.info.bits).frame
+                where = f"for frame {frame} of {clip.clip.name} at gap {gap}"
+                prediction = self.predict(key["model"], triplet, clip.info.bits, where).frame
                 elapsed = perf_counter() - start  # `predict` waits for the device
                 numbers = {
                     name: metric(prediction, triplet.target).item() if metric else elapsed
@@ -80,7 +84,7 @@ class FootageEvaluator:
         """Draw one triplet with the prediction of every model. Shapes: -> (3, h, w)."""
         heading, triplet, bits = self._read(clips, rows)
         predictions = {
-            f"{name}: {float(own['psnr']):.2f} dB": self.predict(name, triplet, bits).frame
+            f"{name}: {float(own['psnr']):.2f} dB": self.predict(name, triplet, bits, heading).frame
             for name, own in rows.items()
         }
         return draw_strip(heading, triplet, predictions)
@@ -91,7 +95,9 @@ class FootageEvaluator:
     ) -> SampleFigure:
         """Build the figure of one triplet for the page."""
         heading, triplet, bits = self._read(clips, rows)
-        predictions = {name: self.predict(name, triplet, bits, explain=True) for name in rows}
+        predictions = {
+            name: self.predict(name, triplet, bits, heading, explain=True) for name in rows
+        }
         return build_figure(f"{kind}: {heading}", describe_scores(rows), triplet, predictions)
 
     def _read(

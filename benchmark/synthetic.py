@@ -15,7 +15,6 @@ from sgm_vfi.benchmark.evaluation import (
     add_random_weights,
     deterministic_float32,
     load_models,
-    require_numbers,
     select_device,
 )
 from sgm_vfi.benchmark.frame_cost import measure_costs
@@ -54,6 +53,7 @@ from sgm_vfi.model.cli_options import (
     parse_positive,
 )
 from sgm_vfi.model.inference.padding import Padded
+from sgm_vfi.model.interpolator import require_finite
 
 PROTOCOL = "synthetic"
 TEST_SCENES = 2  # first of a scene's seeds; training has 1, validation 0
@@ -116,7 +116,7 @@ class SyntheticEvaluator:
             triplet = self.generator.draw([seeds]).triplet(truth=True).to(self.device)
             for key in missing:
                 out = self.models[key["model"]](triplet)
-                require_numbers(key["model"], out.frame)
+                require_finite(out.frame, key["model"], f"in scene {scene.number}")
                 yield key | measure_prediction(out, triplet)
 
 

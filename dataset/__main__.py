@@ -19,6 +19,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.packed_cache import PackedFrameStack, is_packed, write_packed
 from sgm_vfi.dataset.stand_in import TREE_LAYOUTS, write_stand_in
@@ -33,7 +34,7 @@ TRAINING_SETS = {module.NAME: module for module in (vimeo90k, x4k1000fps)}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sgm-vfi dataset",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -42,11 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for add_command in (add_verify, add_pack, add_write, add_speed, add_sheet):
         add_command(commands)
     args = parser.parse_args(arguments)
-    try:
-        return args.run(args)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    with report_errors(f"{parser.prog} {args.command}"):
+        status: int = args.run(args)
+    return status
 
 
 def add_verify(commands: argparse._SubParsersAction) -> None:

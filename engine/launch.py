@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sgm_vfi.command_line import CommandParser, describe_error
 from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.config_overrides import describe_differences, override
 from sgm_vfi.engine.distributed import World, process_group, select_device
@@ -98,7 +99,7 @@ def launch(
             prepare_run_folder(run, experiment, args)
             training = trainer(experiment, run)
         except (ValueError, OSError) as error:
-            logger.error("%s", error)
+            logger.error("%s", describe_error(error))
             sys.exit(2)
         with logging_redirect_tqdm():
             training.fit()
@@ -119,15 +120,15 @@ def profile_training(
             )
             training.profile_steps(steps)
         except (ValueError, OSError) as error:
-            logger.error("%s", error)
+            logger.error("%s", describe_error(error))
             sys.exit(2)
 
 
 def build_parser(
     experiments: Mapping[str, Any], flags: Sequence[RecipeFlag], description: str | None
-) -> argparse.ArgumentParser:
+) -> CommandParser:
     """Build the parser of a training command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -196,7 +197,7 @@ def prepare_run_folder(run: RunContext, experiment: Any, args: argparse.Namespac
         try:
             write_run_folder(run, experiment, args)
         except (ValueError, OSError) as error:
-            problem = str(error)
+            problem = describe_error(error)
     problem = run.world.broadcast(problem)
     if problem is not None:
         raise ValueError(problem)

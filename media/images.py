@@ -69,12 +69,13 @@ def quantise(frame: Tensor, bits: int = 8) -> Tensor:
 
 
 def to_levels(frame: Tensor, bits: int) -> Tensor:
-    """Convert [0, 1] to whole numbers 0 to 2^bits - 1, halves to even; raise on NaN."""
+    """Convert [0, 1] to whole numbers 0 to 2^bits - 1, halves to even; raise on NaN and inf."""
     if bits not in BITS.values():
         raise ValueError(f"Frames are written with 8 or 16 bits per sample, got {bits}.")
-    if frame.isnan().any():
+    if not frame.isfinite().all():
         raise ValueError(
-            f"A frame of shape {tuple(frame.shape)} holds values that are not numbers."
+            f"A frame of shape {tuple(frame.shape)} holds values that are not numbers (NaN or "
+            f"infinite). Take other weights, or --precision fp32."
         )
     return (frame.float().clamp(0, 1) * (2**bits - 1)).round()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.interpolator import Interpolator, time_like
+from sgm_vfi.model.interpolator import Interpolator, require_finite, time_like
 from sgm_vfi.model.zoo import load_interpolator
 
 Frame: TypeAlias = Tensor | np.ndarray[Any, Any]
@@ -103,8 +103,13 @@ class FrameInterpolator:
         values = [value for one in times for value in one.flatten().tolist()]
         network = Padded(support_times(self.network, values))
         state = network.prepare(first, second, flow_scale)
-        frames = [_restore(network.interpolate(state, one).frame, frame0) for one in times]
+        frames = [_restore(self._interpolate(network, state, one), frame0) for one in times]
         return frames if _is_list(time) else frames[0]
+
+    def _interpolate(self, network: Interpolator, state: Any, time: Tensor) -> Tensor:
+        frame = network.interpolate(state, time).frame
+        require_finite(frame, type(self.network).__name__, f"at time {time.flatten().tolist()}")
+        return frame
 
     def _to_batches(self, frame0: Frame, frame1: Frame) -> list[Tensor]:
         _require_pair(frame0, frame1)
@@ -114,13 +119,22 @@ class FrameInterpolator:
 
 
 def _is_list(time: object) -> bool:
-    return not isinstance(time, int | float | Fraction | Tensor | np.number)
+    is_scalar = isinstance(time, np.ndarray) and time.ndim in (0, 4)
+    return not is_scalar and not isinstance(time, int | float | Fraction | Tensor | np.number)
 
 
 def _list_times(time: Any, batch: Tensor) -> list[Tensor]:
     """Return each time as a tensor (B, 1, 1, 1)."""
+    if isinstance(time, np.ndarray) and time.ndim in (0, 4):
+        time = torch.as_tensor(time)
     if not isinstance(time, Tensor):
-        times = [float(one) for one in time] if _is_list(time) else [float(time)]
+        try:
+            times = [float(one) for one in time] if _is_list(time) else [float(time)]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"Expected a time in (0, 1), several of them, or a tensor ({len(batch)}, 1, 1, 1), "
+                f"got {time!r}."
+            ) from error
         if not times:
             raise ValueError("Expected one time or more, got none.")
         return [time_like(batch, one) for one in times]
@@ -144,8 +158,12 @@ def _require_pair(frame0: Frame, frame1: Frame) -> None:
             f"Expected two frames of one shape, got {tuple(frame0.shape)} and "
             f"{tuple(frame1.shape)}."
         )
-    for frame in (frame0, frame1):
-        (_require_array if isinstance(frame, np.ndarray) else _require_tensor)(frame)
+    for name, frame in (("frame0", frame0), ("frame1", frame1)):
+        if isinstance(frame, np.ndarray):
+            _require_array(frame)
+        else:
+            _require_tensor(frame)
+            _require_range(frame, name)
 
 
 def _dtype_of(frame: object) -> str:
@@ -170,6 +188,18 @@ def _require_tensor(frame: Any) -> None:
     if not frame.is_floating_point():
         raise ValueError(
             f"Expected floating-point tensors in [0, 1], got {frame.dtype}; divide bytes by 255."
+        )
+
+
+def _require_range(frame: Tensor, name: str) -> None:
+    """Raise ValueError for a value that is no number, or outside of [0, 1]."""
+    bad = ~frame.isfinite()
+    if bad.any():
+        *sample, channel, row, column = bad.nonzero()[0].tolist()
+        of = f" of sample {sample[0]}" if sample else ""
+        raise ValueError(
+            f"{name} holds {int(bad.sum())} values that are not numbers (NaN or infinite), the "
+            f"first in row {row}, column {column}, channel {channel}{of}. Repair the frame first."
         )
     low, high = (value.item() for value in frame.aminmax())
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import save_file
 
+from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.model import weight_files
 from sgm_vfi.model.checkpoint import CheckpointError, read_weights, sha256, write_atomically
 
@@ -232,7 +233,7 @@ def list_weights() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `sgm-vfi weights`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sgm-vfi weights",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -254,12 +255,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.command == "list":
         print(list_weights())
         return
-    try:
+    with report_errors(parser.prog):
         for name in args.names:
             path, is_new = fetch(name, args.source, args.index)
             print(f"{name}: {path}" if is_new else f"{name}: already here, {path}")
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ class Interpolator(nn.Module, ABC):
     """Synthesises I_t between I_0 and I_1.
 
     Frames are RGB in [0, 1], (B, 3, H, W); `time` is (B, 1, 1, 1) in (0, 1). A network trained on
-    other frames (BGR, [0, 255], mean-subtracted) converts them itself.
+    other frames (BGR, [0, 255], mean-subtracted) converts them itself. Frames may be of any
+    floating-point type; motion and results are float32, or float64 where the weights are.
 
     Call `prepare` once per pair of frames and `interpolate` once per time; `forward` does both.
     """
@@ -105,7 +106,7 @@ class Interpolator(nn.Module, ABC):
         self,
         frame0: Tensor,
         frame1: Tensor,
-        time: Tensor,
+        time: Tensor | float,
         flow_scale: float = 1.0,
         *,
         explain: bool = False,
@@ -115,11 +116,7 @@ class Interpolator(nn.Module, ABC):
 
         Shapes: frames (B, 3, H, W), time (B, 1, 1, 1) -> frame (B, 3, H, W).
         """
-        if time.shape != (len(frame0), 1, 1, 1):
-            raise ValueError(
-                f"A time for every sample has the shape ({len(frame0)}, 1, 1, 1), got "
-                f"{tuple(time.shape)}: time_like(frame0, 0.5) gives one."
-            )
+        time = expand_time(frame0, time)
         if target is not None:
             return self.training_forward(frame0, frame1, time, target)
         return self.interpolate(self.prepare(frame0, frame1, flow_scale), time, explain=explain)
@@ -176,6 +173,23 @@ def time_like(frame: Tensor, time: float) -> Tensor:
     return torch.full((len(frame), 1, 1, 1), time, dtype=frame.dtype, device=frame.device)
 
 
+def expand_time(frame: Tensor, time: Tensor | float) -> Tensor:
+    """Return a time for every sample, given these or one number.
+
+    Shapes: frame (B, ...), time (B, 1, 1, 1) or a number -> (B, 1, 1, 1).
+    """
+    if isinstance(time, Tensor) and time.shape == (len(frame), 1, 1, 1):
+        return time
+    try:
+        return time_like(frame, float(time))
+    except (TypeError, RuntimeError, ValueError) as error:
+        got = getattr(time, "shape", repr(time))
+        raise ValueError(
+            f"Expected a time in (0, 1), or a tensor of shape ({len(frame)}, 1, 1, 1), got "
+            f"{got if isinstance(got, str) else tuple(got)}."
+        ) from error
+
+
 def flow_scale_fraction(flow_scale: float, largest: int = 1) -> Fraction:
     """Return `flow_scale` as a fraction of small whole numbers, or raise ValueError."""
     denominator = _denominator(flow_scale, largest)
@@ -205,6 +219,45 @@ def _denominator(flow_scale: float, largest: int) -> int:
     )
 
 
+def convert_frames(
+    frame0: Tensor, frame1: Tensor, interpolator: Interpolator, flow_scale: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Check a pair of frames, and return it in the type in which the interpolator computes.
+
+    Raises:
+        ValueError: as `require_frames`; or the weights are in half precision.
+    """
+    require_frames(frame0, frame1, interpolator, flow_scale)
+    weight = next(interpolator.parameters(), None)
+    if weight is None:
+        common = torch.promote_types(frame0.dtype, frame1.dtype)
+        dtype = torch.promote_types(common, torch.float32)
+    else:
+        dtype = weight.dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"The weights of {type(interpolator).__name__} are {dtype}, in which motion is not "
+            f"exact. Keep them in float32; for speed use set_inference_precision(network, 'bf16')."
+        )
+    first, second = (x if x.dtype == dtype else x.to(dtype) for x in (frame0, frame1))
+    return first, second
+
+
+def require_finite(frame: Tensor, network: str, where: str) -> None:
+    """Raise ValueError if a result holds NaN or infinite values.
+
+    Args:
+        network: its name.
+        where: which frame it is, such as "at 0.5 between a.png and b.png".
+    """
+    if not frame.isfinite().all():
+        raise ValueError(
+            f"{network} predicts values that are not numbers (NaN or infinite) {where}. Is it "
+            f"trained? Its weights may be damaged or of a training that diverged: take others; "
+            f"with --precision fp16, take bf16 or fp32."
+        )
+
+
 def require_frames(
     frame0: Tensor, frame1: Tensor, interpolator: Interpolator, flow_scale: float | None = None
 ) -> None:
@@ -217,6 +270,12 @@ def require_frames(
         raise ValueError(
             f"{name} takes two frames of one shape (B, 3, H, W), "
             f"got {tuple(frame0.shape)} and {tuple(frame1.shape)}."
+        )
+    if not len(frame0):
+        raise ValueError(f"{name} takes one pair of frames or more, got a batch of none.")
+    if frame0.device != frame1.device:
+        raise ValueError(
+            f"{name} takes frames on one device, got {frame0.device} and {frame1.device}."
         )
     if not frame0.is_floating_point() or not frame1.is_floating_point():
         raise ValueError(

@@ -29,7 +29,13 @@ def test_importing_the_package_does_not_import_pytorch() -> None:
         _ = sgm_vfi.lode
 
 
-@pytest.mark.parametrize("time", [0.5, Fraction(1, 2), [0.5], torch.full((1, 1, 1, 1), 0.5)])
+TIMES = (
+    *(0.5, Fraction(1, 2), [0.5], torch.full((1, 1, 1, 1), 0.5), torch.tensor(0.5)),
+    *(np.float32(0.5), np.array(0.5), np.full((1, 1, 1, 1), 0.5)),
+)
+
+
+@pytest.mark.parametrize("time", TIMES)
 def test_every_form_of_frames_and_times_gives_the_same(time: object, tiny: SGM) -> None:
     """Sizes that are no multiple of the stride, too."""
     interpolate = api.FrameInterpolator(tiny)
@@ -70,6 +76,8 @@ def test_motion_is_computed_in_float32(dtype: torch.dtype) -> None:
 
 FRAME = torch.full((3, 8, 8), 0.5)
 ARRAY = np.zeros((8, 8, 3), np.uint8)
+ONE_BAD = FRAME.clone()
+ONE_BAD[1, 2, 5] = torch.inf
 
 
 @pytest.mark.parametrize(
@@ -80,12 +88,16 @@ ARRAY = np.zeros((8, 8, 3), np.uint8)
         (FRAME, FRAME[:, 1:], 0.5, r"of one shape, got \(3, 8, 8\) and \(3, 7, 8\)"),
         (FRAME.byte(), FRAME.byte(), 0.5, "got torch.uint8; divide bytes by 255"),
         (255 * FRAME, 255 * FRAME, 0.5, r"values in \[0, 1\], got 127.5 to 127.5"),
-        (FRAME * torch.nan, FRAME, 0.5, r"values in \[0, 1\], got nan"),
+        (FRAME * torch.nan, FRAME, 0.5, "frame0 holds 192 values that are not numbers"),
+        (FRAME, ONE_BAD, 0.5, "frame1 holds 1 values .* in row 2, column 5, channel 1"),
         (FRAME[None][:0], FRAME[None][:0], 0.5, r"not empty, got \(0, 3, 8, 8\)"),
         (FRAME[:1], FRAME[:1], 0.5, r"\(3, H, W\) or \(B, 3, H, W\)"),
         (ARRAY.astype(float), ARRAY.astype(float), 0.5, r"\(H, W, 3\) of uint8"),
         (FRAME, FRAME, 1.0, r"lies in \(0, 1\), got 1.0"),
         (FRAME, FRAME, [], "one time or more"),
+        (FRAME, FRAME, None, "Expected a time .* got None"),
+        (FRAME, FRAME, "half", "Expected a time .* got 'half'"),
+        (FRAME, FRAME, np.float32("nan"), r"lies in \(0, 1\), got nan"),
         (FRAME, FRAME, torch.full((2, 1, 1, 1), 0.5), r"shape \(1, 1, 1, 1\)"),
         (FRAME, FRAME, torch.full((1, 1, 1, 1), 2.0), r"in \(0, 1\), got \[2.0\]"),
     ],
@@ -96,3 +108,10 @@ def test_what_is_refused_is_said_in_one_sentence(
     with pytest.raises(ValueError, match=message) as caught:
         sgm_vfi.load("blend")(frame0, frame1, time)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_gives_no_numbers_is_named(tiny: SGM) -> None:
+    for weight in tiny.parameters():
+        weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"SGM predicts values that are not numbers .* at time"):
+        api.FrameInterpolator(tiny)(FRAME, FRAME)

@@ -317,8 +317,8 @@ def test_mistake_is_explained_and_leaves_nothing(
 def test_mistake_in_a_real_process(mistaken: Path) -> None:
     """One line on the error stream, nothing on the other, and a code for scripts."""
     done = subprocess.run([*PYTHON, "a.png", "small.png"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("demo_2x.py: ")
+    assert done.returncode == 2
+    assert done.stderr.startswith("demo_2x.py: error: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""  # no network was built before the images were looked at
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sgm_vfi.command_line import is_out_of_memory
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.zoo import ZOO, load_interpolator
@@ -15,7 +16,6 @@ from sgm_vfi.video.memory_fallback import (
     estimate_memory,
     find_distinct_times,
     fit_budget,
-    is_out_of_memory,
     measure_free_memory,
     reduce_budget,
 )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
+from sgm_vfi.command_line import CommandParser
 from sgm_vfi.engine.launch import launch
 
 STAGES = {  # command -> (module:trainer, module of its recipes)
@@ -29,7 +30,7 @@ TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.relea
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a stage of training or a tool."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m training",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

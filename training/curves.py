@@ -1,11 +1,11 @@
 """Plots the loss and the validation metrics of training runs over steps."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.media.charts import Curve, plot_line_charts, write_png
 
@@ -51,14 +51,12 @@ def plot_runs(runs: Sequence[Path], output: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `sgm-vfi train curves`."""
-    parser = argparse.ArgumentParser(prog="sgm-vfi train curves", description=__doc__)
+    parser = CommandParser(prog="sgm-vfi train curves", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="its folder or log.jsonl")
     parser.add_argument("--output", type=Path, default=Path("curves.png"), help="PNG file")
     args = parser.parse_args(arguments)
-    try:
+    with report_errors(parser.prog):
         plot_runs(args.runs, args.output)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
     print(args.output)
 
 

@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.model.checkpoint import (
     INDEX_SUFFIX,
     PART_OF,
@@ -52,7 +53,7 @@ CORNERS = "|---" * (len(COLUMNS) + 1) + "|"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `sgm-vfi train release`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sgm-vfi train release",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add("--output", type=Path, default=ROOT / "pretrained", metavar="DIR")
     args = parser.parse_args(arguments)
-    try:
+    with report_errors(parser.prog):
         name = args.name or args.weights.stem
         index = write_release(read_weights(args.weights), name, args.output, args.builds_on)
         cost = f"float16 against float32: {rounding_psnr(args.weights, index):.1f} dB"
@@ -79,8 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told = {"recipe": f"`{args.recipe}`", "measured": measured}
         row = table_row(index, told, f"![{name}]({args.curve})" if args.curve else "")
         update_table(args.output / "README.md", row)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
     print(f"{row}\n\n{index}: {shlex.join(sorted(part_hashes(index)))}")
     for other in outdated_indices(index):
         print(f"{other} was made for what {index.name} was before: ship it again.")

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.media.images import WRITABLE_SUFFIXES, is_image
 from sgm_vfi.media.output_paths import require_output_folder
 from sgm_vfi.media.sequences import find_sequence, is_video
@@ -63,33 +63,14 @@ keep their pixels."""
 def main(arguments: Sequence[str] | None = None, *, prog: str = "sgm-vfi interpolate") -> None:
     """Run the command; errors become messages and exit codes."""
     args = parse_arguments(arguments, prog)
-    try:
+    then = "goes on" if len(args.inputs) == 1 else "begins again"  # a pair is not resumable
+    with report_errors(prog, f"All files are whole. The same command {then}."):
         run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"{prog}: {format_error(error)}")
-    except torch.OutOfMemoryError:
-        sys.exit(
-            f"{prog}: {args.device} ran out of memory. Estimate motion on smaller frames "
-            f"(--flow_scale 1/2), synthesise in windows (--tile 512), or take --device cpu."
-        )
-    except KeyboardInterrupt:
-        then = "goes on" if len(args.inputs) == 1 else "begins again"  # a pair is not resumable
-        print(
-            f"{prog}: interrupted; all files are whole. The same command {then}.", file=sys.stderr
-        )
-        sys.exit(130)
-
-
-def format_error(error: Exception) -> str:
-    """Return the message of an error, without the system's error number."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}."
-    return str(error)
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """Parse the command line; `times` are those of the new frames in every gap between images."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=prog,
         usage="%(prog)s [INPUT ...] [options]",
         description=EXAMPLES,

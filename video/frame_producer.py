@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from sgm_vfi.model.interpolator import require_finite
 from sgm_vfi.video.colour_conversion import shared_overshoot
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.overlays import HISTORY_FRAMES as OVERLAY_FRAMES
@@ -176,6 +177,12 @@ class FrameProducer:
             output_frame.time,
             explain=minimum is not None or self.options.explain,
             **self.context,
+        )
+        require_finite(
+            result.frame,
+            type(self.interpolator.network).__name__,
+            f"at {float(output_frame.timestamp):.3f} s, between source frames {output_frame.left} "
+            f"and {output_frame.right}",
         )
         self.stats.num_interpolated += 1
         score = None if minimum is None else measure_reliability(*self.clamped, result)

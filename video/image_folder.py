@@ -19,6 +19,7 @@ from sgm_vfi.model import Interpolator
 from sgm_vfi.model.cli_options import describe_weights, load_network
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.sequence import interpolate_sequence
+from sgm_vfi.model.interpolator import require_finite
 from sgm_vfi.video.job import inference_settings
 from sgm_vfi.video.job_paths import work_path
 from sgm_vfi.video.memory_fallback import MemoryBudget
@@ -64,6 +65,7 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     denser = interpolate_sequence(network, frames, args.times, args.flow_scale)
     with explain_full_disk(output):
         for frame in tqdm(denser, total=total, initial=done, unit="frame"):
+            require_finite(frame, args.model, f"for {files[done]}")
             write_frame(files[done], frame[0], bits, profile)
             done += 1
             if done % step == 0:

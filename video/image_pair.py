@@ -22,6 +22,7 @@ from sgm_vfi.media.visualise import fit_to_box, visualise_pair, write_animation
 from sgm_vfi.model import Interpolation, Interpolator, time_like
 from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.sequence import interpolate_loop
+from sgm_vfi.model.interpolator import require_finite
 from sgm_vfi.video.image_folder import load_network_for_times
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")
@@ -48,6 +49,7 @@ def interpolate_pair(args: argparse.Namespace) -> None:
     state = network.prepare(frame0, frame1, args.flow_scale)
     for file, time in zip(files, tqdm(args.times, disable=len(files) == 1), strict=True):
         result = network.interpolate(state, time_like(frame0, time), explain=time == middle)
+        require_finite(result.frame, args.model, f"at {time:.3g} of the way, for {file}")
         shown = result if time == middle else shown
         write_frame(file, result.frame[0], bits, profile)
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]

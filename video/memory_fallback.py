@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from sgm_vfi.command_line import is_out_of_memory
 from sgm_vfi.model.cli_options import LARGEST_FLOW_SCALE
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
@@ -193,11 +194,6 @@ class MemoryAwareInterpolator:
         if self.flip_ensemble:
             network = FlipEnsemble(network)
         return support_times(Padded(network), self.times)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether PyTorch ran out of memory; on a CPU it raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def reduce_budget(budget: MemoryBudget, network: Interpolator) -> MemoryBudget | None:

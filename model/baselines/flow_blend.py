@@ -27,8 +27,8 @@ from sgm_vfi.model.flow.motion_hypotheses import (
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
+    convert_frames,
     flow_scale_fraction,
-    require_frames,
 )
 from sgm_vfi.model.ops.resize import resize, resize_to
 
@@ -61,7 +61,7 @@ class FlowBlend(Interpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> FlowBlendState:
         """Estimate the flows and weight the hypotheses. Shapes: frames (B, 3, H, W)."""
-        require_frames(frame0, frame1, self)
+        frame0, frame1 = convert_frames(frame0, frame1, self)
         return self._build_state(frame0, frame1, self._encode(frame0, flow_scale), flow_scale)
 
     def advance(
@@ -70,7 +70,7 @@ class FlowBlend(Interpolator):
         """Do what `prepare` does, with the encoding of frame 1 that the last pair left."""
         if state.flow_scale != flow_scale:
             return self.prepare(frame1, frame2, flow_scale)
-        require_frames(frame1, frame2, self)
+        frame1, frame2 = convert_frames(frame1, frame2, self)
         return self._build_state(frame1, frame2, state.encoding1, flow_scale)
 
     def _encode(self, frame: Tensor, flow_scale: float) -> Any:

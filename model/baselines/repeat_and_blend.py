@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.interpolator import Interpolation, Interpolator, require_frames
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, convert_frames
 
 
 class FramePair(NamedTuple):
@@ -25,7 +25,7 @@ class ConstantBlend(Interpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> FramePair:
         """Keep both frames. Shapes: (B, 3, H, W)."""
-        require_frames(frame0, frame1, self)
+        frame0, frame1 = convert_frames(frame0, frame1, self)
         return FramePair(frame0, frame1)
 
     def interpolate(

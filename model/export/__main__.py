@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.model.cli_options import (
     add_device_option,
     add_scale_and_points,
@@ -27,7 +28,7 @@ from sgm_vfi.model.zoo import load_interpolator
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="sgm-vfi export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,10 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="default: MODEL-WIDTHxHEIGHT.onnx or .pt, here")
     args = parser.parse_args(arguments)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
+    with report_errors(parser.prog):
         print("\n".join(report(args)))
-    except (ValueError, OSError) as error:
-        parser.error(f"{args.model}: {error}")
 
 
 def report(args: argparse.Namespace) -> Iterator[str]:

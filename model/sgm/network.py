@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
-from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, require_frames
+from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, convert_frames
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
@@ -95,7 +95,7 @@ class SGM(TileableInterpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> SGMState:
         """Compute the features of both frames."""
-        require_frames(frame0, frame1, self)
+        frame0, frame1 = convert_frames(frame0, frame1, self)
         height, width = frame0.shape[-2:]
         self._require_scale(height, width, flow_scale)
         return self._build_state(self._encode(torch.cat((frame0, frame1)), flow_scale), flow_scale)
@@ -106,7 +106,7 @@ class SGM(TileableInterpolator):
         """Reuse the features of `frame1`."""
         if state.flow_scale != flow_scale or len(state.frames) != 2 * len(frame2):
             return self.prepare(frame1, frame2, flow_scale)
-        require_frames(frame1, frame2, self)
+        frame1, frame2 = convert_frames(frame1, frame2, self)
         known, new = state.encoded, self._encode(frame2, flow_scale)
         return self._build_state(known.advance(new), flow_scale)
 

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
+    convert_frames,
     flow_scale_fraction,
-    require_frames,
     require_time,
 )
 from sgm_vfi.model.layers.conv import conv_prelu
@@ -114,7 +114,7 @@ class IFRNet(Interpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> IFRNetState:
         """Encode both frames. Shapes: frames (B, 3, H, W)."""
-        require_frames(frame0, frame1, self, flow_scale)
+        frame0, frame1 = convert_frames(frame0, frame1, self, flow_scale)
         mean = torch.cat((frame0, frame1), dim=1).mean(dim=(1, 2, 3), keepdim=True)
         frames = torch.cat((frame0 - mean, frame1 - mean))
         return IFRNetState(frames, mean, self.encode(resize(frames, flow_scale)), flow_scale)

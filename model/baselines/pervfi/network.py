@@ -42,8 +42,8 @@ from sgm_vfi.model.flow.motion_hypotheses import flow_to_size
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
+    convert_frames,
     flow_scale_fraction,
-    require_frames,
 )
 from sgm_vfi.model.ops.resize import resize
 
@@ -120,7 +120,7 @@ class PerVFI(Interpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> PerVFIState:
         """Estimate the flows and encode both frames. Shapes: frames (B, 3, H, W)."""
-        require_frames(frame0, frame1, self)
+        frame0, frame1 = convert_frames(frame0, frame1, self)
         scale = float(flow_scale_fraction(flow_scale))
         with torch.no_grad():
             flows = self.estimator.bidirectional(resize(frame0, scale), resize(frame1, scale))
@@ -135,7 +135,7 @@ class PerVFI(Interpolator):
 
         Shapes: frames (B, 3, H, W), flows (B, 2, H, W), in pixels.
         """
-        require_frames(frame0, frame1, self)
+        frame0, frame1 = convert_frames(frame0, frame1, self)
         both = self.encoder(2 * torch.cat((frame0, frame1)) - 1)
         levels0, levels1 = (list(half) for half in zip(*(x.chunk(2) for x in both), strict=True))
         fine0, fine1 = levels0[0], levels1[0]

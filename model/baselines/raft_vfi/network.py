@@ -38,8 +38,8 @@ from sgm_vfi.model.flow.raft import RAFT
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,
+    convert_frames,
     flow_scale_fraction,
-    require_frames,
 )
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
@@ -113,9 +113,8 @@ class RAFTVFI(Interpolator):
 
         Shapes: frames (B, 3, H, W).
         """
-        for other in (frame1, before, after):
-            if other is not None:
-                require_frames(frame0, other, self, flow_scale)
+        frame0, frame1 = convert_frames(frame0, frame1, self, flow_scale)
+        before, after = (self._convert_context(frame0, x, flow_scale) for x in (before, after))
         features0 = self.encode_frame(frame0, flow_scale)
         features1 = self.encode_frame(frame1, flow_scale)
         raw = self.estimate_flows(features0, features1)
@@ -136,9 +135,8 @@ class RAFTVFI(Interpolator):
         after: Tensor | None = None,
     ) -> RAFTVFIState:
         """Estimate the motion of the next pair; encodes one frame and runs RAFT twice."""
-        for other in (frame2, before, after):
-            if other is not None:
-                require_frames(frame1, other, self, flow_scale)
+        frame1, frame2 = convert_frames(frame1, frame2, self, flow_scale)
+        before, after = (self._convert_context(frame1, x, flow_scale) for x in (before, after))
         features1 = state.features1
         if flow_scale != features1.flow_scale:
             return self.prepare(frame1, frame2, flow_scale, before=before, after=after)
@@ -151,6 +149,12 @@ class RAFTVFI(Interpolator):
             raw = state.context_flows.chunk(2, dim=1)[1], backward
         back = None if before is None else state.raw[1]
         return self._build_state(features1, features2, raw, back, after)
+
+    def _convert_context(
+        self, frame: Tensor, other: Tensor | None, flow_scale: float
+    ) -> Tensor | None:
+        """Check and convert a context frame of `frame`, if there is one."""
+        return None if other is None else convert_frames(frame, other, self, flow_scale)[1]
 
     def _build_state(
         self,

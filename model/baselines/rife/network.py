@@ -26,7 +26,7 @@ from sgm_vfi.model.interpolator import (
     Interpolation,
     TileableInterpolator,
     Window,
-    require_frames,
+    convert_frames,
     require_time,
 )
 from sgm_vfi.model.layers.conv import conv_prelu
@@ -119,7 +119,7 @@ class RIFE(TileableInterpolator):
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> RIFEState:
         """Compute the context features of both frames. Shapes: frames (B, 3, H, W)."""
-        require_frames(frame0, frame1, self, flow_scale)
+        frame0, frame1 = convert_frames(frame0, frame1, self, flow_scale)
         frames = reorder_colours(torch.cat((frame0, frame1)), self.config.colour_order)
         return RIFEState(frames, self.synthesis.context(frames), flow_scale)
 

@@ -29,7 +29,7 @@ from sgm_vfi.model.checkpoint import (
     abbreviate,
     translate_name,
 )
-from sgm_vfi.model.interpolator import Interpolation, Interpolator, require_frames
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, convert_frames
 from sgm_vfi.model.layers.synthesis_unet import blend
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
@@ -96,7 +96,7 @@ class PracticalRIFE(Interpolator):
         self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0
     ) -> PracticalRIFEState:
         """Compute the features of both frames. Shapes: frames (B, 3, H, W)."""
-        require_frames(frame0, frame1, self, flow_scale)
+        frame0, frame1 = convert_frames(frame0, frame1, self, flow_scale)
         frames = torch.cat((frame0, frame1)).clamp(0, 1)
         inputs = frames
         if self.encoder is not None:
