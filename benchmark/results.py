@@ -1,6 +1,5 @@
 """Result rows read from files: means, tables, and checks against expected means."""
 
-import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from sgm_vfi.benchmark.tables import (
     markdown_table,
     metric_heading,
 )
+from sgm_vfi.json_files import explain_structure, parse_json_object, read_json_object
 
 METRIC_NAMES = ("psnr", "ssim", "ssim_uniform", *LOWER_IS_BETTER)
 MOTION = "motion"  # the column with the motion of a sample
@@ -110,25 +110,38 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
         raise ReportError(f"Results are {' or '.join(SUFFIXES)} files, got {path}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of results at {path} ({path.resolve()}).")
-    text = path.read_text(encoding="utf-8")
-    try:
+    with explain_structure(path, "file of results"):
+        text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            about = json.loads(text)
-            rows = about.pop("rows", []) if isinstance(about, dict) else []
+            about = parse_json_object(text)
+            rows = about.pop("rows", [])
         else:
-            entries = [json.loads(line) for line in text.split("\n")[:-1] if line.strip()]
+            entries = [parse_json_object(line) for line in text.split("\n")[:-1] if line.strip()]
             rows = [entry for entry in entries if "model" in entry]
             about = {k: v for entry in entries if "model" not in entry for k, v in entry.items()}
-    except (ValueError, TypeError) as error:
-        raise ReportError(f"{path} is no file of results: {error}.") from error
-    if any(isinstance(row, dict) and "gflop" in row for row in rows):
+        require_structure(about, rows)
+    if any("gflop" in row for row in rows):
         raise ReportError(
             f"{path} holds the speed of networks, not their quality. Compare it by "
             f"`sgm-vfi benchmark speed --against {path}`, with the options of that measurement."
         )
-    if any(not isinstance(row, dict) or "model" not in row for row in rows):
-        raise ReportError(f"{path} holds rows without a model: this is no file of results.")
     return about, rows
+
+
+def require_structure(about: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Raise ValueError or TypeError for values that are of another kind than those we write."""
+    metrics = (*about.get("metrics", ()), *METRIC_NAMES)
+    for row in (*rows, *about.get("means", ())):
+        if not isinstance(row, dict) or not isinstance(row.get("model"), str):
+            raise ValueError("it holds rows without the name of a model")
+        for name, value in row.items():
+            if isinstance(value, list | dict):
+                raise ValueError(f"{name} of a row is a {type(value).__name__}")
+            if name in metrics and value is not None:
+                float(value)
+    published = about.get("published") or {}
+    if not all(scores is None or isinstance(scores, dict) for scores in published.values()):
+        raise ValueError("its published values are not per model")
 
 
 def merge_parts(name: str, parts: Sequence[Part]) -> ProtocolResult:
@@ -241,7 +254,7 @@ def read_expected_means(
     The file is JSON: protocol, model, metric, then value and tolerance.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json_object(path, "file of expected means")
         every = [
             ExpectedMean(protocol, model, metric, float(value), float(tolerance))
             for protocol, by_model in table.items()

@@ -15,6 +15,7 @@ from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subp
 from sgm_vfi.benchmark.profiler import GIB
 from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
+from sgm_vfi.json_files import explain_structure, parse_json_object
 from sgm_vfi.media.images import parse_size, write_atomically
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
@@ -231,11 +232,9 @@ def label(row: SpeedRow) -> str:
 
 def read_figures(path: Path) -> list[SpeedRow]:
     """Read the rows of an earlier run."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        complete = all(name in row for row in rows for name in KEY)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no figures of this command ({error}).") from error
-    if not complete:
-        raise ValueError(f"{path} lacks {', '.join(KEY)} in a row: measure it again.")
+    with explain_structure(path, "file of figures of this command"):
+        rows: list[SpeedRow] = parse_json_object(path.read_text(encoding="utf-8"))["rows"]
+        for row in rows:
+            if missing := [name for name in KEY if name not in row]:
+                raise ValueError(f"a row lacks {', '.join(missing)}")
     return rows

@@ -7,6 +7,7 @@ A crop then reads only the memory pages that it touches.
 """
 
 import json
+import operator
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sgm_vfi.dataset.frame_stack import FrameStack
+from sgm_vfi.json_files import explain_structure, read_json_object
 
 INDEX = "index.json"
 FORMAT = 1  # version of the index
@@ -52,15 +54,17 @@ def is_packed(folder: Path) -> bool:
 
 def read_packed(folder: Path) -> list[PackedFrameStack]:
     """Open the stacks of a packed cache, in the order in which they were written."""
-    index = json.loads((folder / INDEX).read_text())
+    index = read_json_object(folder / INDEX, "index of a packed cache")
     if index.get("format") != FORMAT:
         raise ValueError(
             f"{folder / INDEX} has format {index.get('format')}, this code reads {FORMAT}. "
             f"Pack the data set again: sgm-vfi dataset pack."
         )
-    stacks = [
-        PackedFrameStack(name, folder / file, *numbers) for name, file, *numbers in index["stacks"]
-    ]
+    with explain_structure(folder / INDEX, "index of a packed cache"):
+        stacks = [
+            PackedFrameStack(name, folder / file, *map(operator.index, numbers))
+            for name, file, *numbers in index["stacks"]
+        ]
     require_complete(stacks)
     return stacks
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from sgm_vfi.archives import require_sound_archive
+
 logger = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
@@ -103,10 +105,7 @@ class CheckpointStore:
 
 def _read(path: Path) -> dict[str, Any]:
     """Read a checkpoint after verifying its checksums, which PyTorch does not."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise OSError(f"the checksum of {damaged} is wrong")
+    require_sound_archive(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -18,6 +18,7 @@ from sgm_vfi.command_line import CommandParser, describe_error
 from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.config_overrides import describe_differences, override
 from sgm_vfi.engine.distributed import World, process_group, select_device
+from sgm_vfi.json_files import read_json_object
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ def require_same_recipe(folder: Path, recipe: dict[str, Any], *, allow_changes: 
     path = folder / CONFIG_FILE
     if not path.is_file():
         return
-    changed = describe_differences(json.loads(path.read_text()), recipe)
+    changed = describe_differences(read_json_object(path, "recipe of a run"), recipe)
     if changed and not allow_changes:
         raise ValueError(
             f"{folder} was started with another recipe:\n  "

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from sgm_vfi.engine.distributed import World
+from sgm_vfi.json_files import explain_structure, parse_json_object
 
 logger = logging.getLogger(__name__)
 
@@ -154,8 +155,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"No log at {path} (that is {path.absolute()}).")
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    with explain_structure(path, "log of a training"):
+        return [parse_json_object(line) for line in path.read_text().split("\n")[:-1]]
 
 
 class Throughput:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import pickle
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from sgm_vfi.archives import require_sound_archive
+from sgm_vfi.json_files import read_json_object
 
 SHOWN = 4  # names listed of a longer list
 INDEX_SUFFIX = ".json"  # ending of an index of parts
@@ -113,10 +115,18 @@ def _read_safetensors(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
-    except (SafetensorError, json.JSONDecodeError) as error:
+            metadata = {n: _parse_metadata(text) for n, text in (file.metadata() or {}).items()}
+    except (SafetensorError, RecursionError) as error:
         raise _damaged(path, error) from error
     return Weights(state, metadata, path)
+
+
+def _parse_metadata(text: str) -> Any:
+    """Parse a value as we write it, JSON; other tools write plain text, such as `pt`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _read_whole(part: Weights) -> Weights:
@@ -165,10 +175,10 @@ def read_index(path: Path) -> dict[str, list[dict[str, str]]]:
         CheckpointError: it is damaged, or no such index.
     """
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json_object(path, "index of weights")
         listed = [*index["builds_on"], *index["parts"]]
         named = [Path(entry["file"]).name == entry["file"] and entry["sha256"] for entry in listed]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     if not index["parts"] or not all(named):
         raise CheckpointError(f"{path} is no index of weights: it names no files beside it.")
@@ -177,7 +187,7 @@ def read_index(path: Path) -> dict[str, list[dict[str, str]]]:
 
 def _read_torch(path: Path) -> Weights:
     try:
-        require_checksums(path)
+        require_sound_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no checkpoint make the unpickler raise anything
         raise _damaged(path, error) from error
@@ -202,18 +212,6 @@ def _read_torch(path: Path) -> Weights:
         )
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return Weights(state, dict(metadata), path)
-
-
-def require_checksums(path: Path) -> None:
-    """Raise ValueError for an archive with a wrong checksum, which PyTorch does not verify.
-
-    Older published files are no archives, and have no checksums.
-    """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
