@@ -42,13 +42,15 @@ def parse_json_object(text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def explain_structure(path: Path, what: str) -> Iterator[None]:
-    """Turn the errors of reading a value of the wrong structure into one that names the file."""
+def explain_structure(
+    path: Path, what: str, kind: type[ValueError] = JSONFileError
+) -> Iterator[None]:
+    """Turn the errors of reading a value of the wrong structure into one that names the file, of a kind."""
     try:
         yield
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).split())[:SHOWN]
-        raise JSONFileError(
+        raise kind(
             f"{path} is no {what} ({reason}): it is damaged, truncated or of another kind. Make "
             f"or copy it again."
         ) from error

@@ -110,7 +110,7 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
         raise ReportError(f"Results are {' or '.join(SUFFIXES)} files, got {path}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of results at {path} ({path.resolve()}).")
-    with explain_structure(path, "file of results"):
+    with explain_structure(path, "file of results", ReportError):
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             about = parse_json_object(text)
@@ -133,7 +133,7 @@ def require_structure(about: Mapping[str, Any], rows: Sequence[Row]) -> None:
     metrics = (*about.get("metrics", ()), *METRIC_NAMES)
     for row in (*rows, *about.get("means", ())):
         if not isinstance(row, dict) or not isinstance(row.get("model"), str):
-            raise ValueError("it holds rows without the name of a model")
+            raise ValueError("it holds rows without a model")
         for name, value in row.items():
             if isinstance(value, list | dict):
                 raise ValueError(f"{name} of a row is a {type(value).__name__}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.colour_profiles import encode_with_profile
+from sgm_vfi.media.image_header import MAX_PIXELS, read_declared_size
 
 HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # lossless 16-bit formats
 WRITABLE_SUFFIXES = (*HIGH_BIT_DEPTH_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
@@ -167,6 +168,7 @@ def read_samples(path: Path) -> np.ndarray:
         raise FrameError(f"Cannot read a frame from {path}: {error.strerror}.") from error
     if not data.size:
         raise FrameError(f"Cannot read a frame from {path}: the file is empty.")
+    require_moderate_size(data.tobytes(), path)
     if may_have_alpha(data.tobytes()):
         require_opaque(decode_image(data, cv2.IMREAD_UNCHANGED, path), path)
     # Not IMREAD_UNCHANGED, which ignores the orientation and leaves grey as one channel; nor
@@ -175,12 +177,25 @@ def read_samples(path: Path) -> np.ndarray:
     return cv2.cvtColor(samples, cv2.COLOR_BGR2RGB)
 
 
+def require_moderate_size(data: bytes, path: Path) -> None:
+    """Raise FrameError if a file declares more pixels than a frame can have."""
+    size = read_declared_size(data)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise FrameError(
+            f"{path} ({len(data)} bytes) declares {size[1]}x{size[0]} pixels; frames have "
+            f"{MAX_PIXELS} at most. It is damaged, or has to be split into smaller images."
+        )
+
+
 def decode_image(data: np.ndarray, flags: int, path: Path) -> np.ndarray:
     """Decode the bytes of an image file."""
     try:
         samples = cv2.imdecode(data, flags)
     except cv2.error as error:
-        raise FrameError(f"Cannot decode {path} ({data.size} bytes): {error.err}.") from error
+        raise FrameError(
+            f"Cannot decode {path} ({data.size} bytes): {error.err}. It is damaged or too large. "
+            f"Write it again, or leave it out."
+        ) from error
     if samples is None:
         raise FrameError(
             f"{path} ({data.size} bytes) is no image that OpenCV can read, or it is truncated or "

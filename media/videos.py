@@ -265,8 +265,18 @@ def find_frame_readers(paths: Iterable[Path]) -> list[FrameReader]:
     ]
 
 
-def find_readers_below(folder: Path, root: Path) -> Iterator[FrameReader]:
-    """Yield the images of a folder as one clip, then its videos, then those of its subfolders."""
+def find_readers_below(
+    folder: Path, root: Path, visited: set[Path] | None = None
+) -> Iterator[FrameReader]:
+    """Yield the images of a folder as one clip, then its videos, then those of its subfolders.
+
+    Args:
+        visited: real paths of folders that are left out, as links may lead in a circle.
+    """
+    visited = set() if visited is None else visited
+    if folder.resolve() in visited:
+        return
+    visited.add(folder.resolve())
     entries = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
         key=natural_sort_key,
@@ -278,7 +288,7 @@ def find_readers_below(folder: Path, root: Path) -> Iterator[FrameReader]:
             yield VideoReader(relative_name(entry, root), entry)
     for entry in entries:
         if entry.is_dir():
-            yield from find_readers_below(entry, root)
+            yield from find_readers_below(entry, root, visited)
 
 
 def relative_name(path: Path, root: Path) -> str:

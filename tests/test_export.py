@@ -134,7 +134,7 @@ def test_a_network_of_the_middle_takes_no_time(tmp_path: Path, ifrnet: IFRNet) -
 # ---- refusals ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "reason"), [("classical", "OpenCV"), ("pervfi", "draws noise")])
+@pytest.mark.parametrize(("name", "reason"), [("dis", "OpenCV"), ("pervfi", "draws noise")])
 def test_what_cannot_be_exported_says_why(name: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=reason):
         export(build_interpolator(name), "torchscript", SIZE, tmp_path / "net.pt")
