@@ -45,9 +45,15 @@ def parse_json_object(text: str) -> dict[str, Any]:
 def explain_structure(
     path: Path, what: str, kind: type[ValueError] = JSONFileError
 ) -> Iterator[None]:
-    """Turn the errors of reading a value of the wrong structure into one that names the file, of a kind."""
+    """Turn errors of reading a value of the wrong structure into one that names the file.
+
+    Args:
+        kind: of the error; such errors pass unchanged.
+    """
     try:
         yield
+    except kind:
+        raise
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).split())[:SHOWN]
         raise kind(

@@ -119,12 +119,12 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
             entries = [parse_json_object(line) for line in text.split("\n")[:-1] if line.strip()]
             rows = [entry for entry in entries if "model" in entry]
             about = {k: v for entry in entries if "model" not in entry for k, v in entry.items()}
+        if any(isinstance(row, dict) and "gflop" in row for row in rows):
+            raise ReportError(
+                f"{path} holds the speed of networks, not their quality. Compare it by `sgm-vfi "
+                f"benchmark speed --against {path}`, with the options of that measurement."
+            )
         require_structure(about, rows)
-    if any("gflop" in row for row in rows):
-        raise ReportError(
-            f"{path} holds the speed of networks, not their quality. Compare it by "
-            f"`sgm-vfi benchmark speed --against {path}`, with the options of that measurement."
-        )
     return about, rows
 
 
