@@ -37,6 +37,15 @@ def require_not_input(files: Iterable[Path], inputs: Iterable[Path]) -> None:
         raise FrameError(f"{min(both)} is among the frames to read; name another output.")
 
 
+def require_no_result(files: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise FrameError if an output exists already, unless it may be overwritten."""
+    existing = next((file for file in files if file.is_file()), None)
+    if existing is not None and not overwrite:
+        raise FrameError(
+            f"{existing} exists already. Name another --output, or replace it with --overwrite."
+        )
+
+
 def require_output_folder(output: Path, instead: str) -> None:
     """Raise FrameError if an output folder is a file or looks like one.
 

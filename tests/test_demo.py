@@ -423,7 +423,7 @@ def test_frames_of_an_earlier_run_do_not_count_as_done(workdir: Path) -> None:
         write_image(workdir / "clip" / f"{number}.png", even(50 * number))
     run("clip", "--model", "repeat")
     with interrupted_after(4), pytest.raises(SystemExit):
-        run("clip", "--model", "blend")
+        run("clip", "--model", "blend", "--overwrite")
     run("clip", "--model", "blend")
     values = [samples(workdir / f"output/clip/{n:06d}.png")[0, 0, 0] for n in range(1, 8)]
     assert values == [0, 25, 50, 75, 100, 125, 150]
@@ -441,12 +441,14 @@ def test_a_folder_may_be_called_as_it_likes_once_it_is_there(workdir: Path) -> N
     assert samples(workdir / "run.mp4" / "middle.png").shape == (12, 20, 3)
 
 
-def test_same_command_again_replaces_its_frames(workdir: Path) -> None:
+def test_a_finished_folder_is_replaced_on_request_only(workdir: Path) -> None:
     for number in range(3):
         write_image(workdir / "clip" / f"{number}.png", noise(number))
     run("clip", "--multi", "3")
     before = [samples(file) for file in sorted((workdir / "output" / "clip").iterdir())]
-    run("clip", "--multi", "3")
+    with pytest.raises(SystemExit, match=r"000001\.png exists already.*with --overwrite"):
+        run("clip", "--multi", "3")
+    run("clip", "--multi", "3", "--overwrite")
     after = [samples(file) for file in sorted((workdir / "output" / "clip").iterdir())]
     assert len(before) == 7
     assert all(map(np.array_equal, before, after))

@@ -431,12 +431,12 @@ def test_a_file_that_was_cut_off_is_noticed() -> None:
         source = write_clip(Path("in.mkv"), moving_frames(12), codec="ffv1", audio=audio)
         data = source.read_bytes()
         source.write_bytes(data[: len(data) // 2])
-        run(source, "--output", "out.mkv", *FAST)
+        run(source, "--output", "out.mkv", "--overwrite", *FAST)
         said = receipt("out.mkv")
         assert 2 * said["source frames"] == said["frames"] < 24
         assert any("0.480 s" in note and "cut off" in note for note in said["notes"])
-    run(write_clip(Path("long.mkv"), moving_frames(5), audio=2.0), "--output", "out.mkv", *FAST)
-    assert not any("cut off" in note for note in receipt("out.mkv")["notes"])
+    run(write_clip(Path("long.mkv"), moving_frames(5), audio=2.0), "--output", "new.mkv", *FAST)
+    assert not any("cut off" in note for note in receipt("new.mkv")["notes"])
 
 
 @pytest.mark.parametrize("name", ["in.mkv", "in.mp4", "in.ts", "in.avi"])
@@ -454,7 +454,7 @@ def test_a_late_start_is_no_early_end(name: str) -> None:
 def test_two_frames_are_enough() -> None:
     source = write_clip(Path("in.mp4"), moving_frames(2))
     run(source, *FAST)
-    assert len(decode_pictures(Path("output/in_2x.mp4"))) == 4
+    assert len(decode_pictures(Path("output/in_2x_blend.mp4"))) == 4
 
 
 def test_killed_and_started_again_gives_the_same_frames() -> None:
@@ -485,7 +485,7 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
     source = write_clip(Path("in.mp4"), moving_frames(3, 96, 96))
     config = {"network": "sgm", "config": asdict(tiny.config)}
     save_weights(tiny, Path("weights.safetensors"), config)
-    command = (source, "--model", "weights.safetensors", "--preset", "ultrafast")
+    command = (source, "--model", "weights.safetensors", "--preset", "ultrafast", "--overwrite")
     run(*command, "--output", "out.mkv")
     assert receipt("out.mkv")["frames made by the network"] == 2
     settings = receipt("out.mkv")["settings"]

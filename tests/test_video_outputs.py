@@ -35,6 +35,23 @@ def test_no_result_replaces_the_input(name: str, options: tuple[str, ...]) -> No
     assert Path(name).read_bytes() == given
 
 
+def test_a_finished_video_is_replaced_on_request_only() -> None:
+    """Nor is another network's: its name is part of the default output."""
+    source = write_clip(Path("in.mp4"), moving_frames(3))
+    run(source, *FAST)
+    output = Path("output/in_2x_blend.mp4")
+    before = output.read_bytes()
+    with pytest.raises(SystemExit, match=r"in_2x_blend\.mp4 exists.*another --output.*--overwrite"):
+        run(source, *FAST)
+    run(source, "--model", "repeat", "--preset", "ultrafast")
+    assert output.read_bytes() == before
+    run(source, *FAST, "--overwrite", "--crf", 40)
+    assert output.read_bytes() != before
+    Path("out_compare.mp4").touch()
+    with pytest.raises(SystemExit, match=r"out_compare\.mp4 exists already"):
+        run(source, "--output", "out.mp4", "--compare", "side", *FAST)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

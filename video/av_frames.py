@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.media.colour_matrices import BT709, MATRICES, find_matrix
 from sgm_vfi.media.display_matrix import Orientation
-from sgm_vfi.media.videos import require_supported_matrix
+from sgm_vfi.media.videos import VideoError, require_supported_matrix
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 
 
@@ -146,3 +146,15 @@ def apply_orientation(picture: Tensor, orientation: Orientation) -> Tensor:
     """Mirror and rotate for display. Shapes: (1, C, H, W) -> the same, or (1, C, W, H)."""
     picture = picture.flip(-1) if orientation.is_mirrored else picture
     return torch.rot90(picture, orientation.quarter_turns, (-2, -1))
+
+
+def require_same_format(
+    path: Path, index: int, first: av.VideoFrame, picture: av.VideoFrame
+) -> None:
+    """Raise VideoError if the size or the pixel format changes."""
+    old, new = (f"{p.width}x{p.height} {p.format.name}" for p in (first, picture))
+    if old != new:
+        raise VideoError(
+            f"{path} changes at frame {index} from {old} to {new}. Split it there and process the "
+            f"parts separately."
+        )

@@ -26,7 +26,7 @@ from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
-from sgm_vfi.video.job_paths import receipt_path
+from sgm_vfi.video.job_paths import default_output, receipt_path, require_no_finished_job
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -163,8 +163,11 @@ def run_video(
         args: options of the network.
     """
     origin = describe_weights(args.model)  # fails before a long video is read
-    plan = plan_video(path, output, options)
+    output = output or default_output(path, options, args.model)
     rank = read_segment_rank(os.environ)
+    if rank.rank == 0 and not options.dry_run:
+        require_no_finished_job(path, output, options)
+    plan = plan_video(path, output, options)
 
     def say(name: str, text: object) -> None:
         if rank.rank == 0:

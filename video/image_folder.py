@@ -11,6 +11,7 @@ from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.media.output_paths import (
     explain_full_disk,
     require_no_other_images,
+    require_no_result,
     require_not_input,
     require_writable_path,
 )
@@ -39,6 +40,8 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     work = WorkFolder(work_path(output))
     require_not_input(files, paths)
     require_no_other_images(files)
+    if not work.is_open():
+        require_no_result(files, overwrite=args.overwrite)
     for file in (files[0], work.folder / files[0].name):
         require_writable_path(file)
     *_, bits = probe_frames(tqdm(paths, "checking", leave=False))

@@ -14,6 +14,7 @@ from sgm_vfi.media.images import as_frame, read_frame, require_image_format, wri
 from sgm_vfi.media.output_paths import (
     is_image_output,
     pair_output_paths,
+    require_no_result,
     require_not_input,
     require_writable_path,
 )
@@ -38,6 +39,7 @@ def interpolate_pair(args: argparse.Namespace) -> None:
     has_pictures = not is_image_output(output)
     pictures = [output / name for name in PICTURES] if has_pictures else []
     require_not_input([*files, *pictures], args.inputs)
+    require_no_result([*files, *pictures], overwrite=args.overwrite)
     require_image_format(files[0], bits)
     require_writable_path(files[0])
     network = load_network_for_times(args)

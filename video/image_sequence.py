@@ -8,11 +8,12 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from sgm_vfi.media.images import read_frame
+from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import probe_frames
 from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, VideoHeader
+from sgm_vfi.video.trim import WHOLE, Trim
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ def probe_images(
     files: Sequence[Path],
     rate: Fraction,
     watch: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None,
+    trim: Trim = WHOLE,
 ) -> ImageSequenceSource:
     """Read all images once without keeping them, as `probe_video` does with a video.
 
@@ -42,6 +44,15 @@ def probe_images(
     Raises:
         FrameError: an image cannot be read, or is not of the size of the first.
     """
+    tick = 1 / Fraction(rate)
+    files = [
+        file
+        for index, file in enumerate(files)
+        if not trim.is_before(index, index * tick, tick)
+        and not trim.is_over(index, index * tick, tick)
+    ]
+    if not files:
+        raise FrameError(f"{folder} has no frame in {trim}.")
     height, width, bits = probe_frames(tqdm(files, "checking", leave=False))
     pixel_format = PixelFormat(
         PLANE_LAYOUTS["gbrp" if bits == 8 else "gbrp16le"], is_full_range=True
@@ -82,5 +93,6 @@ def probe_images(
         end=header.duration,
         display_matrix=None,
         notes=(),
+        trim=trim,
         files=files,
     )

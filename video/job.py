@@ -14,7 +14,13 @@ from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import FrameProducer
-from sgm_vfi.video.job_paths import is_folder, receipt_path, work_path
+from sgm_vfi.video.job_paths import (
+    default_output,
+    is_folder,
+    receipt_path,
+    require_no_finished_job,
+    work_path,
+)
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -64,7 +70,12 @@ def interpolate_file(
         ValueError: the input cannot be read, or the options cannot be satisfied.
     """
     options = options or VideoOptions()
-    plan = plan_video(Path(path), None if output is None else Path(output), options)
+    model = DEFAULT if network is None else type(network).__name__.lower()
+    path = Path(path)
+    output = default_output(path, options, model) if output is None else Path(output)
+    if not options.dry_run:
+        require_no_finished_job(path, output, options)
+    plan = plan_video(path, output, options)
     if options.dry_run:
         return build_receipt(plan, plan.settings(), {})
     if network is None:

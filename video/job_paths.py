@@ -1,5 +1,6 @@
 """Paths of the files that a job writes."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 from sgm_vfi.media.images import FrameError
 from sgm_vfi.media.output_paths import (
     find_existing_parent,
+    require_no_result,
     require_not_input,
     require_writable_path,
 )
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.segments import WorkFolder
 from sgm_vfi.video.writer import COMPARE, EXPLAIN, MAIN
 
 FIRST = "000001.png"  # or any other name of a file in a folder
@@ -64,21 +67,46 @@ def require_outputs(inputs: Sequence[Path], output: Path, options: VideoOptions)
         require_writable_path(file)
 
 
+def require_no_finished_job(path: Path, output: Path, options: VideoOptions) -> None:
+    """Raise if the output or a view of it exists, unless it may be overwritten.
+
+    Args:
+        path: of the input, which `require_outputs` protects.
+    """
+    if is_folder(output):  # see `require_empty`
+        return
+    if WorkFolder(work_path(output)).is_open():  # the job has begun, or is about to end
+        return
+    files = output_paths(output, options).values()
+    others = [file for file in files if file.resolve() != path.resolve()]
+    require_no_result(others, overwrite=options.overwrite)
+
+
 def require_empty(output: Path) -> None:
     """Raise if an output folder exists and is not empty."""
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ValueError(f"{output} is there already. Name another folder, or empty it.")
 
 
-def default_output(path: Path, options: VideoOptions) -> Path:
-    """Return output/NAME_2x.mp4, NAME_60fps.mp4 or NAME_slow4x.mp4."""
+def default_output(path: Path, options: VideoOptions, model: str) -> Path:
+    """Return output/NAME_2x_MODEL.mp4, NAME_60fps_MODEL.mp4 or NAME_slow4x_MODEL.mp4.
+
+    Args:
+        model: name of a network, or file of weights.
+    """
     target = options.target
     if target.fps is not None:
         done = f"{float(target.fps):.6g}fps"
     else:
         done = f"{target.multi}x" if target.multi else f"slow{target.slow}x"
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
-    return Path("output", f"{path.stem}_{done}{suffix}")
+    network = re.sub(r"[^\w.+-]", "_", Path(model).stem if is_path(model) else model)
+    return Path("output", f"{path.stem}_{done}_{network}{suffix}")
+
+
+def is_path(model: str) -> bool:
+    """Return whether a model is given as a file of weights."""
+    return Path(model).is_file() or Path(model).name != model
 
 
 def free_space(path: Path) -> int:

@@ -22,6 +22,7 @@ from sgm_vfi.video.encoding import EncoderSettings
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.timeline import to_pts
+from sgm_vfi.video.trim import trim_chapters, trim_packet
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
 OF_THE_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -82,7 +83,9 @@ def choose_copied_streams(
             ) from error
         lost += find_format_changes(trial, source, encoding)
         for other in source.header.other_streams:
-            if stretch != 1:
+            if source.trim and other.kind == "data":
+                lost.append(f"{other}: it cannot be cut with the pictures")
+            elif stretch != 1:
                 lost.append(f"{other}: it is not slowed down with the pictures")
             elif can_hold(trial, source.path, piece, other.index):
                 streams.append(other.index)
@@ -173,8 +176,8 @@ def assemble(
             original = stack.enter_context(av.open(source.path))
             tags = without_container_tags(original.streams.video[0].metadata)
             video.metadata.update(without_packet_tags(tags))
-            copies = copy_headers(original, container, copied, source.timestamps[0])
-            packets += [read_copied_packets(original, copies)] if copies else []
+            copies = copy_headers(original, container, copied, source)
+            packets += [read_copied_packets(original, copies, source)] if copies else []
         for _, packet in merge(*packets, key=lambda timed: timed[0]):
             container.mux_one(packet)
 
@@ -183,13 +186,9 @@ def copy_headers(
     original: av.container.InputContainer,
     container: av.container.OutputContainer,
     copied: CopiedStreams,
-    start: Fraction,
+    source: SourceVideo,
 ) -> dict[int, av.stream.Stream]:
-    """Copy metadata and chapters, and add the copied streams; return these by source index.
-
-    Args:
-        start: timestamp of the first frame of the source, in seconds.
-    """
+    """Copy metadata and chapters, and add the copied streams; return these by source index."""
     copies = {}
     for index in copied.streams:
         template = original.streams[index]
@@ -198,9 +197,10 @@ def copy_headers(
         copies[index].disposition = template.disposition
     container.metadata.update(without_container_tags(original.metadata))
     if copied.chapters:
-        container.set_chapters(
-            stretch_chapters(list(map(dict, original.chapters())), start, copied.stretch)
-        )
+        chapters: list[Any] = list(map(dict, original.chapters()))
+        if source.trim:
+            chapters = trim_chapters(chapters, source.offset, source.end)
+        container.set_chapters(stretch_chapters(chapters, source.timestamps[0], copied.stretch))
     return copies
 
 
@@ -276,12 +276,17 @@ class TimestampLookup:
 
 
 def read_copied_packets(
-    original: av.container.InputContainer, copies: dict[int, av.stream.Stream]
+    original: av.container.InputContainer, copies: dict[int, av.stream.Stream], source: SourceVideo
 ) -> Iterator[tuple[Fraction, av.Packet]]:
-    """Yield the packets of other streams unchanged, with their decoding times in seconds."""
+    """Yield the packets of other streams, with their decoding times in seconds.
+
+    They are unchanged, but moved in time where the source is trimmed.
+    """
     last = Fraction(0)
     for packet in original.demux([original.streams[index] for index in copies]):
         if packet.size == 0 and packet.dts is None:  # the end
+            continue
+        if source.trim and not trim_packet(packet, source.offset, source.end):
             continue
         timestamp = packet.dts if packet.dts is not None else packet.pts
         last = last if timestamp is None else timestamp * packet.time_base

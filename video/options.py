@@ -22,6 +22,7 @@ from sgm_vfi.video.reliability import Fallback
 from sgm_vfi.video.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.segments import SEGMENT_FRAMES
 from sgm_vfi.video.timeline import Target
+from sgm_vfi.video.trim import Position, Trim, parse_position
 
 SAME_CODEC = "same"  # as the source
 UNIT_INTERVAL = ("cut_threshold", "dedup_threshold", "min_reliability")
@@ -75,6 +76,25 @@ class VideoOptions:
             "frames per second of a folder of images that becomes a video",
             metavar="R",
             parse=parse_rate,
+        ),
+    )
+    start: Position | None = field(
+        default=None,
+        metadata=option(
+            "use the video from here on: seconds (75.5), timecode (00:01:15.500) or frame (120f); "
+            "sound, subtitles and chapters too (default: its start)",
+            metavar="POSITION",
+            parse=parse_position,
+            changes_frames=False,  # the start and the number of frames are saved instead
+        ),
+    )
+    end: Position | None = field(
+        default=None,
+        metadata=option(
+            "use the video up to here, without the frame that is shown then (default: its end)",
+            metavar="POSITION",
+            parse=parse_position,
+            changes_frames=False,
         ),
     )
     cuts: bool = field(
@@ -154,6 +174,13 @@ class VideoOptions:
         default=False, metadata=option("discard unfinished work", changes_frames=False)
     )
 
+    overwrite: bool = field(
+        default=False,
+        metadata=option(
+            "replace result files that exist already", changes_frames=False, for_videos=False
+        ),
+    )
+
     def __post_init__(self) -> None:
         for name in UNIT_INTERVAL:
             value = getattr(self, name)
@@ -165,6 +192,11 @@ class VideoOptions:
             raise ValueError(f"segment_frames is 1 or more, got {self.segment_frames}.")
         if self.resume and self.restart:
             raise ValueError("Either --resume or --restart, not both.")
+
+    @property
+    def trim(self) -> Trim:
+        """The part of the video that is used."""
+        return Trim(self.start, self.end)
 
     def producer_options(self, cuts: Collection[int]) -> ProducerOptions:
         """Return the options of the frame producer.

@@ -19,7 +19,6 @@ from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.holds import describe_holds, find_holds
 from sgm_vfi.video.image_sequence import probe_images
 from sgm_vfi.video.job_paths import (
-    default_output,
     free_space,
     is_folder,
     output_paths,
@@ -111,6 +110,7 @@ class VideoPlan:
         return {
             "input": str(self.source.path.resolve()),
             "input files": fingerprint_files(self.inputs),
+            "start": str(self.source.offset),
             "frames": self.timeline.num_frames,
             "encoding": str(self.encoding),
             "pix_fmt": self.encoding.pixel_format.layout.pix_fmt,
@@ -120,13 +120,12 @@ class VideoPlan:
         }
 
 
-def plan_video(path: Path, output: Path | None, options: VideoOptions) -> VideoPlan:
+def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     """Read a video, or a folder of images, from end to end, and plan its job.
 
     Raises:
         ValueError: the input cannot be read, or the options cannot be satisfied.
     """
-    output = output or default_output(path, options)
     require_rate(path, output, options)
     inputs = find_sequence([path]) if path.is_dir() else [path]
     require_outputs(inputs, output, options)
@@ -143,12 +142,13 @@ def plan_video(path: Path, output: Path | None, options: VideoOptions) -> VideoP
     if options.rate is not None:
         needs_pictures = options.cuts or options.dedup
         source: SourceVideo = probe_images(
-            path, inputs, Fraction(options.rate), watch if needs_pictures else None
+            path, inputs, Fraction(options.rate), watch if needs_pictures else None, options.trim
         )
     else:
-        source = probe_video(path, watch)
+        source = probe_video(path, watch, options.trim)
     if len(source.timestamps) < 2:
-        raise ValueError(f"{path} holds one frame; something lies between two or more.")
+        where = f" from {options.trim}" if options.trim else ""
+        raise ValueError(f"{path} holds one frame{where}; something lies between two or more.")
     timeline = Timeline(
         source.timestamps,
         source.end,

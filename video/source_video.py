@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import av
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.images import describe_path
-from sgm_vfi.media.videos import DeclaredFrames, VideoError, VideoReader
+from sgm_vfi.media.videos import VideoError, VideoReader
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,
@@ -21,8 +19,15 @@ from sgm_vfi.video.av_frames import (
     read_hdr_metadata,
     read_pixel_format,
     read_planes,
+    require_same_format,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
+from sgm_vfi.video.missing_end import (
+    count_declared_frames,
+    estimate_frame_duration,
+    find_missing_end,
+)
+from sgm_vfi.video.trim import WHOLE, Trim, read_chapters, trim_chapters
 
 RAW_FORMATS = ("h264", "hevc", "vvc")  # of FFmpeg: streams without a container
 
@@ -71,6 +76,8 @@ class SourceVideo:
     end: Fraction  # of the last frame, in seconds
     display_matrix: tuple[int, ...] | None  # rotation and mirroring, if any
     notes: tuple[str, ...]  # what was assumed, repaired or is dropped
+    trim: Trim = WHOLE  # frames and timestamps are those of this part of the file
+    offset: Fraction = Fraction(0)  # timestamp in the file of what is shown at 0 s
 
     @property
     def duration(self) -> Fraction:
@@ -98,7 +105,7 @@ class SourceVideo:
         """
         indices = iter(range(len(self.timestamps)) if wanted is None else wanted)
         next_index = next(indices, None)
-        for decoded in SourceDecoder(self.path, self.header):
+        for decoded in SourceDecoder(self.path, self.header, self.trim):
             if next_index is None:
                 return
             if decoded.index == next_index:
@@ -116,9 +123,11 @@ class DecodedFrame:
 
 
 def probe_video(
-    path: Path, analyse: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None
+    path: Path,
+    analyse: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None,
+    trim: Trim = WHOLE,
 ) -> SourceVideo:
-    """Decode a video from end to end without keeping its frames.
+    """Decode a video, or a part of it, from end to end without keeping its frames.
 
     Only this finds all timestamps, and any damage.
 
@@ -129,12 +138,13 @@ def probe_video(
         VideoError: there is no video or no frame, or the file is damaged.
     """
     header = read_header(path)
-    decoder = SourceDecoder(path, header)
+    decoder = SourceDecoder(path, header, trim)
     for _ in decoder if analyse is None else analyse(iter(decoder)):
         pass
     first, timestamps, dropped = decoder.first, decoder.timestamps, decoder.dropped
     if first is None:
-        raise VideoError(f"{path} has a video stream without frames. Use another file.")
+        where = f"no frame from {trim}; it has {decoder.skipped} before" if trim else "no frames"
+        raise VideoError(f"{path} has a video stream with {where}. Use another file or part.")
     pixel_format, notes = read_pixel_format(path, first)
     if dropped:
         notes.append(f"{dropped} frames whose timestamps do not advance are left out")
@@ -142,18 +152,28 @@ def probe_video(
         notes.append("the video is interlaced; its frames are taken as they are. Deinterlace first")
     if header.num_extra_videos:
         notes.append(f"{header.num_extra_videos} more video streams are left out")
-    if header.num_declared_frames > len(timestamps) + dropped:
+    is_whole, given = trim.end is None, decoder.skipped + len(timestamps)
+    if is_whole and header.num_declared_frames > given + dropped:
         declared = count_declared_frames(path)
-        if declared > len(timestamps) + dropped:
-            notes.append(f"the file promises {declared} frames and gives {len(timestamps)}")
+        if declared > given + dropped:
+            notes.append(f"the file promises {declared} frames and gives {given}")
     if decoder.has_missing_timestamps and header.frame_rate is not None:
         notes.append(
             f"it gives no timestamps; {float(header.frame_rate):.5g} fps are assumed. For another "
             f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
-    end = timestamps[-1] + (decoder.duration or estimate_frame_duration(timestamps, header))
-    if header.duration > end - timestamps[0] + 2 * estimate_frame_duration(timestamps, header):
+    end = decoder.end or timestamps[-1] + (
+        decoder.duration or estimate_frame_duration(timestamps, header.frame_rate)
+    )
+    if is_whole and header.duration > end - timestamps[0] + 2 * estimate_frame_duration(
+        timestamps, header.frame_rate
+    ):
         notes += find_missing_end(path, header.duration)
+    offset = timestamps[0] if trim else Fraction(0)
+    if trim:
+        chapters = trim_chapters(read_chapters(path), offset, end - offset)
+        header = header._replace(num_chapters=len(chapters))
+        notes.append(f"only {trim} is used; sound is cut between its packets")
     return SourceVideo(
         path=path,
         header=header,
@@ -162,37 +182,51 @@ def probe_video(
         pixel_format=pixel_format,
         tags=read_colour_tags(first),
         hdr_metadata=read_hdr_metadata(first),
-        timestamps=tuple(timestamps),
-        end=end,
+        timestamps=tuple(timestamp - offset for timestamp in timestamps),
+        end=end - offset,
         display_matrix=read_display_matrix(first),
         notes=tuple(notes),
+        trim=trim,
+        offset=offset,
     )
 
 
 class SourceDecoder:
-    """Decodes a video once and collects its timestamps."""
+    """Decodes a video, or a part of it, once and collects its timestamps."""
 
-    def __init__(self, path: Path, header: VideoHeader) -> None:
+    def __init__(self, path: Path, header: VideoHeader, trim: Trim = WHOLE) -> None:
         self.path = path
         self.header = header
+        self.trim = trim
         self.first: av.VideoFrame | None = None
         self.timestamps: list[Fraction] = []
         self.dropped = 0
+        self.skipped = 0  # frames before the part that is used
+        self.end: Fraction | None = None  # timestamp of the first frame after that part
         self.duration = Fraction(0)  # of the last frame
         self.is_interlaced = False
         self.has_missing_timestamps = False
 
     def __iter__(self) -> Iterator[DecodedFrame]:
+        start = last = None
         for picture in VideoReader(self.path.name, self.path).decode():
-            index = len(self.timestamps)
-            self.first = self.first or picture
-            require_same_format(self.path, index, self.first, picture)
-            self.is_interlaced = self.is_interlaced or picture.interlaced_frame
+            index, number = len(self.timestamps), self.skipped + len(self.timestamps)
             self.has_missing_timestamps = self.has_missing_timestamps or picture.pts is None
-            timestamp = read_timestamp(picture, index, self.header)
-            if index and timestamp <= self.timestamps[-1]:
+            timestamp = read_timestamp(picture, number, self.header)
+            if last is not None and timestamp <= last:
                 self.dropped += 1
                 continue
+            start, last = (timestamp if start is None else start), timestamp
+            position = (number, timestamp - start, self.header.time_base)
+            if self.trim.is_before(*position):
+                self.skipped += 1
+                continue
+            if self.trim.is_over(*position):
+                self.end = timestamp
+                return
+            self.first = self.first or picture
+            require_same_format(self.path, number, self.first, picture)
+            self.is_interlaced = self.is_interlaced or picture.interlaced_frame
             self.timestamps.append(timestamp)
             self.duration = (picture.duration or 0) * (picture.time_base or self.header.time_base)
             yield DecodedFrame(index, timestamp, picture)
@@ -264,54 +298,3 @@ def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> F
             "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
     return index / header.frame_rate
-
-
-def count_declared_frames(path: Path) -> int:
-    """Return how many frames the header declares; see `DeclaredFrames`."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        declared = DeclaredFrames(stream)
-        for packet in container.demux(stream):
-            declared.add(packet)
-    return declared.count
-
-
-def find_missing_end(path: Path, promised: Fraction) -> list[str]:
-    """Return a note if the streams end before the declared duration.
-
-    Matroska declares the end; other containers declare the duration from the start of the file.
-    """
-    end = Fraction(0)
-    with av.open(path) as container:
-        start = 0 if "matroska" in container.format.name else container.start_time or 0
-        begin = Fraction(start, av.time_base)
-        for packet in container.demux():
-            if packet.pts is not None:
-                begin = min(begin, packet.pts * packet.time_base)
-                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-    length = end - min(begin, end)
-    if promised - length < max(Fraction(1, 10), promised / 100):
-        return []
-    return [
-        f"the file promises {float(promised):.3f} s and ends after {float(length):.3f} s: it was "
-        f"probably cut off"
-    ]
-
-
-def estimate_frame_duration(timestamps: list[Fraction], header: VideoHeader) -> Fraction:
-    """Return the median frame duration, for a frame of unknown duration."""
-    if len(timestamps) > 1:
-        return median(after - before for before, after in pairwise(timestamps))
-    return 1 / header.frame_rate if header.frame_rate else Fraction(1, 25)
-
-
-def require_same_format(
-    path: Path, index: int, first: av.VideoFrame, picture: av.VideoFrame
-) -> None:
-    """Raise VideoError if the size or the pixel format changes."""
-    old, new = (f"{p.width}x{p.height} {p.format.name}" for p in (first, picture))
-    if old != new:
-        raise VideoError(
-            f"{path} changes at frame {index} from {old} to {new}. Split it there and process the "
-            f"parts separately."
-        )
