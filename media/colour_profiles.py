@@ -1,15 +1,89 @@
-"""ICC colour profiles in image files."""
+"""What image files state about their colours: ICC profiles, and chunks of PNG files."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from sgm_vfi.media.png_chunks import Chunk, read_colour_chunks
+
 logger = logging.getLogger(__name__)
 
+START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of JPEG
 PROFILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats into which OpenCV writes profiles
+
+
+class ImageColours(NamedTuple):
+    """What an image file states about its colours."""
+
+    profile: bytes | None = None  # ICC
+    chunks: tuple[Chunk, ...] = ()  # of PNG
+
+
+def find_common_colours(paths: Sequence[Path], written: Path) -> ImageColours:
+    """Return what new frames state about their colours: what all given images state.
+
+    Logs a warning about what is lost.
+    """
+    if paths and is_cmyk(paths[0]):
+        logger.warning(
+            "%s holds CMYK. It is converted to RGB by a formula, not by a colour profile, so that "
+            "colours are approximate. Convert such images to sRGB first for exact ones.",
+            paths[0],
+        )
+    return ImageColours(find_common_profile(paths, written), find_common_chunks(paths, written))
+
+
+def is_cmyk(path: Path) -> bool:
+    """Return whether a JPEG file has four channels."""
+    data = path.read_bytes()
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    place = 2
+    while place + 10 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker in START_OF_FRAME:
+            return data[place + 9] == 4
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return False
+
+
+def find_common_chunks(paths: Sequence[Path], written: Path) -> tuple[Chunk, ...]:
+    """Return the colour chunks that all images have.
+
+    Logs a warning and returns none if they differ, or the output is no PNG file.
+    """
+    first: tuple[Chunk, ...] = ()
+    for number, path in enumerate(paths):
+        chunks = read_colour_chunks(path)
+        first = first if number else chunks
+        if chunks != first:
+            logger.warning(
+                "%s states other colours (%s) than %s (%s). Their samples are taken as they "
+                "stand, and new frames state none.",
+                path,
+                name_chunks(chunks),
+                paths[0],
+                name_chunks(first),
+            )
+            return ()
+    if first and written.suffix.lower() != ".png":
+        logger.warning(
+            "%s states colours (%s) that %s files cannot: new frames state none. Write .png.",
+            paths[0],
+            name_chunks(first),
+            written.suffix,
+        )
+        return ()
+    return first
+
+
+def name_chunks(chunks: Sequence[Chunk]) -> str:
+    """Return the names of chunks as text."""
+    return ", ".join(name for name, _ in chunks) or "nothing"
 
 
 def read_profile(path: Path) -> bytes | None:
@@ -32,6 +106,14 @@ def find_common_profile(paths: Sequence[Path], written: Path) -> bytes | None:
             "taken as they stand, and new frames state no profile.",
             paths[0],
             paths[-1],
+        )
+        return None
+    if first is not None and first[16:20] != b"RGB ":
+        logger.warning(
+            "%s states a colour profile for %s, which does not describe RGB frames: new frames "
+            "state none.",
+            paths[0],
+            first[16:20].decode("latin-1").strip(),
         )
         return None
     if first is not None and not is_supported(first, written.suffix.lower()):

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from sgm_vfi.media.colour_profiles import encode_with_profile
 from sgm_vfi.media.image_header import MAX_PIXELS, read_declared_size
+from sgm_vfi.media.png_chunks import Chunk, find_chunk, insert_chunks
 
 HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # lossless 16-bit formats
 WRITABLE_SUFFIXES = (*HIGH_BIT_DEPTH_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
+GREY = 0  # colour type of PNG without alpha
 BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
 
@@ -82,7 +85,11 @@ def to_levels(frame: Tensor, bits: int) -> Tensor:
 
 
 def write_frame(
-    path: str | Path, frame: Tensor, bits: int = 8, profile: bytes | None = None
+    path: str | Path,
+    frame: Tensor,
+    bits: int = 8,
+    profile: bytes | None = None,
+    chunks: Sequence[Chunk] = (),
 ) -> None:
     """Write an RGB frame in [0, 1] atomically to an image file; the suffix names the format.
 
@@ -90,6 +97,7 @@ def write_frame(
 
     Args:
         profile: ICC colour profile to embed.
+        chunks: that state colours, for PNG files.
 
     Shapes: frame (3, H, W).
     """
@@ -103,7 +111,8 @@ def write_frame(
         done, data = encode_with_profile(suffix, samples, profile)
     if not done:
         raise FrameError(f"OpenCV could not encode {path}. Try .png.")
-    write_atomically(path, data.tobytes())
+    content = data.tobytes()
+    write_atomically(path, insert_chunks(content, chunks) if suffix == ".png" else content)
 
 
 def require_image_format(path: Path, bits: int = 8) -> None:
@@ -170,7 +179,9 @@ def read_samples(path: Path) -> np.ndarray:
         raise FrameError(f"Cannot read a frame from {path}: the file is empty.")
     require_moderate_size(data.tobytes(), path)
     if may_have_alpha(data.tobytes()):
-        require_opaque(decode_image(data, cv2.IMREAD_UNCHANGED, path), path)
+        unchanged = decode_image(data, cv2.IMREAD_UNCHANGED, path)
+        require_opaque(unchanged, path)
+        require_no_transparent_grey(unchanged, data.tobytes(), path)
     # Not IMREAD_UNCHANGED, which ignores the orientation and leaves grey as one channel; nor
     # IMREAD_COLOR_RGB, which leaves the samples of a 16-bit TIFF unset (OpenCV 5.0).
     samples = decode_image(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH, path)
@@ -227,6 +238,25 @@ def require_opaque(samples: np.ndarray, path: Path) -> None:
                 f"{path} is transparent in parts (alpha down to {alpha.min()} of "
                 f"{np.iinfo(alpha.dtype).max}). Flatten it onto a background first."
             )
+
+
+def require_no_transparent_grey(samples: np.ndarray, data: bytes, path: Path) -> None:
+    """Raise FrameError for a grey PNG of which one level is transparent, if that occurs.
+
+    OpenCV reads the transparency of colour and palette images only.
+    """
+    content = find_chunk(data, "tRNS")
+    depth, colour_type = data[24:26]
+    if content is None or colour_type != GREY or len(content) != 2:
+        return
+    level = int.from_bytes(content, "big")
+    if depth < 8:
+        level *= 255 // (2**depth - 1)
+    if (samples == level).any():
+        raise FrameError(
+            f"{path} is transparent in parts (where it has grey level {level}). Flatten it onto a "
+            f"background first."
+        )
 
 
 def describe_path(path: Path) -> str:

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from tqdm import tqdm
 
-from sgm_vfi.media.colour_profiles import find_common_profile
+from sgm_vfi.media.colour_profiles import find_common_colours
 from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.media.output_paths import (
     explain_full_disk,
@@ -62,14 +62,14 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     first = count_finished_gaps(work, files, step)
     if first:
         print(f"resume  after {files[first * step - 1]}")
-    profile = find_common_profile(paths, files[0])
+    colours = find_common_colours(paths, files[0])
     start, done = perf_counter(), first * step
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = interpolate_sequence(network, frames, args.times, args.flow_scale)
     with explain_full_disk(output):
         for frame in tqdm(denser, total=total, initial=done, unit="frame"):
             require_finite(frame, args.model, f"for {files[done]}")
-            write_frame(files[done], frame[0], bits, profile)
+            write_frame(files[done], frame[0], bits, *colours)
             done += 1
             if done % step == 0:
                 work.finish(done // step - 1, {"outputs": {}})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sgm_vfi.media.colour_profiles import find_common_profile
+from sgm_vfi.media.colour_profiles import find_common_colours
 from sgm_vfi.media.images import as_frame, read_frame, require_image_format, write_frame
 from sgm_vfi.media.output_paths import (
     is_image_output,
@@ -44,7 +44,7 @@ def interpolate_pair(args: argparse.Namespace) -> None:
     require_writable_path(files[0])
     network = load_network_for_times(args)
     files[0].parent.mkdir(parents=True, exist_ok=True)
-    profile = find_common_profile(args.inputs, files[0])
+    colours = find_common_colours(args.inputs, files[0])
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)
     start = perf_counter()
@@ -53,7 +53,7 @@ def interpolate_pair(args: argparse.Namespace) -> None:
         result = network.interpolate(state, time_like(frame0, time), explain=time == middle)
         require_finite(result.frame, args.model, f"at {time:.3g} of the way, for {file}")
         shown = result if time == middle else shown
-        write_frame(file, result.frame[0], bits, profile)
+        write_frame(file, result.frame[0], bits, *colours)
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
     print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
     print("files   " + "\n        ".join(map(str, files)))
