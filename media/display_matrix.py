@@ -1,11 +1,13 @@
 """Display matrix of a video: rotation and mirroring for display."""
 
 from collections.abc import Sequence
-from math import atan2, degrees
-from typing import Any, NamedTuple
+from math import atan2, cos, degrees, radians, sin
+from typing import NamedTuple
 
 import av
 import numpy as np
+
+UNKNOWN = "UNKNOWN"  # side data of a kind that PyAV does not know
 
 
 class Orientation(NamedTuple):
@@ -29,14 +31,29 @@ class Orientation(NamedTuple):
         return self.degrees // 90
 
 
+def read_side_data(picture: av.VideoFrame) -> dict[str, bytes]:
+    """Return the side data of a frame by the names that PyAV gives its kinds.
+
+    PyAV refuses all side data of a frame if it does not know one kind of it, such as EXIF. Then
+    there are `UNKNOWN`, and the rotation, without mirroring.
+    """
+    try:
+        return {data.type.name: bytes(data) for data in picture.side_data}
+    except ValueError:
+        angle = radians(picture.rotation)
+        a, b = (round(65536 * value) for value in (cos(angle), -sin(angle)))
+        matrix = np.array([a, b, 0, -b, a, 0, 0, 0, 1 << 30], np.int32).tobytes()
+        return {UNKNOWN: b""} | ({"DISPLAYMATRIX": matrix} if picture.rotation else {})
+
+
 def read_display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     """Read the nine numbers of the display matrix; None if there is none.
 
     Elements 0, 1, 3 and 4, in units of 1/65536, are a, b, c and d: the point (x, y) is shown at
     (ax + cy, bx + dy), y downwards.
     """
-    matrix: Any = picture.side_data.get("DISPLAYMATRIX")
-    return None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist())
+    matrix = read_side_data(picture).get("DISPLAYMATRIX")
+    return None if matrix is None else tuple(np.frombuffer(matrix, np.int32).tolist())
 
 
 def parse_display_matrix(matrix: Sequence[int] | None) -> Orientation:

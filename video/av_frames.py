@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.colour_matrices import BT709, MATRICES, find_matrix
-from sgm_vfi.media.display_matrix import Orientation
+from sgm_vfi.media.display_matrix import Orientation, read_side_data
 from sgm_vfi.media.videos import VideoError, require_supported_matrix
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 
@@ -60,8 +60,6 @@ def read_pixel_format(path: Path, picture: av.VideoFrame) -> tuple[PixelFormat, 
     """Return the pixel format of a frame, and notes on what was assumed."""
     layout, tags = find_plane_layout(picture), read_colour_tags(picture)
     notes: list[str] = []
-    if any(component.is_alpha for component in picture.format.components):
-        notes.append("its transparency is dropped")
     if layout.is_rgb:
         is_grey = is_greyscale(picture.format)
         return PixelFormat(layout, BT709, True, picture.format.name, is_grey), notes
@@ -74,6 +72,11 @@ def read_pixel_format(path: Path, picture: av.VideoFrame) -> tuple[PixelFormat, 
         )
     is_full_range = tags.colour_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     return PixelFormat(layout, matrix, is_full_range, picture.format.name), notes
+
+
+def has_alpha(picture: av.VideoFrame) -> bool:
+    """Return whether a decoded frame has transparency."""
+    return any(component.is_alpha for component in picture.format.components)
 
 
 def is_greyscale(pixels: av.VideoFormat) -> bool:
@@ -101,16 +104,16 @@ def find_plane_layout(picture: av.VideoFrame) -> PlaneLayout:
 def read_hdr_metadata(picture: av.VideoFrame) -> HDRMetadata:
     """Return the HDR10 metadata of a frame."""
     mastering_display = content_light = None
-    if "MASTERING_DISPLAY_METADATA" in picture.side_data:
-        data = memoryview(picture.side_data["MASTERING_DISPLAY_METADATA"])
-        numbers = np.frombuffer(data, np.int32)
+    side_data = read_side_data(picture)
+    if "MASTERING_DISPLAY_METADATA" in side_data:
+        numbers = np.frombuffer(side_data["MASTERING_DISPLAY_METADATA"], np.int32)
         if numbers[20] and numbers[21]:  # has primaries and luminance
             units = [50000] * 8 + [10000] * 2
             scaled = zip(numbers[:20].reshape(10, 2).tolist(), units, strict=True)
             mastering_display = tuple(round(Fraction(a, b) * unit) for (a, b), unit in scaled)
-    if "CONTENT_LIGHT_LEVEL" in picture.side_data:
-        data = memoryview(picture.side_data["CONTENT_LIGHT_LEVEL"])
-        content_light = tuple(np.frombuffer(data, np.uint32)[:2].tolist())
+    if "CONTENT_LIGHT_LEVEL" in side_data:
+        levels = np.frombuffer(side_data["CONTENT_LIGHT_LEVEL"], np.uint32)[:2]
+        content_light = tuple(levels.tolist())
     return HDRMetadata(mastering_display, content_light)
 
 

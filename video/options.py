@@ -18,6 +18,7 @@ from sgm_vfi.video.option_fields import (
     parse_rate,
     read_options,
 )
+from sgm_vfi.video.other_streams import KINDS, parse_drop
 from sgm_vfi.video.reliability import Fallback
 from sgm_vfi.video.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.segments import SEGMENT_FRAMES
@@ -154,6 +155,16 @@ class VideoOptions:
         metadata=option(
             "also show the steps of the network, as a picture or as a video OUTPUT_explain",
             for_videos=False,
+        ),
+    )
+    drop: tuple[str, ...] | None = field(
+        default=None,
+        metadata=option(
+            f"leave streams out, by kind ({', '.join(KINDS)}) or by index, as in data,3 "
+            "(default: none)",
+            metavar="STREAMS",
+            parse=parse_drop,
+            changes_frames=False,
         ),
     )
     segment_frames: int = field(

@@ -13,6 +13,7 @@ from sgm_vfi.media.images import as_frame
 from sgm_vfi.media.sequences import find_sequence, fingerprint_files
 from sgm_vfi.media.videos import require_quarter_turn
 from sgm_vfi.video.av_frames import read_pixel_format, read_planes
+from sgm_vfi.video.container_trial import choose_copied_streams, find_folder_losses
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
@@ -25,7 +26,7 @@ from sgm_vfi.video.job_paths import (
     require_empty,
     require_outputs,
 )
-from sgm_vfi.video.mux import CopiedStreams, FrameClock, choose_copied_streams, find_folder_losses
+from sgm_vfi.video.mux import CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import VideoOptions, describe_options
 from sgm_vfi.video.scene_cuts import detect_cuts
@@ -196,10 +197,12 @@ def choose_output_format(
         require_empty(output)
         if options.compare or options.explain:
             raise ValueError("--compare and --explain are videos: name one with --output.")
-        return choose_png_encoding(options.encoding, source, rate), find_folder_losses(source)
+        encoding = choose_png_encoding(options.encoding, source, rate)
+        return encoding, find_folder_losses(source, options.drop)
     suffix = output.suffix.lower()
     encoding = choose_encoding(options.encoding, source, rate, suffix)
-    return encoding, choose_copied_streams(source, encoding, suffix, options.target.stretch)
+    wanted = (options.target.stretch, options.drop)
+    return encoding, choose_copied_streams(source, encoding, suffix, *wanted)
 
 
 def record_cuts(
@@ -263,12 +266,11 @@ def describe_plan(plan: VideoPlan) -> str:
     if timeline.distinct is not None:
         repeats = len(source.timestamps) - len(timeline.distinct)
         lines.append(("repeats", f"{repeats} of the frames repeat the one before"))
-    others = [str(s) for s in source.header.other_streams if s.index in copied.streams]
-    others += [f"{source.header.num_chapters} chapters"] if copied.chapters else []
+    others = copied.describe(source.header)
     others += [] if is_folder(plan.output) else ["metadata", "colour tags"]
     lines.append(("copied", ", ".join(others) or "nothing"))
     lines += [("lost", text) for text in copied.lost]
-    lines += [("note", text) for text in (*source.notes, *encoding.notes)]
+    lines += [("note", text) for text in (*source.notes, *encoding.notes, *copied.notes)]
     free = free_space(plan.output)
     disk = f"about {format_bytes(plan.bytes_needed)} while at work, {format_bytes(free)} free"
     lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))

@@ -1,7 +1,7 @@
 """The source video: its header, exact timestamps, and decoding."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from sgm_vfi.media.videos import VideoError, VideoReader
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,
+    has_alpha,
     read_colour_tags,
     read_hdr_metadata,
     read_pixel_format,
@@ -27,23 +28,12 @@ from sgm_vfi.video.missing_end import (
     estimate_frame_duration,
     find_missing_end,
 )
+from sgm_vfi.video.other_streams import OtherStream, find_other_streams, is_cover_art
+from sgm_vfi.video.side_data import TRANSPARENCY, find_header_losses, read_content_data
+from sgm_vfi.video.tags import read_timecode
 from sgm_vfi.video.trim import WHOLE, Trim, read_chapters, trim_chapters
 
 RAW_FORMATS = ("h264", "hevc", "vvc")  # of FFmpeg: streams without a container
-
-
-@dataclass(frozen=True)
-class OtherStream:
-    """A stream other than video, which is copied."""
-
-    index: int
-    kind: str  # audio, subtitle, data or attachment
-    codec: str
-    language: str | None
-
-    def __str__(self) -> str:
-        language = f", {self.language}" if self.language not in (None, "und") else ""
-        return f"{self.kind} stream {self.index} ({self.codec}{language})"
 
 
 class VideoHeader(NamedTuple):
@@ -59,6 +49,8 @@ class VideoHeader(NamedTuple):
     other_streams: tuple[OtherStream, ...]
     num_chapters: int
     num_extra_videos: int
+    timecode: str | None = None  # of the first frame
+    lost: tuple[str, ...] = ()  # what the header says of the video and no output says
 
 
 @dataclass(frozen=True)
@@ -75,9 +67,11 @@ class SourceVideo:
     timestamps: tuple[Fraction, ...]  # seconds
     end: Fraction  # of the last frame, in seconds
     display_matrix: tuple[int, ...] | None  # rotation and mirroring, if any
-    notes: tuple[str, ...]  # what was assumed, repaired or is dropped
+    notes: tuple[str, ...]  # what was assumed or repaired
     trim: Trim = WHOLE  # frames and timestamps are those of this part of the file
     offset: Fraction = Fraction(0)  # timestamp in the file of what is shown at 0 s
+    side_data: Mapping[str, bytes] = field(default_factory=dict)  # the first of each kind
+    lost: tuple[str, ...] = ()  # what no output keeps
 
     @property
     def duration(self) -> Fraction:
@@ -162,6 +156,12 @@ def probe_video(
             f"it gives no timestamps; {float(header.frame_rate):.5g} fps are assumed. For another "
             f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
+    lost = header.lost
+    if has_alpha(first) and TRANSPARENCY not in lost:
+        lost = (*lost, TRANSPARENCY)
+    if decoder.skipped and header.timecode is not None:
+        lost = (*lost, f"timecode {header.timecode}: the part that is used begins later")
+        header = header._replace(timecode=None)
     end = decoder.end or timestamps[-1] + (
         decoder.duration or estimate_frame_duration(timestamps, header.frame_rate)
     )
@@ -188,6 +188,8 @@ def probe_video(
         notes=tuple(notes),
         trim=trim,
         offset=offset,
+        side_data=decoder.side_data,
+        lost=lost,
     )
 
 
@@ -206,6 +208,7 @@ class SourceDecoder:
         self.duration = Fraction(0)  # of the last frame
         self.is_interlaced = False
         self.has_missing_timestamps = False
+        self.side_data: dict[str, bytes] = {}
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         start = last = None
@@ -227,6 +230,7 @@ class SourceDecoder:
             self.first = self.first or picture
             require_same_format(self.path, number, self.first, picture)
             self.is_interlaced = self.is_interlaced or picture.interlaced_frame
+            self.side_data = read_content_data(picture) | self.side_data
             self.timestamps.append(timestamp)
             self.duration = (picture.duration or 0) * (picture.time_base or self.header.time_base)
             yield DecodedFrame(index, timestamp, picture)
@@ -254,7 +258,6 @@ def read_header(path: Path) -> VideoHeader:
                     f"{path} has a cover picture before its video. Remove the cover first:\n"
                     f"  ffmpeg -i {path} -map 0 -map -0:v -map 0:V -c copy clean{path.suffix}"
                 )
-            other_streams = [s for s in container.streams if s.type != "video"]
             return VideoHeader(
                 codec=stream.codec_context.name if stream.codec_context else "unknown",
                 bit_rate=stream.bit_rate or container.bit_rate or 0,
@@ -263,11 +266,11 @@ def read_header(path: Path) -> VideoHeader:
                 frame_rate=read_frame_rate(stream),
                 pixel_aspect=stream.sample_aspect_ratio,
                 duration=Fraction(container.duration or 0, av.time_base),
-                other_streams=tuple(
-                    OtherStream(s.index, s.type, s.name or "", s.language) for s in other_streams
-                ),
+                other_streams=tuple(find_other_streams(container)),
                 num_chapters=len(container.chapters()),
-                num_extra_videos=len(container.streams.video) - 1,
+                num_extra_videos=len(videos) - 1,
+                timecode=read_timecode(x.metadata for x in (stream, container, *container.streams)),
+                lost=find_header_losses(container, stream),
             )
     except av.error.FFmpegError as error:
         raise VideoError(
@@ -281,11 +284,6 @@ def read_frame_rate(stream: av.VideoStream) -> Fraction | None:
     if stream.container.format.name in RAW_FORMATS:
         return stream.guessed_rate or stream.average_rate
     return stream.average_rate or stream.guessed_rate
-
-
-def is_cover_art(stream: av.VideoStream) -> bool:
-    """Return whether a video stream is a cover picture."""
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> Fraction:

@@ -10,7 +10,8 @@ import torch
 
 from sgm_vfi.media.images import write_atomically
 from sgm_vfi.media.videos import VideoReader
-from sgm_vfi.video.mux import find_format_changes
+from sgm_vfi.video.container_trial import read_streams
+from sgm_vfi.video.format_changes import find_format_changes
 from sgm_vfi.video.plan import VideoPlan
 
 
@@ -30,13 +31,8 @@ def find_mismatches(file: Path, plan: VideoPlan) -> list[str]:
         if text not in plan.copied.lost
     ]
     with av.open(file) as container:
-        kinds = sorted(stream.type for stream in container.streams if stream.type != "video")
         chapters = len(container.chapters())
-    wanted = sorted(
-        o.kind for o in plan.source.header.other_streams if o.index in plan.copied.streams
-    )
-    if plan.copied.chapters and len(kinds) > len(wanted) and "data" in kinds:
-        kinds.remove("data")  # MP4 writes chapters as a track too
+    kinds, wanted = sorted(kind for kind, *_ in read_streams(file)), list(plan.copied.kinds)
     if kinds != wanted:
         found.append(f"streams beside the video: {kinds} for {wanted}")
     if plan.copied.chapters and chapters < plan.source.header.num_chapters:
@@ -95,7 +91,7 @@ def build_receipt(
             str(s) for s in source.header.other_streams if s.index in plan.copied.streams
         ],
         "lost": list(plan.copied.lost),
-        "notes": [*source.notes, *plan.encoding.notes],
+        "notes": [*source.notes, *plan.encoding.notes, *plan.copied.notes],
         "cuts": [
             {"frame": cut, "seconds": float(source.timestamps[cut])} for cut in sorted(plan.cuts)
         ],

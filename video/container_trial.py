@@ -1,0 +1,277 @@
+"""What a container can hold is tried before the work: a small file is written and read back.
+
+The trial is made as the output is: with packets of the real streams, and with a trailer.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import torch
+from av.stream import Discard, Disposition
+
+from sgm_vfi.video.encoding import EncoderSettings
+from sgm_vfi.video.format_changes import find_format_changes
+from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
+from sgm_vfi.video.other_streams import OtherStream, find_dropped, is_cover_art
+from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
+from sgm_vfi.video.side_data import list_losses
+from sgm_vfi.video.source_video import SourceVideo
+from sgm_vfi.video.tags import convert_timecode, copyable_tags, find_lost_keys, is_false
+from sgm_vfi.video.trim import trim_packet
+
+TRIAL_PACKETS = 8  # of each stream
+WITHOUT_PACKETS = ("attachment", "cover")  # whose content is in the header
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Writes a file of one frame and a few packets of the copied streams."""
+
+    source: SourceVideo
+    encoding: EncoderSettings
+    piece: Path  # one encoded frame
+    file: Path
+    num_packets: Mapping[int, int]  # in the trial, by the index of the stream
+
+    def write(self, copied: CopiedStreams) -> None:
+        """Write the file.
+
+        Raises:
+            ValueError or av.error.FFmpegError: the container refuses something.
+        """
+        clock = FrameClock(Fraction(1, SEGMENT_RATE), iter((0,)), 1)
+        segments = [EncodedSegment(self.piece, 0)]
+        assemble(self.file, self.source, segments, clock, copied, max_packets=self.num_packets)
+
+    def holds(self, copied: CopiedStreams) -> bool:
+        """Write the file, and return whether all copied streams are in it."""
+        try:
+            self.write(copied)
+            found = read_streams(self.file)
+        except (ValueError, av.error.FFmpegError):
+            return False
+        others = self.source.header.other_streams
+        wanted = [
+            (o.kind, o.codec, o.kind in WITHOUT_PACKETS or self.num_packets[o.index] > 0)
+            for o in others
+            if o.index in copied.streams
+        ]
+        return not Counter(wanted) - Counter(found)
+
+
+def choose_copied_streams(
+    source: SourceVideo,
+    encoding: EncoderSettings,
+    suffix: str,
+    stretch: int = 1,
+    drop: Sequence[str] | None = None,
+) -> CopiedStreams:
+    """Find out what a container can hold beside the video, by writing trial files.
+
+    Args:
+        stretch: duration of the output over that of the source; above 1, sound is lost.
+        drop: kinds and indices of streams that are left out.
+
+    Raises:
+        ValueError: the container cannot hold the video itself.
+    """
+    header = source.header
+    others, dropped = header.other_streams, find_dropped(header.other_streams, drop)
+    kept = [o for o in others if o.index not in dropped and stretch == 1]
+    kept = [o for o in kept if not (source.trim and o.kind == "data")]
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(
+            source,
+            encoding,
+            encode_one_frame(Path(folder, "piece.mkv"), source, encoding),
+            Path(folder, f"trial{suffix}"),
+            count_packets(source, [o.index for o in kept]),
+        )
+        copied = try_video(trial, stretch)
+        copied = try_streams(trial, copied, kept)
+        copied = try_metadata(trial, copied)
+        lost = list(
+            dict.fromkeys((*source.lost, *find_format_changes(trial.file, source, encoding)))
+        )
+        kinds = tuple(sorted(kind for kind, *_ in read_streams(trial.file)))
+    for other in others:
+        if other.index in dropped:
+            lost.append(f"{other}: left out by --drop")
+        elif source.trim and other.kind == "data":
+            lost.append(f"{other}: it cannot be cut with the pictures")
+        elif stretch != 1:
+            lost.append(f"{other}: it is not slowed down with the pictures")
+        elif other.index not in copied.streams:
+            why = f"{suffix} cannot hold it"
+            if other.kind not in WITHOUT_PACKETS and not trial.num_packets[other.index]:
+                why = f"it has no samples, and {suffix} cannot hold such a stream"
+            lost.append(f"{other}: {why}")
+    return replace(copied, lost=(*lost, *copied.lost), kinds=kinds)
+
+
+def encode_one_frame(path: Path, source: SourceVideo, encoding: EncoderSettings) -> Path:
+    """Encode a grey frame, and return the path."""
+    writer = SegmentEncoder(path, encoding)
+    writer.write(torch.full((1, 3, source.height, source.width), 0.5))
+    writer.close()
+    return path
+
+
+def count_packets(source: SourceVideo, indices: Collection[int]) -> dict[int, int]:
+    """Count the packets of streams that are copied, up to `TRIAL_PACKETS` of each."""
+    counts = dict.fromkeys(indices, 0)
+    if not indices:
+        return counts
+    with av.open(source.path) as container:
+        for stream in container.streams:
+            if stream.index not in counts:
+                stream.discard = Discard.all
+        streams = [container.streams[index] for index in counts]
+        for packet in container.demux(streams):
+            if source.trim and not trim_packet(packet, source.offset, source.end):
+                continue
+            if packet.size and counts[packet.stream.index] < TRIAL_PACKETS:
+                counts[packet.stream.index] += 1
+                if counts[packet.stream.index] == TRIAL_PACKETS:
+                    packet.stream.discard = Discard.all
+                if all(count == TRIAL_PACKETS for count in counts.values()):
+                    break
+    return counts
+
+
+def try_video(trial: Trial, stretch: int) -> CopiedStreams:
+    """Try the video alone, with timecode and chapters if the container holds them.
+
+    Raises:
+        ValueError: the container cannot hold the video.
+    """
+    source, rate = trial.source, trial.encoding.frame_rate.limit_denominator(2**16)
+    chapters, suffix = source.header.num_chapters, trial.file.suffix
+    copied, lost = CopiedStreams(stretch=stretch, timecode_rate=rate), []
+    if (before := source.header.timecode) is not None:
+        after = convert_timecode(before, source.frame_rate, rate)
+        if after is not None and trial.holds(replace(copied, timecode=after)):
+            copied = replace(copied, timecode=after)
+        else:
+            lost.append(f"timecode {before}: {suffix} cannot hold it")
+    if chapters:
+        if trial.holds(replace(copied, chapters=True)):
+            copied = replace(copied, chapters=True)
+        else:
+            lost.append(f"{chapters} chapters: {suffix} cannot hold them")
+    try:
+        trial.write(copied)
+        read_streams(trial.file)
+    except (ValueError, av.error.FFmpegError) as error:
+        raise ValueError(
+            f"{suffix} cannot hold {trial.encoding.encoder} ({error}). Name another --output, such "
+            f"as .mkv, or another --codec."
+        ) from error
+    return replace(copied, lost=tuple(lost))
+
+
+def try_streams(trial: Trial, copied: CopiedStreams, others: list[OtherStream]) -> CopiedStreams:
+    """Try all streams together; if that fails, add one after the other and keep what is held."""
+    every = replace(copied, streams=tuple(other.index for other in others))
+    if not others or trial.holds(every):
+        return every
+    for other in others:
+        more = replace(copied, streams=(*copied.streams, other.index))
+        copied = more if trial.holds(more) else copied
+    return copied
+
+
+def try_metadata(trial: Trial, copied: CopiedStreams) -> CopiedStreams:
+    """Find out which metadata the container holds, in MP4 with keys of any name if that helps."""
+    trial.write(copied)
+    lost = find_lost_metadata(trial, copied)
+    any_keys = replace(copied, any_keys=True)
+    if lost and trial.file.suffix.lower() in MP4 and trial.holds(any_keys):
+        fewer = find_lost_metadata(trial, any_keys)
+        if sum(map(len, fewer.values())) < sum(map(len, lost.values())):
+            copied, lost = any_keys, fewer
+    trial.write(copied)
+    suffix = trial.file.suffix
+    texts = [
+        f"metadata of {scope}: {suffix} cannot hold {', '.join(keys)}"
+        for scope, keys in lost.items()
+    ]
+    if copied.timecode is not None and not holds_timecode(trial.file, copied.timecode):
+        texts.append(f"timecode {copied.timecode}: {suffix} cannot hold it")
+    return replace(copied, lost=(*copied.lost, *texts), notes=tuple(find_false_tags(trial.source)))
+
+
+def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[str]]:
+    """Return the keys that a trial lacks, by what they describe."""
+    lost: dict[str, list[str]] = {}
+    if not trial.source.path.is_file():  # images have no container
+        return lost
+    with av.open(trial.source.path) as original, av.open(trial.file) as container:
+        lost["the file"] = find_lost_keys(copyable_tags(original.metadata), container.metadata)
+        wanted = copyable_tags(original.streams.video[0].metadata, of_video=True)
+        lost["the video"] = find_lost_keys(wanted, container.streams.video[0].metadata)
+        left = list(container.streams)[1:]
+        for other in trial.source.header.other_streams:
+            if other.index in copied.streams:
+                match = next(s for s in left if describe_stream(s) == (other.kind, other.codec))
+                left.remove(match)
+                template = original.streams[other.index]
+                lost[str(other)] = find_lost_keys(copyable_tags(template.metadata), match.metadata)
+                flags = template.disposition & ~match.disposition & ~Disposition.default
+                lost[str(other)] += [f"the flag {flag.name}" for flag in flags]
+    return {scope: keys for scope, keys in lost.items() if keys}
+
+
+def holds_timecode(file: Path, timecode: str) -> bool:
+    """Return whether a file has a timecode in its metadata."""
+    with av.open(file) as container:
+        tags = (*container.metadata.values(), *container.streams.video[0].metadata.values())
+    return timecode in tags
+
+
+def find_false_tags(source: SourceVideo) -> list[str]:
+    """Return a note on the tags of the video that are not copied, as they became false."""
+    if not source.path.is_file():
+        return []
+    with av.open(source.path) as container:
+        false = [key for key in container.streams.video[0].metadata if is_false(key)]
+    return [f"tags that became false are left out: {', '.join(false)}"] if false else []
+
+
+def read_streams(file: Path) -> list[tuple[str, str, bool]]:
+    """Return kind, codec and whether there are packets, of all streams of a file but the first."""
+    with av.open(file) as container:
+        streams = list(container.streams)[1:]
+        filled = {packet.stream.index for packet in container.demux(streams) if packet.size}
+        return [(*describe_stream(s), s.type == "attachment" or s.index in filled) for s in streams]
+
+
+def describe_stream(stream: av.stream.Stream) -> tuple[str, str]:
+    """Return kind and codec of a stream, as `OtherStream` has them."""
+    is_cover = isinstance(stream, av.VideoStream) and is_cover_art(stream)
+    return "cover" if is_cover else stream.type, stream.name or "unknown codec"
+
+
+def find_folder_losses(source: SourceVideo, drop: Sequence[str] | None = None) -> CopiedStreams:
+    """Return what a folder of images keeps of the source besides its pictures: nothing."""
+    others = source.header.other_streams
+    find_dropped(others, drop)
+    beside = [name for name in source.side_data if name != "DISPLAYMATRIX"]  # which is applied
+    lost = [*source.lost, *list_losses(beside, converted=True)]
+    lost += [f"{other}: a folder holds frames only" for other in others]
+    if source.header.pixel_aspect not in (None, 1):
+        lost.append(f"the shape of its pixels, {source.header.pixel_aspect}")
+    if source.header.num_chapters:
+        lost.append(f"{source.header.num_chapters} chapters: a folder holds frames only")
+    if source.header.timecode is not None:
+        lost.append(f"timecode {source.header.timecode}: a folder holds frames only")
+    if source.path.is_file():
+        with av.open(source.path) as container:
+            keys = find_lost_keys(copyable_tags(container.metadata), {})
+        lost += [f"metadata of the file: a folder cannot hold {', '.join(keys)}"] if keys else []
+    return CopiedStreams(lost=tuple(lost))

@@ -1,0 +1,71 @@
+"""Streams of a file beside its video: which are copied, and which are left out on request."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import av
+from av.stream import Discard
+
+from sgm_vfi.video.tags import is_timecode_track
+
+KINDS = ("audio", "subtitle", "data", "attachment", "cover")
+
+
+@dataclass(frozen=True)
+class OtherStream:
+    """A stream other than the video that is interpolated, which is copied."""
+
+    index: int
+    kind: str  # one of `KINDS`
+    codec: str
+    language: str | None
+
+    def __str__(self) -> str:
+        language = f", {self.language}" if self.language not in (None, "und") else ""
+        return f"{self.kind} stream {self.index} ({self.codec}{language})"
+
+
+def find_other_streams(container: av.container.InputContainer) -> Iterator[OtherStream]:
+    """Find the streams that are copied: neither videos nor what is written anew.
+
+    The latter are tracks of timecodes and of the titles of chapters.
+    """
+    for stream in container.streams:
+        is_cover = isinstance(stream, av.VideoStream) and is_cover_art(stream)
+        if stream.type == "video" and not is_cover:
+            continue
+        is_chapters = stream.type == "data" and stream.discard == Discard.all
+        if is_timecode_track(stream) or (is_chapters and container.chapters()):
+            continue
+        kind = "cover" if is_cover else stream.type
+        yield OtherStream(stream.index, kind, stream.name or "unknown codec", stream.language)
+
+
+def is_cover_art(stream: av.VideoStream) -> bool:
+    """Return whether a video stream is a cover picture."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def parse_drop(text: str) -> tuple[str, ...]:
+    """Parse kinds and indices of streams, such as "data,3"."""
+    names = tuple(name.strip().lower() for name in text.split(","))
+    for name in names:
+        if name not in KINDS and not name.isdecimal():
+            raise ValueError(
+                f"streams are left out by kind ({', '.join(KINDS)}) or by index, got {name!r}"
+            )
+    return names
+
+
+def find_dropped(streams: Iterable[OtherStream], drop: Iterable[str] | None) -> set[int]:
+    """Return the indices of the streams that are left out on request.
+
+    Raises:
+        ValueError: an index that none of the streams has.
+    """
+    streams, names = list(streams), set(drop or ())
+    indices = {str(stream.index) for stream in streams}
+    if unknown := {name for name in names if name.isdecimal()} - indices:
+        known = "; ".join(map(str, streams)) or "none beside the video"
+        raise ValueError(f"--drop {min(unknown)}: no such stream; the file has {known}.")
+    return {stream.index for stream in streams if {str(stream.index), stream.kind} & names}
