@@ -1,12 +1,15 @@
 """A folder of images becomes a folder with more images."""
 
 import argparse
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from time import perf_counter
 
 from tqdm import tqdm
 
 from sgm_vfi.media.colour_profiles import find_common_colours
+from sgm_vfi.media.frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.media.output_paths import (
     explain_full_disk,
@@ -34,8 +37,9 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     """
     paths = find_sequence(args.inputs)
     output = args.output or Path("output", args.inputs[0].resolve().name)
-    step = 1 + len(args.times)
-    total = step * (len(paths) - 1) + 1
+    gaps = find_gap_times(paths, args.times, fill_missing=args.fill_missing)
+    starts = list(accumulate((1 + len(times) for times in gaps), initial=0))
+    total = starts[-1] + 1
     files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
     work = WorkFolder(work_path(output))
     require_not_input(files, paths)
@@ -45,7 +49,7 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     for file in (files[0], work.folder / files[0].name):
         require_writable_path(file)
     *_, bits = probe_frames(tqdm(paths, "checking", leave=False))
-    network = load_network_for_times(args)
+    network = load_network_for_times(args, sorted({time for times in gaps for time in times}))
     settings = inference_settings(
         network,
         MemoryBudget(args.flow_scale, args.tile),
@@ -55,43 +59,68 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     settings |= {
         "model": describe_weights(args.model),
         "times": args.times,
+        "fill_missing": args.fill_missing,
         "frames": fingerprint_files(paths),
     }
     work.open(settings, instead=f"delete {work.folder}, or name another output")
     output.mkdir(parents=True, exist_ok=True)
-    first = count_finished_gaps(work, files, step)
+    first = count_finished_gaps(work, files, starts)
     if first:
-        print(f"resume  after {files[first * step - 1]}")
+        print(f"resume  after {files[starts[first] - 1]}")
     colours = find_common_colours(paths, files[0])
-    start, done = perf_counter(), first * step
+    start, done = perf_counter(), starts[first]
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
-    denser = interpolate_sequence(network, frames, args.times, args.flow_scale)
+    denser = interpolate_sequence(network, frames, lambda gap: gaps[first + gap], args.flow_scale)
     with explain_full_disk(output):
         for frame in tqdm(denser, total=total, initial=done, unit="frame"):
             require_finite(frame, args.model, f"for {files[done]}")
             write_frame(files[done], frame[0], bits, *colours)
             done += 1
-            if done % step == 0:
-                work.finish(done // step - 1, {"outputs": {}})
+            if done in starts:
+                work.finish(starts.index(done) - 1, {"outputs": {}})
     work.remove()
-    count = (len(paths) - 1 - first) * len(args.times)
+    count = sum(map(len, gaps[first:]))
     print(f"time    {perf_counter() - start:.1f} s for {count} new frames")
     print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
 
 
-def count_finished_gaps(work: WorkFolder, files: list[Path], step: int) -> int:
+def find_gap_times(
+    paths: Sequence[Path], times: Sequence[float], *, fill_missing: bool
+) -> list[list[float]]:
+    """Return the times of the new frames between every two images.
+
+    Args:
+        times: between two images if none is missing.
+        fill_missing: also make the frames whose numbers are missing; prints which.
+    """
+    positions = find_positions(paths) if fill_missing else list(range(len(paths)))
+    if missing := describe_missing(paths, positions):
+        print(f"note    {missing}")
+    return [
+        [
+            (slot + time) / (after - before)
+            for slot in range(after - before)
+            for time in (0, *times)
+        ][1:]
+        for before, after in pairwise(positions)
+    ]
+
+
+def count_finished_gaps(work: WorkFolder, files: list[Path], starts: list[int]) -> int:
     """Return how many gaps, from the first on, an interrupted run has recorded and left whole."""
     gap = 0
-    while work.read_record(gap) is not None and all(
-        file.is_file() for file in files[gap * step : (gap + 1) * step]
+    while (
+        gap + 1 < len(starts)
+        and work.read_record(gap) is not None
+        and all(file.is_file() for file in files[starts[gap] : starts[gap + 1]])
     ):
         gap += 1
     return gap
 
 
-def load_network_for_times(args: argparse.Namespace) -> Interpolator:
-    """Load the network of the command line for the times in `args.times`, and print its name."""
-    network = support_times(load_network(args), args.times)
+def load_network_for_times(args: argparse.Namespace, times: Sequence[float]) -> Interpolator:
+    """Load the network of the command line for some times, and print its name."""
+    network = support_times(load_network(args), times)
     print(f"model   {describe_weights(args.model)} on {args.device}")
     if isinstance(network, Bisected):
         print(

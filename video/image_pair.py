@@ -42,7 +42,7 @@ def interpolate_pair(args: argparse.Namespace) -> None:
     require_no_result([*files, *pictures], overwrite=args.overwrite)
     require_image_format(files[0], bits)
     require_writable_path(files[0])
-    network = load_network_for_times(args)
+    network = load_network_for_times(args, args.times)
     files[0].parent.mkdir(parents=True, exist_ok=True)
     colours = find_common_colours(args.inputs, files[0])
     middle = min(args.times, key=lambda time: abs(time - 0.5))

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from sgm_vfi.media.frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import probe_frames
 from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata, to_video_frame
@@ -34,30 +35,38 @@ def probe_images(
     rate: Fraction,
     watch: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None,
     trim: Trim = WHOLE,
+    *,
+    fill_missing: bool = True,
 ) -> ImageSequenceSource:
     """Read all images once without keeping them, as `probe_video` does with a video.
 
     Args:
         rate: images per second.
+        fill_missing: images whose numbers are missing count as time.
         watch: consumes the pictures as they are read; what it yields is ignored.
 
     Raises:
         FrameError: an image cannot be read, or is not of the size of the first.
     """
     tick = 1 / Fraction(rate)
-    files = [
-        file
-        for index, file in enumerate(files)
-        if not trim.is_before(index, index * tick, tick)
-        and not trim.is_over(index, index * tick, tick)
+    places = find_positions(files) if fill_missing else range(len(files))
+    kept = [
+        (file, place)
+        for file, place in zip(files, places, strict=True)
+        if not trim.is_before(place, place * tick, tick)
+        and not trim.is_over(place, place * tick, tick)
     ]
-    if not files:
+    if not kept:
         raise FrameError(f"{folder} has no frame in {trim}.")
+    files = [file for file, _ in kept]
+    positions = [place - kept[0][1] for _, place in kept]
     height, width, bits = probe_frames(tqdm(files, "checking", leave=False))
     pixel_format = PixelFormat(
         PLANE_LAYOUTS["gbrp" if bits == 8 else "gbrp16le"], is_full_range=True
     )
-    timestamps = tuple(index / Fraction(rate) for index in range(len(files)))
+    timestamps = tuple(position * tick for position in positions)
+    end = timestamps[-1] + tick
+    missing = describe_missing(files, positions)
 
     def read_pictures() -> Iterator[DecodedFrame]:
         for index, file in enumerate(tqdm(files, "reading", leave=False)):
@@ -76,7 +85,7 @@ def probe_images(
         time_base=1 / Fraction(rate),
         frame_rate=Fraction(rate),
         pixel_aspect=None,
-        duration=len(files) / Fraction(rate),
+        duration=end,
         other_streams=(),
         num_chapters=0,
         num_extra_videos=0,
@@ -90,9 +99,9 @@ def probe_images(
         tags=read_colour_tags(first),
         hdr_metadata=read_hdr_metadata(first),
         timestamps=timestamps,
-        end=header.duration,
+        end=end,
         display_matrix=None,
-        notes=(),
+        notes=(missing,) if missing else (),
         trim=trim,
         files=files,
     )

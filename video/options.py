@@ -98,6 +98,13 @@ class VideoOptions:
             changes_frames=False,
         ),
     )
+    fill_missing: bool = field(
+        default=True,
+        metadata=option(
+            "folders: numbers that are missing in the names count as time, and new frames fill it",
+            for_videos=False,
+        ),
+    )
     cuts: bool = field(
         default=True,
         metadata=option(

@@ -1,20 +1,14 @@
 """Everything that is decided about a video job before any frame is made."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from av.video.reformatter import Interpolation as Scaling
-from torch import Tensor
-
-from sgm_vfi.media.images import as_frame
 from sgm_vfi.media.sequences import find_sequence, fingerprint_files
 from sgm_vfi.media.videos import require_quarter_turn
-from sgm_vfi.video.av_frames import read_pixel_format, read_planes
 from sgm_vfi.video.container_trial import choose_copied_streams, find_folder_losses
-from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.holds import describe_holds, find_holds
@@ -29,9 +23,9 @@ from sgm_vfi.video.job_paths import (
 from sgm_vfi.video.mux import CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import VideoOptions, describe_options
-from sgm_vfi.video.scene_cuts import detect_cuts
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segments import Segment, split_segments
+from sgm_vfi.video.source_analysis import record_cuts, record_distinct
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
 from sgm_vfi.video.timeline import Timeline, to_pts
 from sgm_vfi.video.writer import COMPARE, EXPLAIN, choose_png_encoding
@@ -41,7 +35,6 @@ LOSSLESS_BITS = 5  # per pixel
 PNG_BITS = 12
 PANEL = 1920 * 1080  # pixels of the network's steps, about
 VIEWS = {COMPARE: "beside frames repeated", EXPLAIN: "with the steps of the network"}
-THUMBNAIL = (192, 128)  # width and height of the pictures in which cuts are detected
 NAMED_CUTS = 12  # that are listed; the receipt has all
 
 
@@ -143,7 +136,12 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     if options.rate is not None:
         needs_pictures = options.cuts or options.dedup
         source: SourceVideo = probe_images(
-            path, inputs, Fraction(options.rate), watch if needs_pictures else None, options.trim
+            path,
+            inputs,
+            Fraction(options.rate),
+            watch if needs_pictures else None,
+            options.trim,
+            fill_missing=options.fill_missing,
         )
     else:
         source = probe_video(path, watch, options.trim)
@@ -156,7 +154,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
         options.target,
         source.header.time_base,
         distinct if options.dedup else None,
-        NO_HOLDS if path.is_dir() else find_holds(source.timestamps, options.hold_gaps),
+        *find_irregularities(source, options),
     )
     encoding, copied = choose_output_format(source, timeline, output, options)
     return VideoPlan(
@@ -169,6 +167,15 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
         encoding=encoding,
         copied=copied,
     )
+
+
+def find_irregularities(
+    source: SourceVideo, options: VideoOptions
+) -> tuple[Mapping[int, Fraction], Fraction | None]:
+    """Return the held frames of a video, or the spacing of images, some of which are missing."""
+    if options.rate is not None:
+        return NO_HOLDS, 1 / Fraction(options.rate)
+    return find_holds(source.timestamps, options.hold_gaps), None
 
 
 def require_rate(path: Path, output: Path, options: VideoOptions) -> None:
@@ -203,40 +210,6 @@ def choose_output_format(
     encoding = choose_encoding(options.encoding, source, rate, suffix)
     wanted = (options.target.stretch, options.drop)
     return encoding, choose_copied_streams(source, encoding, suffix, *wanted)
-
-
-def record_cuts(
-    passing: Iterator[DecodedFrame], threshold: float, cuts: set[int]
-) -> Iterator[DecodedFrame]:
-    """Pass pictures on, and add those that begin a scene to `cuts`."""
-    for decoded, begins in detect_cuts(passing, thumbnail, threshold):
-        if begins:
-            cuts.add(decoded.index)
-        yield decoded
-
-
-def thumbnail(decoded: DecodedFrame) -> Tensor:
-    """Return a small RGB picture. Shapes: -> (1, 3, 128, 192)."""
-    width, height = THUMBNAIL
-    small = decoded.picture.reformat(width, height, "rgb24", interpolation=Scaling.AREA)
-    return as_frame(small.to_ndarray())[None]
-
-
-def record_distinct(
-    path: Path, passing: Iterator[DecodedFrame], threshold: float, distinct: list[int]
-) -> Iterator[DecodedFrame]:
-    """Pass on pictures that differ from the one before, and add them to `distinct`."""
-
-    def frame(decoded: DecodedFrame) -> Tensor:
-        pixel_format, _ = read_pixel_format(path, decoded.picture)
-        return pixel_format.to_rgb(read_planes(decoded.picture, pixel_format.layout))
-
-    def is_repeat(first: DecodedFrame, second: DecodedFrame) -> bool:
-        return is_duplicate(frame(first), frame(second), threshold)
-
-    for decoded in drop_duplicates(passing, is_repeat, lambda decoded: decoded.timestamp):
-        distinct.append(decoded.index)
-        yield decoded
 
 
 def describe_plan(plan: VideoPlan) -> str:

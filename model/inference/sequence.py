@@ -1,6 +1,6 @@
 """Interpolation of whole sequences of frames, pair by pair."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,24 +12,29 @@ from sgm_vfi.model.interpolator import Interpolator, time_like
 def interpolate_sequence(
     interpolator: Interpolator,
     frames: Iterable[Tensor],
-    times: Sequence[float],
+    times: Sequence[float] | Callable[[int], Sequence[float]],
     flow_scale: float = 1.0,
 ) -> Iterator[Tensor]:
     """Yield every frame, and after it the interpolated frames at each time before the next.
 
     Holds two frames and the state of the network, however long the sequence is.
 
+    Args:
+        times: of the new frames in every gap, or a function that returns those of a gap by its
+            number, from 0.
+
     Shapes: frames (B, 3, H, W) -> the same.
     """
     before = state = None
-    for after in frames:
+    for number, after in enumerate(frames):
         if before is not None:
             with torch.inference_mode():
                 if state is None:
                     state = interpolator.prepare(before, after, flow_scale)
                 else:
                     state = interpolator.advance(state, before, after, flow_scale)
-            yield from _at_each(interpolator, state, before, times)
+            gap_times = times(number - 1) if callable(times) else times
+            yield from _at_each(interpolator, state, before, gap_times)
         yield after
         before = after
 
