@@ -1,4 +1,4 @@
-"""What the README shows in Python runs as it stands there."""
+"""The Python snippets of the README and of the documentation run as they stand there."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,21 @@ import torch
 from sgm_vfi.media.images import read_frame, write_frame
 from tests.fixtures.videos import moving_frames, write_clip
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-IMAGES, VIDEOS = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read_snippets(file: str) -> list[str]:
+    """Return the Python snippets of a Markdown file."""
+    text = (ROOT / file).read_text()
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+IMAGES, *_ = read_snippets("README.md")
+VIDEOS, *_ = read_snippets("docs/video.md")
 
 
 def run(snippet: str, **given: object) -> None:
-    exec(compile(snippet, README.name, "exec"), given)
+    exec(compile(snippet, "snippet", "exec"), given)
 
 
 def test_a_frame_between_two_images(workdir: Path) -> None:
