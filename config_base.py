@@ -33,6 +33,7 @@ class TrainConfig:
     channels_last: bool = False
     compile: bool = False  # convolutions and attention, by torch.compile
     data_dependent_init: bool = False  # of fresh weights: training/initialisation.py
+    loss: str | None = None  # of a frame: training/frame_loss.py; None: that of the network
     motion_loss: float = 0.0  # weight of motion supervision of flows, per pixel of error,
     attention_loss: float = 0.0  # and of attention, per nat: training/motion_supervision.py;
     motion_until: float = 1.0  # both decay linearly to zero at this fraction of the run
@@ -247,7 +248,11 @@ EXPERIMENTS = {
 
 FLAGS = (  # published ones, and --synthetic: name, the fields it sets, what it is, its value
     ("--batch_size", ("training.batch_size",), "samples of a step, per process"),
-    ("--data_path", ("data.train_path", "data.val_path"), "root of Vimeo90K"),
+    (
+        "--data_path",
+        ("data.train_path", "data.val_path"),
+        "root of Vimeo90K, or a folder of footage",
+    ),
     ("--train_data_path", ("data.train_path",), "X4K1000FPS/train"),
     ("--val_data_path", ("data.val_path",), "X4K1000FPS/val"),
     ("--need_patch", ("data.need_patch",), "train on random crops, as all recipes do", "true"),

@@ -8,14 +8,14 @@ from typing import Literal, Protocol
 
 import torch
 
-from sgm_vfi.dataset import gopro, vimeo90k, x4k1000fps
+from sgm_vfi.dataset import footage, gopro, vimeo90k, x4k1000fps
 from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, PERVFI_AUGMENTATION, Augmentation
 from sgm_vfi.dataset.loader import TripletLoader
 from sgm_vfi.dataset.synthetic import SyntheticConfig, SyntheticLoader
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets
 
-MODULES = {"vimeo90k": vimeo90k, "x4k1000fps": x4k1000fps, "gopro": gopro}
+MODULES = {"vimeo90k": vimeo90k, "x4k1000fps": x4k1000fps, "gopro": gopro, "footage": footage}
 AUGMENTATIONS = {"ifrnet": IFRNET_AUGMENTATION, "pervfi": PERVFI_AUGMENTATION}
 
 
@@ -23,11 +23,12 @@ AUGMENTATIONS = {"ifrnet": IFRNET_AUGMENTATION, "pervfi": PERVFI_AUGMENTATION}
 class DataConfig:
     """Configuration of training and validation data."""
 
-    source: Literal["vimeo90k", "x4k1000fps", "gopro", "synthetic"] = "vimeo90k"
+    source: Literal["vimeo90k", "x4k1000fps", "gopro", "footage", "synthetic"] = "vimeo90k"
     train_path: str | None = None  # a data set's root; of X4K1000FPS the folder of the split
     val_path: str | None = None
     need_patch: bool = True  # train on random crops, not on whole frames
     patch_size: int = 256  # of crops; of synthetic scenes; of X4K1000FPS also in validation
+    gaps: tuple[int, ...] = (1,)  # of footage: frames from either input to the middle one
     augmentation: Literal["published", "ifrnet", "pervfi"] = (
         "published"  # "published": that of the data set
     )
@@ -35,7 +36,7 @@ class DataConfig:
     workers: int = 8  # loading processes per training process
     scenes: SyntheticConfig = field(default_factory=SyntheticConfig)  # size: patch_size instead
     train_scenes: int = 8000  # synthetic scenes per epoch, over all processes
-    val_scenes: int = 100
+    val_scenes: int = 100  # also the most windows of footage
     truth: bool = False  # load ground-truth flow (synthetic scenes only)
     overfit: int = 0  # steps per epoch on the first validation batch; 0 disables it
 
@@ -143,6 +144,14 @@ def _build_loader(
 def _training_set(config: DataConfig) -> TrainingTriplets:
     root = _root(config.train_path, "train", config)
     augmentation = build_augmentation(config)
+    if config.source == "footage":
+        return footage.build_training_set(
+            root,
+            augmentation,
+            gaps=config.gaps,
+            any_time=config.any_time,
+            holds_validation=config.train_path == config.val_path,
+        )
     return MODULES[config.source].build_training_set(root, augmentation, any_time=config.any_time)
 
 
@@ -157,6 +166,15 @@ def _validation_set(config: DataConfig) -> FixedTriplets:
     root = _root(config.val_path, "val", config)
     if config.source == "x4k1000fps":
         return x4k1000fps.build_validation_set(root, config.patch_size)
+    if config.source == "footage":
+        return footage.build_validation_set(
+            root,
+            gaps=config.gaps,
+            any_time=config.any_time,
+            holds_training=config.train_path == config.val_path,
+            crop=config.patch_size,
+            limit=config.val_scenes,
+        )
     if config.source == "gopro":
         return gopro.build_validation_set(root)
     return vimeo90k.build_validation_set(root, any_time=config.any_time)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,21 @@ class FrameStack(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+@runtime_checkable
+class DecodedFrameStack(Protocol):
+    """A frame stack of a video, which reads several frames in one pass."""
+
+    def read_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Read several frames, in any order."""
+
+
+def read_frames(stack: FrameStack, indices: Sequence[int]) -> list[np.ndarray]:
+    """Read several frames of a stack. Shapes: -> (H, W, 3) each, RGB, uint8."""
+    if isinstance(stack, DecodedFrameStack):
+        return stack.read_frames(indices)
+    return [stack[index] for index in indices]
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,11 @@ class DatasetPart(NamedTuple):
 
 def read_8_bit(path: Path) -> np.ndarray:
     """Read an image as RGB bytes; round 16 bits to 8. Shapes: -> (H, W, 3), uint8."""
-    samples = read_samples(path)
+    return as_8_bit(read_samples(path))
+
+
+def as_8_bit(samples: np.ndarray) -> np.ndarray:
+    """Round 16 bits to 8. Shapes: any -> the same, uint8."""
     if samples.dtype == np.uint16:
         samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return samples

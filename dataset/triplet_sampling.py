@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sgm_vfi.dataset.augment import Augmentation, TripletIndices, as_triplet, centre_crop
-from sgm_vfi.dataset.frame_stack import FrameStack
+from sgm_vfi.dataset.frame_stack import FrameStack, read_frames
 from sgm_vfi.dataset.triplet import Triplet
 
 IndexSampler = Callable[[int, np.random.Generator], TripletIndices]  # from the stack's length
@@ -86,7 +86,7 @@ class TrainingTriplets(Dataset[Triplet]):
     def __getitem__(self, key: SampleKey) -> Triplet:
         stack, random = self.stacks[key.item], key.random()
         indices = self.augmentation.augment_indices(self.choose(len(stack), random), random)
-        images = [stack[frame] for frame in indices]
+        images = read_frames(stack, indices)
         return as_triplet(self.augmentation.augment_images(images, random), indices.time)
 
 
@@ -104,7 +104,7 @@ class FixedTriplets(Dataset[Triplet]):
 
     def __getitem__(self, key: SampleKey) -> Triplet:
         stack, indices = self.picks[key.item]
-        images = [stack[frame] for frame in indices]
+        images = read_frames(stack, indices)
         if self.crop is not None:
             images = centre_crop(images, self.crop)
         return as_triplet(images, indices.time)

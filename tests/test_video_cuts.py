@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgm_vfi.video.duplicates import MAX_RUN, drop_duplicates, is_duplicate
-from sgm_vfi.video.scene_cuts import (
+from sgm_vfi.media.scene_cuts import (
     MAX_FLASH_FRAMES,
     THRESHOLD,
     detect_cuts,
     make_thumbnail,
     measure_change,
 )
+from sgm_vfi.video.duplicates import MAX_RUN, drop_duplicates, is_duplicate
 from tests.video_scenes import SIZE, draw_scenes, encode_x264, pan_camera
 
 

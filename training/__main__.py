@@ -6,6 +6,7 @@ python -m training x4k --train_data_path X4K1000FPS/train --val_data_path X4K100
 python -m training zoo --config rife --data_path vimeo_triplet
 torchrun --nproc_per_node=4 -m training zoo --config rife_m --data_path vimeo_septuplet
 python -m training base --config smoke                  # runs every part once, in a minute
+python -m training own --set model=file.py:Class         # a network of yours
 python -m training curves log/ours-local-small --output curves.png
 """
 
@@ -22,6 +23,7 @@ STAGES = {  # command -> (module:trainer, module of its recipes)
     "gmflow": ("sgm_vfi.training.gmflow:GMFlowTrainer", "sgm_vfi.training.gmflow_recipes"),
     "base": ("sgm_vfi.Trainer_base:Trainer", "sgm_vfi.config_base"),
     "x4k": ("sgm_vfi.Trainer_x4k:X4KTrainer", "sgm_vfi.config"),
+    "own": ("sgm_vfi.training.own:OwnTrainer", "sgm_vfi.training.own"),
     "zoo": ("sgm_vfi.training.zoo:ZooTrainer", "sgm_vfi.training.zoo_recipes"),
 }
 TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.release_weights"}

@@ -24,6 +24,11 @@ class GMFlowTrainer(Trainer[Tensor]):
 
     def build_network(self) -> GMFlowFeatures:
         """Build the network with fresh weights."""
+        if self.config.loss is not None:
+            raise ValueError(
+                f"Features for matching learn by the error of the flow: leave training.loss out, "
+                f"got {self.config.loss}."
+            )
         return GMFlowFeatures(self.experiment.model.num_layers)
 
     def compute_modules(self) -> Iterable[nn.Module]:

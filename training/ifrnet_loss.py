@@ -1,5 +1,7 @@
 """Training loss of IFRNet (its paper, section 3)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,15 +17,17 @@ def ifrnet_loss(
     output: IFRNetTrainingOutput,
     label: Tensor | None = None,
     distillation: float = DISTILLATION_WEIGHT,
+    frame_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Sum of reconstruction, geometry and, given a label, distillation loss.
 
     Args:
         distillation: weight of the distillation loss.
+        frame_loss: of a frame, given the true one, instead of the reconstruction loss.
 
     Shapes: label (B, 4, H, W) in pixels, flow_t0 and flow_t1 -> ().
     """
-    loss = reconstruction_loss(output.frame, output.target) + geometry_loss(output)
+    loss = (frame_loss or reconstruction_loss)(output.frame, output.target) + geometry_loss(output)
     return loss if label is None else loss + distillation_loss(output.flows, label, distillation)
 
 

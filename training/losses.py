@@ -1,6 +1,6 @@
 """Losses for frame interpolation and optical flow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -47,11 +47,15 @@ def laplacian_loss(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.stack([band.abs().mean() for band in bands]).sum()
 
 
-def interpolation_loss(prediction: Interpolation, target: Tensor) -> Tensor:
-    """Laplacian loss of the prediction, plus half of that of each intermediate blend."""
-    loss = laplacian_loss(prediction.frame, target)
+def interpolation_loss(
+    prediction: Interpolation,
+    target: Tensor,
+    frame_loss: Callable[[Tensor, Tensor], Tensor] = laplacian_loss,
+) -> Tensor:
+    """Loss of the prediction, plus half of that of each intermediate blend."""
+    loss = frame_loss(prediction.frame, target)
     for stage in prediction.merged:
-        loss = loss + MERGED_WEIGHT * laplacian_loss(stage, target)
+        loss = loss + MERGED_WEIGHT * frame_loss(stage, target)
     return loss
 
 

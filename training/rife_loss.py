@@ -1,5 +1,7 @@
 """Training loss of RIFE (its paper, section 3.3)."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from sgm_vfi.model.baselines.rife.network import RIFETrainingOutput
@@ -10,14 +12,19 @@ BETTER = 0.01  # mean difference of colours by which the teacher must be nearer 
 SMALLEST = 1e-12  # of a squared distance: the root of zero has no gradient
 
 
-def rife_loss(output: RIFETrainingOutput, distillation: float = DISTILLATION_WEIGHT) -> Tensor:
+def rife_loss(
+    output: RIFETrainingOutput,
+    distillation: float = DISTILLATION_WEIGHT,
+    frame_loss: Callable[[Tensor, Tensor], Tensor] = laplacian_loss,
+) -> Tensor:
     """Losses of the student's and the teacher's frame, and of distillation. Shapes: -> ().
 
     Args:
         distillation: weight of the distillation loss.
+        frame_loss: of a frame, given the true one.
     """
-    student = laplacian_loss(output.frame, output.target)
-    teacher = laplacian_loss(output.teacher_merged, output.target)
+    student = frame_loss(output.frame, output.target)
+    teacher = frame_loss(output.teacher_merged, output.target)
     return student + teacher + distillation * distillation_loss(output)
 
 

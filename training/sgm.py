@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.interpolator import Interpolation
 from sgm_vfi.model.sgm.network import CELL, SGM
+from sgm_vfi.training.frame_loss import build_frame_loss
 from sgm_vfi.training.initialisation import data_dependent_init
 from sgm_vfi.training.interpolation import InterpolationTrainer
 from sgm_vfi.training.losses import interpolation_loss
@@ -27,6 +28,7 @@ class LocalBranchTrainer(InterpolationTrainer[Interpolation]):
             complete = experiment.start_from and load_start_weights(network, experiment.start_from)
             if network.gmflow is not None and not complete and not experiment.allow_random_features:
                 load_features(network.gmflow, experiment.features)
+        self.frame_loss = build_frame_loss(self.config.loss or "laplacian", self.device)
         weights = self.config.motion_loss, self.config.attention_loss
         self.motion_supervision = MotionSupervision(network, *weights)
         return network
@@ -37,7 +39,7 @@ class LocalBranchTrainer(InterpolationTrainer[Interpolation]):
 
     def loss(self, prediction: Interpolation, batch: Triplet) -> Tensor:
         """Return the interpolation loss plus the weighted motion supervision. Shapes: -> ()."""
-        loss = interpolation_loss(prediction, batch.target)
+        loss = interpolation_loss(prediction, batch.target, self.frame_loss)
         weight = self.config.motion_weight(self.step / self.total_steps)
         if not weight or prediction.explanation is None:
             return loss

@@ -14,6 +14,7 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.zoo import load_interpolator
+from sgm_vfi.training.frame_loss import build_frame_loss
 from sgm_vfi.training.ifrnet_loss import ifrnet_loss
 from sgm_vfi.training.interpolation import InterpolationTrainer
 from sgm_vfi.training.perceptual import load_perceptual
@@ -96,7 +97,8 @@ def build_fresh(config: Any, first_batch: Callable[[], Triplet]) -> nn.Module:
 
 def rife_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
     """Return the loss of RIFE."""
-    return lambda output, batch: rife_loss(output, recipe.distillation)
+    frame_loss = build_frame_loss(recipe.training.loss or "laplacian", device)
+    return lambda output, batch: rife_loss(output, recipe.distillation, frame_loss)
 
 
 def ifrnet_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
@@ -104,12 +106,18 @@ def ifrnet_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
     estimator = None
     if recipe.labels is not None and not recipe.data.truth:
         estimator = load_flow_estimator(recipe.labels).to(device)
-    weight = recipe.distillation
-    return lambda output, batch: ifrnet_loss(output, flow_label(batch, estimator), weight)
+    loss = recipe.training.loss
+    options = recipe.distillation, build_frame_loss(loss, device) if loss else None
+    return lambda output, batch: ifrnet_loss(output, flow_label(batch, estimator), *options)
 
 
 def pervfi_criterion(recipe: ZooExperiment, device: torch.device) -> Criterion:
     """Return the loss of PerVFI, with its perceptual part if the recipe names VGG19 weights."""
+    if recipe.training.loss is not None:
+        raise ValueError(
+            f"PerVFI learns by the likelihood of the true frame: leave training.loss out, got "
+            f"{recipe.training.loss}."
+        )
     perceptual = load_perceptual(Path(recipe.perceptual)).to(device) if recipe.perceptual else None
     return lambda output, batch: pervfi_loss(output, perceptual)
 

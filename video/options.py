@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import inf
 from typing import Any, get_args
 
+from sgm_vfi.media.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.frame_producer import ProducerOptions
@@ -20,7 +21,6 @@ from sgm_vfi.video.option_fields import (
 )
 from sgm_vfi.video.other_streams import KINDS, parse_drop
 from sgm_vfi.video.reliability import Fallback
-from sgm_vfi.video.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.segments import SEGMENT_FRAMES
 from sgm_vfi.video.timeline import Target
 from sgm_vfi.video.trim import Position, Trim, parse_position

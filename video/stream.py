@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sgm_vfi.media.scene_cuts import detect_cuts
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.scene_cuts import detect_cuts
 from sgm_vfi.video.schedule import schedule_frames
 from sgm_vfi.video.timeline import Interval, Target, output_times
 
