@@ -1,18 +1,26 @@
 """Video frame interpolation for large motion: SGM-VFI and other interpolators.
 
-`load` gives an interpolator that takes frames as tensors or arrays; see `sgm_vfi.model.api`.
+`load` gives an interpolator that takes frames as tensors or arrays, `interpolate` makes a stream of
+frames denser, `interpolate_file` writes a video. See docs/api.md.
 """
 
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "load"]
+MODULES = {  # name -> module, imported when the name is asked for, as PyTorch loads slowly
+    "load": "sgm_vfi.model.api",
+    "interpolate": "sgm_vfi.video.stream",
+    "interpolate_file": "sgm_vfi.video.job",
+    "InterpolationCancelled": "sgm_vfi.video.progress",
+    "Target": "sgm_vfi.video.timeline",
+    "VideoOptions": "sgm_vfi.video.options",
+}
+__all__ = ["__version__", *MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    """Import PyTorch only where `load` is asked for."""
-    if name == "load":
-        from sgm_vfi.model.api import load
-
-        return load
+    """Import a name of `MODULES`."""
+    if name in MODULES:
+        return getattr(import_module(MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ sgm-vfi benchmark synthetic --model ours-local-small ours-small-1-2 classical
 sgm-vfi benchmark speed --model ours-small-1-2 --size 448x256 960x544
 sgm-vfi benchmark splat --size 1024x544 2048x1088
 sgm-vfi benchmark curation --list SNU-FILM/test-hard.txt --path SNU-FILM
+sgm-vfi benchmark figure --path A.png B.png TRUTH.png --model blend dis --crop 100,50,96,96
 sgm-vfi benchmark report output/footage.json
 sgm-vfi benchmark compare output/before.json output/after.json
 """
@@ -23,6 +24,7 @@ from sgm_vfi.benchmark import (
     compare,
     curation,
     footage,
+    paper_figure,
     report_page,
     runner,
     speed,
@@ -41,6 +43,7 @@ COMMANDS = {
     "speed": speed,
     "splat": splat_speed,
     "curation": curation,
+    "figure": paper_figure,
     "report": report_page,
     "compare": compare,
 }

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from sgm_vfi.engine.distributed import World
@@ -56,7 +57,7 @@ class RunLog:
         losses = [row["loss"] for row in rows if math.isfinite(row["loss"])]
         figures = {**rows[-1], "loss": sum(losses) / max(len(losses), 1), **throughput}
         step = figures.pop("step")
-        self.add_scalars(step, **figures)
+        self.add_scalars(step, "train", **figures)
         if self._bar is None:
             return
         self._bar.set_postfix(loss=f"{figures['loss']:.4f}", refresh=False)
@@ -70,7 +71,7 @@ class RunLog:
     def log_metrics(self, step: int, epoch: int, scores: dict[str, float]) -> None:
         """Log validation metrics."""
         self.append_rows([{"step": step, "epoch": epoch, **scores}])
-        self.add_scalars(step, **scores)
+        self.add_scalars(step, "val", **scores)
         if self.active:
             figures = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
             logger.info("Step %d, validation: %s", step, figures)
@@ -80,17 +81,24 @@ class RunLog:
         self._waiting += "".join(json.dumps(to_json_row(row)) + "\n" for row in rows)
         self._write()
 
-    def add_scalars(self, step: int, **values: float) -> None:
-        """Write scalars to TensorBoard."""
+    def log_recipe(self, recipe: dict[str, Any], metrics: Sequence[str]) -> None:
+        """Write the recipe to TensorBoard: as text, and as hyper-parameters beside the metrics."""
+        self._draw("add_text", "recipe", f"```json\n{json.dumps(recipe, indent=2)}\n```")
+        values = {f"val/{name}": math.nan for name in metrics}  # the last scalar of the tag counts
+        for summary in hparams(dict(flatten_values(recipe)), values):
+            self._draw("add_summary", summary)
+
+    def add_scalars(self, step: int, group: str = "", /, **values: float) -> None:
+        """Write scalars to TensorBoard, in a group of its page."""
         for name, value in values.items():
-            self._draw("add_scalar", name, value, step)
+            self._draw("add_scalar", f"{group}/{name}" if group else name, value, step)
 
     def add_image(self, step: int, name: str, samples: np.ndarray) -> None:
         """Write an image to TensorBoard, and to a file next to the log, replacing the last one.
 
         Shapes: (H, W, 3), uint8, RGB.
         """
-        self._draw("add_image", name, samples, step, dataformats="HWC")
+        self._draw("add_image", f"val/{name}", samples, step, dataformats="HWC")
         if self.active:
             path = self.path.with_name(f"{name}.png")
             temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -136,10 +144,20 @@ class RunLog:
         if self._board is None:
             return
         try:
-            getattr(self._board, name)(*arguments, **options)
+            board: Any = self._board.file_writer if name == "add_summary" else self._board
+            getattr(board, name)(*arguments, **options)
         except OSError as error:
             logger.warning("No more TensorBoard files (%s); log.jsonl goes on.", error)
             self._board = None
+
+
+def flatten_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested dictionaries by dotted name; what is no number becomes text."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten_values(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value if isinstance(value, bool | int | float) else str(value)
 
 
 def to_json_row(row: dict[str, Any]) -> dict[str, Any]:

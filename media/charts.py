@@ -157,7 +157,10 @@ def select_drawable(curve: Curve, logarithmic: bool) -> Curve:
 
 
 def axis_values(curve: Curve) -> np.ndarray:
-    """Return the values that the y axis must hold: all but those of the untrained network."""
+    """Return the values that the y axis must hold: all but those of the untrained network.
+
+    Those are marked at the end of the axis.
+    """
     if curve.interval is not None:
         return np.concatenate((curve.y, curve.interval.ravel()))
     return curve.y[curve.x > 0] if (curve.x > 0).any() else curve.y
@@ -191,11 +194,27 @@ def plot_curve(canvas: np.ndarray, curve: Curve, x: Axis, y: Axis, colour: Colou
     plot_polyline(canvas, columns, rows, colour, 1 if curve.is_reference else 2)
     if not is_dense and (not curve.is_reference or len(curve.y) == 1):  # one point is no line
         inside = (rows >= TOP) & (rows <= HEIGHT - BOTTOM)
+        mark_points_outside(canvas, curve, columns, rows, colour)
         for column, row in zip(columns[inside], rows[inside], strict=True):
             cv2.circle(canvas, (round(column), round(row)), 3, colour, -1, cv2.LINE_AA)
     if curve.interval is not None:
         for column, low, high in zip(columns, *y.to_pixels(curve.interval), strict=True):
             plot_polyline(canvas, np.array([column, column]), np.array([low, high]), colour, 1)
+
+
+def mark_points_outside(
+    canvas: np.ndarray, curve: Curve, columns: np.ndarray, rows: np.ndarray, colour: Colour
+) -> None:
+    """Mark points beyond the y axis by a triangle at its end, and write their values."""
+    for column, row, value in zip(columns, rows, curve.y, strict=True):
+        if TOP <= row <= HEIGHT - BOTTOM:
+            continue
+        end, way = (TOP, 1) if row < TOP else (HEIGHT - BOTTOM, -1)
+        left = min(max(round(column), LEFT + 7), WIDTH - RIGHT - 7)
+        tip, base = end + 3 * way, end + 13 * way
+        corners = np.array([[left, tip], [left - 6, base], [left + 6, base]])
+        cv2.fillPoly(canvas, [corners], colour, cv2.LINE_AA)
+        put_text(canvas, f"{value:.4g}", left + 10, base + (14 if way > 0 else -4), GREY)
 
 
 def plot_polyline(

@@ -46,11 +46,19 @@ def load(
     return FrameInterpolator(network.to(device))
 
 
+def unwrap_network(network: "Interpolator | FrameInterpolator | str") -> Interpolator:
+    """Return the network of what `load` returned, or of a name; a network stands for itself."""
+    if isinstance(network, str):
+        return load_interpolator(network)
+    return network.network if isinstance(network, FrameInterpolator) else network
+
+
 class FrameInterpolator:
     """A network that takes frames of any size as tensors or as NumPy arrays.
 
     Computes in float32, whatever the type of the frames; results have the form, type and device
     of the frames. A network trained for t = 1/2 reaches other times by bisection, to within 1/64.
+    Several threads may call it at the same time.
 
     >>> interpolate = load("blend")
     >>> black, white = np.zeros((30, 50, 3), np.uint8), np.full((30, 50, 3), 255, np.uint8)

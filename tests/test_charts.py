@@ -41,6 +41,19 @@ def test_the_untrained_network_does_not_flatten_the_chart() -> None:
     assert rows[0] - rows[1] > 250
 
 
+def test_a_point_beyond_the_axis_is_marked_at_its_end() -> None:
+    """A triangle of the curve's colour, above and below, and the value beside it."""
+    x = Axis(0, 2, 84, 1076)
+    for first, row in ((3.0, 420 - 46 - 9), (90.0, 44 + 9)):
+        curve = Curve("a", np.arange(3.0), np.array([first, 28.0, 29.0]))
+        drawn = plot_lines("psnr", [curve], x)
+        assert (drawn[row, 91] == (0, 114, 178)).all()
+        inside = plot_lines("psnr", [curve._replace(y=np.array([28.5, 28.0, 29.0]))], x)
+        assert not (inside[row, 91] == (0, 114, 178)).all()
+        text = slice(row - 16, row + 20), slice(100, 140)
+        assert (drawn[text] == (120, 120, 120)).all(axis=-1).sum() > 5
+
+
 def test_charts_of_one_point_or_constant_values_or_nothing() -> None:
     one = Curve("a", np.array([5.0]), np.array([2.0]))
     reference = one._replace(label="b", is_reference=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sgm_vfi.engine.runlog import RunLog, read_rows
 from sgm_vfi.training import curves
@@ -96,3 +97,21 @@ def test_plot_command_says_what_is_missing(
     with pytest.raises(SystemExit):
         curves.main([str(tmp_path / "nothing")])
     assert "No log at" in capsys.readouterr().err
+
+
+def test_tensorboard_has_groups_the_recipe_and_its_values(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, active=True)
+    log.log_recipe({"name": "x", "training": {"steps": 3, "loss": None}}, ["psnr"])
+    log.log_steps([{"step": 1, "loss": 1.0}], {"samples_per_second": 2.0, "waiting_for_data": 0.0})
+    log.log_metrics(1, 0, {"psnr": 20.0})
+    log.add_image(1, "panel", np.zeros((8, 8, 3), np.uint8))
+    log.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = events.Tags()
+    assert {"train/loss", "train/samples_per_second", "val/psnr"} <= {*tags["scalars"]}
+    assert tags["images"] == ["val/panel"]
+    text = events.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert '"steps": 3' in text
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"training.steps" in start
+    assert (tmp_path / "panel.png").is_file()

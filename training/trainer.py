@@ -5,7 +5,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -103,6 +103,7 @@ class Trainer(ABC, Generic[Output]):
         summary = self.config.summary(self.world.size)
         logger.info("%d steps on %s, %s", self.total_steps, self.device, summary)
         self.log.start_progress(self.step, self.total_steps)
+        self.log.log_recipe(asdict(self.experiment), self.METRICS)
         with self.stop_request:
             self._validate_if_due()
             while self.step < self.total_steps:
@@ -202,7 +203,6 @@ class Trainer(ABC, Generic[Output]):
         # Any: an nn.Module with the methods that the hooks of this trainer call.
         self.model: Any = self.build_network().to(self.device)
         if config.channels_last:
-            # PyTorch does not declare this argument.
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = [weight for weight in self.trainable_parameters() if weight.requires_grad]
         self.optimizer = GuardedAdamW(self.model, weights, **config.optimiser())

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from sgm_vfi.media.output_paths import explain_full_disk
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
+from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import FrameProducer
@@ -32,6 +33,7 @@ from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.plan import VideoPlan, plan_video
+from sgm_vfi.video.progress import Cancel, JobMonitor, Progress
 from sgm_vfi.video.segments import Segment, SegmentRank, WorkFolder, wait_for_segments
 from sgm_vfi.video.verify import (
     OutputMismatchError,
@@ -50,8 +52,10 @@ def interpolate_file(
     output: str | Path | None = None,
     options: VideoOptions | None = None,
     *,
-    network: Interpolator | None = None,
+    network: Interpolator | FrameInterpolator | str | None = None,
     budget: MemoryBudget | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
 ) -> dict[str, Any]:
     """Write a video with a higher, a lower or a slowed-down frame rate, and all else kept.
 
@@ -60,16 +64,21 @@ def interpolate_file(
     Args:
         path: a video, or a folder of images if `options.rate` is given.
         output: its suffix names the container; by default a file in the folder `output`.
-        network: any interpolator, on its device; by default the one that needs no weights.
+        network: any interpolator on its device, what `load` returned, or a name; by default the one
+            that needs no weights.
         budget: memory limits; by default what the free memory allows.
+        progress: called with the number of output frames that are done, and of all.
+        cancel: an event, or a function that returns whether to stop; asked after every frame.
 
     Returns: the receipt, which is also written beside the output; for a dry run, the part that is
     known before the job.
 
     Raises:
         ValueError: the input cannot be read, or the options cannot be satisfied.
+        InterpolationCancelled: `cancel` asked for it. Finished segments are kept.
     """
     options = options or VideoOptions()
+    network = None if network is None else unwrap_network(network)
     model = DEFAULT if network is None else type(network).__name__.lower()
     path = Path(path)
     output = default_output(path, options, model) if output is None else Path(output)
@@ -88,7 +97,8 @@ def interpolate_file(
     interpolator = MemoryAwareInterpolator(
         network, budget, find_distinct_times(m.time for m in plan.output_frames())
     )
-    receipt = run_job(plan, interpolator, device, settings)
+    monitor = JobMonitor(progress, cancel)
+    receipt = run_job(plan, interpolator, device, settings, monitor=monitor)
     assert receipt is not None, "rank 0 returns the receipt"
     return receipt
 
@@ -121,6 +131,8 @@ def run_job(
     device: torch.device,
     network_settings: dict[str, Any],
     rank: SegmentRank | None = None,
+    *,
+    monitor: JobMonitor | None = None,
 ) -> dict[str, Any] | None:
     """Make the output of a plan, or the missing part of it, and verify it.
 
@@ -137,7 +149,7 @@ def run_job(
         return None
     start = time.perf_counter()
     with explain_full_disk(work.folder):
-        num_made = make_segments(plan, interpolator, work, device, rank)
+        num_made = make_segments(plan, interpolator, work, device, rank, monitor or JobMonitor())
         if rank.rank > 0:
             return None
         wait_for_segments(work, numbers)
@@ -168,6 +180,7 @@ def make_segments(
     work: WorkFolder,
     device: torch.device,
     rank: SegmentRank,
+    monitor: JobMonitor,
 ) -> int:
     """Make the unfinished segments of this rank, and return how many frames they have."""
     missing = {
@@ -196,6 +209,7 @@ def make_segments(
         )
 
     total = sum(missing.values())
+    monitor.start(plan.timeline.num_frames - total, plan.timeline.num_frames)
     with tqdm(total=total, unit="frame", disable=None if rank.rank == 0 else True) as bar:
         run_pipeline(
             plan.source,
@@ -206,6 +220,7 @@ def make_segments(
             device,
             num_history=plan.producer_options.num_history,
             progress=bar.update,
+            on_frame=monitor.advance,
         )
     return total
 

@@ -49,6 +49,7 @@ def run_pipeline(
     *,
     num_history: int = 1,
     progress: Callable[[int], object] = lambda count: None,
+    on_frame: Callable[[], object] = lambda: None,
 ) -> None:
     """Produce and write segments in order.
 
@@ -57,6 +58,7 @@ def run_pipeline(
         open_writer: opens the writer of the segment of the given number.
         num_history: number of source frames, up to the right one, that the producer must observe.
         progress: called with the number of frames written since its last call.
+        on_frame: called in this thread for every produced frame; an error of it ends the job.
     """
     writers: dict[int, OutputWriter] = {}
 
@@ -78,6 +80,7 @@ def run_pipeline(
             for segment in list_segments():
                 for output_frame in segment.output_frames:
                     sink.put(WriteRequest(segment.number, producer.produce(output_frame, frames)))
+                    on_frame()
                 sink.put(WriteRequest(segment.number, None, producer.take_stats()))
     finally:
         stream.close()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.scene_cuts import detect_cuts
-from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
+from sgm_vfi.model import DEFAULT, Interpolator
+from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
@@ -92,7 +93,7 @@ def interpolate(
     options: VideoOptions | None = None,
     *,
     rate: Fraction | int | None = None,
-    network: Interpolator | None = None,
+    network: Interpolator | FrameInterpolator | str | None = None,
     budget: MemoryBudget | None = None,
 ) -> Iterator[TimedFrame]:
     """Give the frames of a video with a higher, a lower or a slowed-down rate, as they are needed.
@@ -115,7 +116,7 @@ def interpolate(
     """
     options = options or VideoOptions()
     interpolator = MemoryAwareInterpolator(
-        load_interpolator(DEFAULT) if network is None else network,
+        unwrap_network(DEFAULT if network is None else network),
         budget or MemoryBudget(),
         expected_times(options.target),
     )
