@@ -13,10 +13,10 @@ import numpy as np
 
 from sgm_vfi.benchmark.html_document import html_document
 from sgm_vfi.benchmark.results import MOTION, ProtocolResult, cap_psnr, read_results
-from sgm_vfi.benchmark.row_files import ReportError, Row, differing_keys, to_json
+from sgm_vfi.benchmark.row_journal import ReportError, Row, differing_keys, to_json
 from sgm_vfi.benchmark.scatter_plot import ScatterPoint, format_legend, plot_scatter
 from sgm_vfi.benchmark.tables import LOWER_IS_BETTER, format_metric, html_table, markdown_table
-from sgm_vfi.media.images import write_atomically
+from sgm_vfi.storage.atomic_write import write_atomically
 
 NUM_RESAMPLES = 10_000
 CHUNK = 2**22  # resampled indices in memory at a time

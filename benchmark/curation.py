@@ -10,24 +10,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
-from sgm_vfi.benchmark.row_files import (
-    ReportError,
-    Row,
-    RowJournal,
-    describe_environment,
-    to_json,
-    utc_now,
-)
+from sgm_vfi.benchmark.row_files import describe_environment, utc_now
+from sgm_vfi.benchmark.row_journal import ReportError, Row, RowJournal, to_json
 from sgm_vfi.dataset import snu_film, xiph
 from sgm_vfi.dataset.triplet import TripletPaths, read_lines, read_triplet_list
 from sgm_vfi.media.charts import plot_histograms
-from sgm_vfi.media.images import as_frame, read_frame, write_atomically, write_frame
-from sgm_vfi.model.checkpoint import sha256
+from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.cli_options import add_device_option, argument_type, parse_positive
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import FLOW_NETWORKS, load_flow_estimator
 from sgm_vfi.model.flow.raft import load_raft
+from sgm_vfi.storage.atomic_write import write_atomically
+from sgm_vfi.storage.file_identity import sha256
+from sgm_vfi.storage.file_lock import FileLock
 
 ANCHORS = (*snu_film.FOLDERS, *xiph.SEQUENCES)  # folders that a listed path may be cut off before
 OUTPUT = "top-half-motion-sufficiency"
@@ -92,16 +88,17 @@ def run(args: argparse.Namespace) -> None:
         **describe_environment(args.device),
     }
     output.parent.mkdir(parents=True, exist_ok=True)
-    journal = RowJournal(output.with_suffix(".part.jsonl"), header, key=("triplet",))
-    if journal.rows:
-        print(f"{len(journal.rows)} of {len(triplets)} triplets were measured before.")
-    missing = [triplet for triplet in triplets if not journal.holds({"triplet": triplet.line})]
-    rows = measure_triplets(missing, estimator.to(args.device), args)
-    journal.extend(rows, len(triplets), "triplet", initial=len(journal.rows))
-    by_line = {row["triplet"]: row for row in journal.rows}
-    ordered = [by_line[triplet.line] for triplet in triplets]
-    write_selection(output, ordered, {"command": args.command, "date": utc_now(), **header})
-    journal.path.unlink()
+    with FileLock(output.with_suffix(".lock"), output):
+        journal = RowJournal(output.with_suffix(".part.jsonl"), header, key=("triplet",))
+        if journal.rows:
+            print(f"{len(journal.rows)} of {len(triplets)} triplets were measured before.")
+        missing = [triplet for triplet in triplets if not journal.holds({"triplet": triplet.line})]
+        rows = measure_triplets(missing, estimator.to(args.device), args)
+        journal.extend(rows, len(triplets), "triplet", initial=len(journal.rows))
+        by_line = {row["triplet"]: row for row in journal.rows}
+        ordered = [by_line[triplet.line] for triplet in triplets]
+        write_selection(output, ordered, {"command": args.command, "date": utc_now(), **header})
+        journal.path.unlink()
 
 
 def find_listed_triplets(args: argparse.Namespace) -> list[ListedTriplet]:

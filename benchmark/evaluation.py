@@ -16,11 +16,10 @@ from torch import Tensor
 
 from sgm_vfi.benchmark.metrics import METRICS, Metric, MetricError, interpolation_error, load_lpips
 from sgm_vfi.benchmark.protocols import Protocol
-from sgm_vfi.benchmark.row_files import Row
+from sgm_vfi.benchmark.row_journal import Row
 from sgm_vfi.benchmark.samples import FrameGroup, ProtocolSample
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import Interpolation, Interpolator, load_interpolator, time_like
-from sgm_vfi.model.checkpoint import sha256
 from sgm_vfi.model.cli_options import accelerate
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.bisection import support_times
@@ -29,6 +28,7 @@ from sgm_vfi.model.inference.wrapper import map_tensors
 from sgm_vfi.model.interpolator import Window, require_finite
 from sgm_vfi.model.python_reference import is_reference
 from sgm_vfi.model.zoo import build_interpolator, find_weights, needs_weights
+from sgm_vfi.storage.file_identity import sha256
 
 PROTOCOL_METRICS: Mapping[str, Metric] = METRICS | {"ie": interpolation_error}
 

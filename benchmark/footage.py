@@ -1,6 +1,7 @@
 """Measure interpolators on your own footage: frames are left out, predicted, and compared."""
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,10 @@ from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.report_page import format_page
 from sgm_vfi.benchmark.results import read_results
-from sgm_vfi.benchmark.row_files import (
-    ReportError,
-    RowJournal,
-    describe_environment,
-    format_report,
-    utc_now,
-)
+from sgm_vfi.benchmark.row_files import describe_environment, format_report, utc_now
+from sgm_vfi.benchmark.row_journal import ReportError, RowJournal, differing_keys, to_json
 from sgm_vfi.benchmark.samples import ClipSamples, probe_clips, select_targets
-from sgm_vfi.media.images import write_atomically, write_frame
+from sgm_vfi.media.images import write_frame
 from sgm_vfi.media.videos import VideoError, find_frame_readers
 from sgm_vfi.model import DEFAULT, ZOO
 from sgm_vfi.model.cli_options import (
@@ -47,6 +43,8 @@ from sgm_vfi.model.cli_options import (
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.zoo import default_interpolator, describe_default
+from sgm_vfi.storage.atomic_write import remove_temporaries, write_atomically
+from sgm_vfi.storage.file_lock import FileLock
 
 NUM_WORST = 8  # triplets on the contact sheet
 NUM_SHOWN = 4  # of them on the page, and as many median ones
@@ -117,10 +115,6 @@ def run(args: argparse.Namespace) -> None:
     """Measure, and write a report, a page and a contact sheet; print a table."""
     if args.output.suffix != ".json":
         raise ReportError(f"The report is JSON: --output ends in .json, got {args.output}.")
-    if args.output.exists() and not args.overwrite:
-        raise ReportError(
-            f"{args.output} is a finished report. Name another --output, or give --overwrite."
-        )
     gaps = sorted(set(args.gap))
     metrics, not_measured = load_metrics(args.metrics, args.device)
     for reason in not_measured.values():
@@ -142,9 +136,38 @@ def run(args: argparse.Namespace) -> None:
         )
     header = describe_measurement(evaluator, every, gaps, args) | {"not_measured": not_measured}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    journal = RowJournal(args.output.with_suffix(".jsonl"), header)
-    measure_clips(journal, evaluator, clips)
-    write_report(args, header, journal, evaluator, clips)
+    with FileLock(args.output.with_suffix(".lock"), args.output):
+        beside = (args.output.with_suffix(suffix) for suffix in (".json", ".png", ".html"))
+        remove_temporaries(*beside)
+        rows = args.output.with_suffix(".jsonl")  # until the report and all beside it are written
+        if args.output.exists() and not args.overwrite and not rows.exists():
+            print_finished_report(args.output, header)
+            return
+        journal = RowJournal(rows, header)
+        measure_clips(journal, evaluator, clips)
+        write_report(args, header, journal, evaluator, clips)
+
+
+def print_finished_report(path: Path, header: dict[str, Any]) -> None:
+    """Print the tables of a report of the same measurement.
+
+    Raises:
+        ReportError: it is damaged, or the report of another measurement.
+    """
+    instead = "Name another --output, or give --overwrite."
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        found = {name: report[name] for name in header}
+        tables = format_clip_tables(report["means"], header["metrics"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise ReportError(f"{path} is no finished report. {instead}") from error
+    expected = json.loads(to_json(header))
+    if found != expected:
+        raise ReportError(
+            f"{path} is the finished report of another measurement, which differs in "
+            f"{differing_keys(found, expected)}. {instead}"
+        )
+    print(f"{tables}\n\n{path} was finished before. --overwrite measures it again.")
 
 
 def load_metrics(

@@ -18,7 +18,7 @@ from sgm_vfi.benchmark.figures import (
 from sgm_vfi.benchmark.metrics import Metric
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
 from sgm_vfi.benchmark.results import MOTION, average
-from sgm_vfi.benchmark.row_files import Row, RowJournal
+from sgm_vfi.benchmark.row_journal import Row, RowJournal
 from sgm_vfi.benchmark.samples import ClipSamples
 from sgm_vfi.benchmark.tables import format_metric, markdown_table
 from sgm_vfi.dataset.triplet import Triplet

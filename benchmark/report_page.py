@@ -29,7 +29,8 @@ from sgm_vfi.benchmark.results import (
     read_results,
     summarise,
 )
-from sgm_vfi.benchmark.row_files import ReportError, Row, utc_now
+from sgm_vfi.benchmark.row_files import utc_now
+from sgm_vfi.benchmark.row_journal import ReportError, Row
 from sgm_vfi.benchmark.samples import (
     ProtocolSample,
     find_samples,
@@ -51,11 +52,11 @@ from sgm_vfi.benchmark.tables import (
 )
 from sgm_vfi.benchmark.tidy_rows import TIDY_SUFFIXES, write_tidy_rows
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model import Interpolator, load_interpolator, time_like
 from sgm_vfi.model.cli_options import add_device_option
 from sgm_vfi.model.fingerprint import fingerprint
 from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.storage.atomic_write import write_atomically
 
 IMAGE_SIZE = (480, 640)  # largest width and height of an image, in pixels
 SMALL_IMAGE_SIZE = (320, 480)  # of pages with more than MANY_IMAGES

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgm_vfi.benchmark.row_files import ReportError, Row, drop_duplicates
+from sgm_vfi.benchmark.row_journal import ReportError, Row, drop_duplicates
 from sgm_vfi.benchmark.tables import (
     LOWER_IS_BETTER,
     format_metric,

@@ -1,4 +1,4 @@
-"""Files of result rows: resumable journals of one or several processes, JSON, provenance.
+"""Files of result rows: resumable journals of several processes, JSON, provenance.
 
 Each process appends its rows to a journal of its own, PROTOCOL.part<rank>; a later run may have
 more processes or fewer. When all rows are there, one file PROTOCOL.jsonl replaces the journals: a
@@ -7,96 +7,38 @@ header that describes the measurement, then the rows in the order of the samples
 
 import json
 import logging
-import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import skimage
 import torch
-from tqdm import tqdm
 
+from sgm_vfi.benchmark.row_journal import (
+    PROTOCOL_KEY,
+    ReportError,
+    Row,
+    RowJournal,
+    differing_keys,
+    row_key,
+    to_json,
+)
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.media.images import write_atomically
-
-Row: TypeAlias = dict[str, Any]  # model, sample columns, one number per metric
+from sgm_vfi.storage.atomic_write import remove_temporaries, write_atomically
+from sgm_vfi.storage.file_lock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = (torch, np, cv2, av, skimage)
-FOOTAGE_KEY = ("model", "clip", "gap", "frame")
-PROTOCOL_KEY = ("model", "protocol", "sample")
 UNCOMPARED = ("command", "date")  # may differ between two runs of one measurement
 
 logger = logging.getLogger(__name__)
-
-
-class ReportError(ValueError):
-    """A report that cannot be written or resumed; the message says what to do."""
-
-
-class RowJournal:
-    """Rows on disk, written as they come, so that an interrupted run can be resumed.
-
-    The first line describes the measurement; a journal of another measurement is refused. A last
-    line that a crash cut off is measured again. Of rows with equal keys the last one counts.
-
-    Args:
-        header: description of the measurement.
-        key: columns that identify a row.
-    """
-
-    def __init__(
-        self, path: Path, header: dict[str, Any], key: Sequence[str] = FOOTAGE_KEY
-    ) -> None:
-        self.path = path
-        self.key = key
-        self.rows: list[Row] = []
-        opening = to_json(header)
-        if path.exists():
-            first, *lines = path.read_text(encoding="utf-8").split("\n")[:-1] or ["{}"]
-            if first != opening:
-                raise ReportError(
-                    f"{path} keeps rows of another, unfinished measurement, which differs in "
-                    f"{differing_keys(json.loads(first), json.loads(opening))}. Finish that one "
-                    f"with its own command, name another --output, or delete the file."
-                )
-            self.rows = drop_duplicates(map(json.loads, lines), key, path)
-        self.known = {row_key(row, key) for row in self.rows}
-        write_atomically(
-            path, "".join(f"{line}\n" for line in (opening, *map(to_json, self.rows))).encode()
-        )
-        self.file = path.open("a", encoding="utf-8")
-
-    def holds(self, row: Row) -> bool:
-        """Return whether a row with the same key was measured before."""
-        return row_key(row, self.key) in self.known
-
-    def append(self, row: Row) -> None:
-        """Write a row to disk at once."""
-        self.file.write(f"{to_json(row)}\n")
-        self.file.flush()
-        self.known.add(row_key(row, self.key))
-        self.rows.append(row)
-
-    def extend(self, rows: Iterable[Row], total: int, unit: str = "frame", **bar: Any) -> None:
-        """Append rows under a progress bar of `total` rows, then close the file."""
-        with self, tqdm(total=total, unit=unit, **bar) as progress:
-            for row in rows:
-                self.append(row)
-                progress.update()
-
-    def __enter__(self) -> "RowJournal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
 
 
 class RankRows:
@@ -156,9 +98,23 @@ def measure_in_parallel(
         measure_rows: given the known rows, returns the largest number of rows that this process
             adds, and these rows.
     """
-    header = world.broadcast(header)
-    if world.broadcast(is_finished(path, header)):
-        return path
+    with world.hold_lock(FileLock(path.with_suffix(".lock"), path)):
+        remove_temporaries(path)
+        header = world.broadcast(header)
+        if not world.broadcast(is_finished(path, header)):
+            _measure_missing(path, header, models, samples, command, world, measure_rows)
+    return path
+
+
+def _measure_missing(
+    path: Path,
+    header: dict[str, Any],
+    models: Sequence[str],
+    samples: Sequence[str],
+    command: str,
+    world: World,
+    measure_rows: Callable[[RankRows], tuple[int, Iterator[Row]]],
+) -> None:
     rank_rows = RankRows(path, header, world)
     if world.is_main and rank_rows.known:
         total = len(samples) * len(models)
@@ -170,7 +126,6 @@ def measure_in_parallel(
         lines = ({"command": command, "date": utc_now(), **header}, *gathered)
         write_atomically(path, "".join(f"{to_json(line)}\n" for line in lines).encode())
     rank_rows.remove()
-    return path
 
 
 def is_finished(path: Path, header: dict[str, Any]) -> bool:
@@ -181,8 +136,13 @@ def is_finished(path: Path, header: dict[str, Any]) -> bool:
     """
     if not path.is_file():
         return False
-    with path.open(encoding="utf-8") as file:
-        found = json.loads(file.readline())
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    try:
+        found = dict(json.loads(first))
+    except (ValueError, TypeError):
+        logger.warning("%s is damaged: it has no header. It is measured again.", path)
+        return False
     found = {name: value for name, value in found.items() if name not in UNCOMPARED}
     expected = json.loads(to_json(header))
     if found != expected:
@@ -198,33 +158,6 @@ def journal_path(path: Path, rank: int | str) -> Path:
     return path.with_suffix(f".part{rank}")
 
 
-def row_key(row: Row, key: Sequence[str]) -> tuple[Any, ...]:
-    """Return the values that identify a row."""
-    return tuple(row.get(name) for name in key)
-
-
-def drop_duplicates(rows: Iterable[Row], key: Sequence[str], path: Path) -> list[Row]:
-    """Keep the last of the rows with equal keys, and log how many are dropped."""
-    rows = list(rows)
-    kept = {row_key(row, key): row for row in rows}
-    if len(kept) < len(rows):
-        logger.warning(
-            "%s holds %d rows twice; the last of each counts.", path, len(rows) - len(kept)
-        )
-    return list(kept.values())
-
-
-def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """Return the names under which two dictionaries differ."""
-    names = sorted(one.keys() | other.keys())
-    return ", ".join(name for name in names if one.get(name) != other.get(name))
-
-
-def to_json(value: Any) -> str:
-    """Format strict JSON; infinite numbers become strings such as "inf"."""
-    return json.dumps(stringify_infinities(value), allow_nan=False)
-
-
 def format_report(report: dict[str, Any]) -> str:
     """Format a report as JSON with one line per entry, and one per row of a list of rows."""
     lines = []
@@ -233,15 +166,6 @@ def format_report(report: dict[str, Any]) -> str:
         text = "[\n" + ",\n".join(map(to_json, value)) + "\n]" if is_rows else to_json(value)
         lines.append(f"{to_json(name)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def stringify_infinities(value: Any) -> Any:
-    """Replace every infinite number in nested lists and dictionaries by its name."""
-    if isinstance(value, dict):
-        return {key: stringify_infinities(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [stringify_infinities(item) for item in value]
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

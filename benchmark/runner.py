@@ -27,13 +27,8 @@ from sgm_vfi.benchmark.results import (
     read_expected_means,
     read_results,
 )
-from sgm_vfi.benchmark.row_files import (
-    RankRows,
-    Row,
-    describe_environment,
-    measure_in_parallel,
-    utc_now,
-)
+from sgm_vfi.benchmark.row_files import RankRows, describe_environment, measure_in_parallel, utc_now
+from sgm_vfi.benchmark.row_journal import Row
 from sgm_vfi.benchmark.samples import (
     ProtocolSample,
     ProtocolSamples,

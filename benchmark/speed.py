@@ -16,7 +16,7 @@ from sgm_vfi.benchmark.profiler import GIB
 from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.json_files import explain_structure, parse_json_object
-from sgm_vfi.media.images import parse_size, write_atomically
+from sgm_vfi.media.images import parse_size
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
     add_acceleration,
@@ -26,6 +26,7 @@ from sgm_vfi.model.cli_options import (
     parse_positive,
 )
 from sgm_vfi.model.zoo import find_builder, resolve_alias
+from sgm_vfi.storage.atomic_write import write_atomically
 
 SpeedRow: TypeAlias = dict[str, Any]  # of the JSON file
 KEY = ("model", "width", "height", "flow_scale", "precision", "compiled")  # identifies a row

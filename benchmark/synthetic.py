@@ -28,21 +28,14 @@ from sgm_vfi.benchmark.ground_truth import (
 from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
 from sgm_vfi.benchmark.motion_statistics import flow_statistics
 from sgm_vfi.benchmark.results import MOTION, read_results
-from sgm_vfi.benchmark.row_files import (
-    RankRows,
-    ReportError,
-    Row,
-    describe_environment,
-    measure_in_parallel,
-    utc_now,
-)
+from sgm_vfi.benchmark.row_files import RankRows, describe_environment, measure_in_parallel, utc_now
+from sgm_vfi.benchmark.row_journal import ReportError, Row
 from sgm_vfi.benchmark.runner import TIMEOUT
 from sgm_vfi.benchmark.tidy_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.charts import write_png
-from sgm_vfi.media.images import write_atomically
 from sgm_vfi.model import Interpolation, Interpolator
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,
@@ -54,6 +47,7 @@ from sgm_vfi.model.cli_options import (
 )
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import require_finite
+from sgm_vfi.storage.atomic_write import write_atomically
 
 PROTOCOL = "synthetic"
 TEST_SCENES = 2  # first of a scene's seeds; training has 1, validation 0

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sgm_vfi.benchmark.results import ProtocolResult
-from sgm_vfi.benchmark.row_files import Row, format_report
-from sgm_vfi.media.images import write_atomically
+from sgm_vfi.benchmark.row_files import format_report
+from sgm_vfi.benchmark.row_journal import Row
+from sgm_vfi.storage.atomic_write import write_atomically
 
 TIDY_SUFFIXES = (".csv", ".jsonl", ".json")
 OUTPUT_HELP = "folder of the rows, or a .csv, .jsonl or .json file of them (default: %(default)s)"

@@ -1,16 +1,18 @@
 """Checkpoints of a run on disk, written atomically; a damaged one falls back to the previous."""
 
 import logging
-import os
 import pickle
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sgm_vfi.archives import require_sound_archive
+from sgm_vfi.storage.atomic_write import replace_atomically, sync
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +32,15 @@ class CheckpointStore:
 
     Checkpoints hold tensors and plain values only, so reading them never runs code. A failed write,
     as on a full disk, is logged and keeps the earlier checkpoints. Nothing happens unless `active`.
+
+    Args:
+        parts: what a checkpoint holds at least; one without them counts as damaged.
     """
 
-    def __init__(self, folder: Path, *, active: bool = True) -> None:
+    def __init__(self, folder: Path, *, active: bool = True, parts: Sequence[str] = ()) -> None:
         self.folder = folder
         self.active = active
+        self.parts = parts
 
     def save_last(self, state: dict[str, Any]) -> bool:
         """Write last.pth and keep the one before as previous.pth; return whether it succeeded."""
@@ -62,12 +68,12 @@ class CheckpointStore:
             if not path.exists():
                 continue
             try:
-                state = _read(path)
+                state = self._read(path)
             except UNREADABLE as error:
                 damaged.append(f"{path} ({path.stat().st_size} bytes: {_short(error)})")
                 continue
             if damaged:
-                logger.warning("%s is damaged; resuming from %s", damaged[0], path)
+                logger.warning("%s cannot be resumed; resuming from %s", damaged[0], path)
             return state
         if damaged:
             raise UnreadableCheckpointError(
@@ -76,20 +82,36 @@ class CheckpointStore:
             )
         return None
 
+    @contextmanager
+    def explain_mismatch(self) -> Iterator[None]:
+        """Turn errors in restoring the state of a checkpoint into one that says what to do."""
+        try:
+            yield
+        except (LookupError, TypeError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"The checkpoint in {self.folder} does not fit this run: {_short(error)}. Resume "
+                f"with the recipe and the version that wrote it, or begin again with --overwrite."
+            ) from error
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint after verifying its checksums, which PyTorch does not."""
+        require_sound_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        absent = [part for part in self.parts if not isinstance(state, dict) or part not in state]
+        if absent:
+            raise ValueError(f"it holds no {absent[-1]!r}, so it is no checkpoint of a run")
+        return dict(state)
+
     def _save(self, name: str, state: dict[str, Any], keep_as: str | None = None) -> bool:
         if not self.active:
             return False
         path = self.folder / name
-        temporary = self.folder / f".{name}.{os.getpid()}.tmp"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())  # on the disk before it takes the place of another
-            if keep_as is not None and path.exists():
-                path.replace(self.folder / keep_as)
-            temporary.replace(path)
+            with replace_atomically(path) as temporary:
+                torch.save(state, temporary)
+                if keep_as is not None and path.exists():
+                    sync(temporary)  # before the one that it follows loses its name
+                    path.replace(self.folder / keep_as)
         except (OSError, RuntimeError) as error:
             logger.warning(
                 "Could not write %s (%s). Is the disk full? Checkpoints that were there are "
@@ -98,15 +120,7 @@ class CheckpointStore:
                 _short(error),
             )
             return False
-        finally:
-            temporary.unlink(missing_ok=True)
         return True
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint after verifying its checksums, which PyTorch does not."""
-    require_sound_archive(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _short(error: Exception) -> str:

@@ -17,6 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from sgm_vfi.engine.rendezvous import join_rendezvous
+from sgm_vfi.storage.file_lock import FileLock, LockedError
 
 T = TypeVar("T")
 
@@ -83,6 +84,27 @@ class World:
     def barrier(self) -> None:
         """Wait until all processes reach this call."""
         self.any_rank(False)
+
+    @contextmanager
+    def hold_lock(self, lock: FileLock) -> Iterator[None]:
+        """Hold a lock in rank 0 for all processes.
+
+        Raises:
+            LockedError: in all processes; another run holds the lock.
+        """
+        problem = None
+        if self.is_main:
+            try:
+                lock.acquire()
+            except (LockedError, OSError) as error:
+                problem = str(error)
+        problem = self.broadcast(problem)
+        if problem is not None:
+            raise LockedError(problem)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def release_reducers(self) -> None:
         """Drop the references of wrapped modules to the process group before it is destroyed.

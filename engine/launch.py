@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +20,14 @@ from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.config_overrides import describe_differences, override
 from sgm_vfi.engine.distributed import World, process_group, select_device
 from sgm_vfi.json_files import read_json_object
+from sgm_vfi.storage.atomic_write import remove_temporaries, write_atomically
+from sgm_vfi.storage.file_lock import FileLock
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
+PARTS = ("model", "training")  # of a checkpoint that a run can resume from
+LOCK_FILE = "run.lock"  # exists while a process trains in the folder
 FORMAT = "%(asctime)s %(message)s"
 
 
@@ -48,7 +53,7 @@ class RunContext:
     @property
     def checkpoints(self) -> CheckpointStore:
         """The checkpoints in the folder; only rank 0 reads and writes them."""
-        return CheckpointStore(self.folder / "ckpt", active=self.world.is_main)
+        return CheckpointStore(self.folder / "ckpt", active=self.world.is_main, parts=PARTS)
 
     @property
     def has_other_weights(self) -> bool:
@@ -96,14 +101,16 @@ def launch(
             return
         folder = args.output / "log" / experiment.name
         run = RunContext(folder, world, device, resume=args.resume or world.is_restarted)
-        try:
-            prepare_run_folder(run, experiment, args)
-            training = trainer(experiment, run)
-        except (ValueError, OSError) as error:
-            logger.error("%s", describe_error(error))
-            sys.exit(2)
-        with logging_redirect_tqdm():
-            training.fit()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(world.hold_lock(FileLock(folder / LOCK_FILE, folder)))
+                prepare_run_folder(run, experiment, args)
+                training = trainer(experiment, run)
+            except (ValueError, OSError) as error:
+                logger.error("%s", describe_error(error))
+                sys.exit(2)
+            with logging_redirect_tqdm():
+                training.fit()
 
 
 def profile_training(
@@ -217,7 +224,8 @@ def write_run_folder(run: RunContext, experiment: Any, args: argparse.Namespace)
     else:
         remove_previous_run(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / CONFIG_FILE).write_text(json.dumps(recipe, indent=2) + "\n")
+    remove_temporaries(run.folder, run.checkpoints.folder)
+    write_atomically(run.folder / CONFIG_FILE, f"{json.dumps(recipe, indent=2)}\n".encode())
 
 
 def require_same_recipe(folder: Path, recipe: dict[str, Any], *, allow_changes: bool) -> None:

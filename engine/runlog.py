@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.json_files import explain_structure, parse_json_object
+from sgm_vfi.storage.atomic_write import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -101,12 +101,9 @@ class RunLog:
         self._draw("add_image", f"val/{name}", samples, step, dataformats="HWC")
         if self.active:
             path = self.path.with_name(f"{name}.png")
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             try:
-                temporary.write_bytes(cv2.imencode(".png", samples[..., ::-1])[1].tobytes())
-                temporary.replace(path)
+                write_atomically(path, cv2.imencode(".png", samples[..., ::-1])[1].tobytes())
             except OSError as error:
-                temporary.unlink(missing_ok=True)
                 logger.warning("Could not write a picture (%s).", error)
 
     def position(self) -> int:

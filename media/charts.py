@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from sgm_vfi.media.images import write_atomically
+from sgm_vfi.storage.atomic_write import write_atomically
 
 WIDTH, HEIGHT = 1100, 420  # of one chart, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 84, 24, 44, 46  # margins

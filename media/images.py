@@ -1,6 +1,5 @@
 """Reading and writing of image files as frames (tensors)."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from sgm_vfi.media.colour_profiles import encode_with_profile
 from sgm_vfi.media.image_header import MAX_PIXELS, read_declared_size
 from sgm_vfi.media.png_chunks import Chunk, find_chunk, insert_chunks
+from sgm_vfi.storage.atomic_write import write_atomically
 
 HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # lossless 16-bit formats
 WRITABLE_SUFFIXES = (*HIGH_BIT_DEPTH_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
@@ -112,7 +112,10 @@ def write_frame(
     if not done:
         raise FrameError(f"OpenCV could not encode {path}. Try .png.")
     content = data.tobytes()
-    write_atomically(path, insert_chunks(content, chunks) if suffix == ".png" else content)
+    try:
+        write_atomically(path, insert_chunks(content, chunks) if suffix == ".png" else content)
+    except OSError as error:
+        raise FrameError(str(error)) from error
 
 
 def require_image_format(path: Path, bits: int = 8) -> None:
@@ -128,20 +131,6 @@ def require_image_format(path: Path, bits: int = 8) -> None:
             f"Cannot write {path}: {suffix} holds 8 bits per sample, got {bits}. "
             f"Use {' or '.join(HIGH_BIT_DEPTH_SUFFIXES)}."
         )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a temporary file in the same folder and rename it."""
-    if not path.parent.is_dir():
-        raise FrameError(f"Cannot write {path}: there is no folder {path.parent.resolve()}.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    except OSError as error:
-        raise FrameError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def list_frames(folder: Path) -> list[Path]:

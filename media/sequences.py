@@ -1,7 +1,6 @@
 """Image sequences: the frames of a folder or of several files, checked for one size."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,10 +84,3 @@ def probe_frames(paths: Iterable[Path]) -> FrameFormat:
             )
         bits = max(bits, BITS[samples.dtype])
     return FrameFormat(height, width, bits)
-
-
-def fingerprint_files(paths: Sequence[Path]) -> str:
-    """Return a fingerprint of the names, sizes and modification times of files."""
-    stats = [(path.name, path.stat()) for path in paths]
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return f"{len(paths)} files, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.media.images import FrameError, as_frame, as_samples, write_atomically
+from sgm_vfi.media.images import FrameError, as_frame, as_samples
+from sgm_vfi.storage.atomic_write import write_atomically
 
 GAP = 8  # pixels between the pictures of a grid
 FONT_SIZE = 16  # pixels

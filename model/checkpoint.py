@@ -5,9 +5,7 @@ with hashes, `{"builds_on": [...], "parts": [...]}`, each a `file` and its `sha2
 the index of other weights that share tensors, if any; the own parts hold the remaining tensors.
 """
 
-import hashlib
 import json
-import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +19,8 @@ from torch import Tensor, nn
 
 from sgm_vfi.archives import require_sound_archive
 from sgm_vfi.json_files import read_json_object
+from sgm_vfi.storage.atomic_write import replace_atomically
+from sgm_vfi.storage.file_identity import sha256
 
 SHOWN = 4  # names listed of a longer list
 INDEX_SUFFIX = ".json"  # ending of an index of parts
@@ -263,29 +263,8 @@ def load_weights(module: nn.Module, weights: Weights) -> None:
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write weights as safetensors with JSON metadata, atomically."""
     state = {name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}
-    with write_atomically(Path(path)) as file:
+    with replace_atomically(Path(path)) as file:
         save_file(state, file, {name: json.dumps(value) for name, value in metadata.items()})
-
-
-@contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary path that is renamed to `path`, or deleted after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield file
-        file.replace(path)
-    finally:
-        file.unlink(missing_ok=True)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def abbreviate(names: list[str]) -> str:

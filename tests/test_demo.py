@@ -400,7 +400,7 @@ def test_full_disk_is_explained_and_leaves_what_is_done(workdir: Path) -> None:
     write = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
-        if path.name.startswith(".000004.png"):
+        if path.name.startswith(".000004."):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return write(path, data)
 

@@ -27,7 +27,7 @@ from sgm_vfi.benchmark.html_document import encode_data_url
 from sgm_vfi.benchmark.results import (
     ProtocolResult,
 )
-from sgm_vfi.benchmark.row_files import Row, to_json
+from sgm_vfi.benchmark.row_journal import Row, to_json
 from sgm_vfi.benchmark.scatter_plot import HEIGHT, TOP, ScatterPoint, plot_scatter
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame

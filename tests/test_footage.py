@@ -15,7 +15,7 @@ from torch import Tensor
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.footage_evaluation import FootageEvaluator
 from sgm_vfi.benchmark.metrics import METRICS
-from sgm_vfi.benchmark.row_files import RowJournal
+from sgm_vfi.benchmark.row_journal import RowJournal
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame, quantise, read_samples, write_frame
 from sgm_vfi.model import ZOO, Interpolation, Interpolator, time_like

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sgm_vfi.benchmark import footage
 from sgm_vfi.model import load_interpolator, time_like, zoo
-from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights, sha256
+from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
+from sgm_vfi.storage.file_identity import sha256
 from sgm_vfi.training import release_weights as ship
 from sgm_vfi.training.release_weights import TABLE, main, rounding_psnr
 from sgm_vfi.video import command

@@ -20,7 +20,7 @@ from sgm_vfi.benchmark.results import (
     ProtocolResult,
     read_results,
 )
-from sgm_vfi.benchmark.row_files import ReportError, Row, to_json
+from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet

@@ -14,7 +14,7 @@ from sgm_vfi.benchmark.results import (
     read_results,
     summarise,
 )
-from sgm_vfi.benchmark.row_files import ReportError, Row, to_json
+from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
 from sgm_vfi.benchmark.tables import find_best_cells
 
 

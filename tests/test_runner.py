@@ -21,6 +21,7 @@ from sgm_vfi.benchmark import samples
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.results import read_results
+from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
@@ -261,8 +262,9 @@ def test_rows_of_more_processes_are_taken_over(data: Path, tmp_path: Path) -> No
     measurement = {k: v for k, v in about.items() if k not in ("command", "date")}
     (tmp_path / "parts").mkdir()
     marked = first | {"psnr": 12.5}
-    lines = [json.dumps(measurement), json.dumps(marked), '{"model": "blend", "cut off']
-    (tmp_path / "parts/ucf101.part2").write_text("\n".join(lines))
+    with RowJournal(tmp_path / "parts/ucf101.part2", measurement, PROTOCOL_KEY) as journal:
+        journal.append(marked)
+        journal.file.write('{"model": "blend", "cut off')
     run("ucf101", *common, tmp_path / "parts")
     assert rows_of(tmp_path / "parts/ucf101.jsonl") == [marked, second]
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["ucf101.jsonl"]

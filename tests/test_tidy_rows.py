@@ -9,7 +9,7 @@ import pytest
 
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.results import read_results
-from sgm_vfi.benchmark.row_files import ReportError, to_json
+from sgm_vfi.benchmark.row_journal import ReportError, to_json
 
 
 @pytest.fixture

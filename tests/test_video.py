@@ -1,6 +1,5 @@
 """Videos as people have them: right results that keep all the rest, or errors that help."""
 
-import json
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.video.av_frames import read_hdr_metadata
 from sgm_vfi.video.source_video import probe_video
+from sgm_vfi.video.work_folder import WorkFolder
 from tests.conftest import randomize_weights
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import (
@@ -489,8 +489,7 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
     run(*command, "--output", "out.mkv")
     assert receipt("out.mkv")["frames made by the network"] == 2
     settings = receipt("out.mkv")["settings"]
-    Path("out.mkv.parts").mkdir()
-    Path("out.mkv.parts/plan.json").write_text(json.dumps(settings))
+    WorkFolder(Path("out.mkv.parts"), ".mkv").open(settings)
     save_weights(randomize_weights(tiny, seed=1), Path("weights.safetensors"), config)
     with pytest.raises(SystemExit, match=r"other settings: weights \("):
         run(*command, "--output", "out.mkv")

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from sgm_vfi.video.segments import WorkFolder
+from sgm_vfi.video.work_folder import WorkFolder
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, moving_frames, write_clip
 

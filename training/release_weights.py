@@ -33,12 +33,12 @@ from sgm_vfi.model.checkpoint import (
     abbreviate,
     read_index,
     read_weights,
-    sha256,
-    write_atomically,
 )
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.weight_files import ROOT
 from sgm_vfi.model.zoo import ZOO, load_interpolator
+from sgm_vfi.storage.atomic_write import replace_atomically
+from sgm_vfi.storage.file_identity import sha256
 
 PART_BYTES = 2**24 - 2**17  # of tensors; with its header a part stays below 16 MiB
 MEBIBYTE = 2**20
@@ -112,10 +112,10 @@ def write_release(weights: Weights, name: str, folder: Path, builds_on: Path | N
     for number, group in enumerate(groups, start=1):
         place = f"-{number}-of-{len(groups)}" if len(groups) > 1 else ""
         files.append(folder / f"{name}{place}.safetensors")
-        with write_atomically(files[-1]) as file:
+        with replace_atomically(files[-1]) as file:
             save_file(group, file, link | (known if number == 1 else {}))
     entries = {"builds_on": bases, "parts": [index_entry(file) for file in files]}
-    with write_atomically(index) as file:
+    with replace_atomically(index) as file:
         file.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     for stale in {*folder.glob(f"{name}-*-of-*.safetensors"), *folder.glob(f"{name}.safetensors")}:
         if stale not in files:
@@ -255,7 +255,7 @@ def update_table(readme: Path, row: str) -> None:
     first = row.split(" | ")[0]
     kept = [line for line in lines[start:end] if line.split(" | ")[0] != first]
     lines[start:end] = sorted([*kept, row])
-    with write_atomically(readme) as file:
+    with replace_atomically(readme) as file:
         file.write_text("\n".join(lines), encoding="utf-8")
 
 

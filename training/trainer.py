@@ -28,8 +28,7 @@ from sgm_vfi.training.profiling import StepSections, format_step_profile, profil
 logger = logging.getLogger(__name__)
 
 Output = TypeVar("Output")  # of the network in training mode
-# Attributes in a checkpoint.
-PROGRESS = ("step", "epoch", "samples_seen", "validated_step", "best_metric")
+PROGRESS = ("step", "epoch", "samples_seen", "validated_step", "best_metric")  # in a checkpoint
 
 
 class Trainer(ABC, Generic[Output]):
@@ -291,10 +290,11 @@ class Trainer(ABC, Generic[Output]):
             self.log.truncate(0)
             return
         training = state["training"]
-        self.optimizer.load_state_dict(training["optimizer"], state["model"])
-        self.random.set_state(training["random"])
-        vars(self).update({name: training[name] for name in PROGRESS})
-        self.time_budget.load_state_dict(training["clock"])
+        with self.run.checkpoints.explain_mismatch():
+            self.optimizer.load_state_dict(training["optimizer"], state["model"])
+            self.random.set_state(training["random"])
+            vars(self).update({name: training[name] for name in PROGRESS})
+            self.time_budget.load_state_dict(training["clock"])
         self.total_steps = self.time_budget.total_steps(self.step, self.total_steps)
         self.log.truncate(training["log"])
         logger.info("Going on after step %d.", self.step)

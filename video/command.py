@@ -22,11 +22,12 @@ from sgm_vfi.model.cli_options import (
     parse_time,
 )
 from sgm_vfi.model.zoo import default_interpolator, describe_default
+from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
-from sgm_vfi.video.job_paths import default_output, receipt_path, require_no_finished_job
+from sgm_vfi.video.job_paths import default_output, lock_path, receipt_path, require_no_finished_job
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -166,6 +167,7 @@ def run_video(
     output = output or default_output(path, options, args.model)
     rank = read_segment_rank(os.environ)
     if rank.rank == 0 and not options.dry_run:
+        require_unlocked(lock_path(output), output)
         require_no_finished_job(path, output, options)
     plan = plan_video(path, output, options)
 
@@ -206,6 +208,9 @@ def run_video(
 
 def print_result(plan: VideoPlan, receipt: dict[str, Any]) -> None:
     """Print what a finished job wrote, and how long it took."""
+    if receipt.get("finished before"):
+        print(f"done    {plan.output} was finished before. --overwrite makes it again.")
+        return
     lines = [f"time    {receipt['seconds']:.1f} s for {receipt['frames made in this run']} frames"]
     if "least reliable" in receipt:
         refused = receipt["refused as unreliable"]

@@ -18,16 +18,25 @@ from sgm_vfi.media.output_paths import (
     require_not_input,
     require_writable_path,
 )
-from sgm_vfi.media.sequences import find_sequence, fingerprint_files, probe_frames
+from sgm_vfi.media.sequences import find_sequence, probe_frames
 from sgm_vfi.model import Interpolator
 from sgm_vfi.model.cli_options import describe_weights, load_network
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.sequence import interpolate_sequence
 from sgm_vfi.model.interpolator import require_finite
+from sgm_vfi.storage.atomic_write import remove_temporaries
+from sgm_vfi.storage.checked_json import hash_json
+from sgm_vfi.storage.file_identity import (
+    FileIdentity,
+    fingerprint_files,
+    identify_files,
+    require_unchanged,
+)
+from sgm_vfi.storage.file_lock import FileLock, read_owner
 from sgm_vfi.video.job import inference_settings
-from sgm_vfi.video.job_paths import work_path
+from sgm_vfi.video.job_paths import lock_path, work_path
 from sgm_vfi.video.memory_fallback import MemoryBudget
-from sgm_vfi.video.segments import WorkFolder
+from sgm_vfi.video.work_folder import WorkFolder
 
 
 def interpolate_folder(args: argparse.Namespace) -> None:
@@ -38,16 +47,17 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     paths = find_sequence(args.inputs)
     output = args.output or Path("output", args.inputs[0].resolve().name)
     gaps = find_gap_times(paths, args.times, fill_missing=args.fill_missing)
-    starts = list(accumulate((1 + len(times) for times in gaps), initial=0))
-    total = starts[-1] + 1
+    total = sum(1 + len(times) for times in gaps) + 1
     files = [output / f"{number:06d}.png" for number in range(1, total + 1)]
     work = WorkFolder(work_path(output))
     require_not_input(files, paths)
     require_no_other_images(files)
-    if not work.is_open():
+    was_killed = lock_path(output).exists()
+    if not work.is_open() and not was_killed:
         require_no_result(files, overwrite=args.overwrite)
     for file in (files[0], work.folder / files[0].name):
         require_writable_path(file)
+    identities = identify_files(paths)
     *_, bits = probe_frames(tqdm(paths, "checking", leave=False))
     network = load_network_for_times(args, sorted({time for times in gaps for time in times}))
     settings = inference_settings(
@@ -60,25 +70,58 @@ def interpolate_folder(args: argparse.Namespace) -> None:
         "model": describe_weights(args.model),
         "times": args.times,
         "fill_missing": args.fill_missing,
-        "frames": fingerprint_files(paths),
+        "frames": fingerprint_files(identities),
     }
-    work.open(settings, instead=f"delete {work.folder}, or name another output")
-    output.mkdir(parents=True, exist_ok=True)
-    first = count_finished_gaps(work, files, starts)
+    finished = hash_json(settings)
+    is_finished = read_owner(lock_path(output)).get("finished") == finished
+    with FileLock(lock_path(output), output) as lock, explain_full_disk(output):
+        work_is_done = was_killed and is_finished and all(file.is_file() for file in files)
+        if work_is_done and not args.overwrite:
+            work.remove()
+            print(f"done    {output} was finished before. --overwrite makes it again.")
+            return
+        if not work.is_open():
+            require_no_result(files, overwrite=args.overwrite)
+        remove_temporaries(output)
+        work.open(settings, instead=f"delete {work.folder}, or name another output")
+        write_missing_gaps(args, network, work, identities, files, bits, gaps)
+        lock.note(finished=finished)
+        work.remove()
+
+
+def write_missing_gaps(
+    args: argparse.Namespace,
+    network: Interpolator,
+    work: WorkFolder,
+    inputs: Sequence[FileIdentity],
+    files: Sequence[Path],
+    bits: int,
+    gaps: Sequence[Sequence[float]],
+) -> None:
+    """Write the images from the first gap on that no earlier run has finished.
+
+    Args:
+        files: all images of the output, the given ones among them.
+        gaps: times of the new images between every two given ones.
+    """
+    paths = [file.path for file in inputs]
+    starts = list(accumulate((1 + len(times) for times in gaps), initial=0))
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    first = count_finished_gaps(work)
     if first:
         print(f"resume  after {files[starts[first] - 1]}")
     colours = find_common_colours(paths, files[0])
     start, done = perf_counter(), starts[first]
     frames = (read_frame(path)[None].to(args.device) for path in paths[first:])
     denser = interpolate_sequence(network, frames, lambda gap: gaps[first + gap], args.flow_scale)
-    with explain_full_disk(output):
-        for frame in tqdm(denser, total=total, initial=done, unit="frame"):
-            require_finite(frame, args.model, f"for {files[done]}")
-            write_frame(files[done], frame[0], bits, *colours)
-            done += 1
-            if done in starts:
-                work.finish(starts.index(done) - 1, {"outputs": {}})
-    work.remove()
+    for frame in tqdm(denser, total=len(files), initial=done, unit="frame"):
+        require_finite(frame, args.model, f"for {files[done]}")
+        write_frame(files[done], frame[0], bits, *colours)
+        done += 1
+        if done in starts:
+            gap = starts.index(done) - 1
+            require_unchanged(inputs[gap : gap + 2])
+            work.finish(gap, {"outputs": {}}, files[starts[gap] : done])
     count = sum(map(len, gaps[first:]))
     print(f"time    {perf_counter() - start:.1f} s for {count} new frames")
     print(f"files   {files[0]} to {files[-1].name}, with the given frames among them")
@@ -106,14 +149,10 @@ def find_gap_times(
     ]
 
 
-def count_finished_gaps(work: WorkFolder, files: list[Path], starts: list[int]) -> int:
+def count_finished_gaps(work: WorkFolder) -> int:
     """Return how many gaps, from the first on, an interrupted run has recorded and left whole."""
     gap = 0
-    while (
-        gap + 1 < len(starts)
-        and work.read_record(gap) is not None
-        and all(file.is_file() for file in files[starts[gap] : starts[gap + 1]])
-    ):
+    while work.read_record(gap) is not None:
         gap += 1
     return gap
 

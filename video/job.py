@@ -1,7 +1,8 @@
 """A video job from beginning to end: segments are made, joined and verified."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ from sgm_vfi.media.output_paths import explain_full_disk
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
+from sgm_vfi.storage.atomic_write import remove_temporaries
+from sgm_vfi.storage.file_identity import InputChangedError, hash_path, require_unchanged
 from sgm_vfi.video.estimate import find_explanation_names
+from sgm_vfi.video.finished import find_finished, join_segments
 from sgm_vfi.video.frame_producer import FrameProducer
 from sgm_vfi.video.job_paths import (
     default_output,
     is_folder,
+    lock_path,
     receipt_path,
+    require_empty,
     require_no_finished_job,
+    require_no_other_result,
     work_path,
 )
 from sgm_vfi.video.memory_fallback import (
@@ -29,20 +36,14 @@ from sgm_vfi.video.memory_fallback import (
     fit_budget,
     measure_free_memory,
 )
-from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.progress import Cancel, JobMonitor, Progress
-from sgm_vfi.video.segments import Segment, SegmentRank, WorkFolder, wait_for_segments
-from sgm_vfi.video.verify import (
-    OutputMismatchError,
-    build_receipt,
-    find_mismatches,
-    find_time_mismatches,
-    write_receipt,
-)
-from sgm_vfi.video.writer import MAIN, FolderWriter, SegmentWriter, join_folders
+from sgm_vfi.video.segments import Segment, SegmentRank, wait_for_segments
+from sgm_vfi.video.verify import build_receipt, write_receipt
+from sgm_vfi.video.work_folder import WorkFolder
+from sgm_vfi.video.writer import FolderWriter, SegmentWriter
 
 NUM_LISTED = 10  # least reliable frames in the receipt
 
@@ -140,33 +141,81 @@ def run_job(
     """
     rank = rank or SegmentRank()
     settings = plan.settings() | network_settings
+    work, lock = work_folder(plan), lock_path(plan.output)
+    with rank.lock(lock, plan.output):
+        if rank.rank == 0:
+            remove_temporaries(receipt_path(plan.output))
+        if (finished := find_finished(plan, settings, work)) is not None:
+            if rank.rank > 0:
+                return None
+            work.remove_own(settings)
+            return finished
+        if rank.rank > 0 and not rank.wait_for_main(
+            work, lock, lambda: find_finished(plan, settings, work) is not None
+        ):
+            return None
+        if rank.rank == 0 and not work.is_open():
+            if is_folder(plan.output):
+                require_empty(plan.output)
+            require_no_other_result(plan.source.path, plan.output, plan.options)
+        resume, restart = plan.options.resume, plan.options.restart
+        rank.open(work, settings, must_exist=resume, restart=restart)
+        with explain_full_disk(work.folder), forget_work_of_changed_inputs(work):
+            return finish_job(plan, interpolator, device, settings, rank, monitor or JobMonitor())
+
+
+@contextmanager
+def forget_work_of_changed_inputs(work: WorkFolder) -> Iterator[None]:
+    """Delete a work folder without finished segments if an input changes, as it fits no more."""
+    try:
+        yield
+    except InputChangedError:
+        if not work.has_records():
+            work.remove()
+        raise
+
+
+def finish_job(
+    plan: VideoPlan,
+    interpolator: MemoryAwareInterpolator,
+    device: torch.device,
+    settings: dict[str, Any],
+    rank: SegmentRank,
+    monitor: JobMonitor,
+) -> dict[str, Any] | None:
+    """Make what is missing in the open work folder; rank 0 joins it and returns the receipt."""
     work = work_folder(plan)
     numbers = [segment.number for segment in plan.segments()]
-    resume, restart = plan.options.resume, plan.options.restart
-    if not any(map(rank.owns, numbers)) or not rank.open(
-        work, settings, plan.output, must_exist=resume, restart=restart
-    ):
-        return None
     start = time.perf_counter()
-    with explain_full_disk(work.folder):
-        num_made = make_segments(plan, interpolator, work, device, rank, monitor or JobMonitor())
-        if rank.rank > 0:
-            return None
-        wait_for_segments(work, numbers)
-        seconds = time.perf_counter() - start
-        records = [work.read_record(number) or {} for number in numbers]
-        join_segments(plan, work, records)
+
+    def make(missing: Collection[int]) -> int:
+        return make_segments(plan, interpolator, work, device, missing, rank, monitor)
+
+    num_made = make(find_missing(work, [n for n in numbers if rank.owns(n)]))
+    if rank.rank > 0:
+        return None
+    wait_for_segments(work, numbers)
+    num_made += make(find_missing(work, numbers))  # damaged by other ranks, or meanwhile
+    seconds = time.perf_counter() - start
+    records = [work.read_record(number) or {} for number in numbers]
+    join_segments(plan, work, records)
     facts = {
         "frames made in this run": num_made,
         "seconds": round(seconds, 3),
         "reduced": interpolator.reductions,
         "effort": str(interpolator.budget),
         **summarise_reliability(plan, records),
+        "hashes": {path.name: hash_path(path) for path in plan.outputs.values()},
     }
     receipt = build_receipt(plan, settings, facts)
     write_receipt(receipt_path(plan.output), receipt)
     work.remove()
     return receipt
+
+
+def find_missing(work: WorkFolder, numbers: Iterable[int]) -> list[int]:
+    """Return the segments that are not finished, or no longer as they were finished."""
+    return [number for number in numbers if work.read_record(number) is None]
 
 
 def work_folder(plan: VideoPlan) -> WorkFolder:
@@ -179,15 +228,11 @@ def make_segments(
     interpolator: MemoryAwareInterpolator,
     work: WorkFolder,
     device: torch.device,
+    missing: Collection[int],
     rank: SegmentRank,
     monitor: JobMonitor,
 ) -> int:
-    """Make the unfinished segments of this rank, and return how many frames they have."""
-    missing = {
-        segment.number: len(segment.output_frames)
-        for segment in plan.segments()
-        if rank.owns(segment.number) and work.read_record(segment.number) is None
-    }
+    """Make the missing segments, and return how many frames they have."""
     if not missing:
         return 0
     names = find_explanation_names(plan, interpolator, device) if plan.options.explain else ()
@@ -208,7 +253,7 @@ def make_segments(
             explained=names,
         )
 
-    total = sum(missing.values())
+    total = sum(len(segment.output_frames) for segment in missing_segments())
     monitor.start(plan.timeline.num_frames - total, plan.timeline.num_frames)
     with tqdm(total=total, unit="frame", disable=None if rank.rank == 0 else True) as bar:
         run_pipeline(
@@ -221,55 +266,9 @@ def make_segments(
             num_history=plan.producer_options.num_history,
             progress=bar.update,
             on_frame=monitor.advance,
+            before_finish=lambda: require_unchanged(plan.inputs),
         )
     return total
-
-
-def join_segments(plan: VideoPlan, work: WorkFolder, records: Sequence[dict[str, Any]]) -> None:
-    """Make the output and its views from finished segments."""
-    if is_folder(plan.output):
-        join_images(plan, work, len(records))
-        return
-    for name, output in plan.outputs.items():
-        join_video(plan, work, name, records, output)
-
-
-def join_video(
-    plan: VideoPlan, work: WorkFolder, name: str, records: Sequence[dict[str, Any]], output: Path
-) -> None:
-    """Join the segments of the video or of a view, verify the result, and rename it.
-
-    Args:
-        name: of the view.
-    """
-    segments = [
-        EncodedSegment(work.segment_path(number, name), record["outputs"][name]["reorder"])
-        for number, record in enumerate(records)
-    ]
-    whole = work.folder / f"whole{name}{output.suffix}"
-    is_main = name == MAIN
-    assemble(whole, plan.source, segments, plan.clock(), plan.copied, with_rotation=is_main)
-    found = find_mismatches(whole, plan) if is_main else find_time_mismatches(whole, plan)
-    if found:
-        raise OutputMismatchError(
-            f"{whole} is not as planned: {'; '.join(found)}. It stays there to be looked at."
-        )
-    whole.replace(output)
-
-
-def join_images(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
-    """Join the images of all segments into one folder, and rename it."""
-    whole = work.folder / "whole"
-    times = (output_frame.timestamp for output_frame in plan.output_frames())
-    count = join_folders(whole, [work.segment_path(n) for n in range(num_segments)], times)
-    if count != plan.timeline.num_frames:
-        raise OutputMismatchError(
-            f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."
-        )
-    plan.output.parent.mkdir(parents=True, exist_ok=True)
-    if plan.output.is_dir():
-        plan.output.rmdir()  # empty, or it would have been refused
-    whole.replace(plan.output)
 
 
 def summarise_reliability(plan: VideoPlan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sgm_vfi.media.output_paths import (
 )
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.segments import WorkFolder
+from sgm_vfi.video.work_folder import WorkFolder
 from sgm_vfi.video.writer import COMPARE, EXPLAIN, MAIN
 
 FIRST = "000001.png"  # or any other name of a file in a folder
@@ -41,6 +41,11 @@ def receipt_path(output: Path) -> Path:
 def work_path(output: Path) -> Path:
     """Return the folder of finished segments, which is deleted at the end."""
     return output.with_name(f"{output.name}.parts")
+
+
+def lock_path(output: Path) -> Path:
+    """Return the file of the lock on a job, which exists while a process works on it."""
+    return output.with_name(f"{output.name}.lock")
 
 
 def require_outputs(inputs: Sequence[Path], output: Path, options: VideoOptions) -> None:
@@ -77,6 +82,13 @@ def require_no_finished_job(path: Path, output: Path, options: VideoOptions) -> 
         return
     if WorkFolder(work_path(output)).is_open():  # the job has begun, or is about to end
         return
+    if lock_path(output).exists():  # a process was killed, perhaps after its work: see `run_job`
+        return
+    require_no_other_result(path, output, options)
+
+
+def require_no_other_result(path: Path, output: Path, options: VideoOptions) -> None:
+    """Raise if the output or a view of it exists, unless it may be overwritten."""
     files = output_paths(output, options).values()
     others = [file for file in files if file.resolve() != path.resolve()]
     require_no_result(others, overwrite=options.overwrite)
@@ -86,6 +98,12 @@ def require_empty(output: Path) -> None:
     """Raise if an output folder exists and is not empty."""
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ValueError(f"{output} is there already. Name another folder, or empty it.")
+
+
+def require_empty_or_unfinished(output: Path) -> None:
+    """Raise if an output folder is not empty, unless a job was interrupted, as `run_job` knows."""
+    if not work_path(output).is_dir() and not lock_path(output).exists():
+        require_empty(output)
 
 
 def default_output(path: Path, options: VideoOptions, model: str) -> Path:

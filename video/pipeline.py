@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
-from sgm_vfi.video.segments import Segment, WorkFolder
+from sgm_vfi.video.segments import Segment
 from sgm_vfi.video.source_video import SourceVideo
+from sgm_vfi.video.work_folder import WorkFolder
 
 DECODE_QUEUE, WRITE_QUEUE = 2, 4  # frames that wait for the network, and for the encoder
 POLL_SECONDS = 0.1  # between checks whether the other thread has stopped
@@ -50,6 +51,7 @@ def run_pipeline(
     num_history: int = 1,
     progress: Callable[[int], object] = lambda count: None,
     on_frame: Callable[[], object] = lambda: None,
+    before_finish: Callable[[], object] = lambda: None,
 ) -> None:
     """Produce and write segments in order.
 
@@ -59,6 +61,7 @@ def run_pipeline(
         num_history: number of source frames, up to the right one, that the producer must observe.
         progress: called with the number of frames written since its last call.
         on_frame: called in this thread for every produced frame; an error of it ends the job.
+        before_finish: called before a segment counts as finished; may raise.
     """
     writers: dict[int, OutputWriter] = {}
 
@@ -70,7 +73,10 @@ def run_pipeline(
             writers[number].write(request.produced)
             progress(1)
         else:
-            work.finish(number, writers.pop(number).close() | (request.stats or {}))
+            record = writers[number].close() | (request.stats or {})
+            before_finish()
+            work.finish(number, record)
+            del writers[number]
 
     indices = find_needed_frames(list_segments(), num_history)
     stream = prefetch(decode_rgb(source, indices, device), DECODE_QUEUE)

@@ -6,8 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sgm_vfi.media.sequences import find_sequence, fingerprint_files
+from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.media.videos import require_quarter_turn
+from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
 from sgm_vfi.video.container_trial import choose_copied_streams, find_folder_losses
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
@@ -17,7 +18,7 @@ from sgm_vfi.video.job_paths import (
     free_space,
     is_folder,
     output_paths,
-    require_empty,
+    require_empty_or_unfinished,
     require_outputs,
 )
 from sgm_vfi.video.mux import CopiedStreams, FrameClock
@@ -43,7 +44,7 @@ class VideoPlan:
     """A video job: its source, its output, and how each output frame is made and encoded."""
 
     source: SourceVideo
-    inputs: Sequence[Path]  # the files that are read
+    inputs: Sequence[FileIdentity]  # the files that are read, as they were before
     output: Path
     options: VideoOptions
     timeline: Timeline
@@ -123,6 +124,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     require_rate(path, output, options)
     inputs = find_sequence([path]) if path.is_dir() else [path]
     require_outputs(inputs, output, options)
+    identities = identify_files(inputs)
     cuts: set[int] = set()
     distinct: list[int] = []
 
@@ -159,7 +161,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     encoding, copied = choose_output_format(source, timeline, output, options)
     return VideoPlan(
         source=source,
-        inputs=inputs,
+        inputs=identities,
         output=output,
         options=options,
         timeline=timeline,
@@ -201,7 +203,7 @@ def choose_output_format(
         require_quarter_turn(source.orientation)
     rate = timeline.num_frames / (timeline.output_end - timeline.start)
     if is_folder(output):
-        require_empty(output)
+        require_empty_or_unfinished(output)
         if options.compare or options.explain:
             raise ValueError("--compare and --explain are videos: name one with --output.")
         encoding = choose_png_encoding(options.encoding, source, rate)

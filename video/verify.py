@@ -8,8 +8,8 @@ from typing import Any
 import av
 import torch
 
-from sgm_vfi.media.images import write_atomically
 from sgm_vfi.media.videos import VideoReader
+from sgm_vfi.storage.atomic_write import write_atomically
 from sgm_vfi.video.container_trial import read_streams
 from sgm_vfi.video.format_changes import find_format_changes
 from sgm_vfi.video.plan import VideoPlan

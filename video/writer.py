@@ -1,5 +1,7 @@
 """Writers of one segment: as video with its views, or as a folder of images."""
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -142,6 +144,7 @@ class FolderWriter:
     """Writes one segment as numbered PNG files; pixel_format beyond RGB are clipped."""
 
     def __init__(self, folder: Path, encoding: EncoderSettings, orientation: Orientation) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # left by a killed process of the same number
         folder.mkdir()
         self.folder = folder
         self.bits = int(dict(encoding.options)["bits"])
@@ -160,19 +163,26 @@ class FolderWriter:
 
 
 def join_folders(whole: Path, folders: Sequence[Path], times: Iterable[Fraction]) -> int:
-    """Move the images of all segments into one folder, numbered from 1, with their timestamps.
+    """Put the images of all segments into one folder, numbered from 1, with their timestamps.
 
-    An interrupted call may be repeated.
+    The segments stay as they are, so that an interrupted call may be repeated.
 
     Returns: how many images there are.
     """
-    whole.mkdir(exist_ok=True)
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
     timestamps = ["# timestamp format v2"]
     timestamps += [f"{float(time * 1000):.6f}" for time in times]
     (whole / TIMESTAMPS).write_text("\n".join([*timestamps, ""]))
-    done = len(list_frames(whole)) if any(whole.glob("*.png")) else 0
-    for folder in folders:
-        for file in sorted(folder.glob("*.png")):
-            done += 1
-            file.replace(whole / f"{done:06d}.png")
-    return done
+    files = [file for folder in folders for file in list_frames(folder)]
+    for number, file in enumerate(files, start=1):
+        link_or_copy(file, whole / f"{number:06d}.png")
+    return len(files)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it where the disk has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalNormalizingFlow
-from sgm_vfi.model.checkpoint import write_atomically
 from sgm_vfi.model.export.formats import FORMATS, ExportError, ExportFormat, first_line
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
+from sgm_vfi.storage.atomic_write import replace_atomically
 
 COMPARED_TIMES = (1 / 4, 1 / 2, 7 / 8)  # times at which a file is compared with its network
 LARGEST_MEAN = 1 / 510  # half a level of 8 bits: a file that is further off is not kept
@@ -77,7 +77,7 @@ def export(
         raise ExportError(f"{path} is a folder: name the file to write in it.")
     fixed = FixedSizeNetwork(network, scale).eval()
     where = next((weight.device for weight in network.parameters()), torch.device("cpu"))
-    with torch.no_grad(), warnings.catch_warnings(), write_atomically(path) as file:
+    with torch.no_grad(), warnings.catch_warnings(), replace_atomically(path) as file:
         warnings.simplefilter("ignore")  # of what would matter for other sizes
         inputs = next(build_test_inputs(fixed, size, where))
         program = capture_graph(fixed, inputs)

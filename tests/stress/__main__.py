@@ -1,0 +1,28 @@
+"""Long trials, of which the suite runs short forms.
+
+python -m tests.stress kills --runs 200
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tests.stress import kills
+
+COMMANDS = {"kills": kills}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one trial; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        own = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        module.add_arguments(own)
+        own.set_defaults(run=module.run)
+    args = parser.parse_args(arguments)
+    return int(args.run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
