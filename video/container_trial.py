@@ -16,6 +16,7 @@ from av.stream import Discard, Disposition
 
 from sgm_vfi.video.encoding import EncoderSettings
 from sgm_vfi.video.format_changes import find_format_changes
+from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
 from sgm_vfi.video.other_streams import OtherStream, find_dropped, is_cover_art
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
@@ -261,7 +262,10 @@ def find_folder_losses(source: SourceVideo, drop: Sequence[str] | None = None) -
     """Return what a folder of images keeps of the source besides its pictures: nothing."""
     others = source.header.other_streams
     find_dropped(others, drop)
-    beside = [name for name in source.side_data if name != "DISPLAYMATRIX"]  # which is applied
+    kept = {"DISPLAYMATRIX"}  # which is applied
+    if to_colour_chunks(source.tags, source.hdr_metadata):
+        kept |= {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
+    beside = [name for name in source.side_data if name not in kept]
     lost = [*source.lost, *list_losses(beside, converted=True)]
     lost += [f"{other}: a folder holds frames only" for other in others]
     if source.header.pixel_aspect not in (None, 1):

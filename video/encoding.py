@@ -21,6 +21,8 @@ CODEC_ALIASES = {  # name of a codec -> its encoder in FFmpeg
     "prores": "prores_ks",
 }
 
+BT2020 = 9  # of primaries and of matrices in ITU-T H.273
+
 
 class EncoderSpec(NamedTuple):
     """The options that an encoder supports."""
@@ -249,6 +251,6 @@ def choose_pixel_format(source: SourceVideo, layout: PlaneLayout) -> tuple[Pixel
         kept = tags._replace(matrix=matrix, colour_range=tags.colour_range or FULL_RANGE)
         return PixelFormat(layout, matrix, is_full_range=True), kept
     if pixel_format.layout.is_rgb:
-        matrix = guess_matrix(source.height)
+        matrix = BT2020 if tags.primaries == BT2020 else guess_matrix(source.height)
         return PixelFormat(layout, matrix), tags._replace(matrix=matrix, colour_range=1)
     return PixelFormat(layout, pixel_format.matrix, pixel_format.is_full_range), tags

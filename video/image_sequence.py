@@ -8,13 +8,17 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from sgm_vfi.media.colour_profiles import find_common_colours
 from sgm_vfi.media.frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import probe_frames
-from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata, to_video_frame
+from sgm_vfi.video.av_frames import read_colour_tags, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
+from sgm_vfi.video.image_colours import find_image_tags, read_image_hdr_metadata
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, VideoHeader
 from sgm_vfi.video.trim import WHOLE, Trim
+
+PNG = Path("frame.png")  # keeps all that images state about colours
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def probe_images(
     if watch is not None:
         for _ in watch(read_pictures()):
             pass
+    colours = find_common_colours(files, PNG)
     first = to_video_frame(read_frame(files[0])[None], pixel_format)
+    tags, notes = find_image_tags(colours, read_colour_tags(first))
     header = VideoHeader(
         codec="png",
         bit_rate=0,
@@ -96,12 +102,12 @@ def probe_images(
         height=height,
         width=width,
         pixel_format=pixel_format._replace(native_pix_fmt=pixel_format.layout.pix_fmt),
-        tags=read_colour_tags(first),
-        hdr_metadata=read_hdr_metadata(first),
+        tags=tags,
+        hdr_metadata=read_image_hdr_metadata(colours),
         timestamps=timestamps,
         end=end,
         display_matrix=None,
-        notes=(missing,) if missing else (),
+        notes=(missing, *notes) if missing else notes,
         trim=trim,
         files=files,
     )

@@ -19,6 +19,7 @@ from sgm_vfi.storage.file_identity import InputChangedError, hash_path, require_
 from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.finished import find_finished, join_segments
 from sgm_vfi.video.frame_producer import FrameProducer
+from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.job_paths import (
     default_output,
     is_folder,
@@ -244,7 +245,8 @@ def make_segments(
     def open_writer(number: int) -> OutputWriter:
         if is_folder(plan.output):
             path = work.temporary_path(number)
-            return FolderWriter(path, plan.encoding, plan.source.orientation)
+            chunks = to_colour_chunks(plan.source.tags, plan.source.hdr_metadata)
+            return FolderWriter(path, plan.encoding, plan.source.orientation, chunks)
         return SegmentWriter(
             {name: work.temporary_path(number, name) for name in plan.outputs},
             plan.encoding,

@@ -14,6 +14,7 @@ from torch import Tensor
 from sgm_vfi.media.colour_matrices import UNSPECIFIED, guess_matrix
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.images import list_frames, write_frame
+from sgm_vfi.media.png_chunks import Chunk
 from sgm_vfi.video.av_frames import ColourTags, apply_orientation
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
@@ -141,21 +142,33 @@ def choose_png_encoding(
 
 
 class FolderWriter:
-    """Writes one segment as numbered PNG files; pixel_format beyond RGB are clipped."""
+    """Writes one segment as numbered PNG files; colours beyond RGB are clipped.
 
-    def __init__(self, folder: Path, encoding: EncoderSettings, orientation: Orientation) -> None:
+    Args:
+        chunks: of PNG files, which state colours.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        encoding: EncoderSettings,
+        orientation: Orientation,
+        chunks: Sequence[Chunk] = (),
+    ) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # left by a killed process of the same number
         folder.mkdir()
         self.folder = folder
         self.bits = int(dict(encoding.options)["bits"])
         self.orientation = orientation
+        self.chunks = chunks
         self.count = 0
 
     def write(self, made: ProducedFrame) -> None:
         """Write the next frame."""
         picture = apply_orientation(made.frame, self.orientation)[0]
         self.count += 1
-        write_frame(self.folder / f"{self.count:06d}.png", picture, self.bits)
+        file = self.folder / f"{self.count:06d}.png"
+        write_frame(file, picture, self.bits, chunks=self.chunks)
 
     def close(self) -> dict[str, Any]:
         """Return the number of frames."""
