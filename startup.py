@@ -4,6 +4,7 @@ OpenMP threads of PyTorch spin while they wait for work. Beside other busy proce
 processor from the threads that they wait for. A short spin costs nothing on an idle machine.
 """
 
+import io
 import os
 import sys
 from collections.abc import MutableMapping
@@ -27,4 +28,11 @@ def announce_loading(prog: str) -> None:
         print(f"{prog}: loading PyTorch ...", file=sys.stderr, flush=True)
 
 
+def print_any_file_name() -> None:
+    """Let printed texts hold file names that are not UTF-8, as their bytes are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+
+
 limit_spinning(os.environ)
+print_any_file_name()

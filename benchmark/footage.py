@@ -28,8 +28,9 @@ from sgm_vfi.benchmark.results import read_results
 from sgm_vfi.benchmark.row_files import describe_environment, format_report, utc_now
 from sgm_vfi.benchmark.row_journal import ReportError, RowJournal, differing_keys, to_json
 from sgm_vfi.benchmark.samples import ClipSamples, probe_clips, select_targets
+from sgm_vfi.media.containers import VideoError
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.media.videos import VideoError, find_frame_readers
+from sgm_vfi.media.videos import find_frame_readers
 from sgm_vfi.model import DEFAULT, ZOO
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,

@@ -19,6 +19,7 @@ from sgm_vfi.dataset.augment import Augmentation, TripletIndices
 from sgm_vfi.dataset.frame_stack import as_8_bit
 from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets, build_generator
 from sgm_vfi.dataset.vimeo90k import PUBLISHED_AUGMENTATION
+from sgm_vfi.media.containers import choose_video_stream, open_input
 from sgm_vfi.media.images import as_frame, list_frames, read_samples
 from sgm_vfi.media.scene_cuts import detect_cuts
 from sgm_vfi.media.videos import (
@@ -225,8 +226,8 @@ def decode_from(
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield number and picture of the frames of a video, from number `first` or earlier on."""
     numbers = {} if pts is None else {value: number for number, value in enumerate(pts)}
-    with av.open(path) as container:
-        stream = container.streams.video[0]
+    with open_input(path) as container:
+        stream = choose_video_stream(path, container)
         if pts is not None and first:
             container.seek(pts[first], stream=stream)  # to the keyframe before it
             decoded = _number_pictures(container.decode(stream), numbers)
@@ -235,8 +236,8 @@ def decode_from(
                 yield start
                 yield from decoded
                 return
-    with av.open(path) as container:  # from the start
-        yield from enumerate(container.decode(video=0))
+    with open_input(path) as container:  # from the start
+        yield from enumerate(container.decode(choose_video_stream(path, container)))
 
 
 def _number_pictures(

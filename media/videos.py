@@ -14,6 +14,7 @@ from av.video.reformatter import ColorRange
 from torch import Tensor
 
 from sgm_vfi.media.colour_matrices import find_matrix, has_matrix
+from sgm_vfi.media.containers import VideoError, choose_video_stream, open_input
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.images import (
     BITS,
@@ -33,10 +34,6 @@ VIDEO_SUFFIXES = (
 SCALING = 0x2 | 0x40000 | 0x2000
 
 logger = logging.getLogger(__name__)
-
-
-class VideoError(ValueError):
-    """An unreadable video or folder of frames; the message names it and the remedy."""
 
 
 class FrameReaderInfo(NamedTuple):
@@ -134,12 +131,20 @@ class ImageFolderReader(FrameReader):
                 yield index, read_samples(file)
 
 
+@dataclass(frozen=True)
 class VideoReader(FrameReader):
-    """Reads the first video stream of a file with its colour matrix, range and orientation.
+    """Reads the video stream of a file with its colour matrix, range and orientation.
 
     Streams of more than 8 bits give 16-bit samples. An unspecified matrix is BT.709 from 720 rows
     up and BT.601 below. Timestamps and transparency are ignored.
+
+    Args:
+        stream: index of the video stream in the file; by default, the one that players show.
+        follow_playlists: allow playlists, which name other local files.
     """
+
+    stream: int | None = None
+    follow_playlists: bool = False
 
     def probe(self) -> FrameReaderInfo:
         """Decode the whole file to count its frames."""
@@ -162,10 +167,8 @@ class VideoReader(FrameReader):
         """Decode the stream in display order; raise VideoError on damage."""
         count = 0
         try:
-            with av.open(self.path) as container:
-                if not container.streams.video:
-                    raise VideoError(f"{self.path} holds no video stream.")
-                stream = container.streams.video[0]
+            with open_input(self.path, follow_playlists=self.follow_playlists) as container:
+                stream = choose_video_stream(self.path, container, self.stream)
                 if stream.codec_context is None:  # PyAV would crash
                     raise VideoError(self.damage_message(count, "its codec is unknown"))
                 stream.thread_type = "AUTO"

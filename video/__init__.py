@@ -6,9 +6,10 @@ interpolate_file("in.mp4", "out.mp4", VideoOptions(target=Target(fps=60)))
 for seconds, frame in interpolate(frames, rate=25): ...
 """
 
+from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.job import interpolate_file
 from sgm_vfi.video.memory_fallback import MemoryBudget
-from sgm_vfi.video.options import EncodingOptions, VideoOptions
+from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.stream import TimedFrame, interpolate
 from sgm_vfi.video.timeline import Target
 

@@ -18,7 +18,6 @@ from sgm_vfi.model.cli_options import (
     add_network_options,
     argument_type,
     describe_weights,
-    load_bare_network,
     parse_time,
 )
 from sgm_vfi.model.zoo import default_interpolator, describe_default
@@ -28,13 +27,8 @@ from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
 from sgm_vfi.video.job_paths import default_output, lock_path, receipt_path, require_no_finished_job
-from sgm_vfi.video.memory_fallback import (
-    MemoryAwareInterpolator,
-    MemoryBudget,
-    find_distinct_times,
-    fit_budget,
-    measure_free_memory,
-)
+from sgm_vfi.video.load_network import load_network_for_size
+from sgm_vfi.video.memory_fallback import find_distinct_times
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import (
     VideoOptions,
@@ -42,7 +36,9 @@ from sgm_vfi.video.options import (
     given_video_options,
     read_video_options,
 )
-from sgm_vfi.video.plan import VideoPlan, describe_plan, format_bytes, plan_video
+from sgm_vfi.video.pipe import is_pipe, run_pipe
+from sgm_vfi.video.plan import VideoPlan, plan_video
+from sgm_vfi.video.plan_text import describe_plan
 from sgm_vfi.video.segments import read_segment_rank
 
 EXAMPLES = """Interpolate frames between two images, the images of a folder, or those of a video.
@@ -55,6 +51,7 @@ EXAMPLES = """Interpolate frames between two images, the images of a folder, or 
   %(prog)s CLIP.mp4                    a video with twice as many frames
   %(prog)s CLIP.mp4 --fps 60           a video of the same duration at another rate
   %(prog)s CLIP.mp4 --slow 4           slow motion
+  ffmpeg ... | %(prog)s - -o - | ffmpeg ...    a y4m stream, frame by frame
 
 A video keeps its sound, subtitles, chapters, metadata, colours and rotation. Repeat a command to
 continue it after an interruption. Images have 8 or 16 bits per sample; given ones
@@ -81,7 +78,10 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     )
     parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="see above")
     parser.add_argument(
-        "--output", type=Path, help="file or folder to write (default: output, or output/FOLDER)"
+        "-o",
+        "--output",
+        type=Path,
+        help="file or folder to write, or - for a y4m stream (default: output, or output/FOLDER)",
     )
     times = parser.add_mutually_exclusive_group()
     times.add_argument(
@@ -106,6 +106,9 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
 @torch.inference_mode()
 def run(args: argparse.Namespace) -> None:
     """Interpolate the inputs: a video, a folder that becomes a video or a folder, or a pair."""
+    if is_pipe(args):
+        run_pipe(args)
+        return
     one = args.inputs[0] if len(args.inputs) == 1 else None
     to_video = args.output is not None and args.output.suffix.lower() in CONTAINERS
     if one is not None and (is_video(one) or (to_video and one.is_dir())):
@@ -179,28 +182,19 @@ def run_video(
         print(describe_plan(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    network = load_bare_network(args)
-    wanted, free = MemoryBudget(args.flow_scale, args.tile), measure_free_memory(args.device)
-    budget = fit_budget(network, wanted, plan.source.height, plan.source.width, free)
     times = find_distinct_times(frame.time for frame in plan.output_frames())
-    try:
-        interpolator = MemoryAwareInterpolator(
-            network, budget, times, flip_ensemble=args.flip_ensemble
-        )
-    except TypeError as error:  # the network cannot be tiled
-        raise ValueError(f"--tile {args.tile} with {args.model}: {error}") from error
-    say("model", f"{origin} on {args.device}")
-    if budget != wanted:
-        say("memory", f"{format_bytes(free or 0)} free: {budget} instead of {wanted}")
-    if interpolator.time_precision:
-        say("times", interpolator.time_precision)
+    source = plan.source
+    loaded = load_network_for_size(args, source.height, source.width, times, say)
+    interpolator = loaded.interpolator
     if rank.rank == 0:
         say("time", describe_duration(plan, interpolator, args.device))
     if options.dry_run:
         return
     if work_folder(plan).is_open() and not options.restart:
         say("resume", f"where {work_folder(plan).folder} left off")
-    settings = inference_settings(network, wanted, args.device, flip_ensemble=args.flip_ensemble)
+    settings = inference_settings(
+        loaded.network, loaded.wanted, args.device, flip_ensemble=args.flip_ensemble
+    )
     receipt = run_job(plan, interpolator, args.device, settings | {"model": origin}, rank)
     if receipt is not None:
         print_result(plan, receipt)

@@ -14,11 +14,12 @@ import av
 import torch
 from av.stream import Discard, Disposition
 
+from sgm_vfi.media.containers import is_cover_art, open_input
 from sgm_vfi.video.encoding import EncoderSettings
 from sgm_vfi.video.format_changes import find_format_changes
 from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
-from sgm_vfi.video.other_streams import OtherStream, find_dropped, is_cover_art
+from sgm_vfi.video.other_streams import OtherStream, find_dropped
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.side_data import list_losses
 from sgm_vfi.video.source_video import SourceVideo
@@ -128,7 +129,7 @@ def count_packets(source: SourceVideo, indices: Collection[int]) -> dict[int, in
     counts = dict.fromkeys(indices, 0)
     if not indices:
         return counts
-    with av.open(source.path) as container:
+    with source.open_file() as container:
         for stream in container.streams:
             if stream.index not in counts:
                 stream.discard = Discard.all
@@ -212,9 +213,10 @@ def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[st
     lost: dict[str, list[str]] = {}
     if not trial.source.path.is_file():  # images have no container
         return lost
-    with av.open(trial.source.path) as original, av.open(trial.file) as container:
+    with trial.source.open_file() as original, open_input(trial.file) as container:
         lost["the file"] = find_lost_keys(copyable_tags(original.metadata), container.metadata)
-        wanted = copyable_tags(original.streams.video[0].metadata, of_video=True)
+        video = original.streams[trial.source.header.stream]
+        wanted = copyable_tags(video.metadata, of_video=True)
         lost["the video"] = find_lost_keys(wanted, container.streams.video[0].metadata)
         left = list(container.streams)[1:]
         for other in trial.source.header.other_streams:
@@ -230,7 +232,7 @@ def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[st
 
 def holds_timecode(file: Path, timecode: str) -> bool:
     """Return whether a file has a timecode in its metadata."""
-    with av.open(file) as container:
+    with open_input(file) as container:
         tags = (*container.metadata.values(), *container.streams.video[0].metadata.values())
     return timecode in tags
 
@@ -239,14 +241,15 @@ def find_false_tags(source: SourceVideo) -> list[str]:
     """Return a note on the tags of the video that are not copied, as they became false."""
     if not source.path.is_file():
         return []
-    with av.open(source.path) as container:
-        false = [key for key in container.streams.video[0].metadata if is_false(key)]
+    with source.open_file() as container:
+        video = container.streams[source.header.stream]
+        false = [key for key in video.metadata if is_false(key)]
     return [f"tags that became false are left out: {', '.join(false)}"] if false else []
 
 
 def read_streams(file: Path) -> list[tuple[str, str, bool]]:
     """Return kind, codec and whether there are packets, of all streams of a file but the first."""
-    with av.open(file) as container:
+    with open_input(file) as container:
         streams = list(container.streams)[1:]
         filled = {packet.stream.index for packet in container.demux(streams) if packet.size}
         return [(*describe_stream(s), s.type == "attachment" or s.index in filled) for s in streams]
@@ -275,7 +278,7 @@ def find_folder_losses(source: SourceVideo, drop: Sequence[str] | None = None) -
     if source.header.timecode is not None:
         lost.append(f"timecode {source.header.timecode}: a folder holds frames only")
     if source.path.is_file():
-        with av.open(source.path) as container:
+        with source.open_file() as container:
             keys = find_lost_keys(copyable_tags(container.metadata), {})
         lost += [f"metadata of the file: a folder cannot hold {', '.join(keys)}"] if keys else []
     return CopiedStreams(lost=tuple(lost))

@@ -10,7 +10,7 @@ from av.codec.codec import UnknownCodecError
 from sgm_vfi.media.colour_matrices import MATRICES, RGB_MATRIX, guess_matrix
 from sgm_vfi.video.av_frames import ColourTags
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
-from sgm_vfi.video.options import SAME_CODEC, EncodingOptions
+from sgm_vfi.video.encoding_options import SAME_CODEC, EncodingOptions
 from sgm_vfi.video.source_video import SourceVideo
 
 CODEC_ALIASES = {  # name of a codec -> its encoder in FFmpeg

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import av
-
+from sgm_vfi.media.containers import open_input
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata
 from sgm_vfi.video.encoding import EncoderSettings
@@ -13,7 +12,7 @@ from sgm_vfi.video.source_video import SourceVideo
 
 def find_format_changes(file: Path, source: SourceVideo, encoding: EncoderSettings) -> list[str]:
     """List the differences of a file's picture format from what was asked for."""
-    with av.open(file) as container:
+    with open_input(file) as container:
         stream = container.streams.video[0]
         picture = next(container.decode(stream))
         aspect = stream.sample_aspect_ratio or 1

@@ -14,8 +14,9 @@ from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.sequences import probe_frames
 from sgm_vfi.video.av_frames import read_colour_tags, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
+from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.image_colours import find_image_tags, read_image_hdr_metadata
-from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, VideoHeader
+from sgm_vfi.video.source_video import DecodedFrame, SourceVideo
 from sgm_vfi.video.trim import WHOLE, Trim
 
 PNG = Path("frame.png")  # keeps all that images state about colours
@@ -94,7 +95,8 @@ def probe_images(
         duration=end,
         other_streams=(),
         num_chapters=0,
-        num_extra_videos=0,
+        stream=0,
+        other_videos=(),
     )
     return ImageSequenceSource(
         path=folder,

@@ -7,33 +7,35 @@ from statistics import median
 
 import av
 
+from sgm_vfi.media.containers import choose_video_stream, open_input
 from sgm_vfi.media.videos import DeclaredFrames
+from sgm_vfi.video.header import VideoHeader
 
 
-def count_declared_frames(path: Path) -> int:
+def count_declared_frames(path: Path, header: VideoHeader) -> int:
     """Return how many frames the header declares; see `DeclaredFrames`."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
+    with open_input(path, follow_playlists=header.follow_playlists) as container:
+        stream = choose_video_stream(path, container, header.stream)
         declared = DeclaredFrames(stream)
         for packet in container.demux(stream):
             declared.add(packet)
     return declared.count
 
 
-def find_missing_end(path: Path, promised: Fraction) -> list[str]:
+def find_missing_end(path: Path, header: VideoHeader) -> list[str]:
     """Return a note if the streams end before the declared duration.
 
     Matroska declares the end; other containers declare the duration from the start of the file.
     """
     end = Fraction(0)
-    with av.open(path) as container:
+    with open_input(path, follow_playlists=header.follow_playlists) as container:
         start = 0 if "matroska" in container.format.name else container.start_time or 0
         begin = Fraction(start, av.time_base)
         for packet in container.demux():
             if packet.pts is not None:
                 begin = min(begin, packet.pts * packet.time_base)
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-    length = end - min(begin, end)
+    length, promised = end - min(begin, end), header.duration
     if promised - length < max(Fraction(1, 10), promised / 100):
         return []
     return [

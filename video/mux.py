@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import av
 from av.bitstream import BitStreamFilterContext
 
+from sgm_vfi.media.containers import open_input, open_output
+from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
-from sgm_vfi.video.source_video import SourceVideo, VideoHeader
+from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.tags import TIMECODE, copyable_tags
 from sgm_vfi.video.timeline import to_pts
 from sgm_vfi.video.trim import trim_chapters, trim_packet
@@ -83,8 +85,8 @@ def assemble(
     flags = "+faststart+use_metadata_tags" if copied.any_keys else "+faststart"
     options = {"movflags": flags} if is_mp4 else {}
     with ExitStack() as stack:
-        first = stack.enter_context(av.open(segments[0].path))
-        container = stack.enter_context(av.open(output, "w", container_options=options))
+        first = stack.enter_context(open_input(segments[0].path))
+        container = stack.enter_context(open_output(output, **options))
         rate = copied.timecode_rate if is_mp4 and copied.timecode else None
         video = add_video(container, first.streams.video[0], rate)
         video.time_base = clock.time_base
@@ -96,8 +98,10 @@ def assemble(
             video.set_display_matrix(source.display_matrix)
         packets = [read_video_packets(segments, clock, video)]
         if source.path.is_file():  # images have no container
-            original = stack.enter_context(av.open(source.path))
-            video.metadata.update(copyable_tags(original.streams.video[0].metadata, of_video=True))
+            original = stack.enter_context(source.open_file())
+            video.metadata.update(
+                copyable_tags(original.streams[source.header.stream].metadata, of_video=True)
+            )
             copies = copy_headers(original, container, copied, source)
             packets += (
                 [read_copied_packets(original, copies, source, max_packets)] if copies else []
@@ -171,7 +175,7 @@ def read_video_packets(
     timestamps = TimestampLookup(clock)
     place = start = 0  # among all packets, and where the segment begins
     for segment in segments:
-        with av.open(segment.path) as container:
+        with open_input(segment.path) as container:
             for packet in container.demux(container.streams[0]):
                 if packet.pts is None:  # the end
                     continue

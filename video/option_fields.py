@@ -17,6 +17,7 @@ def option(
     choices: tuple[str, ...] | None = None,
     changes_frames: bool = True,
     for_videos: bool = True,
+    for_pipes: bool = False,
 ) -> dict[str, Any]:
     """Return the metadata of a dataclass field that is also the command-line option `--NAME`.
 
@@ -25,6 +26,7 @@ def option(
         parse: converts the text of the command line; by default the type of the default value.
         changes_frames: an interrupted job continues only with the same value.
         for_videos: the option has no effect where images become images.
+        for_pipes: the option has an effect where a stream is written to standard output.
     """
     return {
         "help": help,
@@ -33,6 +35,7 @@ def option(
         "choices": choices,
         "changes_frames": changes_frames,
         "for_videos": for_videos,
+        "for_pipes": for_pipes,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from sgm_vfi.media.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
+from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.holds import HOLD_GAPS
 from sgm_vfi.video.option_fields import (
@@ -25,44 +26,7 @@ from sgm_vfi.video.segments import SEGMENT_FRAMES
 from sgm_vfi.video.timeline import Target
 from sgm_vfi.video.trim import Position, Trim, parse_position
 
-SAME_CODEC = "same"  # as the source
 UNIT_INTERVAL = ("cut_threshold", "dedup_threshold", "min_reliability")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodingOptions:
-    """Encoding options of the user; None: chosen automatically."""
-
-    codec: str | None = field(
-        default=None,
-        metadata=option(
-            "h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or "
-            f"{SAME_CODEC} as the input (default: h264)",
-            changes_frames=False,  # the encoding that results is saved instead
-        ),
-    )
-    crf: int | None = field(
-        default=None,
-        metadata=option(
-            "quality: a lower value is better and larger (default: 16)",
-            parse=int,
-            changes_frames=False,
-        ),
-    )
-    preset: str | None = field(
-        default=None,
-        metadata=option("speed of the encoder (default: medium)", changes_frames=False),
-    )
-    pix_fmt: str | None = field(
-        default=None,
-        metadata=option(
-            "pixel format, such as yuv420p or yuv444p10le (default: that of the input)",
-            changes_frames=False,
-        ),
-    )
-    lossless: bool = field(
-        default=False, metadata=option("encode without loss", changes_frames=False)
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +51,7 @@ class VideoOptions:
             metavar="POSITION",
             parse=parse_position,
             changes_frames=False,  # the start and the number of frames are saved instead
+            for_pipes=True,
         ),
     )
     end: Position | None = field(
@@ -96,6 +61,24 @@ class VideoOptions:
             metavar="POSITION",
             parse=parse_position,
             changes_frames=False,
+            for_pipes=True,
+        ),
+    )
+    stream: int | None = field(
+        default=None,
+        metadata=option(
+            "index of the video stream to read, from 0 as ffprobe counts (default: the one that "
+            "players show)",
+            metavar="N",
+            parse=int,
+            for_pipes=True,
+        ),
+    )
+    follow_playlists: bool = field(
+        default=False,
+        metadata=option(
+            "read a playlist or concat script (.m3u8, ffconcat) and the local files it names",
+            for_pipes=True,
         ),
     )
     fill_missing: bool = field(
@@ -110,17 +93,25 @@ class VideoOptions:
         metadata=option(
             "detect scene cuts and do not interpolate across them",
             changes_frames=False,  # the cuts that were found are saved instead
+            for_pipes=True,
         ),
     )
     cut_threshold: float = field(
         default=CUT_THRESHOLD,
         metadata=option(
-            "0 to 1: a lower value detects more cuts", metavar="X", changes_frames=False
+            "0 to 1: a lower value detects more cuts",
+            metavar="X",
+            changes_frames=False,
+            for_pipes=True,
         ),
     )
     at_cuts: Fallback = field(
         default="hold",
-        metadata=option("repeat the frame before a cut, or cross-fade", choices=get_args(Fallback)),
+        metadata=option(
+            "repeat the frame before a cut, or cross-fade",
+            choices=get_args(Fallback),
+            for_pipes=True,
+        ),
     )
     hold_gaps: float = field(
         default=HOLD_GAPS,
@@ -132,14 +123,19 @@ class VideoOptions:
     )
     dedup: bool = field(
         default=False,
-        metadata=option("treat a run of repeated frames (animation on twos) as one longer frame"),
+        metadata=option(
+            "treat a run of repeated frames (animation on twos) as one longer frame", for_pipes=True
+        ),
     )
     dedup_threshold: float = field(
         default=DEDUP_THRESHOLD,
-        metadata=option("0 to 1: largest difference of repeated frames", metavar="X"),
+        metadata=option(
+            "0 to 1: largest difference of repeated frames", metavar="X", for_pipes=True
+        ),
     )
     protect_static: bool = field(
-        default=False, metadata=option("keep logos, subtitles and black bars unchanged")
+        default=False,
+        metadata=option("keep logos, subtitles and black bars unchanged", for_pipes=True),
     )
     min_reliability: float | None = field(
         default=None,
@@ -148,6 +144,7 @@ class VideoOptions:
             "receipt; 0.3 is a good value (default: off)",
             metavar="X",
             parse=float,
+            for_pipes=True,
         ),
     )
     compare: CompareLayout | None = field(

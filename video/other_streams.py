@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import av
 from av.stream import Discard
 
+from sgm_vfi.media.containers import is_cover_art
 from sgm_vfi.video.tags import is_timecode_track
 
 KINDS = ("audio", "subtitle", "data", "attachment", "cover")
@@ -39,11 +40,6 @@ def find_other_streams(container: av.container.InputContainer) -> Iterator[Other
             continue
         kind = "cover" if is_cover else stream.type
         yield OtherStream(stream.index, kind, stream.name or "unknown codec", stream.language)
-
-
-def is_cover_art(stream: av.VideoStream) -> bool:
-    """Return whether a video stream is a cover picture."""
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def parse_drop(text: str) -> tuple[str, ...]:

@@ -12,10 +12,9 @@ from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, ident
 from sgm_vfi.video.container_trial import choose_copied_streams, find_folder_losses
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
-from sgm_vfi.video.holds import describe_holds, find_holds
+from sgm_vfi.video.holds import find_holds
 from sgm_vfi.video.image_sequence import probe_images
 from sgm_vfi.video.job_paths import (
-    free_space,
     is_folder,
     output_paths,
     require_empty_or_unfinished,
@@ -23,20 +22,18 @@ from sgm_vfi.video.job_paths import (
 )
 from sgm_vfi.video.mux import CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
-from sgm_vfi.video.options import VideoOptions, describe_options
+from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segments import Segment, split_segments
 from sgm_vfi.video.source_analysis import record_cuts, record_distinct
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
 from sgm_vfi.video.timeline import Timeline, to_pts
-from sgm_vfi.video.writer import COMPARE, EXPLAIN, choose_png_encoding
+from sgm_vfi.video.writer import choose_png_encoding
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
 LOSSLESS_BITS = 5  # per pixel
 PNG_BITS = 12
 PANEL = 1920 * 1080  # pixels of the network's steps, about
-VIEWS = {COMPARE: "beside frames repeated", EXPLAIN: "with the steps of the network"}
-NAMED_CUTS = 12  # that are listed; the receipt has all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +143,13 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
             fill_missing=options.fill_missing,
         )
     else:
-        source = probe_video(path, watch, options.trim)
+        source = probe_video(
+            path,
+            watch,
+            options.trim,
+            stream=options.stream,
+            follow_playlists=options.follow_playlists,
+        )
     if len(source.timestamps) < 2:
         where = f" from {options.trim}" if options.trim else ""
         raise ValueError(f"{path} holds one frame{where}; something lies between two or more.")
@@ -189,6 +192,8 @@ def require_rate(path: Path, output: Path, options: VideoOptions) -> None:
         )
     if options.rate is not None and not path.is_dir():
         raise ValueError("--rate is for folders of frames; of a video say --fps or --slow.")
+    if path.is_dir() and (options.stream is not None or options.follow_playlists):
+        raise ValueError("--stream and --follow_playlists are for videos, not for folders.")
 
 
 def choose_output_format(
@@ -212,64 +217,3 @@ def choose_output_format(
     encoding = choose_encoding(options.encoding, source, rate, suffix)
     wanted = (options.target.stretch, options.drop)
     return encoding, choose_copied_streams(source, encoding, suffix, *wanted)
-
-
-def describe_plan(plan: VideoPlan) -> str:
-    """Return a plan as text for the terminal."""
-    source, timeline = plan.source, plan.timeline
-    encoding, copied = plan.encoding, plan.copied
-    lines = [
-        (
-            "input",
-            f"{source.path}: {len(source.timestamps)} frames, {format_rate(source.frame_rate)}, "
-            f"{float(source.duration):.3f} s, {source.width}x{source.height} "
-            f"{source.pixel_format.pix_fmt}, {source.header.codec}",
-        ),
-        (
-            "output",
-            f"{plan.output}: {timeline.num_frames} frames, {format_rate(plan.rate)}, "
-            f"{float(plan.duration):.3f} s, {encoding.pixel_format.layout.pix_fmt}, {encoding}",
-        ),
-        *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.outputs.items() if name),
-        ("cuts", describe_cuts(plan)),
-    ]
-    if timeline.holds:
-        text = describe_holds(source.timestamps, timeline.holds, plan.options.hold_gaps)
-        lines.append(("holds", text))
-    if given := describe_options(plan.options):
-        lines.append(("options", given))
-    if timeline.distinct is not None:
-        repeats = len(source.timestamps) - len(timeline.distinct)
-        lines.append(("repeats", f"{repeats} of the frames repeat the one before"))
-    others = copied.describe(source.header)
-    others += [] if is_folder(plan.output) else ["metadata", "colour tags"]
-    lines.append(("copied", ", ".join(others) or "nothing"))
-    lines += [("lost", text) for text in copied.lost]
-    lines += [("note", text) for text in (*source.notes, *encoding.notes, *copied.notes)]
-    free = free_space(plan.output)
-    disk = f"about {format_bytes(plan.bytes_needed)} while at work, {format_bytes(free)} free"
-    lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))
-    return "\n".join(f"{name:8}{text}" for name, text in lines)
-
-
-def describe_cuts(plan: VideoPlan) -> str:
-    """Return how many cuts there are, and where the first ones are."""
-    if not plan.options.cuts:
-        return "not looked for"
-    if not plan.cuts:
-        return "none found"
-    cuts = sorted(plan.cuts)
-    named = ", ".join(f"{float(plan.source.timestamps[cut]):.2f}" for cut in cuts[:NAMED_CUTS])
-    more = f" and {len(cuts) - NAMED_CUTS} more" if len(cuts) > NAMED_CUTS else ""
-    what = "the frame before is held" if plan.options.at_cuts == "hold" else "frames are blended"
-    return f"{len(cuts)}, at {named}{more} s; there {what}"
-
-
-def format_rate(rate: Fraction) -> str:
-    """Return frames per second with five digits."""
-    return f"{float(rate):.5g} fps"
-
-
-def format_bytes(count: int) -> str:
-    """Return a size on disk."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

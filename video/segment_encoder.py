@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 from torch import Tensor
 
+from sgm_vfi.media.containers import open_output
 from sgm_vfi.video.av_frames import to_video_frame
 from sgm_vfi.video.encoding import EncoderSettings, EncodingError
 
@@ -23,7 +24,7 @@ class SegmentEncoder:
         self.encoding = encoding
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints errors only
         rate = encoding.frame_rate.limit_denominator(2**16)
-        self.container = av.open(path, "w", format="matroska")
+        self.container = open_output(path, format="matroska")
         try:
             stream = self.container.add_stream(
                 encoding.encoder,

@@ -1,17 +1,16 @@
-"""The source video: its header, exact timestamps, and decoding."""
+"""The source video: its exact timestamps, and decoding."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 from torch import Tensor
 
+from sgm_vfi.media.containers import VideoError, open_input
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
-from sgm_vfi.media.images import describe_path
-from sgm_vfi.media.videos import VideoError, VideoReader
+from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,
@@ -23,34 +22,24 @@ from sgm_vfi.video.av_frames import (
     require_same_format,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
+from sgm_vfi.video.header import VideoHeader, read_header
 from sgm_vfi.video.missing_end import (
     count_declared_frames,
     estimate_frame_duration,
     find_missing_end,
 )
-from sgm_vfi.video.other_streams import OtherStream, find_other_streams, is_cover_art
-from sgm_vfi.video.side_data import TRANSPARENCY, find_header_losses, read_content_data
-from sgm_vfi.video.tags import read_timecode
+from sgm_vfi.video.side_data import TRANSPARENCY, read_content_data
+from sgm_vfi.video.telecine import TelecineDetector
 from sgm_vfi.video.trim import WHOLE, Trim, read_chapters, trim_chapters
 
-RAW_FORMATS = ("h264", "hevc", "vvc")  # of FFmpeg: streams without a container
-
-
-class VideoHeader(NamedTuple):
-    """The header of a file, read without decoding."""
-
-    codec: str
-    bit_rate: int
-    num_declared_frames: int  # 0: not declared
-    time_base: Fraction  # seconds per tick
-    frame_rate: Fraction | None  # mean frames per second
-    pixel_aspect: Fraction | None  # width of a pixel over its height
-    duration: Fraction  # of all streams, in seconds; 0: not declared
-    other_streams: tuple[OtherStream, ...]
-    num_chapters: int
-    num_extra_videos: int
-    timecode: str | None = None  # of the first frame
-    lost: tuple[str, ...] = ()  # what the header says of the video and no output says
+TELECINED = (
+    "the video is telecined (3:2 pulldown): two of five frames mix two frames of film. Restore the "
+    "film first: ffmpeg -i IN -vf fieldmatch,decimate OUT"
+)
+INTERLACED = (
+    "the video is interlaced; its frames are taken as they are. Deinterlace first: "
+    "ffmpeg -i IN -vf bwdif OUT"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +77,10 @@ class SourceVideo:
         """Mean frames per second."""
         return len(self.timestamps) / self.duration
 
+    def open_file(self) -> av.container.InputContainer:
+        """Open the file again, to copy from it."""
+        return open_input(self.path, follow_playlists=self.header.follow_playlists)
+
     def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield the index and the samples (see `read_planes`) of the wanted frames, in order.
 
@@ -120,6 +113,9 @@ def probe_video(
     path: Path,
     analyse: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None = None,
     trim: Trim = WHOLE,
+    *,
+    stream: int | None = None,
+    follow_playlists: bool = False,
 ) -> SourceVideo:
     """Decode a video, or a part of it, from end to end without keeping its frames.
 
@@ -127,13 +123,22 @@ def probe_video(
 
     Args:
         analyse: receives the iterator of all frames and yields as many items.
+        stream: index of the video stream in the file; by default, the one that players show.
+        follow_playlists: allow playlists and concat scripts, which name other local files.
 
     Raises:
         VideoError: there is no video or no frame, or the file is damaged.
     """
-    header = read_header(path)
+    header = read_header(path, stream, follow_playlists=follow_playlists)
     decoder = SourceDecoder(path, header, trim)
-    for _ in decoder if analyse is None else analyse(iter(decoder)):
+    telecine = TelecineDetector()
+
+    def observe_fields() -> Iterator[DecodedFrame]:
+        for decoded in decoder:
+            telecine.observe(decoded.picture)
+            yield decoded
+
+    for _ in observe_fields() if analyse is None else analyse(observe_fields()):
         pass
     first, timestamps, dropped = decoder.first, decoder.timestamps, decoder.dropped
     if first is None:
@@ -142,13 +147,19 @@ def probe_video(
     pixel_format, notes = read_pixel_format(path, first)
     if dropped:
         notes.append(f"{dropped} frames whose timestamps do not advance are left out")
-    if decoder.is_interlaced:
-        notes.append("the video is interlaced; its frames are taken as they are. Deinterlace first")
-    if header.num_extra_videos:
-        notes.append(f"{header.num_extra_videos} more video streams are left out")
+    if telecine.is_telecined:
+        notes.append(TELECINED)
+    elif decoder.is_interlaced:
+        notes.append(INTERLACED)
+    if header.other_videos:
+        notes.append(
+            f"stream {header.stream} is interpolated; left out: {', '.join(header.other_videos)}"
+        )
+    if header.follow_playlists:
+        notes.append("it may be a playlist; changes of the files that it names are not noticed")
     is_whole, given = trim.end is None, decoder.skipped + len(timestamps)
     if is_whole and header.num_declared_frames > given + dropped:
-        declared = count_declared_frames(path)
+        declared = count_declared_frames(path, header)
         if declared > given + dropped:
             notes.append(f"the file promises {declared} frames and gives {given}")
     if decoder.has_missing_timestamps and header.frame_rate is not None:
@@ -168,10 +179,12 @@ def probe_video(
     if is_whole and header.duration > end - timestamps[0] + 2 * estimate_frame_duration(
         timestamps, header.frame_rate
     ):
-        notes += find_missing_end(path, header.duration)
+        notes += find_missing_end(path, header)
     offset = timestamps[0] if trim else Fraction(0)
     if trim:
-        chapters = trim_chapters(read_chapters(path), offset, end - offset)
+        chapters = trim_chapters(
+            read_chapters(path, follow_playlists=follow_playlists), offset, end - offset
+        )
         header = header._replace(num_chapters=len(chapters))
         notes.append(f"only {trim} is used; sound is cut between its packets")
     return SourceVideo(
@@ -200,6 +213,7 @@ class SourceDecoder:
         self.path = path
         self.header = header
         self.trim = trim
+        self.reader = VideoReader(path.name, path, header.stream, header.follow_playlists)
         self.first: av.VideoFrame | None = None
         self.timestamps: list[Fraction] = []
         self.dropped = 0
@@ -212,7 +226,7 @@ class SourceDecoder:
 
     def __iter__(self) -> Iterator[DecodedFrame]:
         start = last = None
-        for picture in VideoReader(self.path.name, self.path).decode():
+        for picture in self.reader.decode():
             index, number = len(self.timestamps), self.skipped + len(self.timestamps)
             self.has_missing_timestamps = self.has_missing_timestamps or picture.pts is None
             timestamp = read_timestamp(picture, number, self.header)
@@ -234,56 +248,6 @@ class SourceDecoder:
             self.timestamps.append(timestamp)
             self.duration = (picture.duration or 0) * (picture.time_base or self.header.time_base)
             yield DecodedFrame(index, timestamp, picture)
-
-
-def read_header(path: Path) -> VideoHeader:
-    """Read the header of a file.
-
-    Raises:
-        VideoError: there is no file or no video, or its codec is not supported.
-    """
-    if not path.is_file():
-        raise VideoError(f"Cannot read {path}: {describe_path(path)}.")
-    if not path.stat().st_size:
-        raise VideoError(f"Cannot read {path}: the file is empty. Copy it again.")
-    try:
-        with av.open(path) as container:
-            videos = [s for s in container.streams.video if not is_cover_art(s)]
-            if not videos:
-                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-                raise VideoError(f"{path} holds no video stream ({kinds} only).")
-            stream = videos[0]
-            if stream.index != container.streams.video[0].index:
-                raise VideoError(
-                    f"{path} has a cover picture before its video. Remove the cover first:\n"
-                    f"  ffmpeg -i {path} -map 0 -map -0:v -map 0:V -c copy clean{path.suffix}"
-                )
-            return VideoHeader(
-                codec=stream.codec_context.name if stream.codec_context else "unknown",
-                bit_rate=stream.bit_rate or container.bit_rate or 0,
-                num_declared_frames=stream.frames,
-                time_base=stream.time_base or Fraction(0),
-                frame_rate=read_frame_rate(stream),
-                pixel_aspect=stream.sample_aspect_ratio,
-                duration=Fraction(container.duration or 0, av.time_base),
-                other_streams=tuple(find_other_streams(container)),
-                num_chapters=len(container.chapters()),
-                num_extra_videos=len(videos) - 1,
-                timecode=read_timecode(x.metadata for x in (stream, container, *container.streams)),
-                lost=find_header_losses(container, stream),
-            )
-    except av.error.FFmpegError as error:
-        raise VideoError(
-            f"{path} is no video that can be read ({error.strerror or error}): it is damaged, "
-            f"truncated, or of another kind."
-        ) from error
-
-
-def read_frame_rate(stream: av.VideoStream) -> Fraction | None:
-    """Return the mean frame rate; of raw streams, where FFmpeg says 25, that of the codec."""
-    if stream.container.format.name in RAW_FORMATS:
-        return stream.guessed_rate or stream.average_rate
-    return stream.average_rate or stream.guessed_rate
 
 
 def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> Fraction:

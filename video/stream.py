@@ -120,19 +120,15 @@ def interpolate(
         budget or MemoryBudget(),
         expected_times(options.target),
     )
-    cuts: set[int] = set()
-    producer = FrameProducer(interpolator, options.producer_options(cuts))
-    return _interpolate(number_frames(frames, rate), options, cuts, producer)
+    return interpolate_stream(number_frames(frames, rate), options, interpolator)
 
 
-def _interpolate(
-    frames: Iterator[SourceFrame], options: VideoOptions, cuts: set[int], producer: FrameProducer
+def interpolate_stream(
+    frames: Iterator[SourceFrame], options: VideoOptions, interpolator: MemoryAwareInterpolator
 ) -> Iterator[TimedFrame]:
-    """Schedule and make the output frames.
-
-    Args:
-        cuts: grows as scene cuts are detected.
-    """
+    """Schedule and make the output frames, with frames numbered from 0 whose times increase."""
+    cuts: set[int] = set()  # grows as they are detected
+    producer = FrameProducer(interpolator, options.producer_options(cuts))
     timestamps: deque[Fraction] = deque()
     frames = record_timestamps(frames, timestamps)
     if options.cuts:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import av
 
+from sgm_vfi.media.containers import open_input
 from sgm_vfi.video.timeline import to_pts
 
 MAX_SLACK = Fraction(1, 1000)  # seconds that a rounded timestamp may miss a position by
@@ -80,9 +81,9 @@ def parse_position(text: str) -> Position:
     return Position(seconds)
 
 
-def read_chapters(path: Path) -> list[dict[str, Any]]:
+def read_chapters(path: Path, *, follow_playlists: bool = False) -> list[dict[str, Any]]:
     """Return the chapters of a file as PyAV gives them."""
-    with av.open(path) as container:
+    with open_input(path, follow_playlists=follow_playlists) as container:
         return [dict(chapter) for chapter in container.chapters()]
 
 

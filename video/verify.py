@@ -8,6 +8,7 @@ from typing import Any
 import av
 import torch
 
+from sgm_vfi.media.containers import open_input
 from sgm_vfi.media.videos import VideoReader
 from sgm_vfi.storage.atomic_write import write_atomically
 from sgm_vfi.video.container_trial import read_streams
@@ -30,7 +31,7 @@ def find_mismatches(file: Path, plan: VideoPlan) -> list[str]:
         for text in find_format_changes(file, plan.source, plan.encoding)
         if text not in plan.copied.lost
     ]
-    with av.open(file) as container:
+    with open_input(file) as container:
         chapters = len(container.chapters())
     kinds, wanted = sorted(kind for kind, *_ in read_streams(file)), list(plan.copied.kinds)
     if kinds != wanted:
@@ -42,7 +43,7 @@ def find_mismatches(file: Path, plan: VideoPlan) -> list[str]:
 
 def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     """List differences between the timestamps of a file and those of the plan."""
-    with av.open(file) as container:
+    with open_input(file) as container:
         time_base = container.streams.video[0].time_base
     assert time_base is not None
     count, late = 0, 0

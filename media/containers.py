@@ -1,0 +1,133 @@
+"""Opening of media files with FFmpeg: a path always means a local file, never a URL or a pattern.
+
+FFmpeg takes names such as `10:20.mkv`, `http:x.mp4`, `concat:a|b` or `frame%d.png` for addresses,
+lists and patterns, and follows the names inside of playlists. Every file of this package is opened
+here, with the protocol `file:` and no other.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition
+
+# Demuxers of texts that name other files or addresses, and of numbered images.
+PLAYLIST_FORMATS = ("concat", "hls", "dash", "imf")
+REFUSED_FORMATS = (
+    *("image2", "sdp", "rtp", "rtsp", "sap", "webm_dash_manifest"),
+    *("avisynth", "vapoursynth", "lavfi", "vobsub"),
+)
+LOCAL_FILES = {"protocol_whitelist": "file"}
+REFUSED = "Format not on whitelist"  # in FFmpeg's log
+GIVE_VIDEOS = "Give the videos themselves."
+FOLLOW = "Give the videos themselves; or add --follow_playlists, if you trust the list."
+
+
+class VideoError(ValueError):
+    """An unreadable video or folder of frames; the message names it and the remedy."""
+
+
+def open_input(path: Path, *, follow_playlists: bool = False) -> InputContainer:
+    """Open a local media file to read.
+
+    Args:
+        follow_playlists: allow playlists and concat scripts, which name other local files.
+
+    Raises:
+        VideoError: the file is a playlist or a script, and these are not followed.
+        av.error.FFmpegError: FFmpeg cannot read the file.
+    """
+    refused = REFUSED_FORMATS if follow_playlists else (*REFUSED_FORMATS, *PLAYLIST_FORMATS)
+    options = LOCAL_FILES | {"format_whitelist": ",".join(av.formats_available - {*refused})}
+    options |= {"safe": "0"} if follow_playlists else {}  # concat scripts may name any local file
+    try:
+        return av.open(to_url(path), options=options, metadata_errors="surrogateescape")
+    except av.error.FFmpegError as error:
+        if is_refused_format(path, options):
+            raise VideoError(
+                f"{path} is no video, but a list of other files or addresses, which are not read. "
+                f"{GIVE_VIDEOS if follow_playlists else FOLLOW}"
+            ) from error
+        raise type(error)(error.errno or 0, error.strerror or "", str(path)) from error
+
+
+def open_output(path: Path, *, format: str | None = None, **options: str) -> OutputContainer:
+    """Open a local media file to write.
+
+    Args:
+        format: name of FFmpeg's muxer; by default, that of the suffix.
+        options: of the muxer.
+    """
+    return av.open(
+        to_url(path),
+        "w",
+        format=format,
+        container_options=LOCAL_FILES | options,
+        metadata_errors="surrogateescape",
+    )
+
+
+def to_url(path: Path) -> str:
+    """Return the URL of a local file, with which FFmpeg reads nothing else into its name."""
+    return f"file:{path}"
+
+
+def is_refused_format(path: Path, options: dict[str, str]) -> bool:
+    """Return whether the demuxer is not on the whitelist, which only FFmpeg's log tells."""
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture() as messages, suppress(av.error.FFmpegError):
+            av.open(to_url(path), options=options).close()
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
+    return any(REFUSED in text for _, _, text in messages)
+
+
+def choose_video_stream(
+    path: Path, container: InputContainer, index: int | None = None
+) -> av.VideoStream:
+    """Return the video stream that players show: of those marked default, the largest.
+
+    Cover pictures and thumbnails are no videos. If no stream is marked, the largest is chosen.
+
+    Args:
+        index: of the stream in the file, from 0, to choose it instead.
+
+    Raises:
+        VideoError: there is no such stream.
+    """
+    videos = [stream for stream in container.streams.video if not is_cover_art(stream)]
+    if not videos:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise VideoError(f"{path} holds no video stream ({kinds} only).")
+    if index is None:
+        marked = [stream for stream in videos if stream.disposition & Disposition.default]
+        return max(marked or videos, key=count_pixels)  # of equals, the first
+    for stream in videos:
+        if stream.index == index:
+            return stream
+    known = "; ".join(map(describe_video_stream, videos))
+    raise VideoError(f"{path} has no video in stream {index}. It has {known}.")
+
+
+def is_cover_art(stream: av.VideoStream) -> bool:
+    """Return whether a video stream is a cover picture or holds thumbnails."""
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def count_pixels(stream: av.VideoStream) -> int:
+    """Return the pixels of a frame; 0 if the codec is unknown."""
+    context = stream.codec_context
+    return context.width * context.height if context else 0
+
+
+def describe_video_stream(stream: av.VideoStream) -> str:
+    """Return the index, size and codec of a stream, as text."""
+    context = stream.codec_context
+    what = f"{context.width}x{context.height} {context.name}" if context else "unknown codec"
+    marked = ", default" if stream.disposition & Disposition.default else ""
+    return f"stream {stream.index} ({what}{marked})"

@@ -1,0 +1,214 @@
+"""Interpolation of a stream: y4m from standard input, or a video, to y4m on standard output.
+
+Frames are read, interpolated and written one by one; nothing is kept on disk.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import Field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sgm_vfi.media.colour_matrices import MATRICES, guess_matrix
+from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
+from sgm_vfi.media.sequences import is_video
+from sgm_vfi.media.videos import require_quarter_turn
+from sgm_vfi.video.av_frames import (
+    apply_orientation,
+    read_pixel_format,
+    read_planes,
+)
+from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
+from sgm_vfi.video.encoding import lossless_layout
+from sgm_vfi.video.encoding_options import EncodingOptions
+from sgm_vfi.video.header import read_header
+from sgm_vfi.video.load_network import load_network_for_size
+from sgm_vfi.video.option_fields import format_given
+from sgm_vfi.video.options import VideoOptions, read_video_options
+from sgm_vfi.video.source_video import SourceDecoder
+from sgm_vfi.video.stream import SourceFrame, expected_times, interpolate_stream
+from sgm_vfi.video.y4m import (
+    Y4MHeader,
+    chroma_parameter,
+    read_y4m_frames,
+    read_y4m_header,
+    write_y4m_frame,
+)
+
+PIPE = Path("-")
+FILE_OPTIONS = ("start", "end", "stream", "follow_playlists")  # of the input
+BROKEN_PIPE, INTERRUPTED = 141, 130  # exit codes, as shells give them
+USAGE = "ffmpeg -i IN -f yuv4mpegpipe - | ... - -o - | ffmpeg -i - OUT.mp4"
+
+
+class PipeSource(NamedTuple):
+    """A stream of frames, and how they are written again."""
+
+    name: str
+    header: Y4MHeader  # of the output, at the rate of the input
+    pixel_format: PixelFormat  # of the output
+    frames: Iterator[SourceFrame]
+
+
+def is_pipe(args: argparse.Namespace) -> bool:
+    """Return whether the input or the output is a stream."""
+    return PIPE in args.inputs or args.output == PIPE
+
+
+def run_pipe(args: argparse.Namespace) -> None:
+    """Interpolate a stream; all messages go to standard error."""
+    options = read_video_options(args)
+    require_pipe(args, os.environ)
+    sink = sys.stdout.buffer
+    with redirect_stdout(sys.stderr):
+        try:
+            write_stream(open_source(args, options), options, args, sink)
+        except BrokenPipeError:  # the reader has ended
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())  # for what Python flushes
+            sys.exit(BROKEN_PIPE)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+
+def require_pipe(args: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    """Raise unless one stream or video is written to a stream, with options that this allows."""
+    if args.output != PIPE:
+        raise ValueError(f"A stream becomes a stream: add -o - and encode it after, as in\n{USAGE}")
+    if len(args.inputs) != 1 or not (args.inputs[0] == PIPE or is_video(args.inputs[0])):
+        got = ", ".join(map(str, args.inputs)) or "nothing"
+        raise ValueError(f"To -o - goes one video, or a y4m stream from - , not {got}.")
+    if args.inputs[0] == PIPE and sys.stdin.isatty():
+        raise ValueError(f"Standard input is a terminal. Send a y4m stream:\n{USAGE}")
+    if sys.stdout.isatty():
+        raise ValueError(f"Standard output is a terminal. Send the stream on:\n{USAGE}")
+    if int(environment.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("A stream is for one process; torchrun shares out files only.")
+
+    def needs_file(declared: Field[Any]) -> bool:
+        is_read = args.inputs[0] == PIPE and declared.name in FILE_OPTIONS
+        return is_read or not declared.metadata["for_pipes"]
+
+    given = [
+        text
+        for cls in (EncodingOptions, VideoOptions)
+        for text in format_given(args, cls, needs_file)
+    ]
+    if given:
+        raise ValueError(f"A stream takes no {', '.join(given)}: these need files.")
+
+
+def open_source(args: argparse.Namespace, options: VideoOptions) -> PipeSource:
+    """Open the input and read as much as says what it is."""
+    path = args.inputs[0]
+    if path == PIPE:
+        return open_stream(sys.stdin.buffer, "Standard input", args.device)
+    return open_video(path, options, args.device)
+
+
+def open_stream(file: BinaryIO, name: str, device: torch.device) -> PipeSource:
+    """Read the header of a y4m stream."""
+    header = read_y4m_header(file, name)
+    pixel_format = header.pixel_format
+
+    def read() -> Iterator[SourceFrame]:
+        for index, planes in enumerate(read_y4m_frames(file, header, name)):
+            frame = pixel_format.to_rgb([plane.to(device) for plane in planes])
+            yield SourceFrame(index, index / header.rate, frame)
+
+    return PipeSource(name, header, pixel_format, read())
+
+
+def open_video(path: Path, options: VideoOptions, device: torch.device) -> PipeSource:
+    """Decode the first frame of a video, which decides about the stream. Frames are upright."""
+    header = read_header(path, options.stream, follow_playlists=options.follow_playlists)
+    first = next(iter(SourceDecoder(path, header, options.trim)), None)
+    if first is None or header.frame_rate is None:
+        raise ValueError(f"{path} gives no frame or no rate. Make it a file of another kind first.")
+    pixel_format, notes = read_pixel_format(path, first.picture)
+    orientation = parse_display_matrix(read_display_matrix(first.picture))
+    require_quarter_turn(orientation)
+    is_turned = bool(orientation.quarter_turns % 2)
+    height, width = first.picture.height, first.picture.width
+    height, width = (width, height) if is_turned else (height, width)
+    aspect = header.pixel_aspect or Fraction(1)
+    output = choose_stream_format(pixel_format, height)
+    for note in notes:
+        print(f"note    {note}")
+
+    def read() -> Iterator[SourceFrame]:
+        for decoded in SourceDecoder(path, header, options.trim):
+            planes = read_planes(decoded.picture, pixel_format.layout)
+            frame = pixel_format.to_rgb([plane.to(device) for plane in planes])
+            upright = apply_orientation(frame, orientation)
+            yield SourceFrame(decoded.index, decoded.timestamp, upright)
+
+    parameters = Y4MHeader(
+        height,
+        width,
+        header.frame_rate,
+        1 / aspect if is_turned else aspect,
+        chroma_parameter(output.layout),
+        output.is_full_range,
+    )
+    return PipeSource(str(path), parameters, output, read())
+
+
+def choose_stream_format(pixel_format: PixelFormat, height: int) -> PixelFormat:
+    """Return the samples of the stream: those of the video; of RGB, YUV with all chroma."""
+    if pixel_format.is_greyscale or not pixel_format.layout.is_rgb:
+        layout = lossless_layout(pixel_format)
+        return PixelFormat(layout, pixel_format.matrix, pixel_format.is_full_range)
+    name = pixel_format.layout.pix_fmt.replace("gbrp", "yuv444p")
+    return PixelFormat(PLANE_LAYOUTS[name], guess_matrix(height))
+
+
+def write_stream(
+    source: PipeSource, options: VideoOptions, args: argparse.Namespace, sink: BinaryIO
+) -> None:
+    """Interpolate the frames of a source, and write them as they are made."""
+    header, target = source.header, options.target
+    rate = target.rate or header.rate * (target.multi or 1)
+    print(
+        f"stream  {source.name}: {header.width}x{header.height} {header.chroma}, "
+        f"{float(header.rate):.5g} fps to {float(rate):.5g} fps"
+    )
+    if source.pixel_format.matrix != guess_matrix(header.height):
+        name = MATRICES[source.pixel_format.matrix][0]
+        print(f"note    samples are of {name}, which a y4m stream cannot say: tag the result")
+    loaded = load_network_for_size(
+        args, header.height, header.width, expected_times(target), print_line
+    )
+    sink.write(header._replace(rate=rate).encode())
+    start, count = None, 0
+    frames = interpolate_stream(source.frames, options, loaded.interpolator)
+    for timestamp, frame in tqdm(frames, unit="frame", disable=None):
+        start = timestamp if start is None else start
+        if abs(timestamp - start - count / rate) > 1 / rate / 2:
+            raise ValueError(
+                f"{source.name} has a variable frame rate (at {float(timestamp):.3f} s), which a "
+                f"y4m stream cannot hold. Add --fps, such as --fps {round(rate)}."
+            )
+        write_frame(sink, source.pixel_format, frame)
+        count += 1
+    if not count:
+        raise ValueError(f"{source.name} holds no frame.")
+    print(f"done    {count} frames")
+
+
+def write_frame(sink: BinaryIO, pixel_format: PixelFormat, frame: Tensor) -> None:
+    """Write an RGB frame (3, H, W)."""
+    write_y4m_frame(sink, pixel_format.layout, pixel_format.to_planes(frame[None]))
+
+
+def print_line(name: str, text: object) -> None:
+    """Print a title and a text."""
+    print(f"{name:8}{text}")
