@@ -176,6 +176,8 @@ def test_the_maker_gives_what_lies_beyond_rgb_back() -> None:
     """A still frame with samples beyond [0, 1] is still, whatever the network is."""
 
     class Grey:
+        network = None
+
         def interpolate(
             self, pair: tuple[int, int], frame0: Tensor, *_: object, **__: object
         ) -> object:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sgm_vfi.command_line import INTERRUPTED
 from sgm_vfi.media.colour_matrices import MATRICES, guess_matrix
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.media.sequences import is_video
@@ -45,7 +46,7 @@ from sgm_vfi.video.y4m import (
 
 PIPE = Path("-")
 FILE_OPTIONS = ("start", "end", "stream", "follow_playlists")  # of the input
-BROKEN_PIPE, INTERRUPTED = 141, 130  # exit codes, as shells give them
+BROKEN_PIPE = 141  # exit status, as shells give it
 USAGE = "ffmpeg -i IN -f yuv4mpegpipe - | ... - -o - | ffmpeg -i - OUT.mp4"
 
 
