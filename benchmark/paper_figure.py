@@ -192,6 +192,7 @@ def draw_flows(
         name: window.crop(result.explanation["flow"])[0, :2].cpu()
         for name, result in results.items()
         if result.explanation and "flow" in result.explanation
+        if result.explanation["flow"].any()  # the blend has a flow of zero
     }
     largest = max((measure_flow_range(flow) for flow in flows.values()), default=1.0)
     return references + [

@@ -1,5 +1,6 @@
 """The examples of CONTRIBUTING.md run as they stand there."""
 
+import json
 import re
 import runpy
 import shlex
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from sgm_vfi.cli import main
+from sgm_vfi.config_base import SMOKE
+from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.media.images import read_frame, write_frame
 from tests.fixtures.training_runs import ROOT, run_script
@@ -76,3 +79,19 @@ def test_a_loss(examples: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_footage(examples: Path) -> None:
     """Its training is tested with the data set; here only that the command is the tested one."""
     assert find("data.source=footage")[1:4] == ["train_base.py", "--config", "smoke"]
+
+
+def test_the_sweep_of_the_docs(workdir: Path, capsys: pytest.CaptureFixture) -> None:
+    """Its commands take the fields that it sets, and what reads the logs prints the best score."""
+    text = (ROOT / "docs" / "training.md").read_text()
+    [fields] = re.findall(r"--set (name=rate-\$rate .*)", text)
+    changes = dict(one.split("=") for one in fields.replace("$rate", "1e-4").split())
+    assert override(SMOKE, changes).training.learning_rate == 1e-4
+    [reader] = re.findall(r"<<'END'\n(.*?)^END$", text, re.MULTILINE | re.DOTALL)
+    for name, scores in (("rate-1e-4", [20.0, 25.0, 24.0]), ("rate-2e-4", [19.0])):
+        folder = workdir / "log" / name
+        folder.mkdir(parents=True)
+        rows = [{"step": 1, "loss": 0.5}, *({"step": 2, "psnr": score} for score in scores)]
+        (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    exec(reader, {})
+    assert capsys.readouterr().out.splitlines() == ["rate-1e-4 25.0", "rate-2e-4 19.0"]
