@@ -195,6 +195,8 @@ def run(args: argparse.Namespace) -> int:
             if problem:
                 wrong[trial.name] += 1
                 print(f"run {number}, {trial.name}: {problem}", flush=True)
+            if (number + 1) % 25 == 0:
+                print(f"{number + 1} results, {wrong.total()} differ", file=sys.stderr, flush=True)
     for number, name in enumerate(args.jobs):
         runs = len(range(number, args.runs, len(args.jobs)))
         print(f"{name}: {kills[name]} kills, {runs - wrong[name]} of {runs} results equal")
