@@ -222,6 +222,24 @@ def test_other_ranks_do_not_join_the_job_of_another_group() -> None:
     assert not Path("out.mp4.parts").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot hide processors here")
+@pytest.mark.parametrize("options", [("--crf", "16"), ("--lossless",)])
+def test_a_job_continued_with_fewer_processors_gives_the_same_bits(
+    options: tuple[str, ...],
+) -> None:
+    source = write_clip(Path("in.mp4"), moving_frames(8, 192, 256))
+    processors = os.sched_getaffinity(0)
+    written = []
+    for available in (processors, {min(processors)}):
+        try:
+            os.sched_setaffinity(0, available)
+            run(source, "--model", "blend", *options, "--output", "out.mp4", "--overwrite")
+        finally:
+            os.sched_setaffinity(0, processors)
+        written.append(decode_samples(Path("out.mp4")))
+    assert written[0] == written[1]
+
+
 def test_the_short_form_of_the_kill_trial() -> None:
     """Real kills, of every kind of job."""
     trial = ("-m", "tests.stress", "kills", "--runs", "8")

@@ -11,6 +11,7 @@ from sgm_vfi.media.containers import open_output
 from sgm_vfi.video.av_frames import to_video_frame
 from sgm_vfi.video.encoding import EncoderSettings, EncodingError
 
+X264_THREADS = 8  # on every machine, so that a continued job gives the same bits
 SEGMENT_RATE = 25  # frames per second at which a segment alone plays
 
 
@@ -44,6 +45,8 @@ class SegmentEncoder:
         context, tags = stream.codec_context, encoding.tags
         context.colorspace, context.color_range = tags.matrix, tags.colour_range
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
+        if encoding.encoder == "libx264":  # its bits depend on how many threads encode
+            context.thread_type, context.thread_count = "FRAME", X264_THREADS
         if encoding.pixel_aspect:
             context.sample_aspect_ratio = encoding.pixel_aspect
         self.time_base = 1 / rate
