@@ -22,6 +22,7 @@ from sgm_vfi.model.cli_options import (
 )
 from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.storage.file_lock import require_unlocked
+from sgm_vfi.video.animation import ANIMATIONS
 from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
@@ -110,7 +111,10 @@ def run(args: argparse.Namespace) -> None:
         run_pipe(args)
         return
     one = args.inputs[0] if len(args.inputs) == 1 else None
-    to_video = args.output is not None and args.output.suffix.lower() in CONTAINERS
+    to_video = args.output is not None and args.output.suffix.lower() in (
+        *CONTAINERS,
+        *ANIMATIONS,
+    )
     if one is not None and (is_video(one) or (to_video and one.is_dir())):
         run_video(one, args.output, read_video_options(args), args)
         return

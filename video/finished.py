@@ -7,6 +7,7 @@ from typing import Any
 
 from sgm_vfi.storage.atomic_write import rename_durably
 from sgm_vfi.storage.file_identity import hash_path, require_unchanged
+from sgm_vfi.video.animation import is_animation_output, write_animation
 from sgm_vfi.video.job_paths import is_folder, receipt_path, require_empty
 from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.plan import VideoPlan
@@ -64,7 +65,8 @@ def join_video(
         EncodedSegment(work.segment_path(number, name), record["outputs"][name]["reorder"])
         for number, record in enumerate(records)
     ]
-    whole = work.whole_path(name, output.suffix)
+    is_animation = is_animation_output(output)
+    whole = work.whole_path(name, ".mkv" if is_animation else output.suffix)
     is_main = name == MAIN
     assemble(whole, plan.source, segments, plan.clock(), plan.copied, with_rotation=is_main)
     found = find_mismatches(whole, plan) if is_main else find_time_mismatches(whole, plan)
@@ -72,6 +74,9 @@ def join_video(
         raise OutputMismatchError(
             f"{whole} is not as planned: {'; '.join(found)}. It stays there to be looked at."
         )
+    if is_animation:
+        video, whole = whole, work.whole_path(name, output.suffix)
+        write_animation(video, whole, plan.duration)
     require_unchanged(plan.inputs)  # whose other streams were copied
     rename_durably(whole, output)
 

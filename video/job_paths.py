@@ -12,6 +12,7 @@ from sgm_vfi.media.output_paths import (
     require_not_input,
     require_writable_path,
 )
+from sgm_vfi.video.animation import ANIMATIONS
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.work_folder import WorkFolder
@@ -54,9 +55,10 @@ def require_outputs(inputs: Sequence[Path], output: Path, options: VideoOptions)
     Args:
         inputs: the video or the images that are read.
     """
-    if not is_folder(output) and output.suffix.lower() not in CONTAINERS:
+    if not is_folder(output) and output.suffix.lower() not in (*CONTAINERS, *ANIMATIONS):
         raise ValueError(
-            f"Cannot write a video to {output}: name a file ending in {', '.join(CONTAINERS)}, "
+            f"Cannot write a video to {output}: name a file ending in "
+            f"{', '.join((*CONTAINERS, *ANIMATIONS))}, "
             f"or a folder for frames as PNG."
         )
     files = [*output_paths(output, options).values(), receipt_path(output)]

@@ -1,7 +1,7 @@
 """Everything that is decided about a video job before any frame is made."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.media.videos import require_quarter_turn
 from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
-from sgm_vfi.video.container_trial import choose_copied_streams, find_folder_losses
+from sgm_vfi.video.animation import choose_animation_target, is_animation_output
+from sgm_vfi.video.container_trial import choose_copied_streams, find_picture_losses
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.holds import find_holds
@@ -22,7 +23,7 @@ from sgm_vfi.video.job_paths import (
 )
 from sgm_vfi.video.mux import CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
-from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.options import EncodingOptions, VideoOptions
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segments import Segment, split_segments
 from sgm_vfi.video.source_analysis import record_cuts, record_distinct
@@ -153,10 +154,12 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     if len(source.timestamps) < 2:
         where = f" from {options.trim}" if options.trim else ""
         raise ValueError(f"{path} holds one frame{where}; something lies between two or more.")
+    suffix = output.suffix.lower()
+    target, notes = choose_animation_target(options.target, source.timestamps, suffix)
     timeline = Timeline(
         source.timestamps,
         source.end,
-        options.target,
+        target,
         source.header.time_base,
         distinct if options.dedup else None,
         *find_irregularities(source, options),
@@ -169,7 +172,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
         options=options,
         timeline=timeline,
         cuts=frozenset(cuts),
-        encoding=encoding,
+        encoding=replace(encoding, notes=(*encoding.notes, *notes)),
         copied=copied,
     )
 
@@ -212,8 +215,13 @@ def choose_output_format(
         if options.compare or options.explain:
             raise ValueError("--compare and --explain are videos: name one with --output.")
         encoding = choose_png_encoding(options.encoding, source, rate)
-        return encoding, find_folder_losses(source, options.drop)
+        return encoding, find_picture_losses(source, options.drop)
     suffix = output.suffix.lower()
+    if is_animation_output(output):
+        if options.encoding != EncodingOptions():
+            raise ValueError(f"{suffix} files take no options of encoders. Name a video instead.")
+        encoding = choose_encoding(EncodingOptions(lossless=True), source, rate, ".mkv")
+        return encoding, find_picture_losses(source, options.drop, suffix)
     encoding = choose_encoding(options.encoding, source, rate, suffix)
     wanted = (options.target.stretch, options.drop)
     return encoding, choose_copied_streams(source, encoding, suffix, *wanted)
