@@ -35,10 +35,22 @@ class CommandParser(argparse.ArgumentParser):
         refuse(self.prog, f"{message.rstrip('.')} ({self.prog} -h explains the options)")
 
 
+class RefusedRequest(SystemExit):
+    """The end of a command whose request cannot be met, with its message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(REFUSED)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def refuse(prog: str, message: str) -> NoReturn:
-    """Exit with the message of a request that cannot be met."""
-    print(f"{prog}: error: {message}", file=sys.stderr)
-    sys.exit(REFUSED)
+    """Print the message of a request that cannot be met, and exit."""
+    text = f"{prog}: error: {message}"
+    print(text, file=sys.stderr)
+    raise RefusedRequest(text)
 
 
 @contextmanager

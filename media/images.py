@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = (*WRITABLE_SUFFIXES, ".pgm", ".pnm", ".jp2", ".avif")
 GREY = 0  # colour type of PNG without alpha
 BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
+SIDE_DIGITS = 5  # of the width and the height of a frame
+
 
 class FrameError(ValueError):
     """An unusable image file or folder; the message names it and the remedy."""
@@ -28,7 +30,8 @@ class FrameError(ValueError):
 def parse_size(text: str) -> tuple[int, int]:
     """Parse a size in pixels, WIDTHxHEIGHT as in FFmpeg, into (height, width)."""
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+    sides = (width, height)
+    if not all(side.isdecimal() and len(side) <= SIDE_DIGITS and int(side) for side in sides):
         raise ValueError(f"A size is WIDTHxHEIGHT in pixels, such as 1280x720, got {text!r}.")
     return int(height), int(width)
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sgm_vfi.archives import require_sound_archive
-from sgm_vfi.json_files import read_json_object
+from sgm_vfi.json_files import JSONFileError, read_json_object
 from sgm_vfi.storage.atomic_write import replace_atomically
 from sgm_vfi.storage.file_identity import sha256
 
@@ -178,6 +178,8 @@ def read_index(path: Path) -> dict[str, list[dict[str, str]]]:
         index = read_json_object(path, "index of weights")
         listed = [*index["builds_on"], *index["parts"]]
         named = [Path(entry["file"]).name == entry["file"] and entry["sha256"] for entry in listed]
+    except JSONFileError as error:
+        raise CheckpointError(f"{error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     if not index["parts"] or not all(named):

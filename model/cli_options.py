@@ -1,6 +1,7 @@
 """Command-line options that choose an interpolator and wrap it."""
 
 import argparse
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -25,6 +26,9 @@ from sgm_vfi.model.zoo import (
 )
 
 T = TypeVar("T")
+MAX_MULTIPLE = 1000  # of the frame rate
+DIGITS, SIDE_DIGITS = 12, 5  # of whole numbers, and of the sides of frames
+NUMBER = re.compile(r"[+-]?(\d{1,15}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2}|/\d{1,15})?")
 LARGEST_FLOW_SCALE = 4  # of all networks
 MODELS_HELP = "names of networks, files of weights, or classes of yours, file.py:Class"
 CUDA_GRAPHS = "CUDA graphs"  # value of `--compile`
@@ -189,12 +193,19 @@ def argument_type(convert: Callable[[str], T]) -> Callable[[str], T]:
     return converted
 
 
+def parse_fraction(text: str) -> Fraction:
+    """Parse a number such as 0.5 or 1/2 exactly; refuse those of hundreds of digits."""
+    try:
+        if not NUMBER.fullmatch(text):
+            raise ValueError("of another form")
+        return Fraction(text)
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"expected a number such as 0.5 or 1/2, got {text[:40]!r}") from error
+
+
 def parse_number(text: str) -> float:
     """Parse a number such as 0.5 or 1/2."""
-    try:
-        return float(Fraction(text))
-    except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"expected a number such as 0.5 or 1/2, got {text!r}") from error
+    return float(parse_fraction(text))
 
 
 def parse_time(text: str) -> float:
@@ -207,14 +218,14 @@ def parse_time(text: str) -> float:
 
 def parse_multiple(text: str) -> int:
     """Parse the factor of the frame rate."""
-    if not text.isdecimal() or int(text) < 2:
-        raise ValueError(f"expected a whole number from 2 up, got {text!r}")
+    if not (text.isdecimal() and len(text) <= DIGITS and 2 <= int(text) <= MAX_MULTIPLE):
+        raise ValueError(f"expected a whole number from 2 to {MAX_MULTIPLE}, got {text[:40]!r}")
     return int(text)
 
 
 def parse_positive(text: str) -> int:
     """Parse a whole number from 1 up."""
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or len(text) > DIGITS or not int(text):
         raise ValueError(f"a whole number from 1 up is wanted, got {text!r}")
     return int(text)
 
@@ -222,7 +233,8 @@ def parse_positive(text: str) -> int:
 def parse_size(text: str) -> tuple[int, int]:
     """Parse a size in pixels, WIDTHxHEIGHT as in FFmpeg, into (height, width)."""
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+    sides = (width, height)
+    if not all(side.isdecimal() and len(side) <= SIDE_DIGITS and int(side) for side in sides):
         raise ValueError(f"expected WIDTHxHEIGHT in pixels, such as 1280x720, got {text!r}")
     return int(height), int(width)
 

@@ -6,7 +6,10 @@ from dataclasses import Field, fields
 from fractions import Fraction
 from typing import Any
 
-from sgm_vfi.model.cli_options import argument_type
+from sgm_vfi.model.cli_options import argument_type, parse_fraction
+
+MIN_RATE, MAX_RATE = Fraction(1, 1000), 1000  # frames per second
+MAX_DENOMINATOR = 1_000_000  # of a rate; containers hold 31 bits
 
 
 def option(
@@ -95,12 +98,12 @@ def format_value(value: Any) -> str:
 
 def parse_rate(text: str) -> Fraction:
     """Parse frames per second: 60, 59.94 (which means 60000/1001), or 24000/1001."""
-    try:
-        value = Fraction(text)
-    except (ValueError, ArithmeticError) as error:
-        raise ValueError(f"a rate such as 60 or 24000/1001 is wanted, got {text!r}") from error
-    if not 0 < value <= 1000:
-        raise ValueError(f"a rate lies above 0 and up to 1000 frames per second, got {text}")
+    value = parse_fraction(text)
+    if not MIN_RATE <= value <= MAX_RATE:
+        raise ValueError(
+            f"a rate lies between {MIN_RATE} and {MAX_RATE} frames per second, got {text}"
+        )
     broadcast = Fraction(round(value * Fraction(1001, 1000)) * 1000, 1001)
     is_rounded = "." in text and value.denominator != 1
-    return broadcast if is_rounded and abs(broadcast - value) < Fraction(1, 200) else value
+    exact = broadcast if is_rounded and abs(broadcast - value) < Fraction(1, 200) else value
+    return exact.limit_denominator(MAX_DENOMINATOR)
