@@ -15,7 +15,13 @@ from sgm_vfi.benchmark.html_document import html_document
 from sgm_vfi.benchmark.results import MOTION, ProtocolResult, cap_psnr, read_results
 from sgm_vfi.benchmark.row_journal import ReportError, Row, differing_keys, to_json
 from sgm_vfi.benchmark.scatter_plot import ScatterPoint, format_legend, plot_scatter
-from sgm_vfi.benchmark.tables import LOWER_IS_BETTER, format_metric, html_table, markdown_table
+from sgm_vfi.benchmark.tables import (
+    LOWER_IS_BETTER,
+    format_metric,
+    html_table,
+    markdown_table,
+    protect_cell,
+)
 from sgm_vfi.storage.atomic_write import write_atomically
 
 NUM_RESAMPLES = 10_000
@@ -288,5 +294,6 @@ def format_csv(comparisons: Iterable[Comparison]) -> str:
     for one in comparisons:
         for pair in one.pairs:
             numbers = (pair.motion, pair.a, pair.b, pair.difference)
-            writer.writerow((one.name, *one.models, one.metric, pair.label, *numbers))
+            cells = (one.name, *one.models, one.metric, pair.label, *numbers)
+            writer.writerow(map(protect_cell, cells))
     return text.getvalue()

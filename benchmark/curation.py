@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
 from sgm_vfi.benchmark.row_files import describe_environment, utc_now
 from sgm_vfi.benchmark.row_journal import ReportError, Row, RowJournal, to_json
+from sgm_vfi.benchmark.tables import protect_cell
 from sgm_vfi.dataset import snu_film, xiph
 from sgm_vfi.dataset.triplet import TripletPaths, read_lines, read_triplet_list
 from sgm_vfi.media.charts import plot_histograms
@@ -191,7 +192,9 @@ def write_selection(output: Path, rows: Sequence[Row], about: Mapping[str, Any])
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("triplet", *COLUMNS, "chosen"))
     for place, row in enumerate(rows):
-        writer.writerow((row["triplet"], *(row[c] for c in COLUMNS), int(place in chosen)))
+        writer.writerow(
+            (protect_cell(row["triplet"]), *(row[c] for c in COLUMNS), int(place in chosen))
+        )
     summary = {name: {c: summarise(part, c) for c in COLUMNS} for name, part in sets.items()}
     report = {name: value for name, value in about.items() if name != "triplets"}
     report["counts"] = {"triplets": len(rows), "chosen": len(chosen)}

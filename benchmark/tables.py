@@ -3,9 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from itertools import count
+from typing import Any
 
 FLOW_ERRORS = ("epe", "epe_visible", "epe_occluded")
 LOWER_IS_BETTER = ("lpips", "stlpips", "interpolation_error", "ie", "seconds", *FLOW_ERRORS)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of cells that spreadsheets compute
 UNITS = {"psnr": "dB", "psnr_visible": "dB", "psnr_occluded": "dB"} | dict.fromkeys(
     FLOW_ERRORS, "px"
 )
@@ -72,3 +74,10 @@ def find_best_cells(head: Sequence[str], lines: Sequence[Sequence[str]]) -> set[
                 target = (min if head[column].endswith("↓") else max)(values.values())
                 best |= {(n, column) for n, value in values.items() if value == target}
     return best
+
+
+def protect_cell(value: Any) -> Any:
+    """Return a cell of a CSV file that no spreadsheet takes for a formula."""
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return value

@@ -15,6 +15,7 @@ from typing import Any
 from sgm_vfi.benchmark.results import ProtocolResult
 from sgm_vfi.benchmark.row_files import format_report
 from sgm_vfi.benchmark.row_journal import Row
+from sgm_vfi.benchmark.tables import protect_cell
 from sgm_vfi.storage.atomic_write import write_atomically
 
 TIDY_SUFFIXES = (".csv", ".jsonl", ".json")
@@ -60,7 +61,7 @@ def format_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: protect_cell(cell) for name, cell in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Output paths of images: names, checks before the work, errors on a full disk."""
 
 import errno
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +9,16 @@ from pathlib import Path
 
 from sgm_vfi.media.images import FrameError, is_image
 
+MAX_NAME_BYTES = 220  # of the 255 of most file systems
+
 
 def require_writable_path(path: Path) -> None:
     """Raise FrameError if a file cannot be written; missing parent folders are allowed."""
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise FrameError(
+            f"Cannot write {path.name[:40]}...: its name has {len(os.fsencode(path.name))} bytes; "
+            f"{MAX_NAME_BYTES} leave room for what is added while it is written. Shorten it."
+        )
     if path.is_dir():
         raise FrameError(f"Cannot write {path}: it is a folder.")
     folder = find_existing_parent(path)

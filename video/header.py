@@ -61,7 +61,7 @@ def read_header(
             video = choose_video_stream(path, container, stream)
             return VideoHeader(
                 codec=video.codec_context.name if video.codec_context else "unknown",
-                bit_rate=video.bit_rate or container.bit_rate or 0,
+                bit_rate=(video.codec_context and video.bit_rate) or container.bit_rate or 0,
                 num_declared_frames=video.frames,
                 time_base=video.time_base or Fraction(0),
                 frame_rate=read_frame_rate(video),

@@ -1,15 +1,16 @@
 """Long trials, of which the suite runs short forms.
 
 python -m tests.stress kills --runs 200
+python -m tests.stress fuzz --files 500
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.stress import kills
+from tests.stress import fuzz, kills
 
-COMMANDS = {"kills": kills}
+COMMANDS = {"kills": kills, "fuzz": fuzz}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
