@@ -29,6 +29,7 @@ def load_stlpips_metric(device: torch.device) -> Metric:
 
     @torch.inference_mode()
     def stlpips(frame: Tensor, target: Tensor) -> Tensor:
+        """Return the distance of each sample. Shapes: (B, 3, H, W) -> (B,)."""
         require_pair(frame, target)
         if min(frame.shape[-2:]) < SMALLEST:
             raise ValueError(
@@ -53,10 +54,12 @@ def load_vmaf(device: torch.device) -> Metric:
         )
 
     def score(frame: Tensor, target: Tensor) -> float:
+        """Return the VMAF of one frame."""
         log = compare_by_filter("libvmaf", "log_fmt=json:log_path", frame, target)
         return float(json.loads(log)["pooled_metrics"]["vmaf"]["mean"])
 
     def vmaf(frame: Tensor, target: Tensor) -> Tensor:
+        """Return the VMAF of each sample. Shapes: (B, 3, H, W) -> (B,)."""
         require_pair(frame, target)
         pairs = zip(frame, target, strict=True)
         return torch.tensor([score(*pair) for pair in pairs], dtype=torch.float64)

@@ -61,7 +61,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Window:
+class ClipWindow:
     """A frame stack: consecutive frames of one scene."""
 
     clip: Clip
@@ -138,7 +138,7 @@ def build_validation_set(
     )
 
 
-def split_clips(root: Path, gaps: Sequence[int]) -> tuple[list[Window], list[Window]]:
+def split_clips(root: Path, gaps: Sequence[int]) -> tuple[list[ClipWindow], list[ClipWindow]]:
     """Split the clips of a folder: every tenth is for validation, or else the last one.
 
     Of a single clip it is the last tenth of its windows; those that overlap it are left out.
@@ -161,7 +161,7 @@ def split_clips(root: Path, gaps: Sequence[int]) -> tuple[list[Window], list[Win
     return training, last
 
 
-def list_windows(root: Path, gaps: Sequence[int]) -> list[Window]:
+def list_windows(root: Path, gaps: Sequence[int]) -> list[ClipWindow]:
     """List the windows of all scenes that are long enough for a gap."""
     if not gaps or min(gaps) < 1:
         raise ValueError(f"data.gaps are whole numbers from 1 up, got {tuple(gaps)}.")
@@ -173,7 +173,7 @@ def list_windows(root: Path, gaps: Sequence[int]) -> list[Window]:
                 continue
             stop = max(scene.start + 1, scene.stop - width + 1)
             windows += [
-                Window(clip, range(first, min(first + width, scene.stop)))
+                ClipWindow(clip, range(first, min(first + width, scene.stop)))
                 for first in range(scene.start, stop, max(gaps))
             ]
     if not windows:

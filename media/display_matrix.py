@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import atan2, cos, degrees, radians, sin
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -38,7 +38,7 @@ def read_side_data(picture: av.VideoFrame) -> dict[str, bytes]:
     there are `UNKNOWN`, and the rotation, without mirroring.
     """
     try:
-        return {data.type.name: bytes(data) for data in picture.side_data}
+        return {data.type.name: bytes(data) for data in cast(Any, picture.side_data)}
     except ValueError:
         angle = radians(picture.rotation)
         a, b = (round(65536 * value) for value in (cos(angle), -sin(angle)))

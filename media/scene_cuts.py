@@ -65,6 +65,7 @@ def detect_cuts(
     ahead: deque[tuple[Item, Thumbnail]] = deque()
 
     def read_ahead(count: int) -> None:
+        """Read until `count` frames wait."""
         for item in islice(stream, max(count - len(ahead), 0)):
             ahead.append((item, make_thumbnail(frame_of(item))))
 

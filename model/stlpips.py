@@ -71,6 +71,7 @@ class FirstSlice(nn.Module):
         self.blur = Blur(64)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the slice. Shapes: (B, C, H, W) -> (B, C', H', W')."""
         return self.blur(self.conv(x)).relu()
 
 
@@ -83,6 +84,7 @@ class FeatureSlice(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the slice. Shapes: (B, C, H, W) -> (B, C', H', W')."""
         if self.blur is not None:
             x = self.blur(F.max_pool2d(x, kernel_size=3, stride=1))
         return self.conv(x).relu()

@@ -8,7 +8,7 @@ from pathlib import Path
 import sgm_vfi
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("benchmark", "dataset", "engine", "media", "model", "training", "video")
+ROOMS = ("benchmark", "dataset", "engine", "media", "model", "storage", "training", "video")
 SHARED_STEMS = {"__init__", "__main__", "network"}  # and those of the networks in baselines/
 
 

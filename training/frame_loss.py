@@ -105,6 +105,7 @@ def _checked(reference: str) -> FrameLoss:
         raise ValueError(f"{reference} is {function!r}, expected a function.")
 
     def loss(prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the value of the function, which must be one number."""
         value = function(prediction, target)
         if not isinstance(value, Tensor) or value.ndim:
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

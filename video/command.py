@@ -179,6 +179,7 @@ def run_video(
     plan = plan_video(path, output, options)
 
     def say(name: str, text: object) -> None:
+        """Print one line of the plan, on the first rank."""
         if rank.rank == 0:
             print(f"{name:8}{text}")
 

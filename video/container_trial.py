@@ -226,7 +226,9 @@ def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[st
                 template = original.streams[other.index]
                 lost[str(other)] = find_lost_keys(copyable_tags(template.metadata), match.metadata)
                 flags = template.disposition & ~match.disposition & ~Disposition.default
-                lost[str(other)] += [f"the flag {flag.name}" for flag in flags]
+                lost[str(other)] += [
+                    f"the flag {flag.name}" for flag in Disposition if flag in flags
+                ]
     return {scope: keys for scope, keys in lost.items() if keys}
 
 

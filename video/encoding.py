@@ -187,6 +187,7 @@ def choose_layout(
     is_odd = bool(source.height % 2 or source.width % 2)
 
     def fits(layout: PlaneLayout) -> bool:
+        """Tell whether the encoder takes frames of this size in a layout."""
         odd_y = source.height % layout.step_y and not encoder.allows_odd_sizes
         odd_x = source.width % layout.step_x and not encoder.allows_odd_sizes
         return not odd_y and not odd_x

@@ -74,6 +74,7 @@ def probe_images(
     missing = describe_missing(files, positions)
 
     def read_pictures() -> Iterator[DecodedFrame]:
+        """Decode the images in order."""
         for index, file in enumerate(tqdm(files, "reading", leave=False)):
             yield DecodedFrame(
                 index, timestamps[index], to_video_frame(read_frame(file)[None], pixel_format)

@@ -190,6 +190,7 @@ def finish_job(
     start = time.perf_counter()
 
     def make(missing: Collection[int]) -> int:
+        """Make the missing segments."""
         return make_segments(plan, interpolator, work, device, missing, rank, monitor)
 
     num_made = make(find_missing(work, [n for n in numbers if rank.owns(n)]))
@@ -239,10 +240,12 @@ def make_segments(
     names = find_explanation_names(plan, interpolator, device) if plan.options.explain else ()
 
     def missing_segments() -> Iterable[Segment]:
+        """Iterate over the segments that are not finished."""
         every = plan.segments(uses_context_frames=interpolator.uses_context_frames)
         return (segment for segment in every if segment.number in missing)
 
     def open_writer(number: int) -> OutputWriter:
+        """Open the writer of a segment."""
         if is_folder(plan.output):
             path = work.temporary_path(number)
             chunks = to_colour_chunks(plan.source.tags, plan.source.hdr_metadata)

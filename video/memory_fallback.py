@@ -140,6 +140,7 @@ class MemoryAwareInterpolator:
         """
 
         def attempt() -> Interpolation:
+            """Interpolate with the present budget."""
             if pair != self.pair:
                 self.state = self._prepare_pair(pair, frame0, frame1, context)
                 self.pair = pair

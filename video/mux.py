@@ -122,7 +122,9 @@ def add_video(
     if rate is None:
         return container.add_stream_from_template(template, opaque=True)
     video = container.add_stream("mpeg4", rate=rate, width=64, height=48)
-    video.codec_context.framerate = SEGMENT_RATE  # of this encoder, which knows some rates only
+    video.codec_context.framerate = Fraction(
+        SEGMENT_RATE
+    )  # of this encoder, which knows some rates only
     video.codec_context.time_base = Fraction(1, SEGMENT_RATE)
     video.codec_context.open()
     BitStreamFilterContext("null", template, video)
@@ -156,6 +158,7 @@ def stretch_chapters(chapters: list[Any], start: Fraction, stretch: int) -> list
     """Return the chapters of a video that is stretched in time from its start on."""
 
     def moved(count: int, time_base: Fraction) -> int:
+        """Return a timestamp of the source in the time of the output."""
         return to_pts(start + (count * time_base - start) * stretch, time_base)
 
     return [

@@ -256,6 +256,7 @@ def given_video_options(args: argparse.Namespace) -> list[str]:
     """Return the options for videos that were given, such as `--codec`."""
 
     def is_for_videos(declared: Field[Any]) -> bool:
+        """Tell whether only videos take the option."""
         return bool(declared.metadata["for_videos"])
 
     return [
@@ -268,6 +269,7 @@ def describe_options(options: VideoOptions) -> str:
     """Return the options of a job that differ from their defaults, for its plan."""
 
     def is_shown(declared: Field[Any]) -> bool:
+        """Tell whether the option changes frames."""
         return bool(declared.metadata["changes_frames"])
 
     return " ".join(format_given(options, VideoOptions, is_shown))

@@ -95,6 +95,7 @@ def require_pipe(args: argparse.Namespace, environment: Mapping[str, str]) -> No
         raise ValueError("A stream is for one process; torchrun shares out files only.")
 
     def needs_file(declared: Field[Any]) -> bool:
+        """Tell whether an option needs a file instead of a stream."""
         is_read = args.inputs[0] == PIPE and declared.name in FILE_OPTIONS
         return is_read or not declared.metadata["for_pipes"]
 
@@ -121,6 +122,7 @@ def open_stream(file: BinaryIO, name: str, device: torch.device) -> PipeSource:
     pixel_format = header.pixel_format
 
     def read() -> Iterator[SourceFrame]:
+        """Read source frames one by one."""
         for index, planes in enumerate(read_y4m_frames(file, header, name)):
             frame = pixel_format.to_rgb([plane.to(device) for plane in planes])
             yield SourceFrame(index, index / header.rate, frame)
@@ -146,6 +148,7 @@ def open_video(path: Path, options: VideoOptions, device: torch.device) -> PipeS
         print(f"note    {note}")
 
     def read() -> Iterator[SourceFrame]:
+        """Read source frames one by one."""
         for decoded in SourceDecoder(path, header, options.trim):
             planes = read_planes(decoded.picture, pixel_format.layout)
             frame = pixel_format.to_rgb([plane.to(device) for plane in planes])

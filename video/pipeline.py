@@ -66,6 +66,7 @@ def run_pipeline(
     writers: dict[int, OutputWriter] = {}
 
     def write(request: WriteRequest) -> None:
+        """Write one frame to its segment."""
         number = request.number
         if number not in writers:
             writers[number] = open_writer(number)
@@ -139,6 +140,7 @@ def prefetch(items: Iterable[T], size: int) -> Generator[T, None, None]:
     stop = threading.Event()
 
     def send(item: T | _End) -> None:
+        """Put an item into the queue, unless the reader has stopped."""
         while not stop.is_set():
             try:
                 waiting.put(item, timeout=POLL_SECONDS)
@@ -147,6 +149,7 @@ def prefetch(items: Iterable[T], size: int) -> Generator[T, None, None]:
             return
 
     def produce() -> None:
+        """Run the iterator and pass its items and errors on."""
         error = None
         try:
             for item in items:

@@ -127,6 +127,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     distinct: list[int] = []
 
     def watch(passing: Iterator[DecodedFrame]) -> Iterable[DecodedFrame]:
+        """Record cuts and repeats of the frames that pass."""
         if options.cuts:
             passing = record_cuts(passing, options.cut_threshold, cuts)
         if options.dedup:

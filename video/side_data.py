@@ -80,7 +80,7 @@ def find_header_losses(
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
-        text = container.dumps_format()
+        text = container.dumps_format()  # type: ignore[attr-defined]
     finally:
         av.logging.set_level(level)
     _, _, ours = text.partition(f"Stream #0:{stream.index}")

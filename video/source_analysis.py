@@ -38,10 +38,12 @@ def record_distinct(
     """Pass on pictures that differ from the one before, and add them to `distinct`."""
 
     def frame(decoded: DecodedFrame) -> Tensor:
+        """Convert a decoded picture to RGB. Shapes: -> (1, 3, H, W)."""
         pixel_format, _ = read_pixel_format(path, decoded.picture)
         return pixel_format.to_rgb(read_planes(decoded.picture, pixel_format.layout))
 
     def is_repeat(first: DecodedFrame, second: DecodedFrame) -> bool:
+        """Tell whether the second frame repeats the first."""
         return is_duplicate(frame(first), frame(second), threshold)
 
     for decoded in drop_duplicates(passing, is_repeat, lambda decoded: decoded.timestamp):

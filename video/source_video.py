@@ -134,6 +134,7 @@ def probe_video(
     telecine = TelecineDetector()
 
     def observe_fields() -> Iterator[DecodedFrame]:
+        """Pass frames on and record whether they are interlaced."""
         for decoded in decoder:
             telecine.observe(decoded.picture)
             yield decoded

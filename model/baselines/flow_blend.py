@@ -55,6 +55,8 @@ class FlowBlend(Interpolator):
     Runs on any device; as differentiable as the flow estimator.
     """
 
+    config: "FlowBlendConfig | None" = None  # of a flow that is a network with weights
+
     def __init__(self, flow: FlowEstimator) -> None:
         super().__init__()
         self.flow = flow
@@ -64,7 +66,7 @@ class FlowBlend(Interpolator):
         frame0, frame1 = convert_frames(frame0, frame1, self)
         return self._build_state(frame0, frame1, self._encode(frame0, flow_scale), flow_scale)
 
-    def advance(
+    def advance(  # type: ignore[override]
         self, state: FlowBlendState, frame1: Tensor, frame2: Tensor, flow_scale: float = 1.0
     ) -> FlowBlendState:
         """Do what `prepare` does, with the encoding of frame 1 that the last pair left."""

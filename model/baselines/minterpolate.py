@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 import numpy as np
@@ -57,12 +57,13 @@ def interpolate_middle(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
     height, width = frame0.shape[:2]
     graph = Graph()
     rate = Fraction(1)
-    source = graph.add_buffer(width=width, height=height, format="yuv444p", time_base=rate)
+    layout = av.VideoFormat("yuv444p", width, height)
+    source = graph.add_buffer(width=width, height=height, format=layout, time_base=rate)
     steps = [source, graph.add("minterpolate", "fps=2:scd=none"), graph.add("buffersink")]
     for before, after in pairwise(steps):
         before.link_to(after)
     graph.configure()
-    frames = []
+    frames: list[av.VideoFrame] = []
     for pts, image in enumerate((frame0, frame0, frame1, frame1)):
         video = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv444p")
         video.pts, video.time_base = pts, rate
@@ -70,8 +71,8 @@ def interpolate_middle(frame0: np.ndarray, frame1: np.ndarray) -> np.ndarray:
     source.push(None)
     while True:
         try:
-            frames.append(graph.pull())
+            frames.append(cast(av.VideoFrame, graph.pull()))
         except (av.error.EOFError, av.error.BlockingIOError):
             break
-    [middle] = [frame for frame in frames if frame.pts * frame.time_base == Fraction(3, 2)]
+    [middle] = [frame for frame in frames if frame.time == 1.5]
     return middle.to_ndarray(format="rgb24")[:rows, :columns]

@@ -84,7 +84,8 @@ class GMFlowRefine(FlowEstimator):
         )
         padding = (left, right, top, bottom)
         frame = F.pad((frame - mean) / deviation, padding, mode="replicate")
-        return FrameFeatures(*self.backbone(frame), padding)
+        coarse, fine = self.backbone(frame)
+        return FrameFeatures(coarse, fine, padding)
 
     def estimate(self, source: FrameFeatures, target: FrameFeatures) -> Tensor:
         """Return the flow from the source to the target, in pixels. Shapes: -> (B, 2, H, W)."""
@@ -150,6 +151,7 @@ class TwoScaleBackbone(nn.Module):
         self.trident_conv = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=3, padding=1, bias=False)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features at 1/8 and at 1/4. Shapes: (B, 3, H, W)."""
         x = apply_per_sample(self.quarter, frame, channels=self.channels_per_pixel)
         weight = self.trident_conv.weight
         return F.conv2d(x, weight, stride=2, padding=1), F.conv2d(x, weight, padding=1)

@@ -124,7 +124,7 @@ class RAFTVFI(Interpolator):
             back = self.flow.estimate(features0.encoding, encoding)
         return self._build_state(features0, features1, raw, back, after)
 
-    def advance(
+    def advance(  # type: ignore[override]
         self,
         state: RAFTVFIState,
         frame1: Tensor,
