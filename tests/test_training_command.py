@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS, Experiment
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.launch import launch
+from sgm_vfi.storage.file_lock import FileLock
 
 pytestmark = pytest.mark.usefixtures("world", "info_logs")
 
@@ -119,3 +121,18 @@ def test_entry_points_do_nothing_when_imported() -> None:
         tree = ast.parse((Path(__file__).parent.parent / f"{name}.py").read_text())
         kinds = {type(node) for node in tree.body}
         assert kinds <= {ast.Expr, ast.ImportFrom, ast.If}
+
+
+@pytest.mark.usefixtures("_no_group")
+def test_a_second_run_in_a_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also before the first checkpoint, and where it was to replace the first."""
+    monkeypatch.setattr("sgm_vfi.storage.file_lock.PATIENCE", 0.1)
+    folder = tmp_path / "log/smoke-local"
+    with FileLock(folder / "run.lock", folder), pytest.raises(SystemExit):
+        command(tmp_path, "--config", "smoke", "--overwrite")
+    assert f"Process {os.getpid()} on " in caplog.text
+    assert f"works on {folder} since" in caplog.text
+    command(tmp_path, "--config", "smoke")
+    assert not (folder / "run.lock").exists()

@@ -65,13 +65,13 @@ class Trial:
             status, said = self.start(folder, **self.choose_moment())
             if status == 0:
                 break
-            if "exists already" in said:
+            if is_all_done(said):
                 break
             if status != -signal.SIGKILL:
                 return kills, f"exit {status}:\n{said}"
             kills += 1
         status, said = self.start(folder)
-        if status != 0 and "exists already" not in said:  # killed after all was done
+        if status != 0 and not is_all_done(said):
             return kills, f"the same command, exit {status}:\n{said}"
         if self.job.read_result(folder) != self.expected:
             return kills, f"another result:\n{said}"
@@ -116,6 +116,11 @@ class Trial:
                 os.kill(child, signal.SIGKILL)
                 deadline += PATIENCE
             time.sleep(0.001)
+
+
+def is_all_done(said: str) -> bool:
+    """Return whether a command was refused because nothing of the killed one is left to do."""
+    return "exists already" in said or "is there already" in said
 
 
 def run_child(
