@@ -23,6 +23,7 @@ from sgm_vfi.model.cli_options import (
 from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.animation import ANIMATIONS
+from sgm_vfi.video.codec_list import describe_encoders
 from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
@@ -57,6 +58,9 @@ EXAMPLES = """Interpolate frames between two images, the images of a folder, or 
 A video keeps its sound, subtitles, chapters, metadata, colours and rotation. Repeat a command to
 continue it after an interruption. Images have 8 or 16 bits per sample; given ones
 keep their pixels."""
+
+
+LIST_CODECS = "list"  # instead of a codec
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "sgm-vfi interpolate") -> None:
@@ -107,6 +111,9 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
 @torch.inference_mode()
 def run(args: argparse.Namespace) -> None:
     """Interpolate the inputs: a video, a folder that becomes a video or a folder, or a pair."""
+    if args.codec == LIST_CODECS:
+        print(describe_encoders())
+        return
     if is_pipe(args):
         run_pipe(args)
         return

@@ -15,7 +15,7 @@ class EncodingOptions:
         default=None,
         metadata=option(
             "h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or "
-            f"{SAME_CODEC} as the input (default: h264)",
+            f"{SAME_CODEC} as the input; list: print those that work here (default: h264)",
             changes_frames=False,  # the encoding that results is saved instead
         ),
     )
