@@ -11,16 +11,13 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torchvision.models import VGG19_Weights
 
 from sgm_vfi.model.python_reference import import_reference, is_reference
 from sgm_vfi.model.weight_files import find_file, weights_folders
 from sgm_vfi.training.losses import census_loss, charbonnier, laplacian_loss
-from sgm_vfi.training.perceptual import load_perceptual
 
 FrameLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # prediction, target -> ()
 PERCEPTUAL = "perceptual"
-VGG19_FILE = VGG19_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
 CENSUS_PATCH = 7  # pixels
 
 
@@ -82,10 +79,15 @@ def _find_term(name: str, device: torch.device | str) -> FrameLoss:
     if name in TERMS:
         return TERMS[name]
     if name == PERCEPTUAL:
+        from torchvision.models import VGG19_Weights  # torchvision is slow to import
+
+        from sgm_vfi.training.perceptual import load_perceptual
+
+        url = VGG19_Weights.IMAGENET1K_V1.url
         path = find_file(
-            [folder / VGG19_FILE for folder in weights_folders()],
+            [folder / url.rpartition("/")[2] for folder in weights_folders()],
             "weights of VGG19 for the perceptual loss",
-            f"Get {VGG19_Weights.IMAGENET1K_V1.url} (548 MB).",
+            f"Get {url} (548 MB).",
         )
         return load_perceptual(path).to(device)
     if is_reference(name):
