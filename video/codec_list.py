@@ -1,5 +1,6 @@
 """The video encoders that work on this machine."""
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -28,6 +29,7 @@ def find_working_encoders(names: tuple[str, ...] | list[str]) -> Iterator[str]:
     """Yield the encoders that exist and encode a frame."""
     level = av.logging.get_level()
     av.logging.set_level(av.logging.PANIC)
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints errors only
     try:
         yield from filter(can_encode, names)
     finally:
