@@ -103,6 +103,9 @@ def measure_in_parallel(
         header = world.broadcast(header)
         if not world.broadcast(is_finished(path, header)):
             _measure_missing(path, header, models, samples, command, world, measure_rows)
+        elif world.is_main:  # a run was killed before it deleted its journals
+            for left in path.parent.glob(journal_path(path, "*").name):
+                left.unlink()
     return path
 
 
