@@ -1,6 +1,5 @@
 """Frames of every floating-point type, times of every kind, and results that are no numbers."""
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -107,9 +106,7 @@ def nan_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_weights_of_nan_give_no_picture(
-    nan_weights: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_weights_of_nan_give_no_picture(nan_weights: Path, workdir: Path) -> None:
     """Not of two images, of a folder, or of a video, where clamping would make them black."""
     frames = moving_frames(3, 32, 32)
     Path("in").mkdir()
@@ -122,9 +119,7 @@ def test_weights_of_nan_give_no_picture(
         "clip.mp4 --output new.mp4": "IFRNet predicts .* at 0.020 s, between source frames 0 and 1",
     }
     for arguments, message in cases.items():
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit, match=message):
             run(*arguments.split(), "--model", nan_weights)
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert re.search(message, said), said
     assert not Path("pair.png").exists()
     assert not Path("new.mp4").exists()
