@@ -151,10 +151,17 @@ def accelerate(network: Interpolator, precision: str, compiled: bool | str) -> N
 
 
 def load_bare_network(args: argparse.Namespace) -> Interpolator:
-    """Load the network of `--model` to its device, accelerated as the options say."""
+    """Load the network of `--model` to its device, accelerated as the options say.
+
+    The second call with the same arguments returns the same network.
+    """
+    if "network" in args:
+        loaded: Interpolator = args.network
+        return loaded
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
     flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     accelerate(network, args.precision, args.compile)
+    args.network = network
     return network
 
 

@@ -220,7 +220,7 @@ MISTAKES = {
     ),
     "steps of a folder": ("clip --explain", r"--explain shows the steps of one new frame"),
     "steps of an image": ("a.png b.png --output c.png --explain", r"--explain shows the steps"),
-    "three images": ("a.png b.png a.png", r"got 3 inputs"),
+    "three images": ("a.png b.png a.png", r"Give two images, got 3"),
     "unknown model": ("a.png b.png --model nope", r"'nope'.*Known names: repeat, blend"),
     "absent weights": ("a.png b.png --exp_name ours-x", r"log/ours-x/ckpt/ours-x"),
     "text for weights": ("a.png b.png --model text.png", r"text.png .* cannot be read as weights"),

@@ -99,6 +99,7 @@ def test_unreliable_frames_are_blended_and_listed() -> None:
     assert said["frames made by the network"] == len(said["least reliable"]) == 3
     assert said["least reliable"][0]["seconds"] == pytest.approx(0.06)
     assert said["least reliable"][0]["score"] < 0.5 < said["least reliable"][1]["score"]
+    assert read_samples(Path("judged_worst.jpg")).shape[1] == pytest.approx(1600, abs=8)
     pair = (decode_samples(Path(f"{name}.mkv"))[3] for name in ("judged", "blend"))
     assert levels_apart(*pair) <= 1
 
@@ -166,7 +167,7 @@ def test_flows_turn_with_their_pictures() -> None:
 def test_a_piece_needs_no_more_than_the_frames_before_it() -> None:
     """What an overlay is known by is decoded also where work begins in the middle."""
     timeline = Timeline([Fraction(k) for k in range(30)], Fraction(30), Target(multi=2))
-    last = [*split_segments(timeline.output_frames(), length=20)][-1]
+    last = [*split_segments(timeline.output_frames(), (), 20)][-1]
     assert [*find_needed_frames([last])] == [*range(20, 30)]
     assert [*find_needed_frames([last], num_history=8)] == [*range(13, 30)]
     assert ProducerOptions(protect_static=True).num_history == 8

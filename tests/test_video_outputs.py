@@ -82,7 +82,7 @@ def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
     temporary_path = WorkFolder.temporary_path
 
     def full(work: WorkFolder, number: int, view: str = "") -> Path:
-        return Path("/dev/full") if number == 1 else temporary_path(work, number, view)
+        return Path("/dev/full") if number == 4 else temporary_path(work, number, view)
 
     message = r"^demo_2x.py: The disk is full\..*kept in out\.mp4\.parts: make room.* goes on\.$"
     with patch.object(WorkFolder, "temporary_path", full), pytest.raises(SystemExit, match=message):

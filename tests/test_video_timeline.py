@@ -90,6 +90,29 @@ def test_slow_motion_keeps_the_rate() -> None:
     assert timeline.output_time_base == Fr(1, 30)
 
 
+def test_slow_motion_by_any_ratio_keeps_the_rate_and_the_duration() -> None:
+    """At 1.5 every third output frame is a source frame, and two new ones lie in two gaps."""
+    target = Target(slow=Fr(3, 2), source_rate=Fr(30))
+    timeline = Timeline(**steady(5, Fr(30)), target=target)
+    frames = list(timeline.output_frames())
+    assert [frame.timestamp for frame in frames] == [Fr(k, 30) for k in range(len(frames))]
+    assert [(f.left, f.time) for f in frames[:4]] == [(0, 0), (0, Fr(2, 3)), (1, Fr(1, 3)), (2, 0)]
+    assert abs(timeline.output_end - Fr(5, 30) * Fr(3, 2)) <= Fr(1, 30)
+    assert len(frames) == timeline.num_frames
+    assert timeline.output_time_base == Fr(1, 30)
+
+
+@pytest.mark.parametrize("ratio", [1, 0, Fr(1, 2), 1.5])
+def test_slow_motion_is_slower_and_exact(ratio: object) -> None:
+    with pytest.raises(ValueError, match="slow must be above 1 and exact"):
+        Target(slow=ratio)
+
+
+def test_slow_motion_by_a_fraction_needs_the_rate_of_the_source() -> None:
+    with pytest.raises(ValueError, match="slow is a whole number from 2 up here, got 3/2"):
+        _ = Target(slow=Fr(3, 2)).rate
+
+
 def test_stamps_that_were_rounded_are_met() -> None:
     """Milliseconds of Matroska: 33 and 67 ms are 1/30 and 2/30 s, not something near."""
     stamps = [Fr(round(Fr(1000 * k, 30)), 1000) for k in range(30)]
@@ -224,7 +247,9 @@ def test_whole_rates_are_exact() -> None:
     "wrong", [{}, {"multi": 2, "slow": 2}, {"multi": 1}, {"slow": 0}, {"fps": 0}, {"fps": 59.94}]
 )
 def test_targets_that_are_none(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"exactly one|from 2 up|above 0|exact rate"):
+    with pytest.raises(
+        ValueError, match=r"exactly one|from 2 up|above 0|exact rate|above 1 and exact"
+    ):
         Target(**wrong)
 
 

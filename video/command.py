@@ -2,14 +2,18 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_line import INTERRUPTED, CommandParser, report_errors
+from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.media.images import WRITABLE_SUFFIXES, is_image
 from sgm_vfi.media.output_paths import require_output_folder
 from sgm_vfi.media.sequences import find_sequence, is_video
@@ -23,12 +27,19 @@ from sgm_vfi.model.cli_options import (
 from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.animation import ANIMATIONS
+from sgm_vfi.video.batch import expand_inputs, find_batch, run_batch
 from sgm_vfi.video.codec_list import describe_encoders
 from sgm_vfi.video.estimate import describe_duration
 from sgm_vfi.video.image_folder import interpolate_folder
 from sgm_vfi.video.image_pair import interpolate_pair
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
-from sgm_vfi.video.job_paths import default_output, lock_path, receipt_path, require_no_finished_job
+from sgm_vfi.video.job_paths import (
+    default_output,
+    lock_path,
+    receipt_path,
+    require_no_finished_job,
+    worst_frames_path,
+)
 from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.memory_fallback import find_distinct_times
 from sgm_vfi.video.mux import CONTAINERS
@@ -41,6 +52,8 @@ from sgm_vfi.video.options import (
 from sgm_vfi.video.pipe import is_pipe, run_pipe
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.plan_text import describe_plan
+from sgm_vfi.video.progress import InterpolationCancelled, JobMonitor
+from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segments import read_segment_rank
 
 EXAMPLES = """Interpolate frames between two images, the images of a folder, or those of a video.
@@ -54,6 +67,8 @@ EXAMPLES = """Interpolate frames between two images, the images of a folder, or 
   %(prog)s CLIP.mp4 --fps 60           a video of the same duration at another rate
   %(prog)s CLIP.mp4 --slow 4           slow motion
   ffmpeg ... | %(prog)s - -o - | ffmpeg ...    a y4m stream, frame by frame
+  %(prog)s CLIP.mp4 --start 0:10 --end 0:20    a part of a video
+  %(prog)s FOLDER_OF_VIDEOS --output RESULTS   every video of a folder; or A.mp4 B.mp4, '*.mp4'
 
 A video keeps its sound, subtitles, chapters, metadata, colours and rotation. Repeat a command to
 continue it after an interruption. Images have 8 or 16 bits per sample; given ones
@@ -66,9 +81,14 @@ LIST_CODECS = "list"  # instead of a codec
 def main(arguments: Sequence[str] | None = None, *, prog: str = "sgm-vfi interpolate") -> None:
     """Run the command; errors become messages and exit codes."""
     args = parse_arguments(arguments, prog)
-    then = "goes on" if len(args.inputs) == 1 else "begins again"  # a pair is not resumable
+    is_pair = len(args.inputs) == 2 and all(map(is_image, args.inputs))
+    then = "begins again" if is_pair else "goes on"
     with report_errors(prog, f"All files are whole. The same command {then}."):
-        run(args)
+        try:
+            run(args)
+        except InterpolationCancelled as error:
+            print(f"\n{prog}: interrupted. {error.kept}. The same command {then}.", file=sys.stderr)
+            sys.exit(INTERRUPTED)
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
@@ -99,10 +119,6 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     add_video_options(parser, times)
     add_network_options(parser)
     args = parser.parse_args(arguments)
-    if len(args.inputs) > 2:
-        parser.error(
-            f"give two images, a folder of frames or a video, got {len(args.inputs)} inputs"
-        )
     multi = args.multi or 2
     args.times = sorted(set(args.time or [number / multi for number in range(1, multi)]))
     return args
@@ -117,14 +133,27 @@ def run(args: argparse.Namespace) -> None:
     if is_pipe(args):
         run_pipe(args)
         return
+    args.inputs = expand_inputs(args.inputs)
     one = args.inputs[0] if len(args.inputs) == 1 else None
-    to_video = args.output is not None and args.output.suffix.lower() in (
-        *CONTAINERS,
-        *ANIMATIONS,
-    )
-    if one is not None and (is_video(one) or (to_video and one.is_dir())):
+    is_file_name = args.output is not None and args.output.suffix
+    to_video = is_file_name and args.output.suffix.lower() in (*CONTAINERS, *ANIMATIONS)
+    if one is not None and (is_video(one) or (to_video and one.is_dir() and args.rate)):
         run_video(one, args.output, read_video_options(args), args)
         return
+    if (videos := find_batch(args.inputs)) is not None:
+        options = read_video_options(args)
+        describe_weights(args.model)  # raises before the first video is read
+        sys.exit(
+            run_batch(
+                videos,
+                args.output,
+                options,
+                args.model,
+                lambda path, output, bar: run_video(path, output, options, args, bar),
+            )
+        )
+    if len(args.inputs) > 2:
+        raise ValueError(f"Give two images, got {len(args.inputs)}; or their folder, or videos.")
     check_names(args)
     require_no_video_options(args)
     if one is not None:
@@ -170,12 +199,19 @@ def require_no_video_options(args: argparse.Namespace) -> None:
 
 
 def run_video(
-    path: Path, output: Path | None, options: VideoOptions, args: argparse.Namespace
-) -> None:
+    path: Path,
+    output: Path | None,
+    options: VideoOptions,
+    args: argparse.Namespace,
+    bar: FrameBar | None = None,
+) -> dict[str, Any] | None:
     """Plan a video job, print the plan, run the job, and print its result.
 
     Args:
         args: options of the network.
+        bar: over the frames of several jobs.
+
+    Returns: the receipt of the job, if it ran and this process is the first.
     """
     origin = describe_weights(args.model)  # fails before a long video is read
     output = output or default_output(path, options, args.model)
@@ -188,28 +224,35 @@ def run_video(
     def say(name: str, text: object) -> None:
         """Print one line of the plan, on the first rank."""
         if rank.rank == 0:
-            print(f"{name:8}{text}")
+            tqdm.write(f"{name:8}{text}")
 
     if rank.rank == 0:
-        print(describe_plan(plan))
+        tqdm.write(describe_plan(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     times = find_distinct_times(frame.time for frame in plan.output_frames())
     source = plan.source
     loaded = load_network_for_size(args, source.height, source.width, times, say)
     interpolator = loaded.interpolator
-    if rank.rank == 0:
-        say("time", describe_duration(plan, interpolator, args.device))
     if options.dry_run:
-        return
+        if rank.rank == 0:
+            say("time", describe_duration(plan, interpolator, args.device))
+        return None
     if work_folder(plan).is_open() and not options.restart:
         say("resume", f"where {work_folder(plan).folder} left off")
     settings = inference_settings(
         loaded.network, loaded.wanted, args.device, flip_ensemble=args.flip_ensemble
     )
-    receipt = run_job(plan, interpolator, args.device, settings | {"model": origin}, rank)
+    settings |= {"model": origin}
+    opened = FrameBar(is_shown=rank.rank == 0) if bar is None else nullcontext(bar)
+    with StopRequest() as stop, opened as shown:
+        monitor = JobMonitor(cancel=lambda: stop.is_requested)
+        receipt = run_job(
+            plan, interpolator, args.device, settings, rank, monitor=monitor, bar=shown
+        )
     if receipt is not None:
         print_result(plan, receipt)
+    return receipt
 
 
 def print_result(plan: VideoPlan, receipt: dict[str, Any]) -> None:
@@ -224,8 +267,10 @@ def print_result(plan: VideoPlan, receipt: dict[str, Any]) -> None:
         lines.append(
             f"judged  {refused} frames blended instead; least reliable: {', '.join(worst)}"
         )
+    if receipt.get("least reliable"):
+        lines.append(f"worst   {worst_frames_path(plan.output)} shows them")
     lines += [f"file    {file}, checked against the plan" for file in plan.outputs.values()]
-    print("\n".join([*lines, f"receipt {receipt_path(plan.output)}"]))
+    tqdm.write("\n".join([*lines, f"receipt {receipt_path(plan.output)}"]))
 
 
 if __name__ == "__main__":

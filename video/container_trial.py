@@ -70,20 +70,24 @@ def choose_copied_streams(
     source: SourceVideo,
     encoding: EncoderSettings,
     suffix: str,
-    stretch: int = 1,
+    stretch: Fraction = Fraction(1),
     drop: Sequence[str] | None = None,
+    stretches_sound: bool = False,
 ) -> CopiedStreams:
     """Find out what a container can hold beside the video, by writing trial files.
 
     Args:
-        stretch: duration of the output over that of the source; above 1, sound is lost.
+        stretch: duration of the output over that of the source.
         drop: kinds and indices of streams that are left out.
+        stretches_sound: encode sound again if it is to be stretched; else it is lost.
 
     Raises:
         ValueError: the container cannot hold the video itself.
     """
     header = source.header
     others, dropped = header.other_streams, find_dropped(header.other_streams, drop)
+    sounds = [o.index for o in others if o.kind == "audio" and o.index not in dropped]
+    stretched = tuple(sounds) if stretch != 1 and stretches_sound else ()
     kept = [o for o in others if o.index not in dropped and stretch == 1]
     kept = [o for o in kept if not (source.trim and o.kind == "data")]
     with tempfile.TemporaryDirectory() as folder:
@@ -106,14 +110,17 @@ def choose_copied_streams(
             lost.append(f"{other}: left out by --drop")
         elif source.trim and other.kind == "data":
             lost.append(f"{other}: it cannot be cut with the pictures")
+        elif other.index in stretched:
+            continue
         elif stretch != 1:
-            lost.append(f"{other}: it is not slowed down with the pictures")
+            hint = "; --slow_sound keeps it" if other.kind == "audio" else ""
+            lost.append(f"{other}: it is not slowed down with the pictures{hint}")
         elif other.index not in copied.streams:
             why = f"{suffix} cannot hold it"
             if other.kind not in WITHOUT_PACKETS and not trial.num_packets[other.index]:
                 why = f"it has no samples, and {suffix} cannot hold such a stream"
             lost.append(f"{other}: {why}")
-    return replace(copied, lost=(*lost, *copied.lost), kinds=kinds)
+    return replace(copied, stretched=stretched, lost=(*lost, *copied.lost), kinds=kinds)
 
 
 def encode_one_frame(path: Path, source: SourceVideo, encoding: EncoderSettings) -> Path:
@@ -146,7 +153,7 @@ def count_packets(source: SourceVideo, indices: Collection[int]) -> dict[int, in
     return counts
 
 
-def try_video(trial: Trial, stretch: int) -> CopiedStreams:
+def try_video(trial: Trial, stretch: Fraction) -> CopiedStreams:
     """Try the video alone, with timecode and chapters if the container holds them.
 
     Raises:

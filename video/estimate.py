@@ -1,9 +1,8 @@
-"""Estimates from the first new frames of a job: how long it takes, and what is explained."""
+"""Estimates from the first new frame of a job: how long it takes, and what is explained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, groupby, islice
-from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
@@ -13,11 +12,11 @@ from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFra
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import decode_rgb, find_needed_frames
 from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.progress_bar import format_duration
 from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments import Segment
 
-NUM_GAPS = 6  # that are filled to measure the time
-MAX_SECONDS = 3.0  # of measuring, after which no further gap is begun
+MAX_SECONDS = 3.0  # of a gap that is filled a second time
 
 
 class FirstGaps(NamedTuple):
@@ -49,7 +48,8 @@ def open_first_gaps(
     plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device, num_gaps: int
 ) -> Iterator[FirstGaps]:
     """Decode the first gaps of a plan; on exit, reset the state of the interpolator."""
-    new = interpolated_frames(plan, uses_context_frames=interpolator.uses_context_frames)
+    every = plan.output_frames(uses_context_frames=interpolator.uses_context_frames)
+    new = filter(plan.is_new, every)
     grouped = groupby(new, lambda output_frame: (output_frame.left, output_frame.right))
     gaps = [list(gap) for _, gap in islice(grouped, num_gaps)]
     producer = FrameProducer(interpolator, plan.producer_options)
@@ -65,48 +65,33 @@ def open_first_gaps(
         stream.close()
 
 
-def interpolated_frames(
-    plan: VideoPlan, *, uses_context_frames: bool = False
-) -> Iterator[OutputFrame]:
-    """Yield the output frames that the network makes."""
-    crosses = plan.producer_options.crosses_cut
-    for output_frame in plan.output_frames(uses_context_frames=uses_context_frames):
-        if output_frame.time and not crosses(output_frame.left, output_frame.right):
-            yield output_frame
-
-
 def estimate_seconds_per_frame(
     plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
 ) -> float:
-    """Return the median time per new frame over the first gaps without the very first.
+    """Return the time per new frame of the first gap between source frames; 0 without one.
 
-    The first gap loads kernels and starts threads, and has no preceding frame to reuse.
+    The gap is filled a second time if that is quick, as the first time loads kernels and starts
+    threads.
     """
-    with open_first_gaps(plan, interpolator, device, NUM_GAPS) as first:
+    with open_first_gaps(plan, interpolator, device, 1) as first:
         if not first.gaps:
             return 0.0
-        first.fill(0)
-        if len(first.gaps) == 1:
+        seconds = first.measure_seconds(0)
+        if seconds < MAX_SECONDS:
             first.producer.take_stats()  # forget the pair
-        start, each = perf_counter(), []
-        for gap in range(1, len(first.gaps)) or (0,):
-            each.append(first.measure_seconds(gap) / len(first.gaps[gap]))
-            if perf_counter() - start > MAX_SECONDS:
-                break
-        return median(each)
+            seconds = first.measure_seconds(0)
+        return seconds / len(first.gaps[0])
 
 
 def describe_duration(
     plan: VideoPlan, interpolator: MemoryAwareInterpolator, device: torch.device
 ) -> str:
     """Return how long the job will take, as text."""
-    count = sum(1 for _ in interpolated_frames(plan))
+    count = sum(map(plan.is_new, plan.output_frames()))
     seconds = estimate_seconds_per_frame(plan, interpolator, device)
-    minutes, rest = divmod(round(count * seconds), 60)
-    hours, minutes = divmod(minutes, 60)
     return (
-        f"about {hours}:{minutes:02d}:{rest:02d} on one such device, {seconds:.2g} s for each of "
-        f"{count} new frames"
+        f"about {format_duration(count * seconds)} on one such device, {seconds:.2g} s for each of "
+        f"{count} new frames, from the first of them"
     )
 
 

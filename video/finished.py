@@ -1,7 +1,7 @@
 """Finished segments become the output, once: joined, verified, renamed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from sgm_vfi.video.animation import is_animation_output, write_animation
 from sgm_vfi.video.job_paths import is_folder, receipt_path, require_empty
 from sgm_vfi.video.mux import EncodedSegment, assemble
 from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.slow_sound import SoundFile, choose_sound_codec, stretch_sound
 from sgm_vfi.video.verify import OutputMismatchError, find_mismatches, find_time_mismatches
 from sgm_vfi.video.work_folder import WorkFolder
 from sgm_vfi.video.writer import MAIN, join_folders
+
+Records = Mapping[int, dict[str, Any]]  # of finished segments, by number
 
 
 def find_finished(
@@ -43,18 +46,34 @@ def read_receipt(path: Path) -> dict[str, Any]:
     return receipt if isinstance(receipt, dict) else {}
 
 
-def join_segments(plan: VideoPlan, work: WorkFolder, records: Sequence[dict[str, Any]]) -> None:
+def join_segments(plan: VideoPlan, work: WorkFolder, records: Records) -> None:
     """Make the output and its views from finished segments."""
     require_unchanged(plan.inputs)
     if is_folder(plan.output):
-        join_images(plan, work, len(records))
+        join_images(plan, work, records)
         return
+    sounds = [
+        stretch_sound(
+            plan.source,
+            index,
+            work.whole_path(f"sound{index}", ".mka"),
+            choose_sound_codec(plan.output.suffix.lower()),
+            how=plan.options.slow_sound,
+            ratio=plan.copied.stretch,
+        )
+        for index in plan.copied.stretched
+    ]
     for name, output in plan.outputs.items():
-        join_video(plan, work, name, records, output)
+        join_video(plan, work, name, records, output, sounds)
 
 
 def join_video(
-    plan: VideoPlan, work: WorkFolder, name: str, records: Sequence[dict[str, Any]], output: Path
+    plan: VideoPlan,
+    work: WorkFolder,
+    name: str,
+    records: Records,
+    output: Path,
+    sounds: Sequence[SoundFile],
 ) -> None:
     """Join the segments of the video or of a view, verify the result, and rename it.
 
@@ -63,12 +82,20 @@ def join_video(
     """
     segments = [
         EncodedSegment(work.segment_path(number, name), record["outputs"][name]["reorder"])
-        for number, record in enumerate(records)
+        for number, record in records.items()
     ]
     is_animation = is_animation_output(output)
     whole = work.whole_path(name, ".mkv" if is_animation else output.suffix)
     is_main = name == MAIN
-    assemble(whole, plan.source, segments, plan.clock(), plan.copied, with_rotation=is_main)
+    assemble(
+        whole,
+        plan.source,
+        segments,
+        plan.clock(),
+        plan.copied,
+        with_rotation=is_main,
+        sounds=sounds,
+    )
     found = find_mismatches(whole, plan) if is_main else find_time_mismatches(whole, plan)
     if found:
         raise OutputMismatchError(
@@ -81,11 +108,11 @@ def join_video(
     rename_durably(whole, output)
 
 
-def join_images(plan: VideoPlan, work: WorkFolder, num_segments: int) -> None:
+def join_images(plan: VideoPlan, work: WorkFolder, records: Records) -> None:
     """Join the images of all segments into one folder, and rename it."""
     whole = work.whole_path(MAIN, "")
     times = (output_frame.timestamp for output_frame in plan.output_frames())
-    count = join_folders(whole, [work.segment_path(n) for n in range(num_segments)], times)
+    count = join_folders(whole, [work.segment_path(number) for number in records], times)
     if count != plan.timeline.num_frames:
         raise OutputMismatchError(
             f"{whole} holds {count} frames for {plan.timeline.num_frames}. It stays there."

@@ -1,25 +1,21 @@
 """A video job from beginning to end: segments are made, joined and verified."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from sgm_vfi.media.output_paths import explain_full_disk
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.storage.atomic_write import remove_temporaries
-from sgm_vfi.storage.file_identity import InputChangedError, hash_path, require_unchanged
-from sgm_vfi.video.estimate import find_explanation_names
+from sgm_vfi.storage.file_identity import InputChangedError, hash_path
 from sgm_vfi.video.finished import find_finished, join_segments
-from sgm_vfi.video.frame_producer import FrameProducer
-from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.job_paths import (
     default_output,
     is_folder,
@@ -38,13 +34,14 @@ from sgm_vfi.video.memory_fallback import (
     measure_free_memory,
 )
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.progress import Cancel, JobMonitor, Progress
-from sgm_vfi.video.segments import Segment, SegmentRank, wait_for_segments
+from sgm_vfi.video.progress_bar import FrameBar
+from sgm_vfi.video.segment_maker import SegmentMaker
+from sgm_vfi.video.segments import SegmentRank
 from sgm_vfi.video.verify import build_receipt, write_receipt
 from sgm_vfi.video.work_folder import WorkFolder
-from sgm_vfi.video.writer import FolderWriter, SegmentWriter
+from sgm_vfi.video.worst_frames import write_worst_frames
 
 NUM_LISTED = 10  # least reliable frames in the receipt
 
@@ -77,7 +74,7 @@ def interpolate_file(
 
     Raises:
         ValueError: the input cannot be read, or the options cannot be satisfied.
-        InterpolationCancelled: `cancel` asked for it. Finished segments are kept.
+        InterpolationCancelled: `cancel` asked for it. What is finished is kept.
     """
     options = options or VideoOptions()
     network = None if network is None else unwrap_network(network)
@@ -100,7 +97,8 @@ def interpolate_file(
         network, budget, find_distinct_times(m.time for m in plan.output_frames())
     )
     monitor = JobMonitor(progress, cancel)
-    receipt = run_job(plan, interpolator, device, settings, monitor=monitor)
+    with FrameBar() as bar:
+        receipt = run_job(plan, interpolator, device, settings, monitor=monitor, bar=bar)
     assert receipt is not None, "rank 0 returns the receipt"
     return receipt
 
@@ -135,10 +133,18 @@ def run_job(
     rank: SegmentRank | None = None,
     *,
     monitor: JobMonitor | None = None,
+    bar: FrameBar | None = None,
 ) -> dict[str, Any] | None:
     """Make the output of a plan, or the missing part of it, and verify it.
 
+    Args:
+        monitor: reports the progress, and says when to stop.
+        bar: on the terminal.
+
     Returns: the receipt; None in all ranks but the first.
+
+    Raises:
+        InterpolationCancelled: the monitor asked for it; what is finished is kept.
     """
     rank = rank or SegmentRank()
     settings = plan.settings() | network_settings
@@ -162,7 +168,10 @@ def run_job(
         resume, restart = plan.options.resume, plan.options.restart
         rank.open(work, settings, must_exist=resume, restart=restart)
         with explain_full_disk(work.folder), forget_work_of_changed_inputs(work):
-            return finish_job(plan, interpolator, device, settings, rank, monitor or JobMonitor())
+            maker = SegmentMaker(
+                plan, interpolator, work, device, rank, monitor or JobMonitor(), bar
+            )
+            return finish_job(plan, maker, settings)
 
 
 @contextmanager
@@ -177,103 +186,35 @@ def forget_work_of_changed_inputs(work: WorkFolder) -> Iterator[None]:
 
 
 def finish_job(
-    plan: VideoPlan,
-    interpolator: MemoryAwareInterpolator,
-    device: torch.device,
-    settings: dict[str, Any],
-    rank: SegmentRank,
-    monitor: JobMonitor,
+    plan: VideoPlan, maker: SegmentMaker, settings: dict[str, Any]
 ) -> dict[str, Any] | None:
     """Make what is missing in the open work folder; rank 0 joins it and returns the receipt."""
-    work = work_folder(plan)
-    numbers = [segment.number for segment in plan.segments()]
     start = time.perf_counter()
-
-    def make(missing: Collection[int]) -> int:
-        """Make the missing segments."""
-        return make_segments(plan, interpolator, work, device, missing, rank, monitor)
-
-    num_made = make(find_missing(work, [n for n in numbers if rank.owns(n)]))
-    if rank.rank > 0:
+    maker.run()
+    if maker.rank.rank > 0:
         return None
-    wait_for_segments(work, numbers)
-    num_made += make(find_missing(work, numbers))  # damaged by other ranks, or meanwhile
+    records = maker.wait_for_all()
     seconds = time.perf_counter() - start
-    records = [work.read_record(number) or {} for number in numbers]
-    join_segments(plan, work, records)
+    join_segments(plan, maker.work, records)
     facts = {
-        "frames made in this run": num_made,
+        "frames made in this run": maker.num_made,
         "seconds": round(seconds, 3),
-        "reduced": interpolator.reductions,
-        "effort": str(interpolator.budget),
-        **summarise_reliability(plan, records),
+        "reduced": maker.interpolator.reductions,
+        "effort": str(maker.interpolator.budget),
+        **summarise_reliability(plan, list(records.values())),
         "hashes": {path.name: hash_path(path) for path in plan.outputs.values()},
     }
     receipt = build_receipt(plan, settings, facts)
+    if facts.get("least reliable"):
+        write_worst_frames(plan, facts["least reliable"])
     write_receipt(receipt_path(plan.output), receipt)
-    work.remove()
+    maker.work.remove()
     return receipt
-
-
-def find_missing(work: WorkFolder, numbers: Iterable[int]) -> list[int]:
-    """Return the segments that are not finished, or no longer as they were finished."""
-    return [number for number in numbers if work.read_record(number) is None]
 
 
 def work_folder(plan: VideoPlan) -> WorkFolder:
     """Return the folder for the finished segments of a plan."""
     return WorkFolder(work_path(plan.output), "" if is_folder(plan.output) else ".mkv")
-
-
-def make_segments(
-    plan: VideoPlan,
-    interpolator: MemoryAwareInterpolator,
-    work: WorkFolder,
-    device: torch.device,
-    missing: Collection[int],
-    rank: SegmentRank,
-    monitor: JobMonitor,
-) -> int:
-    """Make the missing segments, and return how many frames they have."""
-    if not missing:
-        return 0
-    names = find_explanation_names(plan, interpolator, device) if plan.options.explain else ()
-
-    def missing_segments() -> Iterable[Segment]:
-        """Iterate over the segments that are not finished."""
-        every = plan.segments(uses_context_frames=interpolator.uses_context_frames)
-        return (segment for segment in every if segment.number in missing)
-
-    def open_writer(number: int) -> OutputWriter:
-        """Open the writer of a segment."""
-        if is_folder(plan.output):
-            path = work.temporary_path(number)
-            chunks = to_colour_chunks(plan.source.tags, plan.source.hdr_metadata)
-            return FolderWriter(path, plan.encoding, plan.source.orientation, chunks)
-        return SegmentWriter(
-            {name: work.temporary_path(number, name) for name in plan.outputs},
-            plan.encoding,
-            layout=plan.options.compare or "side",
-            orientation=plan.source.orientation,
-            explained=names,
-        )
-
-    total = sum(len(segment.output_frames) for segment in missing_segments())
-    monitor.start(plan.timeline.num_frames - total, plan.timeline.num_frames)
-    with tqdm(total=total, unit="frame", disable=None if rank.rank == 0 else True) as bar:
-        run_pipeline(
-            plan.source,
-            missing_segments,
-            FrameProducer(interpolator, plan.producer_options),
-            open_writer,
-            work,
-            device,
-            num_history=plan.producer_options.num_history,
-            progress=bar.update,
-            on_frame=monitor.advance,
-            before_finish=lambda: require_unchanged(plan.inputs),
-        )
-    return total
 
 
 def summarise_reliability(plan: VideoPlan, records: Sequence[dict[str, Any]]) -> dict[str, Any]:

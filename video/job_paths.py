@@ -39,6 +39,11 @@ def receipt_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.json")
 
 
+def worst_frames_path(output: Path) -> Path:
+    """Return the path of the picture of the least reliable frames."""
+    return output.with_name(f"{output.stem}_worst.jpg")
+
+
 def work_path(output: Path) -> Path:
     """Return the folder of finished segments, which is deleted at the end."""
     return output.with_name(f"{output.name}.parts")
@@ -62,6 +67,7 @@ def require_outputs(inputs: Sequence[Path], output: Path, options: VideoOptions)
             f"or a folder for frames as PNG."
         )
     files = [*output_paths(output, options).values(), receipt_path(output)]
+    files += [worst_frames_path(output)] if options.min_reliability is not None else []
     require_not_input(files, inputs)
     if work_path(output).resolve() in inputs[0].resolve().parents:
         raise FrameError(
@@ -96,6 +102,19 @@ def require_no_other_result(path: Path, output: Path, options: VideoOptions) -> 
     require_no_result(others, overwrite=options.overwrite)
 
 
+def require_rate(path: Path, output: Path, options: VideoOptions) -> None:
+    """Raise unless a folder of images comes with a rate, and a video without."""
+    if path.is_dir() and options.rate is None:
+        raise ValueError(
+            f"{output} is a video: say how many frames of {path} it shows a second, as in "
+            f"--rate 24; or name a folder."
+        )
+    if options.rate is not None and not path.is_dir():
+        raise ValueError("--rate is for folders of frames; of a video say --fps or --slow.")
+    if path.is_dir() and (options.stream is not None or options.follow_playlists):
+        raise ValueError("--stream and --follow_playlists are for videos, not for folders.")
+
+
 def require_empty(output: Path) -> None:
     """Raise if an output folder exists and is not empty."""
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -118,7 +137,7 @@ def default_output(path: Path, options: VideoOptions, model: str) -> Path:
     if target.fps is not None:
         done = f"{float(target.fps):.6g}fps"
     else:
-        done = f"{target.multi}x" if target.multi else f"slow{target.slow}x"
+        done = f"{target.multi}x" if target.multi else f"slow{float(target.slow or 1):.6g}x"
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
     network = re.sub(r"[^\w.+-]", "_", Path(model).stem if is_path(model) else model)
     return Path("output", f"{path.stem}_{done}_{network}{suffix}")

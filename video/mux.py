@@ -18,10 +18,11 @@ from av.bitstream import BitStreamFilterContext
 from sgm_vfi.media.containers import open_input, open_output
 from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
+from sgm_vfi.video.slow_sound import SoundFile, add_sound
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.tags import TIMECODE, copyable_tags
 from sgm_vfi.video.timeline import to_pts
-from sgm_vfi.video.trim import trim_chapters, trim_packet
+from sgm_vfi.video.trim import stretch_chapters, trim_chapters, trim_packet
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
 MP4 = (".mp4", ".m4v", ".mov")
@@ -48,7 +49,8 @@ class CopiedStreams:
 
     streams: tuple[int, ...] = ()  # by their index in the source
     chapters: bool = False
-    stretch: int = 1  # how many times as long everything lasts
+    stretch: Fraction = Fraction(1)  # how many times as long everything lasts
+    stretched: tuple[int, ...] = ()  # sound that is encoded again, by its index in the source
     lost: tuple[str, ...] = ()  # what is not copied, and why, as text
     notes: tuple[str, ...] = ()
     timecode: str | None = None  # of the first frame, at the rate of the output
@@ -59,6 +61,8 @@ class CopiedStreams:
     def describe(self, header: VideoHeader) -> list[str]:
         """Name what is copied."""
         names = [str(s) for s in header.other_streams if s.index in self.streams]
+        again = [str(s) for s in header.other_streams if s.index in self.stretched]
+        names += [f"{name}, encoded again" for name in again]
         names += [f"{header.num_chapters} chapters"] if self.chapters else []
         return names + ([f"timecode as {self.timecode}"] if self.timecode else [])
 
@@ -72,6 +76,7 @@ def assemble(
     *,
     with_rotation: bool = True,
     max_packets: Mapping[int, int] | None = None,
+    sounds: Sequence[SoundFile] = (),
 ) -> None:
     """Join segments into a file with the timestamps of the clock, and copy streams of the source.
 
@@ -80,6 +85,7 @@ def assemble(
     Args:
         with_rotation: ask players to rotate the pictures as the source does.
         max_packets: of each copied stream, for a trial; by default all.
+        sounds: stretched sound to add.
     """
     is_mp4 = output.suffix.lower() in MP4
     flags = "+faststart+use_metadata_tags" if copied.any_keys else "+faststart"
@@ -106,6 +112,9 @@ def assemble(
             packets += (
                 [read_copied_packets(original, copies, source, max_packets)] if copies else []
             )
+        for sound in sounds:
+            made = stack.enter_context(av.open(sound.path))
+            packets.append(add_sound(container, made, sound, original, source))
         for _, packet in merge(*packets, key=lambda timed: timed[0]):
             container.mux_one(packet)
 
@@ -152,18 +161,6 @@ def copy_headers(
             chapters = trim_chapters(chapters, source.offset, source.end)
         container.set_chapters(stretch_chapters(chapters, source.timestamps[0], copied.stretch))
     return copies
-
-
-def stretch_chapters(chapters: list[Any], start: Fraction, stretch: int) -> list[Any]:
-    """Return the chapters of a video that is stretched in time from its start on."""
-
-    def moved(count: int, time_base: Fraction) -> int:
-        """Return a timestamp of the source in the time of the output."""
-        return to_pts(start + (count * time_base - start) * stretch, time_base)
-
-    return [
-        {**c, **{end: moved(c[end], c["time_base"]) for end in ("start", "end")}} for c in chapters
-    ]
 
 
 def read_video_packets(

@@ -9,6 +9,7 @@ from typing import Any
 from sgm_vfi.model.cli_options import argument_type, parse_fraction
 
 MIN_RATE, MAX_RATE = Fraction(1, 1000), 1000  # frames per second
+MAX_SLOW = 1000  # times as long
 MAX_DENOMINATOR = 1_000_000  # of a rate; containers hold 31 bits
 
 
@@ -107,3 +108,11 @@ def parse_rate(text: str) -> Fraction:
     is_rounded = "." in text and value.denominator != 1
     exact = broadcast if is_rounded and abs(broadcast - value) < Fraction(1, 200) else value
     return exact.limit_denominator(MAX_DENOMINATOR)
+
+
+def parse_slow(text: str) -> Fraction:
+    """Parse a ratio of slow motion: 4, 1.5 or 5/3."""
+    value = parse_fraction(text)
+    if not 1 < value <= MAX_SLOW:
+        raise ValueError(f"a ratio of slow motion lies above 1 and up to {MAX_SLOW}, got {text}")
+    return value.limit_denominator(MAX_DENOMINATOR)

@@ -22,7 +22,7 @@ from sgm_vfi.video.option_fields import (
 )
 from sgm_vfi.video.other_streams import KINDS, parse_drop
 from sgm_vfi.video.reliability import Fallback
-from sgm_vfi.video.segments import SEGMENT_FRAMES
+from sgm_vfi.video.slow_sound import SlowSound
 from sgm_vfi.video.timeline import Target
 from sgm_vfi.video.trim import Position, Trim, parse_position
 
@@ -121,6 +121,14 @@ class VideoOptions:
             metavar="X",
         ),
     )
+    slow_sound: SlowSound = field(
+        default="drop",
+        metadata=option(
+            "sound of slow motion: leave it out, stretch it at its pitch, or lower its pitch too",
+            choices=get_args(SlowSound),
+            changes_frames=False,
+        ),
+    )
     dedup: bool = field(
         default=False,
         metadata=option(
@@ -140,8 +148,8 @@ class VideoOptions:
     min_reliability: float | None = field(
         default=None,
         metadata=option(
-            "0 to 1: cross-fade where a new frame scores less, and list the worst frames in the "
-            "receipt; 0.3 is a good value (default: off)",
+            "0 to 1: cross-fade where a new frame scores less, list the worst frames in the "
+            "receipt, and show them in OUTPUT_worst.jpg; 0.3 is a good value (default: off)",
             metavar="X",
             parse=float,
             for_pipes=True,
@@ -171,11 +179,13 @@ class VideoOptions:
             changes_frames=False,
         ),
     )
-    segment_frames: int = field(
-        default=SEGMENT_FRAMES,
+    segment_frames: int | None = field(
+        default=None,
         metadata=option(
-            "output frames per finished segment: the most work that an interruption loses",
+            "output frames per finished segment: the most work that a crash loses (default: about "
+            "a minute of work)",
             metavar="N",
+            parse=int,
         ),
     )
     dry_run: bool = field(
@@ -203,8 +213,12 @@ class VideoOptions:
                 raise ValueError(f"{name} lies in [0, 1], got {value:g}.")
         if self.hold_gaps and not 1 < self.hold_gaps < inf:
             raise ValueError(f"hold_gaps is a number above 1, or 0, got {self.hold_gaps:g}.")
-        if self.segment_frames < 1:
+        if self.segment_frames is not None and self.segment_frames < 1:
             raise ValueError(f"segment_frames is 1 or more, got {self.segment_frames}.")
+        if self.slow_sound != "drop" and self.target.slow is None:
+            raise ValueError(
+                f"--slow_sound {self.slow_sound} is for --slow; sound is kept without."
+            )
         if self.resume and self.restart:
             raise ValueError("Either --resume or --restart, not both.")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
+from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments import Segment
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.work_folder import WorkFolder
@@ -49,9 +50,10 @@ def run_pipeline(
     device: torch.device,
     *,
     num_history: int = 1,
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Callable[[ProducedFrame], object] = lambda produced: None,
     on_frame: Callable[[], object] = lambda: None,
     before_finish: Callable[[], object] = lambda: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Produce and write segments in order.
 
@@ -59,9 +61,11 @@ def run_pipeline(
         list_segments: returns the segments. It is called twice, as decoding runs ahead.
         open_writer: opens the writer of the segment of the given number.
         num_history: number of source frames, up to the right one, that the producer must observe.
-        progress: called with the number of frames written since its last call.
+        progress: called with every frame that was written.
         on_frame: called in this thread for every produced frame; an error of it ends the job.
         before_finish: called before a segment counts as finished; may raise.
+        stop: returns whether to end; the current segment is then finished with the frames that it
+            has, up to a source frame.
     """
     writers: dict[int, OutputWriter] = {}
 
@@ -72,7 +76,7 @@ def run_pipeline(
             writers[number] = open_writer(number)
         if request.produced is not None:
             writers[number].write(request.produced)
-            progress(1)
+            progress(request.produced)
         else:
             record = writers[number].close() | (request.stats or {})
             before_finish()
@@ -85,7 +89,9 @@ def run_pipeline(
         with torch.inference_mode(), BackgroundSink(write, WRITE_QUEUE) as sink:
             frames = FrameWindow(stream, producer.observe)
             for segment in list_segments():
-                for output_frame in segment.output_frames:
+                if stop():
+                    break
+                for output_frame in take_until(segment.output_frames, stop):
                     sink.put(WriteRequest(segment.number, producer.produce(output_frame, frames)))
                     on_frame()
                 sink.put(WriteRequest(segment.number, None, producer.take_stats()))
@@ -93,6 +99,18 @@ def run_pipeline(
         stream.close()
         for number in writers:
             work.discard(number)
+
+
+def take_until(
+    output_frames: Iterable[OutputFrame], stop: Callable[[], bool]
+) -> Iterator[OutputFrame]:
+    """Yield output frames up to the first source frame after `stop` returns True."""
+    left = None
+    for output_frame in output_frames:
+        if left is not None and output_frame.left != left and stop():
+            return
+        left = output_frame.left
+        yield output_frame
 
 
 def decode_rgb(

@@ -13,6 +13,7 @@ from sgm_vfi.video.animation import choose_animation_target, is_animation_output
 from sgm_vfi.video.container_trial import choose_copied_streams, find_picture_losses
 from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
+from sgm_vfi.video.header import read_header
 from sgm_vfi.video.holds import find_holds
 from sgm_vfi.video.image_sequence import probe_images
 from sgm_vfi.video.job_paths import (
@@ -20,10 +21,13 @@ from sgm_vfi.video.job_paths import (
     output_paths,
     require_empty_or_unfinished,
     require_outputs,
+    require_rate,
 )
 from sgm_vfi.video.mux import CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import EncodingOptions, VideoOptions
+from sgm_vfi.video.progress_bar import count_declared_frames, show_progress
+from sgm_vfi.video.rates import find_usual_rate
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segments import Segment, split_segments
 from sgm_vfi.video.source_analysis import record_cuts, record_distinct
@@ -65,10 +69,16 @@ class VideoPlan:
         is_cut = self.producer_options.crosses_cut if self.options.at_cuts == "hold" else None
         return self.timeline.output_frames(is_cut, uses_context_frames=uses_context_frames)
 
-    def segments(self, *, uses_context_frames: bool = False) -> Iterator[Segment]:
-        """Yield the segments of the job."""
+    def is_new(self, frame: OutputFrame) -> bool:
+        """Return whether the network makes an output frame."""
+        return bool(frame.time) and not self.producer_options.crosses_cut(frame.left, frame.right)
+
+    def segments(
+        self, length: int, first: int | None = None, *, uses_context_frames: bool = False
+    ) -> Iterator[Segment]:
+        """Yield the segments of the job; see `split_segments`."""
         output_frames = self.output_frames(uses_context_frames=uses_context_frames)
-        return split_segments(output_frames, self.cuts, self.options.segment_frames)
+        return split_segments(output_frames, self.cuts, length, first)
 
     def clock(self) -> FrameClock:
         """Return when output frames are shown."""
@@ -145,9 +155,11 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
             fill_missing=options.fill_missing,
         )
     else:
+        header = read_header(path, options.stream, follow_playlists=options.follow_playlists)
+        total = count_declared_frames(header)
         source = probe_video(
             path,
-            watch,
+            lambda frames: watch(show_progress(frames, "reading", total)),
             options.trim,
             stream=options.stream,
             follow_playlists=options.follow_playlists,
@@ -160,7 +172,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     timeline = Timeline(
         source.timestamps,
         source.end,
-        target,
+        replace(target, source_rate=find_usual_rate(source)),
         source.header.time_base,
         distinct if options.dedup else None,
         *find_irregularities(source, options),
@@ -187,19 +199,6 @@ def find_irregularities(
     return find_holds(source.timestamps, options.hold_gaps), None
 
 
-def require_rate(path: Path, output: Path, options: VideoOptions) -> None:
-    """Raise unless a folder of images comes with a rate, and a video without."""
-    if path.is_dir() and options.rate is None:
-        raise ValueError(
-            f"{output} is a video: say how many frames of {path} it shows a second, as in "
-            f"--rate 24; or name a folder."
-        )
-    if options.rate is not None and not path.is_dir():
-        raise ValueError("--rate is for folders of frames; of a video say --fps or --slow.")
-    if path.is_dir() and (options.stream is not None or options.follow_playlists):
-        raise ValueError("--stream and --follow_playlists are for videos, not for folders.")
-
-
 def choose_output_format(
     source: SourceVideo, timeline: Timeline, output: Path, options: VideoOptions
 ) -> tuple[EncoderSettings, CopiedStreams]:
@@ -224,5 +223,5 @@ def choose_output_format(
         encoding = choose_encoding(EncodingOptions(lossless=True), source, rate, ".mkv")
         return encoding, find_picture_losses(source, options.drop, suffix)
     encoding = choose_encoding(options.encoding, source, rate, suffix)
-    wanted = (options.target.stretch, options.drop)
+    wanted = (options.target.stretch, options.drop, options.slow_sound != "drop")
     return encoding, choose_copied_streams(source, encoding, suffix, *wanted)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[int, int], object]  # output frames that are done, and all
@@ -9,7 +10,15 @@ Cancel: TypeAlias = threading.Event | Callable[[], bool]
 
 
 class InterpolationCancelled(RuntimeError):
-    """A job that the caller cancelled; the same call continues it."""
+    """A job that the caller cancelled; the same call continues it.
+
+    Args:
+        kept: how many frames are kept, as text.
+    """
+
+    def __init__(self, message: str, kept: str = "") -> None:
+        super().__init__(message)
+        self.kept = kept
 
 
 class JobMonitor:
@@ -29,15 +38,22 @@ class JobMonitor:
         self._report()
 
     def advance(self) -> None:
-        """Count an output frame; raise InterpolationCancelled if the caller wants to stop."""
+        """Count and report an output frame."""
         self.done += 1
         self._report()
+
+    def is_cancelled(self) -> bool:
+        """Return whether the caller wants to stop."""
+        return self.cancel is not None and self.cancel()
 
     def _report(self) -> None:
         if self.progress is not None:
             self.progress(self.done, self.total)
-        if self.cancel is not None and self.cancel():
-            raise InterpolationCancelled(
-                f"Cancelled after {self.done} of {self.total} frames. Finished segments are kept; "
-                f"the same call continues."
-            )
+
+    def build_error(self, num_kept: int, folder: Path) -> InterpolationCancelled:
+        """Return the error of a cancelled job, which says what is kept."""
+        kept = f"{num_kept} of {self.total} frames are kept in {folder}"
+        return InterpolationCancelled(
+            f"Cancelled after {self.done} of {self.total} frames. {kept}; the same call continues.",
+            kept,
+        )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,19 +11,21 @@ from sgm_vfi.storage.file_lock import FileLock, read_owner
 from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.work_folder import UnfinishedWorkError, WorkFolder
 
-SEGMENT_FRAMES = 240  # output frames that an interruption loses at most
 POLL_SECONDS = 0.2  # between looks at the progress of other ranks
 
 
 class Segment(NamedTuple):
     """Consecutive output frames that are encoded together."""
 
-    number: int
+    number: int  # of its first output frame, from 0
     output_frames: tuple[OutputFrame, ...]
 
 
 def split_segments(
-    output_frames: Iterable[OutputFrame], scenes: Container[int] = (), length: int = SEGMENT_FRAMES
+    output_frames: Iterable[OutputFrame],
+    scenes: Container[int],
+    length: int,
+    first: int | None = None,
 ) -> Iterator[Segment]:
     """Split output frames into segments.
 
@@ -31,15 +34,17 @@ def split_segments(
 
     Args:
         scenes: source frames that begin a scene.
+        first: length of the first segment, if it differs.
     """
     number = 0
     pending: list[OutputFrame] = []
     for output_frame in output_frames:
         is_new = pending and output_frame.left != pending[-1].left
-        enough = length // 2 if output_frame.left in scenes else length
+        wanted = first if first is not None and number == 0 else length
+        enough = wanted // 2 if output_frame.left in scenes else wanted
         if is_new and len(pending) >= enough:
             yield Segment(number, tuple(pending))
-            number, pending = number + 1, []
+            number, pending = number + len(pending), []
         pending.append(output_frame)
     yield Segment(number, tuple(pending))
 
@@ -55,9 +60,9 @@ class SegmentRank(NamedTuple):
     world_size: int = 1
     group: str = ""  # tells the ranks of one torchrun from those of another
 
-    def owns(self, number: int) -> bool:
-        """Return whether this rank makes a segment."""
-        return number % self.world_size == self.rank
+    def owned(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        """Yield the segments of the job that this rank makes."""
+        return islice(segments, self.rank, None, self.world_size)
 
     def lock(self, path: Path, output: Path) -> AbstractContextManager[object]:
         """Return the lock of a job as a context; ranks but the first rely on that of rank 0."""
@@ -108,10 +113,3 @@ def read_segment_rank(environment: Mapping[str, str]) -> SegmentRank:
         int(environment.get("WORLD_SIZE", 1)),
         " ".join(environment.get(name, "") for name in names),
     )
-
-
-def wait_for_segments(work: WorkFolder, numbers: list[int]) -> None:
-    """Wait until every segment is finished. If a rank fails, torchrun ends the others."""
-    for number in numbers:
-        while not work.is_finished(number):
-            time.sleep(POLL_SECONDS)

@@ -11,7 +11,7 @@ from math import ceil, floor, gcd
 from typing import NamedTuple
 
 from sgm_vfi.model.cli_options import parse_multiple
-from sgm_vfi.video.option_fields import option, parse_rate
+from sgm_vfi.video.option_fields import option, parse_rate, parse_slow
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame, schedule_frames
 
 MAX_TICKS_PER_SECOND = 2**30  # that every container supports
@@ -24,7 +24,9 @@ class Target:
     Args:
         multi: N output frames per source frame.
         fps: constant output rate, higher or lower than that of the source.
-        slow: N output frames per source frame, N times as long: slow motion.
+        slow: N times as long, slow motion: with as many output frames per source frame if N is a
+            whole number, else at the mean rate of the source.
+        source_rate: mean rate of the source, for `slow` that is no whole number.
     """
 
     multi: int | None = field(
@@ -44,12 +46,15 @@ class Target:
             parse=parse_rate,
         ),
     )
-    slow: int | None = field(
+    slow: Fraction | int | None = field(
         default=None,
         metadata=option(
-            "videos: slow motion, N times as long, without sound", metavar="N", parse=parse_multiple
+            "videos: slow motion, N times as long, such as 4, 1.5 or 5/3; see --slow_sound",
+            metavar="N",
+            parse=parse_slow,
         ),
     )
+    source_rate: Fraction | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("multi", "fps", "slow") if getattr(self, name) is not None]
@@ -57,10 +62,12 @@ class Target:
             raise ValueError(
                 f"Give exactly one of multi, fps and slow, got {', '.join(given) or 'none'}."
             )
-        for name in ("multi", "slow"):
-            value = getattr(self, name)
-            if value is not None and value < 2:
-                raise ValueError(f"{name} must be a whole number from 2 up, got {value}.")
+        if self.multi is not None and self.multi < 2:
+            raise ValueError(f"multi must be a whole number from 2 up, got {self.multi}.")
+        if self.slow is not None and (isinstance(self.slow, float) or self.slow <= 1):
+            raise ValueError(
+                f"slow must be above 1 and exact, such as 2 or Fraction(3, 2), got {self.slow}."
+            )
         if self.fps is None:
             return
         if isinstance(self.fps, float):
@@ -73,18 +80,26 @@ class Target:
 
     @property
     def rate(self) -> Fraction | None:
-        """The constant output rate, if `fps` is given."""
+        """Output frames per second of the source, if they do not depend on its frames.
+
+        Raises:
+            ValueError: `slow` is no whole number, and the rate of the source is unknown.
+        """
+        if self.slow is not None and self.slow != int(self.slow):
+            if self.source_rate is None:
+                raise ValueError(f"slow is a whole number from 2 up here, got {self.slow}.")
+            return self.source_rate * self.slow
         return None if self.fps is None else Fraction(self.fps)
 
     @property
     def frames_per_interval(self) -> int:
-        """Number of output frames per source frame, for `multi` and `slow`."""
-        return self.multi or self.slow or 1
+        """Number of output frames per source frame, for `multi` and `slow`; rounded up."""
+        return self.multi or ceil(self.slow or 1)
 
     @property
-    def stretch(self) -> int:
+    def stretch(self) -> Fraction:
         """Ratio of the durations of output and source."""
-        return self.slow or 1
+        return Fraction(self.slow or 1)
 
 
 class Interval(NamedTuple):
@@ -117,7 +132,7 @@ class Timeline(NamedTuple):
     def output_end(self) -> Fraction:
         """End of the last output frame, in seconds."""
         if self.target.rate is not None:
-            return self.start + self.num_frames / self.target.rate
+            return self.start + self.num_frames / self.target.rate * self.target.stretch
         return self.start + (self.end - self.start) * self.target.stretch
 
     @property
@@ -141,7 +156,7 @@ class Timeline(NamedTuple):
     def output_time_base(self) -> Fraction:
         """The longest tick that represents every output time exactly, if containers support it."""
         if self.target.rate is not None:
-            grid = [self.start, 1 / self.target.rate]
+            grid = [self.start, self.target.stretch / self.target.rate]
         else:  # with `slow`, output intervals are as long as those of the source
             grid = [self.start]
             for step in self.intervals():
@@ -210,7 +225,7 @@ def split_interval(
     else:
         beyond = ceil((end - start) * rate)
     for number in range(first, beyond):
-        yield start + number / rate, start + number / rate
+        yield start + number / rate * target.stretch, start + number / rate
 
 
 def count_frames_at_rate(start: Fraction, last: Fraction, end: Fraction, fps: Fraction) -> int:

@@ -107,6 +107,17 @@ def trim_chapters(chapters: Sequence[Any], offset: Fraction, end: Fraction) -> l
     return kept
 
 
+def stretch_chapters(chapters: list[Any], start: Fraction, stretch: Fraction) -> list[Any]:
+    """Return the chapters of a video that is stretched in time from its start on."""
+
+    def moved(count: int, time_base: Fraction) -> int:
+        return to_pts(start + (count * time_base - start) * stretch, time_base)
+
+    return [
+        {**c, **{end: moved(c[end], c["time_base"]) for end in ("start", "end")}} for c in chapters
+    ]
+
+
 def trim_packet(packet: av.Packet, offset: Fraction, end: Fraction) -> bool:
     """Move a packet in time, and return whether it belongs to the part that is used.
 

@@ -14,6 +14,7 @@ from sgm_vfi.storage.atomic_write import write_atomically
 from sgm_vfi.video.container_trial import read_streams
 from sgm_vfi.video.format_changes import find_format_changes
 from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.progress_bar import show_progress
 
 
 class OutputMismatchError(ValueError):
@@ -33,7 +34,8 @@ def find_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     ]
     with open_input(file) as container:
         chapters = len(container.chapters())
-    kinds, wanted = sorted(kind for kind, *_ in read_streams(file)), list(plan.copied.kinds)
+    kinds = sorted(kind for kind, *_ in read_streams(file))
+    wanted = sorted([*plan.copied.kinds, *("audio" for _ in plan.copied.stretched)])
     if kinds != wanted:
         found.append(f"streams beside the video: {kinds} for {wanted}")
     if plan.copied.chapters and chapters < plan.source.header.num_chapters:
@@ -51,7 +53,8 @@ def find_time_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     planned = (
         output_frame.timestamp - plan.timeline.start for output_frame in plan.output_frames()
     )
-    for picture in VideoReader(file.name, file).decode():
+    pictures = VideoReader(file.name, file).decode()
+    for picture in show_progress(pictures, "verifying", plan.timeline.num_frames):
         assert picture.pts is not None
         timestamp = picture.pts * (picture.time_base or time_base)
         start = start if count else timestamp

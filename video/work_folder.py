@@ -19,6 +19,7 @@ from sgm_vfi.storage.checked_json import (
 from sgm_vfi.storage.file_identity import hash_path
 
 SETTINGS = "plan.json"
+LENGTH = "length.json"  # of segments, as it was measured
 WHOLE = "whole"  # begins the names of files that are being joined
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class WorkFolder:
     def _is_own(self, file: Path) -> bool:
         """Return whether a file may have been written by a job, by its name."""
         is_temporary = file.name.startswith((".", WHOLE))
-        return is_temporary or file.name == SETTINGS or file.name[:5].isdecimal()
+        return is_temporary or file.name in (SETTINGS, LENGTH) or file.name[:5].isdecimal()
 
     def _remove_records_of_others(self, job: str) -> None:
         """Delete the records that were not made with these settings."""
@@ -151,6 +152,17 @@ class WorkFolder:
     def is_finished(self, number: int) -> bool:
         """Return whether a segment has a record; its content is not looked at."""
         return self.record_path(number).is_file()
+
+    def find_numbers(self) -> list[int]:
+        """Return the numbers of all segments that have a record."""
+        return sorted(int(file.stem) for file in self._find_records())
+
+    def count_frames(self, number: int) -> int:
+        """Return the number of frames that the record of a segment states, or 0 without one."""
+        try:
+            return int(read_checked_json(self.record_path(number))["frames"])
+        except (OSError, DamagedFileError):
+            return 0
 
     def read_record(self, number: int) -> dict[str, Any] | None:
         """Return the record of a segment whose files are all as they were finished, or None.

@@ -1,7 +1,6 @@
-"""The first new frames, made to see how long that takes and what is explained."""
+"""The first new frame, made for a plan to see how long that takes and what is explained."""
 
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,9 @@ from torch import Tensor
 
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.interpolator import Interpolation
-from sgm_vfi.video import estimate as rehearsal
-from sgm_vfi.video.estimate import (
-    estimate_seconds_per_frame,
-    find_explanation_names,
-    interpolated_frames,
-)
+from sgm_vfi.video import estimate
+from sgm_vfi.video.estimate import estimate_seconds_per_frame, find_explanation_names
+from sgm_vfi.video.job import interpolate_file
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.plan import VideoPlan, plan_video
@@ -52,7 +48,7 @@ class Slow(Blend):
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """Time is its own, and nobody waits."""
     network = Slow()
-    monkeypatch.setattr(rehearsal, "perf_counter", lambda: network.clock)
+    monkeypatch.setattr(estimate, "perf_counter", lambda: network.clock)
     return network
 
 
@@ -76,28 +72,31 @@ def test_the_time_of_new_frames_is_foretold(
     assert estimate_seconds_per_frame(
         plan, MemoryAwareInterpolator(slow, MemoryBudget()), CPU
     ) == pytest.approx(each)
-    given = [frame for pair in pairwise(moving_frames(5)[:4]) for frame in pair]
-    for seen, frame in zip(slow.seen, given, strict=True):
+    for seen, frame in zip(slow.seen, 2 * moving_frames(5)[:2], strict=True):
         assert (seen - frame).abs().max() < 0.02
-    assert len([*interpolated_frames(plan)]) == 3 * (plan.options.target.multi - 1)
+    assert sum(map(plan.is_new, plan.output_frames())) == 3 * (plan.options.target.multi - 1)
 
 
-def test_one_delay_is_not_taken_for_the_rule(tmp_path: Path, slow: Slow) -> None:
-    slow.delays = {5: 7.0}
+def test_a_slow_frame_is_not_made_twice(tmp_path: Path, slow: Slow) -> None:
+    slow.delays = {1: 7.0}
     seconds = estimate_seconds_per_frame(
         planned(tmp_path, 8), MemoryAwareInterpolator(slow, MemoryBudget()), CPU
     )
-    assert seconds == pytest.approx(PAIR + FRAME)
-    assert slow.asked == 5  # no more, as that one took so long
+    assert seconds == pytest.approx(7.0 + COLD + FRAME)
+    assert slow.asked == 1
 
 
-def test_one_gap_or_none_is_enough(tmp_path: Path, slow: Slow) -> None:
+def test_no_gap_takes_no_time(tmp_path: Path, slow: Slow) -> None:
     interpolator = MemoryAwareInterpolator(slow, MemoryBudget())
-    assert estimate_seconds_per_frame(planned(tmp_path, 3), interpolator, CPU) == pytest.approx(
-        PAIR + FRAME
-    )
     assert estimate_seconds_per_frame(planned(tmp_path, 2), interpolator, CPU) == 0
-    assert slow.asked == 2
+    assert slow.asked == 0
+
+
+def test_a_job_makes_every_new_frame_once(tmp_path: Path, slow: Slow) -> None:
+    """No frame is made to find out how long frames take."""
+    source = write_clip(tmp_path / "in.mkv", moving_frames(20), codec="ffv1")
+    interpolate_file(source, tmp_path / "out.mkv", network=slow)
+    assert slow.asked == 19
 
 
 def test_explanations_are_known_before_work(tmp_path: Path) -> None:
