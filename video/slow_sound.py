@@ -23,7 +23,7 @@ class SoundFile(NamedTuple):
     """A file with one stretched stream."""
 
     path: Path
-    index: int  # of the stream in the source
+    stream_index: int  # in the source
     start: Fraction  # seconds
 
 
@@ -85,7 +85,7 @@ def add_sound(
         original: the open source, whose metadata of the stream is kept.
     """
     stream = container.add_stream_from_template(made.streams.audio[0], opaque=True)
-    template = original.streams[sound.index]
+    template = original.streams[sound.stream_index]
     stream.metadata.update(copyable_tags(template.metadata))
     stream.disposition = template.disposition
     return read_sound_packets(made, source.timestamps[0] + sound.start, stream)
