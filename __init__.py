@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.2.0"
 MODULES = {  # name -> module, imported when the name is asked for, as PyTorch loads slowly
     "load": "sgm_vfi.model.api",
-    "interpolate": "sgm_vfi.video.stream",
+    "interpolate": "sgm_vfi.video.stream_api",
     "interpolate_file": "sgm_vfi.video.job",
     "InterpolationCancelled": "sgm_vfi.video.progress",
     "Target": "sgm_vfi.video.timeline",

@@ -22,11 +22,11 @@ from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import Interpolation, Interpolator, load_interpolator, time_like
 from sgm_vfi.model.cli_options import accelerate
 from sgm_vfi.model.fingerprint import fingerprint
+from sgm_vfi.model.import_by_name import is_reference
 from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.inference.wrapper import map_tensors
+from sgm_vfi.model.inference.wrapper_base import map_tensors
 from sgm_vfi.model.interpolator import Window, require_finite
-from sgm_vfi.model.python_reference import is_reference
 from sgm_vfi.model.zoo import build_interpolator, find_weights, needs_weights
 from sgm_vfi.storage.file_identity import sha256
 

@@ -25,8 +25,8 @@ from sgm_vfi.benchmark.profiler import (
 )
 from sgm_vfi.model import time_like
 from sgm_vfi.model.cli_options import accelerate
+from sgm_vfi.model.import_by_name import is_reference
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.python_reference import is_reference
 from sgm_vfi.model.zoo import ZOO, find_builder, resolve_alias
 
 OUT_OF_MEMORY = "out of memory"

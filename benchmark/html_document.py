@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from sgm_vfi.benchmark.figures import SampleFigure
+from sgm_vfi.benchmark.sample_figures import SampleFigure
 from sgm_vfi.media.images import as_samples
 from sgm_vfi.media.visualise import Picture, add_colour_wheel, fit_to_box
 

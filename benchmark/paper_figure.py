@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.benchmark.evaluation import add_random_weights, deterministic_float32, load_models
-from sgm_vfi.benchmark.figures import ERROR_RANGE, draw_error_map
 from sgm_vfi.benchmark.metrics import psnr
+from sgm_vfi.benchmark.sample_figures import ERROR_RANGE, draw_error_map
 from sgm_vfi.media.images import read_frame, require_image_format, write_frame
 from sgm_vfi.media.visualise import (
     Picture,

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from sgm_vfi.model import Interpolator
-from sgm_vfi.model.precision import HALF_DTYPES
+from sgm_vfi.model.precision_and_compile import HALF_DTYPES
 
 GIB = 2**30
 PROBE, LARGE_PROBE = (64, 256, 256), (256, 512, 512)  # channels, height, width: on CPUs, on GPUs

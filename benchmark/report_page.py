@@ -11,16 +11,9 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.evaluation import interpolate_at
-from sgm_vfi.benchmark.figures import (
-    RowsByModel,
-    SampleFigure,
-    build_figure,
-    describe_scores,
-    select_median,
-    select_worst,
-)
 from sgm_vfi.benchmark.html_document import html_details, html_document, html_figure
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
+from sgm_vfi.benchmark.parallel_rows import utc_now
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.benchmark.results import (
     MOTION,
@@ -29,8 +22,15 @@ from sgm_vfi.benchmark.results import (
     read_results,
     summarise,
 )
-from sgm_vfi.benchmark.row_files import utc_now
 from sgm_vfi.benchmark.row_journal import ReportError, Row
+from sgm_vfi.benchmark.sample_figures import (
+    RowsByModel,
+    SampleFigure,
+    build_figure,
+    describe_scores,
+    select_median,
+    select_worst,
+)
 from sgm_vfi.benchmark.samples import (
     ProtocolSample,
     find_samples,

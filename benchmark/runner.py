@@ -18,6 +18,12 @@ from sgm_vfi.benchmark.evaluation import (
     select_device,
 )
 from sgm_vfi.benchmark.metrics import Metric
+from sgm_vfi.benchmark.parallel_rows import (
+    RankRows,
+    describe_environment,
+    measure_in_parallel,
+    utc_now,
+)
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.results import (
@@ -27,7 +33,6 @@ from sgm_vfi.benchmark.results import (
     read_expected_means,
     read_results,
 )
-from sgm_vfi.benchmark.row_files import RankRows, describe_environment, measure_in_parallel, utc_now
 from sgm_vfi.benchmark.row_journal import Row
 from sgm_vfi.benchmark.samples import (
     ProtocolSample,

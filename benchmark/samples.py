@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.protocols import Protocol
-from sgm_vfi.dataset.frame_stack import ImageFileStack, read_8_bit, require_intact
+from sgm_vfi.dataset.clip_frames import ImageFileStack, read_8_bit, require_intact
 from sgm_vfi.dataset.triplet import Triplet, TripletPaths
 from sgm_vfi.media.containers import VideoError
+from sgm_vfi.media.frame_readers import FrameReader, FrameReaderInfo
 from sgm_vfi.media.images import FrameError
-from sgm_vfi.media.videos import FrameReader, FrameReaderInfo
 from sgm_vfi.model.interpolator import time_like
 
 T = TypeVar("T")

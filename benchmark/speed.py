@@ -12,8 +12,8 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subprocess
+from sgm_vfi.benchmark.parallel_rows import describe_environment
 from sgm_vfi.benchmark.profiler import GIB
-from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.json_files import explain_structure, parse_json_object
 from sgm_vfi.media.images import parse_size

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, TripletIndices
-from sgm_vfi.dataset.frame_stack import DatasetPart, ImageFileStack, require_intact
+from sgm_vfi.dataset.clip_frames import DatasetPart, ImageFileStack, require_intact
 from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets, sample_inner_frame
 from sgm_vfi.dataset.x4k1000fps import fill_numbering_gaps, triplet_paths

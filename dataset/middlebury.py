@@ -6,7 +6,7 @@ other-gt-interp/<sequence>/frame10i11.png           the target
 
 from pathlib import Path
 
-from sgm_vfi.dataset.frame_stack import DatasetPart
+from sgm_vfi.dataset.clip_frames import DatasetPart
 from sgm_vfi.dataset.triplet import TripletPaths
 
 NAME = "middlebury"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sgm_vfi.dataset.frame_stack import FrameStack
+from sgm_vfi.dataset.clip_frames import FrameStack
 from sgm_vfi.json_files import explain_structure, read_json_object
 
 INDEX = "index.json"

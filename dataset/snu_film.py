@@ -9,7 +9,7 @@ The lists stand in the root or in eval_modes/; their paths begin with data/SNU-F
 
 from pathlib import Path
 
-from sgm_vfi.dataset.frame_stack import DatasetPart
+from sgm_vfi.dataset.clip_frames import DatasetPart
 from sgm_vfi.dataset.triplet import TripletPaths, read_triplet_list
 
 NAME = "snu-film"

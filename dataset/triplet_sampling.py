@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sgm_vfi.dataset.augment import Augmentation, TripletIndices, as_triplet, centre_crop
-from sgm_vfi.dataset.frame_stack import FrameStack, read_frames
+from sgm_vfi.dataset.clip_frames import FrameStack, read_frames
 from sgm_vfi.dataset.triplet import Triplet
 
 IndexSampler = Callable[[int, np.random.Generator], TripletIndices]  # from the stack's length

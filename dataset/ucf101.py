@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from sgm_vfi.dataset.frame_stack import DatasetPart
+from sgm_vfi.dataset.clip_frames import DatasetPart
 from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.media.images import natural_sort_key
 

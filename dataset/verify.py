@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from sgm_vfi.dataset import gopro, middlebury, snu_film, ucf101, vimeo90k, x4k1000fps, xiph
-from sgm_vfi.dataset.frame_stack import DatasetPart, find_file_problem
+from sgm_vfi.dataset.clip_frames import DatasetPart, find_file_problem
 from sgm_vfi.media.images import FrameError, read_samples
 
 DATA_SETS = MappingProxyType(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sgm_vfi.dataset.augment import Augmentation, TripletIndices
-from sgm_vfi.dataset.frame_stack import DatasetPart, FrameStack, ImageFileStack, require_intact
+from sgm_vfi.dataset.clip_frames import DatasetPart, FrameStack, ImageFileStack, require_intact
 from sgm_vfi.dataset.packed_cache import is_packed, read_packed
 from sgm_vfi.dataset.triplet import TripletPaths, read_lines
 from sgm_vfi.dataset.triplet_sampling import (

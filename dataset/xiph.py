@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from sgm_vfi.dataset.frame_stack import DatasetPart
+from sgm_vfi.dataset.clip_frames import DatasetPart
 from sgm_vfi.dataset.triplet import TripletPaths, read_triplet_list
 
 NAME = "xiph"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from sgm_vfi.media.frame_readers import VIDEO_SUFFIXES
 from sgm_vfi.media.images import (
     BITS,
     FrameError,
@@ -12,7 +13,6 @@ from sgm_vfi.media.images import (
     list_frames,
     read_samples,
 )
-from sgm_vfi.media.videos import VIDEO_SUFFIXES
 
 
 def is_video(path: Path) -> bool:

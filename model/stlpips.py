@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, read_weights, translate_name
-from sgm_vfi.model.weight_files import find_file, list_candidates
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, read_weights, translate_name
+from sgm_vfi.model.weight_search import find_file, list_candidates
 
 NAME = "stlpips"
 EPSILON = 1e-10  # added to the length of a feature

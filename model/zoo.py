@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sgm_vfi.model import weight_files
-from sgm_vfi.model.architectures import build_from_weights
+from sgm_vfi.model import weight_search as weight_files
 from sgm_vfi.model.baselines.flow_blend import ARCHITECTURE as FLOW_BLEND_ARCHITECTURE
 from sgm_vfi.model.baselines.flow_blend import FlowBlend, FlowBlendConfig
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
@@ -26,14 +25,15 @@ from sgm_vfi.model.baselines.rife.checkpoint_names import ARCHITECTURE as RIFE_A
 from sgm_vfi.model.baselines.rife.network import RIFE_2R, RIFE_BASE, RIFE_M, RIFEConfig
 from sgm_vfi.model.baselines.rife.practical_rife import ARCHITECTURE as PRACTICAL_ARCHITECTURE
 from sgm_vfi.model.baselines.rife.practical_rife import V4_6, V4_25
-from sgm_vfi.model.checkpoint import INDEX_SUFFIX, Architecture, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.sift_dis import SIFTDISFlow
+from sgm_vfi.model.import_by_name import build_referenced_interpolator, is_reference
 from sgm_vfi.model.interpolator import Interpolator
-from sgm_vfi.model.python_reference import build_referenced_interpolator, is_reference
+from sgm_vfi.model.network_from_weights import build_from_weights
 from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
-from sgm_vfi.model.weight_files import ENDINGS, list_candidates, search_roots
+from sgm_vfi.model.weight_io import INDEX_SUFFIX, Architecture, read_weights
+from sgm_vfi.model.weight_search import ENDINGS, list_candidates, search_roots
 
 logger = logging.getLogger(__name__)
 

@@ -31,10 +31,10 @@ MAY_IMPORT = {  # room or module -> what it may import of ours
 }
 INSIDE_MODEL = {  # room -> rooms of model/ that it may import
     "ops": {"ops"},
-    "layers": {"layers", "ops", "checkpoint"},
-    "flow": {"flow", "layers", "ops", "checkpoint", "weight_files"},
-    "sgm": {"sgm", "flow", "layers", "ops", "interpolator", "checkpoint"},
-    "baselines": {"baselines", "flow", "layers", "ops", "interpolator", "checkpoint"},
+    "layers": {"layers", "ops", "weight_io"},
+    "flow": {"flow", "layers", "ops", "weight_io", "weight_search"},
+    "sgm": {"sgm", "flow", "layers", "ops", "interpolator", "weight_io"},
+    "baselines": {"baselines", "flow", "layers", "ops", "interpolator", "weight_io"},
     "inference": {"inference", "interpolator", "ops"},
 }
 PACKAGE = "sgm_vfi"

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 from sgm_vfi import cli
 from sgm_vfi.benchmark.tables import protect_cell
+from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.image_header import read_declared_size
 from sgm_vfi.media.images import FrameError, read_frame, write_frame
 from sgm_vfi.media.output_paths import require_writable_path
-from sgm_vfi.media.videos import find_frame_readers
-from sgm_vfi.model.checkpoint import CheckpointError, read_weights
+from sgm_vfi.model.weight_io import CheckpointError, read_weights
 from sgm_vfi.model.zoo import build_interpolator, load_interpolator
 from tests.stress.fuzz import fuzz
 

@@ -12,7 +12,11 @@ from torch import Tensor
 
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import load_interpolator, time_like
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
+from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
+from sgm_vfi.model.sgm.checkpoint_names import SCOPES, to_published
+from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
+from sgm_vfi.model.weight_io import (
     CheckpointError,
     load_weights,
     published_name,
@@ -20,10 +24,6 @@ from sgm_vfi.model.checkpoint import (
     save_weights,
     translate_name,
 )
-from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
-from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
-from sgm_vfi.model.sgm.checkpoint_names import SCOPES, to_published
-from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig
 from sgm_vfi.storage.file_identity import sha256
 from tests.conftest import TINY, randomize_weights
 
@@ -171,7 +171,7 @@ def test_nothing_is_loaded_when_something_is_missing() -> None:
 
 
 def read_from(state: dict[str, Tensor]) -> object:
-    from sgm_vfi.model.checkpoint import Weights
+    from sgm_vfi.model.weight_io import Weights
 
     return Weights(state, {}, Path("made-up.pth"))
 

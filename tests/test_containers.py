@@ -9,7 +9,7 @@ import av
 import pytest
 
 from sgm_vfi.media.containers import VideoError, choose_video_stream, open_input, open_output
-from sgm_vfi.media.videos import VideoReader
+from sgm_vfi.media.frame_readers import VideoReader
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 

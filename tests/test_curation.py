@@ -21,11 +21,11 @@ from sgm_vfi.benchmark.motion_statistics import MotionStatistics, estimate_motio
 from sgm_vfi.benchmark.row_journal import RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
-from sgm_vfi.model.checkpoint import published_name
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow_refine import SCOPES, GMFlowRefine
 from sgm_vfi.model.flow.raft import RAFT
+from sgm_vfi.model.weight_io import published_name
 from tests.conftest import randomize_weights
 
 SHIFTS = (2, 9, 0, 5, 1, 7, 3)  # pixels per frame, by sequence

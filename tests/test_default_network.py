@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.benchmark import footage
-from sgm_vfi.model import weight_files, zoo
+from sgm_vfi.benchmark import footage_command as footage
+from sgm_vfi.model import weight_search as weight_files
+from sgm_vfi.model import zoo
 from sgm_vfi.model.baselines.rife.practical_rife import PracticalRIFE
-from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.video import command
 
 HAS_WEIGHTS = zoo.has_weights  # before tests replace it

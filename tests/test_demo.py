@@ -17,10 +17,10 @@ import torch
 
 from sgm_vfi import demo_2x
 from sgm_vfi.media.images import read_frame, write_frame
-from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.cli_options import load_network
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.video import command
 from tests.conftest import TINY, randomize_weights
 from tests.fixtures.demo import run
@@ -352,7 +352,7 @@ def interrupted_after(count: int) -> object:
             raise KeyboardInterrupt
         write_frame(*arguments)
 
-    return patch("sgm_vfi.video.image_folder.write_frame", write)
+    return patch("sgm_vfi.video.folder_job.write_frame", write)
 
 
 def test_interrupted_folder_goes_on(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

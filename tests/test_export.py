@@ -13,7 +13,6 @@ from torch import Tensor
 from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
 from sgm_vfi.model.baselines.repeat_and_blend import FramePair, Repeat
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
-from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.export import formats
 from sgm_vfi.model.export.__main__ import main
 from sgm_vfi.model.export.formats import FORMATS, ExportError
@@ -22,6 +21,7 @@ from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, time_like
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.model.zoo import build_interpolator
 from tests.conftest import TINY, randomize_weights
 

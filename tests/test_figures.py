@@ -14,7 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from sgm_vfi.benchmark.figures import (
+from sgm_vfi.benchmark.html_document import encode_data_url
+from sgm_vfi.benchmark.results import (
+    ProtocolResult,
+)
+from sgm_vfi.benchmark.row_journal import Row, to_json
+from sgm_vfi.benchmark.sample_figures import (
     CROP_SIDE,
     build_figure,
     enlarge_crop,
@@ -23,11 +28,6 @@ from sgm_vfi.benchmark.figures import (
     select_median,
     select_worst,
 )
-from sgm_vfi.benchmark.html_document import encode_data_url
-from sgm_vfi.benchmark.results import (
-    ProtocolResult,
-)
-from sgm_vfi.benchmark.row_journal import Row, to_json
 from sgm_vfi.benchmark.scatter_plot import HEIGHT, TOP, ScatterPoint, plot_scatter
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame

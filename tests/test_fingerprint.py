@@ -10,7 +10,7 @@ from sgm_vfi.model.baselines.flow_blend import FlowBlend
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.precision import set_inference_precision
+from sgm_vfi.model.precision_and_compile import set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, randomize_weights
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.checkpoint import CheckpointError
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator, load_flow_estimator
 from sgm_vfi.model.flow.gma import AggregatingUpdate
 from sgm_vfi.model.flow.gmflow import FlowPropagation, GMFlow
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
+from sgm_vfi.model.weight_io import CheckpointError
 from tests.conftest import randomize_weights
 from tests.parity.zoo.check_flow_networks import published_state
 
@@ -161,7 +161,7 @@ def test_unknown_names_and_missing_files_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.weight_search.ROOT", tmp_path)
     with pytest.raises(ValueError, match="Known names: raft, gma, gmflow"):
         build_flow_estimator("pwcnet")
     with pytest.raises(FileNotFoundError, match=r"pretrained/gma-sintel\.pth"):

@@ -311,7 +311,7 @@ def test_random_weights_are_the_same_again_and_said(
 ) -> None:
     clip = save_clip(tmp_path / "clip", [0, 1, 2])
     rows = {name: ZOO[name] for name in ("blend", "ifrnet_s")}
-    monkeypatch.setattr("sgm_vfi.benchmark.footage.ZOO", rows)
+    monkeypatch.setattr("sgm_vfi.benchmark.footage_command.ZOO", rows)
     output = tmp_path / "report.json"
     options = ("--random_weights", "--metrics", "psnr", "--output", output)
     run("--path", clip, "--model", "all", *options)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sgm_vfi.benchmark.samples import select_targets, subsample
-from sgm_vfi.media.videos import FrameReader, FrameReaderInfo, ImageFolderReader
+from sgm_vfi.media.frame_readers import FrameReader, FrameReaderInfo, ImageFolderReader
 
 
 @given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, unique=True), st.integers(1, 9))

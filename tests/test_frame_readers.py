@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sgm_vfi.media.images import (
-    FrameError,
-    write_frame,
-)
-from sgm_vfi.media.videos import (
+from sgm_vfi.media.frame_readers import (
     ImageFolderReader,
     VideoError,
     VideoReader,
     find_frame_readers,
+)
+from sgm_vfi.media.images import (
+    FrameError,
+    write_frame,
 )
 from tests.fixtures.photographs import error, photograph
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import require_finite, time_like
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.model.zoo import build_interpolator
 from tests.fixtures.demo import run
 from tests.fixtures.videos import moving_frames, write_clip

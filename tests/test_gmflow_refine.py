@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.model import load_interpolator
-from sgm_vfi.model.checkpoint import CheckpointError, published_name
 from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 from sgm_vfi.model.flow.gmflow import FlowPropagation
 from sgm_vfi.model.flow.gmflow_refine import SCOPES, GMFlowRefine, match_locally
+from sgm_vfi.model.weight_io import CheckpointError, published_name
 from tests.conftest import randomize_weights
 
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.optimiser import GuardedAdamW
+from sgm_vfi.engine.guarded_adamw import GuardedAdamW
 from sgm_vfi.model import load_interpolator
-from sgm_vfi.model.checkpoint import CheckpointError
+from sgm_vfi.model.weight_io import CheckpointError
 from tests.fixtures.training_runs import run_in
 
 

@@ -21,9 +21,9 @@ from sgm_vfi.model.baselines.ifrnet.network import (
     IFRNetConfig,
     IFRNetTrainingOutput,
 )
-from sgm_vfi.model.checkpoint import CheckpointError, load_weights, published_name, save_weights
 from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.ops.correlation import local_correlation
+from sgm_vfi.model.weight_io import CheckpointError, load_weights, published_name, save_weights
 from sgm_vfi.training.ifrnet_loss import (
     adaptive_charbonnier,
     distillation_loss,

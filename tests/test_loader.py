@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.augment import Augmentation, as_triplet
-from sgm_vfi.dataset.frame_stack import ImageFileStack
+from sgm_vfi.dataset.clip_frames import ImageFileStack
 from sgm_vfi.dataset.loader import ShardSampler, TripletLoader
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet, stack_triplets
 from sgm_vfi.dataset.triplet_sampling import TrainingTriplets, build_generator

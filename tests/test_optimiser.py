@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sgm_vfi.engine.optimiser import ExponentialMovingAverage, GuardedAdamW
+from sgm_vfi.engine.guarded_adamw import ExponentialMovingAverage, GuardedAdamW
 
 
 def network() -> nn.Linear:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.model import weight_files
+from sgm_vfi.model import weight_search as weight_files
 from tests.parity import check_fetched
 from tests.parity.__main__ import main
 

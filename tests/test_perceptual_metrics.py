@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.benchmark import footage, perceptual_metrics, runner
+from sgm_vfi.benchmark import footage_command as footage
+from sgm_vfi.benchmark import perceptual_metrics, runner
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.metrics import MetricError
 from sgm_vfi.benchmark.perceptual_metrics import (
@@ -20,9 +21,9 @@ from sgm_vfi.benchmark.perceptual_metrics import (
     load_vmaf,
 )
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.model import weight_files
-from sgm_vfi.model.checkpoint import CheckpointError, published_name, save_weights
+from sgm_vfi.model import weight_search as weight_files
 from sgm_vfi.model.stlpips import PUBLISHED_NAMES, SMALLEST, STLPIPS, load_stlpips, normalise
+from sgm_vfi.model.weight_io import CheckpointError, published_name, save_weights
 from tests.conftest import randomize_weights
 
 CPU = torch.device("cpu")

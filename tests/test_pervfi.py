@@ -25,12 +25,12 @@ from sgm_vfi.model.baselines.pervfi.splatting import (
     splat_features,
     splat_flow_back,
 )
-from sgm_vfi.model.checkpoint import CheckpointError, save_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.precision import set_inference_precision
+from sgm_vfi.model.precision_and_compile import set_inference_precision
+from sgm_vfi.model.weight_io import CheckpointError, save_weights
 from sgm_vfi.model.zoo import build_interpolator, find_weights, load_interpolator
 from tests.parity.zoo.check_flow_networks import published_state
 

@@ -16,7 +16,7 @@ from sgm_vfi.model.cli_options import CUDA_GRAPHS, accelerate, add_network_optio
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator
-from sgm_vfi.model.precision import PRECISIONS, compile_modules, set_inference_precision
+from sgm_vfi.model.precision_and_compile import PRECISIONS, compile_modules, set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, randomize_weights
 

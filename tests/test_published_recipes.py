@@ -7,7 +7,7 @@ import pytest
 
 from sgm_vfi.config import EXPERIMENTS as GLOBAL
 from sgm_vfi.config_base import EXPERIMENTS, SMOKE, TrainConfig
-from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
+from sgm_vfi.training.matching_features_recipes import EXPERIMENTS as FEATURES
 
 
 def test_recipes_are_the_published_ones() -> None:

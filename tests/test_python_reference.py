@@ -11,7 +11,7 @@ from sgm_vfi.benchmark.__main__ import main as benchmark
 from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.model import load_interpolator
 from sgm_vfi.model.fingerprint import describe_network
-from sgm_vfi.model.python_reference import PythonReferenceError, is_reference
+from sgm_vfi.model.import_by_name import PythonReferenceError, is_reference
 from sgm_vfi.video.command import main as interpolate
 from tests.fixtures.videos import moving_frames
 

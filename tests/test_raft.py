@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.models.optical_flow import raft_large
 from torchvision.models.optical_flow._utils import make_coords_grid
 
-from sgm_vfi.model.checkpoint import CheckpointError, published_name
 from sgm_vfi.model.flow.raft import PUBLISHED_NAMES, RAFT, load_raft, torchvision_weights
+from sgm_vfi.model.weight_io import CheckpointError, published_name
 from tests.conftest import randomize_weights
 
 
@@ -23,7 +23,7 @@ def estimator() -> RAFT:
 @pytest.fixture(autouse=True)
 def nothing_lies_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's weights, if it has some, are out of sight."""
-    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path / "repository")
+    monkeypatch.setattr("sgm_vfi.model.weight_search.ROOT", tmp_path / "repository")
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
     (tmp_path / "workdir").mkdir()
     monkeypatch.chdir(tmp_path / "workdir")

@@ -15,7 +15,7 @@ from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.splat import gaussian, splat_sum
-from sgm_vfi.model.precision import set_inference_precision
+from sgm_vfi.model.precision_and_compile import set_inference_precision
 from tests.conftest import randomize_weights
 
 

@@ -13,8 +13,8 @@ from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
     to_published,
 )
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
-from sgm_vfi.model.checkpoint import CheckpointError, save_weights
 from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.weight_io import CheckpointError, save_weights
 from sgm_vfi.model.zoo import ZOO
 from tests.conftest import randomize_weights
 

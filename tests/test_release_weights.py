@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgm_vfi.benchmark import footage
+from sgm_vfi.benchmark import footage_command as footage
 from sgm_vfi.model import load_interpolator, time_like, zoo
-from sgm_vfi.model.checkpoint import CheckpointError, read_weights, save_weights
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
+from sgm_vfi.model.weight_io import CheckpointError, read_weights, save_weights
 from sgm_vfi.storage.file_identity import sha256
 from sgm_vfi.training import release_weights as ship
 from sgm_vfi.training.release_weights import TABLE, main, rounding_psnr
@@ -30,7 +30,7 @@ SMALL_PART = 1_600_000  # bytes
 @pytest.fixture
 def folder(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of its own, with a table for weights; rounding is measured on a small picture."""
-    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", workdir)
+    monkeypatch.setattr("sgm_vfi.model.weight_search.ROOT", workdir)
     monkeypatch.setattr(ship, "MIDDLE", np.s_[122:218, 242:338])
     place = workdir / "pretrained"
     place.mkdir()

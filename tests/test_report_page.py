@@ -11,9 +11,6 @@ import torch
 from skimage.data import astronaut
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.figures import (
-    build_figure,
-)
 from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.benchmark.report_page import add_images, format_page
 from sgm_vfi.benchmark.results import (
@@ -21,6 +18,9 @@ from sgm_vfi.benchmark.results import (
     read_results,
 )
 from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
+from sgm_vfi.benchmark.sample_figures import (
+    build_figure,
+)
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet

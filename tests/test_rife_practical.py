@@ -14,8 +14,8 @@ from sgm_vfi.model.baselines.rife.practical_rife import (
     PracticalConfig,
     PracticalRIFE,
 )
-from sgm_vfi.model.checkpoint import CheckpointError, published_name
 from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.weight_io import CheckpointError, published_name
 from tests.conftest import randomize_weights
 
 SMALL = PracticalConfig(channels=(12, 8, 8, 8))

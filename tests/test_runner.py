@@ -27,8 +27,8 @@ from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import read_lines
 from sgm_vfi.media.images import read_frame
-from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import save_weights
 from tests.conftest import TINY, randomize_weights
 from tests.fixtures.training_runs import ROOT, python, run_script, start_as_ranks
 

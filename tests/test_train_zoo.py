@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator, time_like
-from sgm_vfi.model.architectures import ARCHITECTURES
 from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.network_from_weights import ARCHITECTURES
 from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, flow_label
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
 from tests.fixtures.training_runs import ROOT, losses, recipe, run_in

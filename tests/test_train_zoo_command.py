@@ -9,7 +9,7 @@ import torch
 
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.model.baselines.rife.network import RIFE
-from sgm_vfi.model.checkpoint import CheckpointError, load_weights, read_weights
+from sgm_vfi.model.weight_io import CheckpointError, load_weights, read_weights
 from sgm_vfi.training.__main__ import main
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS

@@ -11,8 +11,8 @@ from torch import Tensor
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator
-from sgm_vfi.model.checkpoint import read_weights
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import read_weights
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
 from tests.fixtures.training_runs import (

@@ -11,7 +11,7 @@ import torch
 
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS, Experiment
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.launch import launch
+from sgm_vfi.engine.run_command import launch
 from sgm_vfi.storage.file_lock import FileLock
 
 pytestmark = pytest.mark.usefixtures("world", "info_logs")
@@ -45,7 +45,9 @@ def _no_group(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     """The module's process group is there already."""
     from contextlib import nullcontext
 
-    monkeypatch.setattr("sgm_vfi.engine.launch.process_group", lambda device: nullcontext(world))
+    monkeypatch.setattr(
+        "sgm_vfi.engine.run_command.process_group", lambda device: nullcontext(world)
+    )
 
 
 @pytest.mark.usefixtures("_no_group")

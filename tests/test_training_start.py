@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from sgm_vfi.engine.runlog import read_rows
-from sgm_vfi.model.checkpoint import CheckpointError, save_weights
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import CheckpointError, save_weights
 from sgm_vfi.Trainer_x4k import X4KTrainer
-from sgm_vfi.training.gmflow import GMFlowTrainer, flow_metrics
-from sgm_vfi.training.gmflow_recipes import EXPERIMENTS as FEATURES
+from sgm_vfi.training.matching_features import GMFlowTrainer, flow_metrics
+from sgm_vfi.training.matching_features_recipes import EXPERIMENTS as FEATURES
 from sgm_vfi.training.start_weights import (
     FEATURES_NETWORK,
     find_features,
@@ -67,7 +67,7 @@ def test_random_features_are_never_used_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.weight_search.ROOT", tmp_path)
     experiment = replace(recipe_global(), allow_random_features=False)
     with pytest.raises(FileNotFoundError, match=r"gmflow_sintel-0c07dcb3\.pth.*train gmflow"):
         X4KTrainer(experiment, run_in(tmp_path / "run"))
@@ -77,7 +77,7 @@ def test_published_features_come_before_our_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgm_vfi.model.weight_files.ROOT", tmp_path)
+    monkeypatch.setattr("sgm_vfi.model.weight_search.ROOT", tmp_path)
     ours = tmp_path / "log" / "gmflow" / "ckpt" / "gmflow.safetensors"
     features = GMFlowFeatures()
     save_weights(features, ours, {"network": FEATURES_NETWORK})

@@ -13,12 +13,12 @@ from sgm_vfi.config import EXPERIMENTS as GLOBAL
 from sgm_vfi.config_base import EXPERIMENTS, Experiment
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.precision import use_bfloat16_in_training
+from sgm_vfi.model.precision_and_compile import use_bfloat16_in_training
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
-from sgm_vfi.training.gmflow import GMFlowTrainer
+from sgm_vfi.training.matching_features import GMFlowTrainer
 from sgm_vfi.training.trainer import Trainer as AbstractTrainer
 from sgm_vfi.training.zoo import ZooTrainer
 from tests.fixtures.training_runs import (

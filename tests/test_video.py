@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from sgm_vfi import demo_2x
-from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.video.av_frames import read_hdr_metadata
 from sgm_vfi.video.source_video import probe_video
 from sgm_vfi.video.work_folder import WorkFolder

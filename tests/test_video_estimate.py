@@ -9,12 +9,12 @@ from torch import Tensor
 
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.interpolator import Interpolation
-from sgm_vfi.video import estimate
-from sgm_vfi.video.estimate import estimate_seconds_per_frame, find_explanation_names
+from sgm_vfi.video import time_estimate as estimate
 from sgm_vfi.video.job import interpolate_file
+from sgm_vfi.video.job_plan import VideoPlan, plan_video
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.plan import VideoPlan, plan_video
+from sgm_vfi.video.time_estimate import estimate_seconds_per_frame, find_explanation_names
 from sgm_vfi.video.timeline import Target
 from tests.fixtures.videos import moving_frames, write_clip
 

@@ -13,7 +13,7 @@ import torch
 from sgm_vfi import demo_2x
 from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.video import pipeline
-from sgm_vfi.video.image_sequence import probe_images
+from sgm_vfi.video.image_sequence_source import probe_images
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, moving_frames, read_timestamps
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sgm_vfi.model import ZOO
-from sgm_vfi.model.checkpoint import save_weights
 from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.model.zoo import build_interpolator
 from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate_file
 from tests.fixtures.demo import run

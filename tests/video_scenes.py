@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
+from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.images import as_samples
-from sgm_vfi.media.videos import VideoReader
 
 SIZE = (96, 128)
 

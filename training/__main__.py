@@ -17,10 +17,13 @@ from importlib import import_module
 
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.command_line import CommandParser
-from sgm_vfi.engine.launch import launch
+from sgm_vfi.engine.run_command import launch
 
 STAGES = {  # command -> (module:trainer, module of its recipes)
-    "gmflow": ("sgm_vfi.training.gmflow:GMFlowTrainer", "sgm_vfi.training.gmflow_recipes"),
+    "gmflow": (
+        "sgm_vfi.training.matching_features:GMFlowTrainer",
+        "sgm_vfi.training.matching_features_recipes",
+    ),
     "base": ("sgm_vfi.Trainer_base:Trainer", "sgm_vfi.config_base"),
     "x4k": ("sgm_vfi.Trainer_x4k:X4KTrainer", "sgm_vfi.config"),
     "own": ("sgm_vfi.training.own:OwnTrainer", "sgm_vfi.training.own"),

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from sgm_vfi.config_base import FLAGS, SMOKE, Experiment, TrainConfig
 from sgm_vfi.dataset.data_config import DataConfig
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.model.checkpoint import load_weights, read_weights
+from sgm_vfi.model.import_by_name import build_referenced_interpolator
 from sgm_vfi.model.interpolator import Interpolation
-from sgm_vfi.model.python_reference import build_referenced_interpolator
+from sgm_vfi.model.weight_io import load_weights, read_weights
 from sgm_vfi.model.zoo import find_weights
 from sgm_vfi.training.frame_loss import build_frame_loss
-from sgm_vfi.training.interpolation import InterpolationTrainer
 from sgm_vfi.training.losses import interpolation_loss
+from sgm_vfi.training.validation import InterpolationTrainer
 
 __all__ = ["EXPERIMENTS", "FLAGS"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VGG19_Weights, vgg19
 
-from sgm_vfi.model.checkpoint import load_weights, read_weights
+from sgm_vfi.model.weight_io import load_weights, read_weights
 
 LAYERS = {1: 0.1 / 2.6, 6: 0.1 / 4.8, 11: 0.1 / 3.7, 20: 0.1 / 5.6, 29: 1 / 1.5}  # their weights
 COLOUR_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, which the network was trained on

@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sgm_vfi.command_line import CommandParser, report_errors
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.weight_io import (
     INDEX_SUFFIX,
     PART_OF,
     CheckpointError,
@@ -34,8 +35,7 @@ from sgm_vfi.model.checkpoint import (
     read_index,
     read_weights,
 )
-from sgm_vfi.model.interpolator import time_like
-from sgm_vfi.model.weight_files import ROOT
+from sgm_vfi.model.weight_search import ROOT
 from sgm_vfi.model.zoo import ZOO, load_interpolator
 from sgm_vfi.storage.atomic_write import replace_atomically
 from sgm_vfi.storage.file_identity import sha256

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from sgm_vfi.model.checkpoint import CheckpointError, Weights, load_weights, read_weights
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
 from sgm_vfi.model.sgm.checkpoint_names import from_published, is_published, published_config
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
-from sgm_vfi.model.weight_files import find_file, search_roots, weights_folders
+from sgm_vfi.model.weight_io import CheckpointError, Weights, load_weights, read_weights
+from sgm_vfi.model.weight_search import find_file, search_roots, weights_folders
 from sgm_vfi.model.zoo import find_weights
 
 logger = logging.getLogger(__name__)

@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.model.architectures import ARCHITECTURES
-from sgm_vfi.model.checkpoint import Architecture, CheckpointError
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.network_from_weights import ARCHITECTURES
+from sgm_vfi.model.weight_io import Architecture, CheckpointError
 from sgm_vfi.model.zoo import load_interpolator
 from sgm_vfi.training.frame_loss import build_frame_loss
 from sgm_vfi.training.ifrnet_loss import ifrnet_loss
-from sgm_vfi.training.interpolation import InterpolationTrainer
 from sgm_vfi.training.perceptual import load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.rife_loss import rife_loss
+from sgm_vfi.training.validation import InterpolationTrainer
 from sgm_vfi.training.zoo_recipes import ZooExperiment
 
 # Loss of the output of `training_forward` and of the batch.

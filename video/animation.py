@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.filter.context import FilterContext
 
-from sgm_vfi.media.videos import VideoReader, to_rgb_samples
+from sgm_vfi.media.frame_readers import VideoReader, to_rgb_samples
 from sgm_vfi.video.holds import find_usual_gap
 from sgm_vfi.video.timeline import Target, to_pts
 

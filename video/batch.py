@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from sgm_vfi.command_line import describe_error, is_out_of_memory
+from sgm_vfi.media.frame_readers import VIDEO_SUFFIXES
 from sgm_vfi.media.images import is_image, natural_sort_key
 from sgm_vfi.media.sequences import is_video
-from sgm_vfi.media.videos import VIDEO_SUFFIXES
 from sgm_vfi.video.header import read_header
 from sgm_vfi.video.job_paths import default_output
 from sgm_vfi.video.mux import CONTAINERS

@@ -29,9 +29,7 @@ from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.animation import ANIMATIONS
 from sgm_vfi.video.batch import expand_inputs, find_batch, run_batch
 from sgm_vfi.video.codec_list import describe_encoders
-from sgm_vfi.video.estimate import describe_duration
-from sgm_vfi.video.image_folder import interpolate_folder
-from sgm_vfi.video.image_pair import interpolate_pair
+from sgm_vfi.video.folder_job import interpolate_folder
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
 from sgm_vfi.video.job_paths import (
     default_output,
@@ -40,6 +38,7 @@ from sgm_vfi.video.job_paths import (
     require_no_finished_job,
     worst_frames_path,
 )
+from sgm_vfi.video.job_plan import VideoPlan, plan_video
 from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.memory_fallback import find_distinct_times
 from sgm_vfi.video.mux import CONTAINERS
@@ -49,12 +48,13 @@ from sgm_vfi.video.options import (
     given_video_options,
     read_video_options,
 )
+from sgm_vfi.video.pair_job import interpolate_pair
 from sgm_vfi.video.pipe import is_pipe, run_pipe
-from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.plan_text import describe_plan
 from sgm_vfi.video.progress import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segments import read_segment_rank
+from sgm_vfi.video.time_estimate import describe_duration
 
 EXAMPLES = """Interpolate frames between two images, the images of a folder, or those of a video.
 

@@ -9,12 +9,12 @@ from sgm_vfi.storage.atomic_write import rename_durably
 from sgm_vfi.storage.file_identity import hash_path, require_unchanged
 from sgm_vfi.video.animation import is_animation_output, write_animation
 from sgm_vfi.video.job_paths import is_folder, receipt_path, require_empty
+from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.mux import EncodedSegment, assemble
-from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.segment_writers import MAIN, join_folders
 from sgm_vfi.video.slow_sound import SoundFile, choose_sound_codec, stretch_sound
 from sgm_vfi.video.verify import OutputMismatchError, find_mismatches, find_time_mismatches
 from sgm_vfi.video.work_folder import WorkFolder
-from sgm_vfi.video.writer import MAIN, join_folders
 
 Records = Mapping[int, dict[str, Any]]  # of finished segments, by number
 

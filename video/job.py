@@ -26,6 +26,7 @@ from sgm_vfi.video.job_paths import (
     require_no_other_result,
     work_path,
 )
+from sgm_vfi.video.job_plan import VideoPlan, plan_video
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -34,7 +35,6 @@ from sgm_vfi.video.memory_fallback import (
     measure_free_memory,
 )
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.plan import VideoPlan, plan_video
 from sgm_vfi.video.progress import Cancel, JobMonitor, Progress
 from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segment_maker import SegmentMaker

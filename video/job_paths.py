@@ -15,8 +15,8 @@ from sgm_vfi.media.output_paths import (
 from sgm_vfi.video.animation import ANIMATIONS
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.segment_writers import COMPARE, EXPLAIN, MAIN
 from sgm_vfi.video.work_folder import WorkFolder
-from sgm_vfi.video.writer import COMPARE, EXPLAIN, MAIN
 
 FIRST = "000001.png"  # or any other name of a file in a folder
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from sgm_vfi.command_line import INTERRUPTED
 from sgm_vfi.media.colour_matrices import MATRICES, guess_matrix
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
+from sgm_vfi.media.frame_readers import require_quarter_turn
 from sgm_vfi.media.sequences import is_video
-from sgm_vfi.media.videos import require_quarter_turn
 from sgm_vfi.video.av_frames import (
     apply_orientation,
     read_pixel_format,
@@ -35,7 +35,7 @@ from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.option_fields import format_given
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.source_video import SourceDecoder
-from sgm_vfi.video.stream import SourceFrame, expected_times, interpolate_stream
+from sgm_vfi.video.stream_api import SourceFrame, expected_times, interpolate_stream
 from sgm_vfi.video.y4m import (
     Y4MHeader,
     chroma_parameter,

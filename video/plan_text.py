@@ -4,9 +4,9 @@ from fractions import Fraction
 
 from sgm_vfi.video.holds import describe_holds
 from sgm_vfi.video.job_paths import free_space, is_folder
+from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.options import describe_options
-from sgm_vfi.video.plan import VideoPlan
-from sgm_vfi.video.writer import COMPARE, EXPLAIN
+from sgm_vfi.video.segment_writers import COMPARE, EXPLAIN
 
 VIEWS = {COMPARE: "beside frames repeated", EXPLAIN: "with the steps of the network"}
 NAMED_CUTS = 12  # that are listed; the receipt has all

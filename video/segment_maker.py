@@ -10,13 +10,12 @@ from typing import Any
 import torch
 
 from sgm_vfi.storage.file_identity import require_unchanged
-from sgm_vfi.video.estimate import find_explanation_names
 from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
 from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.job_paths import is_folder
+from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
-from sgm_vfi.video.plan import VideoPlan
 from sgm_vfi.video.progress import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segment_schedule import (
@@ -34,9 +33,10 @@ from sgm_vfi.video.segment_schedule import (
     wait_for_segments,
     write_length,
 )
+from sgm_vfi.video.segment_writers import FolderWriter, SegmentWriter
 from sgm_vfi.video.segments import Segment, SegmentRank
+from sgm_vfi.video.time_estimate import find_explanation_names
 from sgm_vfi.video.work_folder import WorkFolder
-from sgm_vfi.video.writer import FolderWriter, SegmentWriter
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sgm_vfi.media.containers import VideoError, open_input
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
-from sgm_vfi.media.videos import VideoReader
+from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sgm_vfi.media.frame_readers import ImageFolderReader, VideoReader
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.media.videos import ImageFolderReader, VideoReader
 from sgm_vfi.media.visualise import Picture, make_grid
 from sgm_vfi.video.job_paths import is_folder, worst_frames_path
-from sgm_vfi.video.plan import VideoPlan
+from sgm_vfi.video.job_plan import VideoPlan
 
 COLUMNS, WIDTH = 2, 1600  # of the picture
 

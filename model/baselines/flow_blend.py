@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.checkpoint import Architecture, Weights, translate_name
 from sgm_vfi.model.flow import gmflow_refine
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
@@ -31,6 +30,7 @@ from sgm_vfi.model.interpolator import (
     flow_scale_fraction,
 )
 from sgm_vfi.model.ops.resize import resize, resize_to
+from sgm_vfi.model.weight_io import Architecture, Weights, translate_name
 
 SMALL = 2**20  # pixels: smaller frames use finer motion hypotheses
 

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgm_vfi.model.checkpoint import Weights, read_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow import GMFlow, load_gmflow_weights
 from sgm_vfi.model.flow.gmflow_refine import GMFlowRefine, load_gmflow_refine_weights
 from sgm_vfi.model.flow.liteflownet import LiteFlowNet, load_liteflownet_weights
 from sgm_vfi.model.flow.raft import RAFT, find_raft, load_raft_weights
-from sgm_vfi.model.weight_files import find_file, weights_folders
+from sgm_vfi.model.weight_io import Weights, read_weights
+from sgm_vfi.model.weight_search import find_file, weights_folders
 
 
 class FlowZooEntry(NamedTuple):

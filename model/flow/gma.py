@@ -15,8 +15,8 @@ from torchvision.models.optical_flow.raft import (
     UpdateBlock,
 )
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights
 from sgm_vfi.model.flow.raft import RAFT, from_published
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights
 
 CHANNELS = 128  # of the context, of the motion features and of the hidden state
 CORRELATIONS = 4 * 9**2  # looked up around each cell: 9 x 9 in each of four maps

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow_features import (
     CHANNELS,
@@ -27,6 +26,7 @@ from sgm_vfi.model.flow.gmflow_features import (
 from sgm_vfi.model.ops.correlation import local_correlation
 from sgm_vfi.model.ops.global_matching import blockwise_attention, cell_positions, match_positions
 from sgm_vfi.model.ops.resize import symmetric_padding
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, translate_name
 
 HEAD_NAMES = (
     NameScope("feature_flow_attn.q_proj.", "propagation.query."),

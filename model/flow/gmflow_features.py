@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
-from sgm_vfi.model.layers.linear import Linear
+from sgm_vfi.model.layers.linear_layer import Linear
 from sgm_vfi.model.layers.position_encoding import sine_position_encoding
 from sgm_vfi.model.ops.banded_convolution import apply_per_sample
 from sgm_vfi.model.ops.global_matching import attention
@@ -29,6 +28,7 @@ from sgm_vfi.model.ops.window_partition import (
     region_mask,
     shifted_region_ids,
 )
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, translate_name
 
 CHANNELS = 128
 PUBLISHED_NAMES = (

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import Weights, load_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow import COLOUR_MEAN, COLOUR_SPREAD, HEAD_NAMES, FlowPropagation
 from sgm_vfi.model.flow.gmflow_features import (
@@ -34,6 +33,7 @@ from sgm_vfi.model.ops.instance_norm import instance_norm_relu
 from sgm_vfi.model.ops.pixel_grid import pixel_grid
 from sgm_vfi.model.ops.resize import symmetric_padding
 from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.weight_io import Weights, load_weights, translate_name
 
 SPLITS = (2, 8)  # windows of attention each way, at 1/8 and 1/4
 MATCHING_RADIUS, PROPAGATION_RADIUS = 4, 1  # cells, at 1/4

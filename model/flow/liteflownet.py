@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.ops.correlation import local_correlation
 from sgm_vfi.model.ops.resize import resize_to, symmetric_padding
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, translate_name
 
 SLOPE = 0.1  # of the leaky rectifiers
 FLOW_UNIT = 20  # pixels of the frame: what one stands for inside the network

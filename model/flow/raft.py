@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, read_weights, translate_name
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.ops.resize import symmetric_padding
-from sgm_vfi.model.weight_files import find_file, weights_folders
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, read_weights, translate_name
+from sgm_vfi.model.weight_search import find_file, weights_folders
 
 UNITS = ((".conv1.", ".convnormrelu1.0."), (".conv2.", ".convnormrelu2.0."))
 NORMS = ((".norm1.", ".convnormrelu1.1."), (".norm2.", ".convnormrelu2.1."))

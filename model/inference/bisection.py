@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, map_tensors
+from sgm_vfi.model.inference.wrapper_base import Wrapper, map_tensors
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,

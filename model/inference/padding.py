@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, map_frames, map_tensors
+from sgm_vfi.model.inference.wrapper_base import Wrapper, map_frames, map_tensors
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, Window, require_frames
 from sgm_vfi.model.ops.resize import symmetric_padding
 

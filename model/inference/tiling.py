@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from sgm_vfi.model.inference.wrapper import Wrapper, map_tensors
+from sgm_vfi.model.inference.wrapper_base import Wrapper, map_tensors
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, TileableInterpolator, Window
 
 

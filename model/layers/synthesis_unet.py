@@ -8,12 +8,12 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.checkpoint import NameScope
 from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.model.ops.banded_convolution import apply_in_bands
 from sgm_vfi.model.ops.resize import resize_flow
 from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.weight_io import NameScope
 
 PUBLISHED_NAMES = (  # in the files of both
     *(

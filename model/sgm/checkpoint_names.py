@@ -4,7 +4,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
+from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
+from sgm_vfi.model.sgm.network import SGM, SGMConfig
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     NameScope,
@@ -13,9 +16,6 @@ from sgm_vfi.model.checkpoint import (
     published_name,
     translate_name,
 )
-from sgm_vfi.model.flow.gmflow_features import PUBLISHED_NAMES as GMFLOW_NAMES
-from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
-from sgm_vfi.model.sgm.network import SGM, SGMConfig
 
 CACHED_BUFFERS = (".attn_mask", ".HW")  # caches that the published code registered as buffers
 HEAD_PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))

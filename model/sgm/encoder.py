@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model.layers.conv import conv_prelu
-from sgm_vfi.model.layers.linear import Linear
+from sgm_vfi.model.layers.linear_layer import Linear
 from sgm_vfi.model.layers.position_encoding import sine_position_encoding
 from sgm_vfi.model.ops.banded_convolution import apply_in_bands
 from sgm_vfi.model.ops.resize import symmetric_padding

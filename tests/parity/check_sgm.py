@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.media.images import to_levels
-from sgm_vfi.model.architectures import keypoint_ratio
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import time_like
+from sgm_vfi.model.network_from_weights import keypoint_ratio
 from sgm_vfi.model.sgm import flow_compensation, network
 from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGM_BASE, SGM_SMALL, SGMConfig

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from sgm_vfi import cli
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.model.checkpoint import save_weights
+from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.model.zoo import build_interpolator
 from tests.fixtures.videos import moving_frames, write_clip
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     NameScope,

@@ -5,7 +5,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from sgm_vfi.model.baselines.pervfi.network import PerVFI, PerVFIConfig
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     NameScope,
@@ -13,7 +14,6 @@ from sgm_vfi.model.checkpoint import (
     published_name,
     translate_name,
 )
-from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 
 Parts = tuple[tuple[str, str], ...]
 MAIN: Parts = tuple((f".netMain.{i}.", f".{i}.") for i in range(4))

@@ -3,7 +3,8 @@
 import torch
 
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.flow import raft
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     NameScope,
@@ -12,7 +13,6 @@ from sgm_vfi.model.checkpoint import (
     read_weights,
     translate_name,
 )
-from sgm_vfi.model.flow import raft
 
 FLOW_FILES = ("raft-sintel.pt", "raft-sintel.pth")  # one of them is in the folder of interpnet.pt
 COMPUTED = (".relative_position_index", ".attn_mask", ".attn_mask_x", ".attn_mask_y")

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     NameScope,
@@ -11,7 +12,6 @@ from sgm_vfi.model.checkpoint import (
     abbreviate,
     translate_name,
 )
-from sgm_vfi.model.layers.synthesis_unet import PUBLISHED_NAMES as SYNTHESIS_NAMES
 
 PARTS = ((".conv0.", ".head."), (".convblock.", ".residual."), (".lastconv.", ".output."))
 PUBLISHED_NAMES = (

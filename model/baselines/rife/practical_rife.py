@@ -21,7 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.model.baselines.rife.checkpoint_names import PARTS
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.interpolator import Interpolation, Interpolator, convert_frames
+from sgm_vfi.model.layers.synthesis_unet import blend
+from sgm_vfi.model.ops.resize import resize, resize_flow
+from sgm_vfi.model.ops.warp import warp_pair
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     NameScope,
@@ -29,10 +33,6 @@ from sgm_vfi.model.checkpoint import (
     abbreviate,
     translate_name,
 )
-from sgm_vfi.model.interpolator import Interpolation, Interpolator, convert_frames
-from sgm_vfi.model.layers.synthesis_unet import blend
-from sgm_vfi.model.ops.resize import resize, resize_flow
-from sgm_vfi.model.ops.warp import warp_pair
 
 SLOPE = 0.2  # of every LeakyReLU
 RESIDUAL_CONVS = 8

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.checkpoint import Weights, published_name
 from sgm_vfi.model.flow import gma, liteflownet, raft
 from sgm_vfi.model.flow import gmflow as gmflow_head
 from sgm_vfi.model.flow import gmflow_features as gmflow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import FLOW_NETWORKS
+from sgm_vfi.model.weight_io import Weights, published_name
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.zoo import zoo_recipe as zoo

@@ -18,11 +18,11 @@ from sgm_vfi.model.baselines.ifrnet.network import (
     IFRNet,
     IFRNetConfig,
 )
-from sgm_vfi.model.checkpoint import NameScope, Weights, load_weights, published_name
 from sgm_vfi.model.flow import liteflownet
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, published_name
 from sgm_vfi.training import ifrnet_loss as losses
 from sgm_vfi.training.losses import census_loss, charbonnier
 from tests.parity import recipe

@@ -14,11 +14,11 @@ from sgm_vfi.model.baselines.pervfi.checkpoint_names import from_published, to_p
 from sgm_vfi.model.baselines.pervfi.network import PerVFI, PerVFIConfig, PerVFIState
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ActNorm
 from sgm_vfi.model.baselines.pervfi.splatting import EPSILON, find_holes
-from sgm_vfi.model.checkpoint import Weights, load_weights
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.splat import splat, splat_sum
 from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.weight_io import Weights, load_weights
 from sgm_vfi.training.losses import charbonnier
 from sgm_vfi.training.pervfi_loss import band_loss
 from tests.parity import recipe

@@ -20,8 +20,8 @@ from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
     to_published,
 )
 from sgm_vfi.model.baselines.raft_vfi.network import MEAN, RAFTVFI, RAFTVFIFrame, RAFTVFIState
-from sgm_vfi.model.checkpoint import Weights, load_weights
 from sgm_vfi.model.interpolator import Interpolation, time_like
+from sgm_vfi.model.weight_io import Weights, load_weights
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.raft_vfi_pipeline import (

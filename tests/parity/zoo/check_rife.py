@@ -19,12 +19,12 @@ from sgm_vfi.model.baselines.rife.network import (
     RIFEConfig,
     RIFETrainingOutput,
 )
-from sgm_vfi.model.checkpoint import load_weights, published_name
 from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.sequence import interpolate_times
 from sgm_vfi.model.interpolator import Interpolator, time_like
 from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.weight_io import load_weights, published_name
 from sgm_vfi.training import rife_loss as losses
 from sgm_vfi.training.losses import (
     census_loss,

@@ -9,16 +9,16 @@ from sgm_vfi.model.baselines.pervfi.checkpoint_names import ARCHITECTURE as PERV
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import ARCHITECTURE as RAFT_VFI_ARCHITECTURE
 from sgm_vfi.model.baselines.rife.checkpoint_names import ARCHITECTURE as RIFE_ARCHITECTURE
 from sgm_vfi.model.baselines.rife.practical_rife import ARCHITECTURE as PRACTICAL_ARCHITECTURE
-from sgm_vfi.model.checkpoint import (
+from sgm_vfi.model.flow.gmflow_features import FLOW_HEAD_PREFIXES
+from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
+from sgm_vfi.model.weight_io import (
     Architecture,
     CheckpointError,
     Weights,
     load_weights,
     report_config_errors,
 )
-from sgm_vfi.model.flow.gmflow_features import FLOW_HEAD_PREFIXES
-from sgm_vfi.model.interpolator import Interpolator
-from sgm_vfi.model.sgm.checkpoint_names import ARCHITECTURE as SGM_ARCHITECTURE
 
 DENSE = -1  # what the published code calls matching every cell
 # The first is meant where a file written here names none.
