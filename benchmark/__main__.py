@@ -23,7 +23,7 @@ import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.benchmark import (
     compare,
     curation,
-    footage,
+    footage_command,
     paper_figure,
     report_page,
     runner,
@@ -38,7 +38,7 @@ PROG = "sgm-vfi benchmark"
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))
 ALL = f"every protocol whose data is below --path, in folders named {FOLDERS}"
 COMMANDS = {
-    "footage": footage,
+    "footage": footage_command,
     "synthetic": synthetic,
     "speed": speed,
     "splat": splat_speed,

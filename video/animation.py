@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 import av
 import numpy as np
 from av.filter.context import FilterContext
 
+from sgm_vfi.media.containers import open_output
 from sgm_vfi.media.frame_readers import VideoReader, to_rgb_samples
 from sgm_vfi.video.holds import find_usual_gap
 from sgm_vfi.video.timeline import Target, to_pts
@@ -81,10 +83,11 @@ def write_animation(video: Path, output: Path, duration: Fraction) -> None:
     end = to_pts(duration, form.time_base)
     options = {form.repeat_option: "0"}
     if form.final_delay:
-        last = max(picture.pts for picture in read_pictures(video, form))
+        last = max(picture.pts or 0 for picture in read_pictures(video, form))
         options["final_delay"] = str(max(end - last, MIN_GIF_DELAY))
-    with av.open(output, "w", container_options=options) as container:
+    with open_output(output, **options) as container:
         stream = container.add_stream(form.encoder, rate=int(1 / form.time_base))
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = first.width, first.height, form.pix_fmt
         stream.time_base = stream.codec_context.time_base = form.time_base
         if palette is not None:
@@ -92,7 +95,7 @@ def write_animation(video: Path, output: Path, duration: Fraction) -> None:
         else:
             pictures = (to_format(picture, form) for picture in pictures)
         for picture in pictures:
-            pts = picture.pts
+            pts = picture.pts or 0
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     found = measure_duration(output)
@@ -140,7 +143,7 @@ def add_source(
     return graph.add_buffer(
         width=picture.width,
         height=picture.height,
-        format=picture.format.name,
+        format=picture.format,
         time_base=form.time_base,
     )
 
@@ -157,7 +160,7 @@ def make_palette(video: Path, form: AnimationFormat) -> av.VideoFrame:
         graph.push(picture)
     assert graph is not None
     graph.push(None)
-    return graph.pull()
+    return cast(av.VideoFrame, graph.pull())
 
 
 def apply_palette(
@@ -188,7 +191,7 @@ def pull_all(sink: FilterContext) -> Iterator[av.VideoFrame]:
     """Yield the pictures that a filter graph has ready."""
     while True:
         try:
-            yield sink.pull()
+            yield cast(av.VideoFrame, sink.pull())
         except (av.error.BlockingIOError, av.error.EOFError):
             return
 

@@ -113,7 +113,7 @@ def assemble(
                 [read_copied_packets(original, copies, source, max_packets)] if copies else []
             )
         for sound in sounds:
-            made = stack.enter_context(av.open(sound.path))
+            made = stack.enter_context(open_input(sound.path))
             packets.append(add_sound(container, made, sound, original, source))
         for _, packet in merge(*packets, key=lambda timed: timed[0]):
             container.mux_one(packet)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import av
 
+from sgm_vfi.media.containers import open_input, open_output
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.tags import copyable_tags
 from sgm_vfi.video.timeline import to_pts
@@ -41,7 +42,7 @@ def stretch_sound(
     first = source.offset + source.timestamps[0]
     begin, end = measure_stream(source.path, index)
     begin, end = max(begin, first), min(end, source.offset + source.end)
-    with av.open(source.path) as original, av.open(path, "w", format="matroska") as container:
+    with open_input(source.path) as original, open_output(path, format="matroska") as container:
         stream = original.streams[index]
         assert isinstance(stream, av.AudioStream)
         rate = OPUS_RATE if codec == "libopus" else stream.rate
@@ -148,7 +149,7 @@ def filter_sound(
 def measure_stream(path: Path, index: int) -> tuple[Fraction, Fraction]:
     """Return when the first packet of a stream begins and the last one ends, in seconds."""
     times = []
-    with av.open(path) as container:
+    with open_input(path) as container:
         for packet in container.demux(container.streams[index]):
             if packet.pts is not None:
                 begin = packet.pts * packet.time_base
