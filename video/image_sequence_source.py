@@ -34,6 +34,26 @@ class ImageSequenceSource(SourceVideo):
             yield index, self.pixel_format.to_planes(read_frame(self.files[index])[None])
 
 
+def select_images(
+    folder: Path, files: Sequence[Path], tick: Fraction, trim: Trim, *, fill_missing: bool
+) -> tuple[list[Path], list[int]]:
+    """Return the images of a part of a sequence, and their positions from its first on.
+
+    Raises:
+        FrameError: no image is in the part.
+    """
+    places = find_positions(files) if fill_missing else range(len(files))
+    kept = [
+        (file, place)
+        for file, place in zip(files, places, strict=True)
+        if not trim.is_before(place, place * tick, tick)
+        and not trim.is_over(place, place * tick, tick)
+    ]
+    if not kept:
+        raise FrameError(f"{folder} has no frame in {trim}.")
+    return [file for file, _ in kept], [place - kept[0][1] for _, place in kept]
+
+
 def probe_images(
     folder: Path,
     files: Sequence[Path],
@@ -54,17 +74,7 @@ def probe_images(
         FrameError: an image cannot be read, or is not of the size of the first.
     """
     tick = 1 / Fraction(rate)
-    places = find_positions(files) if fill_missing else range(len(files))
-    kept = [
-        (file, place)
-        for file, place in zip(files, places, strict=True)
-        if not trim.is_before(place, place * tick, tick)
-        and not trim.is_over(place, place * tick, tick)
-    ]
-    if not kept:
-        raise FrameError(f"{folder} has no frame in {trim}.")
-    files = [file for file, _ in kept]
-    positions = [place - kept[0][1] for _, place in kept]
+    files, positions = select_images(folder, files, tick, trim, fill_missing=fill_missing)
     height, width, bits = probe_frames(tqdm(files, "checking", leave=False))
     pixel_format = PixelFormat(
         PLANE_LAYOUTS["gbrp" if bits == 8 else "gbrp16le"], is_full_range=True

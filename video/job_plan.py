@@ -1,6 +1,6 @@
 """Everything that is decided about a video job before any frame is made."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -123,6 +123,33 @@ class VideoPlan:
         }
 
 
+def probe_source(
+    path: Path,
+    inputs: Sequence[Path],
+    options: VideoOptions,
+    watch: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]],
+) -> SourceVideo:
+    """Read a video, or the images of a folder, from end to end; `watch` sees the frames."""
+    if options.rate is not None:
+        return probe_images(
+            path,
+            inputs,
+            Fraction(options.rate),
+            watch if options.cuts or options.dedup else None,
+            options.trim,
+            fill_missing=options.fill_missing,
+        )
+    header = read_header(path, options.stream, follow_playlists=options.follow_playlists)
+    total = count_declared_frames(header)
+    return probe_video(
+        path,
+        lambda frames: watch(show_progress(frames, "reading", total)),
+        options.trim,
+        stream=options.stream,
+        follow_playlists=options.follow_playlists,
+    )
+
+
 def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
     """Read a video, or a folder of images, from end to end, and plan its job.
 
@@ -144,26 +171,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
             passing = record_distinct(path, passing, options.dedup_threshold, distinct)
         return passing
 
-    if options.rate is not None:
-        needs_pictures = options.cuts or options.dedup
-        source: SourceVideo = probe_images(
-            path,
-            inputs,
-            Fraction(options.rate),
-            watch if needs_pictures else None,
-            options.trim,
-            fill_missing=options.fill_missing,
-        )
-    else:
-        header = read_header(path, options.stream, follow_playlists=options.follow_playlists)
-        total = count_declared_frames(header)
-        source = probe_video(
-            path,
-            lambda frames: watch(show_progress(frames, "reading", total)),
-            options.trim,
-            stream=options.stream,
-            follow_playlists=options.follow_playlists,
-        )
+    source = probe_source(path, inputs, options, watch)
     if len(source.timestamps) < 2:
         where = f" from {options.trim}" if options.trim else ""
         raise ValueError(f"{path} holds one frame{where}; something lies between two or more.")

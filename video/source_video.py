@@ -141,45 +141,21 @@ def probe_video(
 
     for _ in observe_fields() if analyse is None else analyse(observe_fields()):
         pass
-    first, timestamps, dropped = decoder.first, decoder.timestamps, decoder.dropped
+    first, timestamps = decoder.first, decoder.timestamps
     if first is None:
         where = f"no frame from {trim}; it has {decoder.skipped} before" if trim else "no frames"
         raise VideoError(f"{path} has a video stream with {where}. Use another file or part.")
     pixel_format, notes = read_pixel_format(path, first)
-    if dropped:
-        notes.append(f"{dropped} frames whose timestamps do not advance are left out")
-    if telecine.is_telecined:
-        notes.append(TELECINED)
-    elif decoder.is_interlaced:
-        notes.append(INTERLACED)
-    if header.other_videos:
-        notes.append(
-            f"stream {header.stream} is interpolated; left out: {', '.join(header.other_videos)}"
-        )
-    if header.follow_playlists:
-        notes.append("it may be a playlist; changes of the files that it names are not noticed")
-    is_whole, given = trim.end is None, decoder.skipped + len(timestamps)
-    if is_whole and header.num_declared_frames > given + dropped:
-        declared = count_declared_frames(path, header)
-        if declared > given + dropped:
-            notes.append(f"the file promises {declared} frames and gives {given}")
-    if decoder.has_missing_timestamps and header.frame_rate is not None:
-        notes.append(
-            f"it gives no timestamps; {float(header.frame_rate):.5g} fps are assumed. For another "
-            f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
-        )
+    notes += describe_decoding(path, header, decoder, telecine)
     lost = header.lost
     if has_alpha(first) and TRANSPARENCY not in lost:
         lost = (*lost, TRANSPARENCY)
     if decoder.skipped and header.timecode is not None:
         lost = (*lost, f"timecode {header.timecode}: the part that is used begins later")
         header = header._replace(timecode=None)
-    end = decoder.end or timestamps[-1] + (
-        decoder.duration or estimate_frame_duration(timestamps, header.frame_rate)
-    )
-    if is_whole and header.duration > end - timestamps[0] + 2 * estimate_frame_duration(
-        timestamps, header.frame_rate
-    ):
+    duration = estimate_frame_duration(timestamps, header.frame_rate)
+    end = decoder.end or timestamps[-1] + (decoder.duration or duration)
+    if trim.end is None and header.duration > end - timestamps[0] + 2 * duration:
         notes += find_missing_end(path, header)
     offset = timestamps[0] if trim else Fraction(0)
     if trim:
@@ -205,6 +181,36 @@ def probe_video(
         side_data=decoder.side_data,
         lost=lost,
     )
+
+
+def describe_decoding(
+    path: Path, header: VideoHeader, decoder: "SourceDecoder", telecine: TelecineDetector
+) -> list[str]:
+    """Return what a user should know of a video that was decoded: fields, streams, gaps."""
+    notes = []
+    if decoder.dropped:
+        notes.append(f"{decoder.dropped} frames whose timestamps do not advance are left out")
+    if telecine.is_telecined:
+        notes.append(TELECINED)
+    elif decoder.is_interlaced:
+        notes.append(INTERLACED)
+    if header.other_videos:
+        notes.append(
+            f"stream {header.stream} is interpolated; left out: {', '.join(header.other_videos)}"
+        )
+    if header.follow_playlists:
+        notes.append("it may be a playlist; changes of the files that it names are not noticed")
+    given = decoder.skipped + len(decoder.timestamps)
+    if decoder.trim.end is None and header.num_declared_frames > given + decoder.dropped:
+        declared = count_declared_frames(path, header)
+        if declared > given + decoder.dropped:
+            notes.append(f"the file promises {declared} frames and gives {given}")
+    if decoder.has_missing_timestamps and header.frame_rate is not None:
+        notes.append(
+            f"it gives no timestamps; {float(header.frame_rate):.5g} fps are assumed. For another "
+            f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
+        )
+    return notes
 
 
 class SourceDecoder:
