@@ -93,6 +93,8 @@ def run(args: argparse.Namespace) -> None:
             raise ReportError(
                 f"A report is written as .html, {', '.join(TIDY_SUFFIXES)}, got {path}."
             )
+        if path.resolve() in {file.resolve() for file in args.file}:
+            raise ReportError(f"{path} is also an input. Give --output another name.")
     results, figures = read_results(args.file), []
     if args.pictures:
         extended = [add_images(result, args.device) for result in results]

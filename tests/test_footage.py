@@ -152,7 +152,7 @@ def flat_triplet(value: float, size: int = 16) -> Triplet:
 @pytest.mark.parametrize("bits", [8, 16])
 def test_predictions_are_rounded_as_the_footage_is(bits: int) -> None:
     setup = evaluator_of(constant=Constant(0.12345678))
-    frame = setup.predict("constant", flat_triplet(0.5), bits).frame
+    frame = setup.predict("constant", flat_triplet(0.5), bits, "frame 1").frame
     assert torch.equal(frame, quantise(torch.full((1, 3, 16, 16), 0.12345678), bits))
     assert not torch.equal(frame, torch.full((1, 3, 16, 16), 0.12345678))
 
@@ -160,7 +160,7 @@ def test_predictions_are_rounded_as_the_footage_is(bits: int) -> None:
 def test_a_network_that_gives_no_numbers_is_named() -> None:
     setup = evaluator_of(broken=Constant(math.nan))
     with pytest.raises(ValueError, match="broken predicts values that are not numbers"):
-        setup.predict("broken", flat_triplet(0.5), 8)
+        setup.predict("broken", flat_triplet(0.5), 8, "frame 1")
 
 
 def test_a_still_clip_is_infinitely_well_predicted(tmp_path: Path) -> None:

@@ -73,5 +73,5 @@ def test_the_main_process_knows_whether_there_is_a_checkpoint(tmp_path: Path) ->
     """A process whose own disk has none goes on with the others, and does not wait for them."""
     run = run_in(tmp_path, resume=True)
     assert not run.has_other_weights
-    with patch.object(World, "share", lambda world, value: True):
+    with patch.object(World, "broadcast", lambda world, value: True):
         assert run.has_other_weights

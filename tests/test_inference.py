@@ -136,7 +136,7 @@ def test_wrapper_asks_what_the_inner_one_asks(
 # Padding
 
 
-@pytest.mark.parametrize("shape", [(), (2,), (1, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(2,), (3, 1, 1, 1), (2, 1)])
 def test_a_time_for_every_sample(shape: tuple[int, ...]) -> None:
     frames = torch.rand(2, 2, 3, 16, 16)
     with pytest.raises(ValueError, match=r"\(2, 1, 1, 1\), got"):

@@ -55,5 +55,7 @@ def test_packed_shards_split_and_are_checked(trees: dict[str, Path], tmp_path: P
 
 def test_unfinished_packing_leaves_nothing(vimeo: Path, tmp_path: Path) -> None:
     damage(vimeo90k.find_image_stacks(vimeo, "train")[5].files[0])
-    assert main(["pack", "vimeo90k", str(vimeo), str(tmp_path / "cache")]) == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["pack", "vimeo90k", str(vimeo), str(tmp_path / "cache")])
+    assert stop.value.code == 2
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name != "tri_test"]

@@ -177,7 +177,7 @@ class OneLayer(Interpolator):
     def prepare(self, *_: object) -> None:
         raise NotImplementedError
 
-    at = prepare
+    interpolate = prepare
 
     def compute_modules(self) -> Iterator[torch.nn.Module]:
         yield self.layer

@@ -91,7 +91,7 @@ def test_matches_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch) ->
         worse = max(ratio, ratio_too)
         if worse < sparse.RATIO and back == row:
             pair = torch.cat((points0.places[row], points1.places[column]))
-            expected.add((*pair.tolist(), worse < sparse.CLEAR))
+            expected.add((*pair.tolist(), worse < sparse.CLEAR_RATIO))
     found = match_keypoints(points0, points1)
     assert 10 < len(expected) < 33
     assert len({clear for *_, clear in expected}) == 2
@@ -165,9 +165,9 @@ def test_points_of_large_frames_are_those_of_halved_ones(monkeypatch: pytest.Mon
     [small] = to_grey_uint8(noise((96, 128), seed=3), (0, 0, 0, 0))
     large = small.repeat(2, axis=0).repeat(2, axis=1)
     expected = sparse.find_keypoints(small)
-    monkeypatch.setattr(sparse, "LARGEST", small.size)
+    monkeypatch.setattr(sparse, "MAX_PIXELS", small.size)
     found = sparse.find_keypoints(large)
-    assert len(found) == len(expected) == sparse.SIZES
+    assert len(found) == len(expected) == sparse.NUM_SIZES
     assert len(found[0].places) > 50
     assert torch.equal(found[0].descriptors, expected[0].descriptors)
     torch.testing.assert_close(found[0].places, 2 * expected[0].places + 0.5)

@@ -11,6 +11,7 @@ import pytest
 from sgm_vfi.storage.file_identity import hash_path
 from sgm_vfi.storage.file_lock import FileLock
 from sgm_vfi.video import command, finished, job
+from sgm_vfi.video.segment_maker import SegmentMaker
 from sgm_vfi.video.work_folder import WorkFolder
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.training_runs import ROOT, outcome, python, start_as_ranks
@@ -34,9 +35,9 @@ def run_until(where: str, *command: object) -> None:
 
 def fail(capsys: pytest.CaptureFixture[str], *command: object) -> str:
     """Run a command that is refused, and return why."""
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stop:
         run(*command)
-    return capsys.readouterr().err
+    return f"{stop.value}\n{capsys.readouterr().err}"
 
 
 def pieces(parts: Path) -> list[Path]:
@@ -52,9 +53,9 @@ def swap(parts: Path) -> None:
 
 def swap_with_records(parts: Path) -> None:
     swap(parts)
-    (parts / "00001.json").rename(parts / "x")
-    (parts / "00002.json").rename(parts / "00001.json")
-    (parts / "x").rename(parts / "00002.json")
+    (parts / "00004.json").rename(parts / "x")
+    (parts / "00008.json").rename(parts / "00004.json")
+    (parts / "x").rename(parts / "00008.json")
 
 
 def flip(file: Path) -> None:
@@ -64,15 +65,15 @@ def flip(file: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], int, str]] = {  # damage, segments lost, named
-    "truncated": (lambda d: os.truncate(pieces(d)[2], 500), 1, "00002.mkv is damaged"),
-    "empty": (lambda d: os.truncate(pieces(d)[2], 0), 1, "00002.mkv is damaged (0 bytes"),
-    "missing": (lambda d: pieces(d)[2].unlink(), 1, "00002.mkv is missing"),
-    "swapped": (swap, 2, "00001.mkv is damaged"),
-    "swapped with records": (swap_with_records, 2, "00001.json is that of another segment"),
-    "flipped": (lambda d: flip(pieces(d)[2]), 1, "00002.mkv is damaged"),
-    "record empty": (lambda d: os.truncate(d / "00002.json", 0), 1, "00002.json is damaged"),
-    "record []": (lambda d: (d / "00002.json").write_text("[]"), 1, "00002.json is damaged"),
-    "record flipped": (lambda d: flip(d / "00002.json"), 1, "00002.json is damaged"),
+    "truncated": (lambda d: os.truncate(pieces(d)[2], 500), 1, "00008.mkv is damaged"),
+    "empty": (lambda d: os.truncate(pieces(d)[2], 0), 1, "00008.mkv is damaged (0 bytes"),
+    "missing": (lambda d: pieces(d)[2].unlink(), 1, "00008.mkv is missing"),
+    "swapped": (swap, 2, "00004.mkv is damaged"),
+    "swapped with records": (swap_with_records, 2, "00004.json is that of another segment"),
+    "flipped": (lambda d: flip(pieces(d)[2]), 1, "00008.mkv is damaged"),
+    "record empty": (lambda d: os.truncate(d / "00008.json", 0), 1, "00008.json is damaged"),
+    "record []": (lambda d: (d / "00008.json").write_text("[]"), 1, "00008.json is damaged"),
+    "record flipped": (lambda d: flip(d / "00008.json"), 1, "00008.json is damaged"),
     "plan empty": (lambda d: os.truncate(d / "plan.json", 0), 0, "plan.json is damaged"),
     "plan missing": (lambda d: (d / "plan.json").unlink(), 0, ""),
 }
@@ -107,9 +108,9 @@ def test_a_damaged_image_is_made_again(caplog: pytest.LogCaptureFixture) -> None
     options = OPTIONS[:4]
     run(source, *options, "--output", "whole")
     run_until("sgm_vfi.video.finished.rename_durably", source, *options, "--output", "frames")
-    flip(Path("frames.parts/00001/000002.png"))
+    flip(sorted(Path("frames.parts/00004").iterdir())[1])
     run(source, *options, "--output", "frames")
-    assert "00001 is damaged" in caplog.text
+    assert "00004 is damaged" in caplog.text
     assert hash_path(Path("frames")) == hash_path(Path("whole"))
 
 
@@ -168,7 +169,7 @@ def test_a_replaced_input_is_an_error(moment: str, capsys: pytest.CaptureFixture
     """As a download or an editor replaces it: after the plan, or after decoding."""
     source = write_clip(Path("in.mp4"), moving_frames(8, 32, 48), audio=0.3)
     other = write_clip(Path("other.mp4"), moving_frames(8, 32, 48, step=1), audio=0.3)
-    where = {"segments": (job, "make_segments"), "joining": (finished, "assemble")}[moment]
+    where = {"segments": (SegmentMaker, "run"), "joining": (finished, "assemble")}[moment]
     real = getattr(*where)
 
     def replace_first(*arguments: object, **options: object) -> object:

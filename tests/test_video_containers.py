@@ -157,7 +157,7 @@ def test_timecodes_by_hand(before: str, old: Fraction, new: Fraction, after: str
     assert convert_timecode(before, old, new) == after
 
 
-def test_streams_are_left_out_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+def test_streams_are_left_out_on_request() -> None:
     Path("words.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\nHello\n")
     source = write_clip(Path("in.mkv"), moving_frames(3), audio=0.1, subtitle=Path("words.srt"))
     run(source, "--output", "out.mkv", "--drop", "audio", *FAST)
@@ -166,9 +166,8 @@ def test_streams_are_left_out_on_request(capsys: pytest.CaptureFixture[str]) -> 
     run(source, "--output", "bare.mkv", "--drop", "1,subtitle", *FAST)
     with av.open("bare.mkv") as container:
         assert len(container.streams) == 1
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=r"--drop 7: no such stream; .* audio stream 1 \(aac\)"):
         run(source, "--output", "no.mkv", "--drop", "7", *FAST)
-    assert "--drop 7: no such stream; the file has audio stream 1 (aac)" in capsys.readouterr().err
 
 
 def test_a_folder_of_images_says_what_it_loses() -> None:

@@ -84,7 +84,9 @@ def test_full_disk_is_explained_and_costs_no_finished_segment() -> None:
     def full(work: WorkFolder, number: int, view: str = "") -> Path:
         return Path("/dev/full") if number == 4 else temporary_path(work, number, view)
 
-    message = r"^demo_2x.py: The disk is full\..*kept in out\.mp4\.parts: make room.* goes on\.$"
+    message = (
+        r"^demo_2x.py: error: The disk is full\..*kept in out\.mp4\.parts: make room.* goes on\.$"
+    )
     with patch.object(WorkFolder, "temporary_path", full), pytest.raises(SystemExit, match=message):
         run(*command)
     run(*command)

@@ -234,7 +234,7 @@ def test_rates_as_people_write_them(text: str, value: Fr) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-5", "fast", "1/0", "2000", "nan", "inf"])
 def test_rates_that_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match="rate"):
+    with pytest.raises(ValueError, match=r"rate|expected a number"):
         parse_rate(text)
 
 

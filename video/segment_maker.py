@@ -115,6 +115,7 @@ class SegmentMaker:
         around = self.interpolator.uses_context_frames
 
         def segments() -> Iterator[Segment]:
+            """Iterate over the missing segments."""
             every = self.plan.segments(length, first, uses_context_frames=around)
             return select_missing(every, missing)
 

@@ -111,6 +111,7 @@ def stretch_chapters(chapters: list[Any], start: Fraction, stretch: Fraction) ->
     """Return the chapters of a video that is stretched in time from its start on."""
 
     def moved(count: int, time_base: Fraction) -> int:
+        """Return a timestamp of the source in the time of the output."""
         return to_pts(start + (count * time_base - start) * stretch, time_base)
 
     return [
