@@ -11,9 +11,9 @@ import pytest
 from sgm_vfi.media.containers import VideoError, choose_video_stream, open_input, open_output
 from sgm_vfi.media.frame_readers import VideoReader
 from tests.fixtures.demo import receipt, run
+from tests.fixtures.package import ROOT, product_files
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 
-ROOT = Path(__file__).resolve().parent.parent
 ODD_NAMES = (
     *("2024-05-01T10:20:30", "http:x", "concat:a|b", "-i", "frame%03d", "a?b#c&d", "pipe:1"),
     *("subfile,,start,0,end,9,,:x", "sub:dir/clip", "file:y", "a b'c\"d", "näme"),
@@ -47,8 +47,8 @@ def write_streams(*streams: tuple[int, bool]) -> Path:
 
 
 def test_no_other_module_opens_media_files() -> None:
-    for file in ROOT.glob("**/*.py"):
-        if "tests" not in file.parts and file != ROOT / "media" / "containers.py":
+    for file in product_files():
+        if file != ROOT / "media" / "containers.py":
             assert "av.open(" not in file.read_text(), f"{file} opens a file of its own"
 
 

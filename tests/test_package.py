@@ -3,19 +3,11 @@
 import ast
 import re
 from collections import defaultdict
-from pathlib import Path
 
 import sgm_vfi
+from tests.fixtures.package import ROOMS, ROOT, product_files
 
-ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("benchmark", "dataset", "engine", "media", "model", "storage", "training", "video")
 SHARED_STEMS = {"__init__", "__main__", "network"}  # and those of the networks in baselines/
-
-
-def product_files() -> list[Path]:
-    """Return the Python files that are installed."""
-    rooms = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
-    return [*ROOT.glob("*.py"), *rooms]
 
 
 def test_every_folder_of_code_is_installed() -> None:
