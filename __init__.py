@@ -12,7 +12,7 @@ MODULES = {  # name -> module, imported when the name is asked for, as PyTorch l
     "load": "sgm_vfi.model.api",
     "interpolate": "sgm_vfi.video.stream_api",
     "interpolate_file": "sgm_vfi.video.job",
-    "InterpolationCancelled": "sgm_vfi.video.progress",
+    "InterpolationCancelled": "sgm_vfi.video.progress_and_cancel",
     "Target": "sgm_vfi.video.timeline",
     "VideoOptions": "sgm_vfi.video.options",
 }

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.benchmark import (
     compare,
+    crop_figure,
     curation,
     footage_command,
-    paper_figure,
     report_page,
     runner,
     speed,
@@ -43,7 +43,7 @@ COMMANDS = {
     "speed": speed,
     "splat": splat_speed,
     "curation": curation,
-    "figure": paper_figure,
+    "figure": crop_figure,
     "report": report_page,
     "compare": compare,
 }

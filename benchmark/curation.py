@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgm_vfi.benchmark.motion_statistics import estimate_motion
-from sgm_vfi.benchmark.parallel_rows import describe_environment, utc_now
+from sgm_vfi.benchmark.row_files import describe_environment, utc_now
 from sgm_vfi.benchmark.row_journal import ReportError, Row, RowJournal, to_json
 from sgm_vfi.benchmark.tables import protect_cell
 from sgm_vfi.dataset import snu_film, xiph

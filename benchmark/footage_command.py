@@ -17,20 +17,20 @@ from sgm_vfi.benchmark.footage_evaluation import (
 )
 from sgm_vfi.benchmark.metrics import METRICS, Metric
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE
-from sgm_vfi.benchmark.parallel_rows import describe_environment, format_report, utc_now
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.report_page import format_page
-from sgm_vfi.benchmark.results import read_results
+from sgm_vfi.benchmark.result_summary import read_results
+from sgm_vfi.benchmark.row_files import describe_environment, format_report, utc_now
 from sgm_vfi.benchmark.row_journal import ReportError, RowJournal, differing_keys, to_json
 from sgm_vfi.benchmark.sample_figures import (
     select_median,
     select_worst,
     stack_strips,
 )
-from sgm_vfi.benchmark.samples import ClipSamples, probe_clips, select_targets
-from sgm_vfi.media.containers import VideoError
+from sgm_vfi.benchmark.sample_sources import ClipSamples, probe_clips, select_targets
 from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.images import write_frame
+from sgm_vfi.media.open_media import VideoError
 from sgm_vfi.model import DEFAULT, ZOO
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,

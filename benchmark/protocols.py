@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sgm_vfi.benchmark.frame_transforms import (
+from sgm_vfi.benchmark.crop_and_resize import (
     FrameTransform,
     crop_middle_half,
     crop_middle_square,

@@ -13,15 +13,15 @@ from tqdm import tqdm
 from sgm_vfi.benchmark.evaluation import interpolate_at
 from sgm_vfi.benchmark.html_document import html_details, html_document, html_figure
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
-from sgm_vfi.benchmark.parallel_rows import utc_now
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
-from sgm_vfi.benchmark.results import (
+from sgm_vfi.benchmark.result_summary import (
     MOTION,
     ProtocolResult,
     format_results,
     read_results,
     summarise,
 )
+from sgm_vfi.benchmark.row_files import utc_now
 from sgm_vfi.benchmark.row_journal import ReportError, Row
 from sgm_vfi.benchmark.sample_figures import (
     RowsByModel,
@@ -31,7 +31,7 @@ from sgm_vfi.benchmark.sample_figures import (
     select_median,
     select_worst,
 )
-from sgm_vfi.benchmark.samples import (
+from sgm_vfi.benchmark.sample_sources import (
     ProtocolSample,
     find_samples,
     group_by_inputs,

@@ -18,23 +18,23 @@ from sgm_vfi.benchmark.evaluation import (
     select_device,
 )
 from sgm_vfi.benchmark.metrics import Metric
-from sgm_vfi.benchmark.parallel_rows import (
-    RankRows,
-    describe_environment,
-    measure_in_parallel,
-    utc_now,
-)
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.protocols import PROTOCOLS
-from sgm_vfi.benchmark.results import (
+from sgm_vfi.benchmark.result_summary import (
     ProtocolResult,
     find_deviations,
     format_results,
     read_expected_means,
     read_results,
 )
+from sgm_vfi.benchmark.row_files import (
+    RankRows,
+    describe_environment,
+    measure_in_parallel,
+    utc_now,
+)
 from sgm_vfi.benchmark.row_journal import Row
-from sgm_vfi.benchmark.samples import (
+from sgm_vfi.benchmark.sample_sources import (
     ProtocolSample,
     ProtocolSamples,
     find_samples,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.benchmark.results import MOTION, ProtocolResult, average_by_model
+from sgm_vfi.benchmark.result_summary import MOTION, ProtocolResult, average_by_model
 from sgm_vfi.benchmark.row_journal import Row
 from sgm_vfi.benchmark.tables import LOWER_IS_BETTER
 from sgm_vfi.dataset.triplet import Triplet

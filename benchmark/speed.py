@@ -12,10 +12,9 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subprocess
-from sgm_vfi.benchmark.parallel_rows import describe_environment
 from sgm_vfi.benchmark.profiler import GIB
+from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
-from sgm_vfi.json_files import explain_structure, parse_json_object
 from sgm_vfi.media.images import parse_size
 from sgm_vfi.model import ZOO
 from sgm_vfi.model.cli_options import (
@@ -26,6 +25,7 @@ from sgm_vfi.model.cli_options import (
     parse_positive,
 )
 from sgm_vfi.model.zoo import find_builder, resolve_alias
+from sgm_vfi.read_json import explain_structure, parse_json_object
 from sgm_vfi.storage.atomic_write import write_atomically
 
 SpeedRow: TypeAlias = dict[str, Any]  # of the JSON file

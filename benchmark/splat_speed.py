@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.benchmark.evaluation import select_device
-from sgm_vfi.benchmark.parallel_rows import describe_environment
 from sgm_vfi.benchmark.profiler import measure_bandwidth, time_call
+from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.media.images import parse_size
 from sgm_vfi.model.cli_options import add_device_option, argument_type, parse_positive

@@ -18,24 +18,24 @@ from sgm_vfi.benchmark.evaluation import (
     select_device,
 )
 from sgm_vfi.benchmark.frame_cost import measure_costs
-from sgm_vfi.benchmark.ground_truth import (
+from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
+from sgm_vfi.benchmark.motion_statistics import flow_statistics
+from sgm_vfi.benchmark.result_summary import MOTION, read_results
+from sgm_vfi.benchmark.row_files import (
+    RankRows,
+    describe_environment,
+    measure_in_parallel,
+    utc_now,
+)
+from sgm_vfi.benchmark.row_journal import ReportError, Row
+from sgm_vfi.benchmark.runner import TIMEOUT
+from sgm_vfi.benchmark.synthetic_metrics import (
     GROUND_TRUTH_METRICS,
     MIN_PIXELS,
     TRUTH,
     measure_prediction,
     warp_true_motion,
 )
-from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
-from sgm_vfi.benchmark.motion_statistics import flow_statistics
-from sgm_vfi.benchmark.parallel_rows import (
-    RankRows,
-    describe_environment,
-    measure_in_parallel,
-    utc_now,
-)
-from sgm_vfi.benchmark.results import MOTION, read_results
-from sgm_vfi.benchmark.row_journal import ReportError, Row
-from sgm_vfi.benchmark.runner import TIMEOUT
 from sgm_vfi.benchmark.tidy_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet

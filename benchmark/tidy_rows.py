@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sgm_vfi.benchmark.parallel_rows import format_report
-from sgm_vfi.benchmark.results import ProtocolResult
+from sgm_vfi.benchmark.result_summary import ProtocolResult
+from sgm_vfi.benchmark.row_files import format_report
 from sgm_vfi.benchmark.row_journal import Row
 from sgm_vfi.benchmark.tables import protect_cell
 from sgm_vfi.storage.atomic_write import write_atomically

@@ -19,7 +19,6 @@ from sgm_vfi.dataset.augment import Augmentation, TripletIndices
 from sgm_vfi.dataset.clip_frames import as_8_bit
 from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets, build_generator
 from sgm_vfi.dataset.vimeo90k import PUBLISHED_AUGMENTATION
-from sgm_vfi.media.containers import choose_video_stream, open_input
 from sgm_vfi.media.frame_readers import (
     FrameReader,
     VideoError,
@@ -28,6 +27,7 @@ from sgm_vfi.media.frame_readers import (
     to_rgb_samples,
 )
 from sgm_vfi.media.images import as_frame, list_frames, read_samples
+from sgm_vfi.media.open_media import choose_video_stream, open_input
 from sgm_vfi.media.scene_cuts import detect_cuts
 
 __all__ = ["PUBLISHED_AUGMENTATION", "build_training_set", "build_validation_set"]

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sgm_vfi.dataset.clip_frames import FrameStack
-from sgm_vfi.json_files import explain_structure, read_json_object
+from sgm_vfi.read_json import explain_structure, read_json_object
 
 INDEX = "index.json"
 FORMAT = 1  # version of the index

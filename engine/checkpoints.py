@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.archives import require_sound_archive
 from sgm_vfi.storage.atomic_write import replace_atomically, sync
+from sgm_vfi.zip_checks import require_sound_archive
 
 logger = logging.getLogger(__name__)
 

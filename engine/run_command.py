@@ -19,7 +19,7 @@ from sgm_vfi.command_line import CommandParser, describe_error
 from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.config_overrides import describe_differences, override
 from sgm_vfi.engine.distributed import World, process_group, select_device
-from sgm_vfi.json_files import read_json_object
+from sgm_vfi.read_json import read_json_object
 from sgm_vfi.storage.atomic_write import remove_temporaries, write_atomically
 from sgm_vfi.storage.file_lock import FileLock
 

@@ -18,7 +18,7 @@ from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.json_files import explain_structure, parse_json_object
+from sgm_vfi.read_json import explain_structure, parse_json_object
 from sgm_vfi.storage.atomic_write import write_atomically
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from av.video.reformatter import ColorRange
 from torch import Tensor
 
 from sgm_vfi.media.colour_matrices import find_matrix, has_matrix
-from sgm_vfi.media.containers import VideoError, choose_video_stream, open_input
 from sgm_vfi.media.declared_frames import DeclaredFrames
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.images import (
@@ -25,6 +24,7 @@ from sgm_vfi.media.images import (
     natural_sort_key,
     read_samples,
 )
+from sgm_vfi.media.open_media import VideoError, choose_video_stream, open_input
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".y4m"),

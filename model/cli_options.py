@@ -14,7 +14,7 @@ from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.tiling import Tiled
 from sgm_vfi.model.interpolator import Interpolator, flow_scale_fraction
-from sgm_vfi.model.memory_allocator import keep_freed_memory
+from sgm_vfi.model.malloc_settings import keep_freed_memory
 from sgm_vfi.model.network_from_weights import keypoint_ratio
 from sgm_vfi.model.precision_and_compile import PRECISIONS, compile_modules, set_inference_precision
 from sgm_vfi.model.zoo import (

@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sgm_vfi.archives import require_sound_archive
-from sgm_vfi.json_files import JSONFileError, read_json_object
+from sgm_vfi.read_json import JSONFileError, read_json_object
 from sgm_vfi.storage.atomic_write import replace_atomically
 from sgm_vfi.storage.file_identity import sha256
+from sgm_vfi.zip_checks import require_sound_archive
 
 SHOWN = 4  # names listed of a longer list
 INDEX_SUFFIX = ".json"  # ending of an index of parts

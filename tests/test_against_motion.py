@@ -11,16 +11,16 @@ import torch
 
 from sgm_vfi.benchmark import synthetic
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.ground_truth import (
+from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
+from sgm_vfi.benchmark.result_summary import read_results
+from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, RowJournal
+from sgm_vfi.benchmark.synthetic import name_bins
+from sgm_vfi.benchmark.synthetic_metrics import (
     GROUND_TRUTH_METRICS,
     TRUTH,
     measure_prediction,
     warp_true_motion,
 )
-from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
-from sgm_vfi.benchmark.results import read_results
-from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, RowJournal
-from sgm_vfi.benchmark.synthetic import name_bins
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model import Interpolation

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 from sgm_vfi.benchmark.html_document import encode_data_url
-from sgm_vfi.benchmark.results import (
+from sgm_vfi.benchmark.result_summary import (
     ProtocolResult,
 )
 from sgm_vfi.benchmark.row_journal import Row, to_json

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sgm_vfi.benchmark.footage_evaluation import average_clips, format_clip_tables
-from sgm_vfi.benchmark.parallel_rows import format_report
+from sgm_vfi.benchmark.row_files import format_report
 from sgm_vfi.benchmark.row_journal import to_json
 from sgm_vfi.benchmark.sample_figures import draw_error_map, draw_strip, stack_strips
 from sgm_vfi.dataset.triplet import Triplet

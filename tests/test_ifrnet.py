@@ -32,7 +32,7 @@ from sgm_vfi.training.ifrnet_loss import (
     label_trust,
     reconstruction_loss,
 )
-from sgm_vfi.training.losses import census_loss, charbonnier
+from sgm_vfi.training.loss_functions import census_loss, charbonnier
 from sgm_vfi.training.zoo import ZooTrainer
 from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.conftest import randomize_weights

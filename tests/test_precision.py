@@ -62,7 +62,7 @@ def test_freed_memory_is_kept() -> None:
     """A process of its own, for it is changed: pages of the next tensor are not cleared anew."""
     code = """
 import resource, torch
-from sgm_vfi.model.memory_allocator import keep_freed_memory
+from sgm_vfi.model.malloc_settings import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):

@@ -11,17 +11,17 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from sgm_vfi.benchmark.evaluation import ProtocolEvaluator, interpolate_at, pad_to_canvas
-from sgm_vfi.benchmark.frame_transforms import (
+from sgm_vfi.benchmark.crop_and_resize import (
     crop_middle_half,
     crop_middle_square,
     halve_as_bytes,
     halve_as_floats,
     keep_full_frame,
 )
+from sgm_vfi.benchmark.evaluation import ProtocolEvaluator, interpolate_at, pad_to_canvas
 from sgm_vfi.benchmark.metrics import interpolation_error
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
-from sgm_vfi.benchmark.samples import (
+from sgm_vfi.benchmark.sample_sources import (
     FrameGroup,
     ProtocolSample,
     find_samples,

@@ -22,7 +22,7 @@ from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
 from sgm_vfi.training.data_dependent_init import data_dependent_init
-from sgm_vfi.training.losses import motion_error
+from sgm_vfi.training.loss_functions import motion_error
 from sgm_vfi.training.matching_features_recipes import EXPERIMENTS as FEATURES
 from sgm_vfi.training.motion_supervision import MotionSupervision, attention_match_error
 from tests.fixtures.training_runs import SIDE, losses, recipe, recipe_global, run_in

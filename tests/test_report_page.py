@@ -13,7 +13,7 @@ from skimage.data import astronaut
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.benchmark.report_page import add_images, format_page
-from sgm_vfi.benchmark.results import (
+from sgm_vfi.benchmark.result_summary import (
     ProtocolResult,
     read_results,
 )

@@ -24,7 +24,7 @@ from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.inference.tiling import Tiled
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.weight_io import CheckpointError, published_name, save_weights, translate_name
-from sgm_vfi.training.losses import end_point_error, laplacian_loss
+from sgm_vfi.training.loss_functions import end_point_error, laplacian_loss
 from sgm_vfi.training.rife_loss import BETTER, distillation_loss, rife_loss
 from tests.conftest import TINY, randomize_weights
 

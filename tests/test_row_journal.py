@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sgm_vfi.benchmark.parallel_rows import measure_in_parallel
+from sgm_vfi.benchmark.row_files import measure_in_parallel
 from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, ReportError, RowJournal
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.storage.file_lock import FileLock, LockedError

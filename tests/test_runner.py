@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from sgm_vfi.benchmark import samples
+from sgm_vfi.benchmark import sample_sources
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
-from sgm_vfi.benchmark.results import read_results
+from sgm_vfi.benchmark.result_summary import read_results
 from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, RowJournal
 from sgm_vfi.dataset import snu_film
 from sgm_vfi.dataset.stand_in import write_stand_in
@@ -212,8 +212,10 @@ def test_published_commands_work_as_published(
 def test_several_models_share_one_reading(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads, read_8_bit = [], samples.read_8_bit
-    monkeypatch.setattr(samples, "read_8_bit", lambda path: reads.append(path) or read_8_bit(path))
+    reads, read_8_bit = [], sample_sources.read_8_bit
+    monkeypatch.setattr(
+        sample_sources, "read_8_bit", lambda path: reads.append(path) or read_8_bit(path)
+    )
     path = ["--path", data / "gopro", "--output", tmp_path]
     run("gopro-8x", *path, "--model", "blend", "repeat", "--limit", 14)
     assert len(rows_of(tmp_path / "gopro-8x.jsonl")) == 28

@@ -20,7 +20,7 @@ from sgm_vfi.model.sgm.flow_compensation import (
 )
 from sgm_vfi.model.sgm.flow_merge import FlowMerge
 from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.training.losses import interpolation_loss, laplacian_loss, laplacian_pyramid
+from sgm_vfi.training.loss_functions import interpolation_loss, laplacian_loss, laplacian_pyramid
 from tests.conftest import TINY, randomize_weights
 
 Frames = tuple[Tensor, Tensor]

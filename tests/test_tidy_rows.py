@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.results import read_results
+from sgm_vfi.benchmark.result_summary import read_results
 from sgm_vfi.benchmark.row_journal import ReportError, to_json
 
 

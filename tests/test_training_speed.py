@@ -9,7 +9,7 @@ from torch import nn
 
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.training.__main__ import main
-from sgm_vfi.training.losses import laplacian_pyramid
+from sgm_vfi.training.loss_functions import laplacian_pyramid
 from sgm_vfi.training.profiling import (
     SECTIONS,
     WARM_UP,

@@ -10,8 +10,8 @@ import pytest
 
 from sgm_vfi.storage.file_identity import hash_path
 from sgm_vfi.storage.file_lock import FileLock
-from sgm_vfi.video import command, finished, job
-from sgm_vfi.video.segment_maker import SegmentMaker
+from sgm_vfi.video import command, finish_output, job
+from sgm_vfi.video.missing_segments import SegmentMaker
 from sgm_vfi.video.work_folder import WorkFolder
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.training_runs import ROOT, outcome, python, start_as_ranks
@@ -83,7 +83,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], int, str]] = {  # damage, segm
 def test_damage_is_named_and_repaired(name: str, caplog: pytest.LogCaptureFixture) -> None:
     source = write_clip(Path("in.mp4"), moving_frames(8, 32, 48))
     run(source, *OPTIONS, "whole.mp4")
-    run_until("sgm_vfi.video.finished.assemble", source, *OPTIONS, "out.mp4")
+    run_until("sgm_vfi.video.finish_output.assemble", source, *OPTIONS, "out.mp4")
     damage, lost, named = DAMAGE[name]
     damage(Path("out.mp4.parts"))
     run(source, *OPTIONS, "out.mp4")
@@ -96,7 +96,7 @@ def test_segments_of_a_lost_plan_are_not_those_of_another_job(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     source = write_clip(Path("in.mp4"), moving_frames(8, 32, 48))
-    run_until("sgm_vfi.video.finished.assemble", source, *OPTIONS, "out.mp4", "--multi", 3)
+    run_until("sgm_vfi.video.finish_output.assemble", source, *OPTIONS, "out.mp4", "--multi", 3)
     Path("out.mp4.parts/plan.json").write_text("{}")
     run(source, *OPTIONS, "out.mp4")
     assert "00000.json belongs to a job with other settings" in caplog.text
@@ -107,7 +107,7 @@ def test_a_damaged_image_is_made_again(caplog: pytest.LogCaptureFixture) -> None
     source = write_clip(Path("in.mp4"), moving_frames(8, 32, 48))
     options = OPTIONS[:4]
     run(source, *options, "--output", "whole")
-    run_until("sgm_vfi.video.finished.rename_durably", source, *options, "--output", "frames")
+    run_until("sgm_vfi.video.finish_output.rename_durably", source, *options, "--output", "frames")
     flip(sorted(Path("frames.parts/00004").iterdir())[1])
     run(source, *options, "--output", "frames")
     assert "00004 is damaged" in caplog.text
@@ -169,7 +169,7 @@ def test_a_replaced_input_is_an_error(moment: str, capsys: pytest.CaptureFixture
     """As a download or an editor replaces it: after the plan, or after decoding."""
     source = write_clip(Path("in.mp4"), moving_frames(8, 32, 48), audio=0.3)
     other = write_clip(Path("other.mp4"), moving_frames(8, 32, 48, step=1), audio=0.3)
-    where = {"segments": (SegmentMaker, "run"), "joining": (finished, "assemble")}[moment]
+    where = {"segments": (SegmentMaker, "run"), "joining": (finish_output, "assemble")}[moment]
     real = getattr(*where)
 
     def replace_first(*arguments: object, **options: object) -> object:

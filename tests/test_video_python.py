@@ -74,7 +74,7 @@ def test_another_network_is_another_run(
             return interpolate_file(source, output, network=run[0], budget=run[1])
 
         with monkeypatch.context() as patch:
-            patch.setattr("sgm_vfi.video.finished.join_video", interrupted)
+            patch.setattr("sgm_vfi.video.finish_output.join_video", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 go(first)
         with pytest.raises(ValueError, match=rf"other settings: .*{name}.*, now "):

@@ -26,7 +26,7 @@ STAGES = {  # command -> (module:trainer, module of its recipes)
     ),
     "base": ("sgm_vfi.Trainer_base:Trainer", "sgm_vfi.config_base"),
     "x4k": ("sgm_vfi.Trainer_x4k:X4KTrainer", "sgm_vfi.config"),
-    "own": ("sgm_vfi.training.own:OwnTrainer", "sgm_vfi.training.own"),
+    "own": ("sgm_vfi.training.user_network:UserNetworkTrainer", "sgm_vfi.training.user_network"),
     "zoo": ("sgm_vfi.training.zoo:ZooTrainer", "sgm_vfi.training.zoo_recipes"),
 }
 TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.release_weights"}

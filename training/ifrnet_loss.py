@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sgm_vfi.model.baselines.ifrnet.network import IFRNetTrainingOutput
 from sgm_vfi.model.ops.resize import resize_flow
-from sgm_vfi.training.losses import census_loss, charbonnier
+from sgm_vfi.training.loss_functions import census_loss, charbonnier
 
 GEOMETRY_WEIGHT = DISTILLATION_WEIGHT = 0.01
 CONFIDENCE = 0.3  # how fast a label is trusted less, per pixel that the finest flow is from it

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.ops.global_matching import cell_positions
 from sgm_vfi.model.sgm.encoder import CrossFrameAttention, CrossFrameBlock
-from sgm_vfi.training.losses import motion_error
+from sgm_vfi.training.loss_functions import motion_error
 
 Maps = tuple[Tensor, Tensor]  # a flow and its visibility
 

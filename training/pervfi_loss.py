@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from sgm_vfi.model.baselines.pervfi.network import PerVFITrainingOutput
-from sgm_vfi.training.losses import LEVELS, laplacian_loss
+from sgm_vfi.training.loss_functions import LEVELS, laplacian_loss
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]  # two pictures in [0, 1] -> ()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from sgm_vfi.model.baselines.rife.network import RIFETrainingOutput
-from sgm_vfi.training.losses import laplacian_loss
+from sgm_vfi.training.loss_functions import laplacian_loss
 
 DISTILLATION_WEIGHT = 0.01  # RIFE_m: the authors' advice is 0.005 or 0.002
 BETTER = 0.01  # mean difference of colours by which the teacher must be nearer to the truth

@@ -20,7 +20,7 @@ from sgm_vfi.engine.run_command import RunContext
 from sgm_vfi.engine.runlog import MetricMeans, RunLog, StepLog
 from sgm_vfi.engine.schedule import TimeBudget, learning_rate_at
 from sgm_vfi.media.images import as_samples
-from sgm_vfi.model.memory_allocator import keep_freed_memory
+from sgm_vfi.model.malloc_settings import keep_freed_memory
 from sgm_vfi.model.precision_and_compile import compile_modules, use_bfloat16_in_training
 from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.training.profiling import StepSections, format_step_profile, profile_training_step

@@ -28,7 +28,6 @@ from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.animation import ANIMATIONS
 from sgm_vfi.video.batch import expand_inputs, find_batch, run_batch
-from sgm_vfi.video.codec_list import describe_encoders
 from sgm_vfi.video.folder_job import interpolate_folder
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
 from sgm_vfi.video.job_paths import (
@@ -51,10 +50,11 @@ from sgm_vfi.video.options import (
 from sgm_vfi.video.pair_job import interpolate_pair
 from sgm_vfi.video.pipe import is_pipe, run_pipe
 from sgm_vfi.video.plan_text import describe_plan
-from sgm_vfi.video.progress import InterpolationCancelled, JobMonitor
+from sgm_vfi.video.progress_and_cancel import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
-from sgm_vfi.video.segments import read_segment_rank
+from sgm_vfi.video.segments_and_ranks import read_segment_rank
 from sgm_vfi.video.time_estimate import describe_duration
+from sgm_vfi.video.working_encoders import describe_encoders
 
 EXAMPLES = """Interpolate frames between two images, the images of a folder, or those of a video.
 

@@ -14,12 +14,12 @@ import av
 import torch
 from av.stream import Discard, Disposition
 
-from sgm_vfi.media.containers import is_cover_art, open_input
-from sgm_vfi.video.encoding import EncoderSettings
-from sgm_vfi.video.format_changes import find_format_changes
+from sgm_vfi.media.open_media import is_cover_art, open_input
+from sgm_vfi.video.encoder_choice import EncoderSettings
 from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
 from sgm_vfi.video.other_streams import OtherStream, find_dropped
+from sgm_vfi.video.output_differences import find_format_changes
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.side_data import list_losses
 from sgm_vfi.video.source_video import SourceVideo

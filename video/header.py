@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import av
 
-from sgm_vfi.media.containers import (
+from sgm_vfi.media.images import describe_path
+from sgm_vfi.media.open_media import (
     VideoError,
     choose_video_stream,
     describe_video_stream,
     is_cover_art,
     open_input,
 )
-from sgm_vfi.media.images import describe_path
 from sgm_vfi.video.other_streams import OtherStream, find_other_streams
 from sgm_vfi.video.side_data import find_header_losses
 from sgm_vfi.video.tags import read_timecode

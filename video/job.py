@@ -15,7 +15,7 @@ from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.storage.atomic_write import remove_temporaries
 from sgm_vfi.storage.file_identity import InputChangedError, hash_path
-from sgm_vfi.video.finished import find_finished, join_segments
+from sgm_vfi.video.finish_output import find_finished, join_segments
 from sgm_vfi.video.job_paths import (
     default_output,
     is_folder,
@@ -34,11 +34,11 @@ from sgm_vfi.video.memory_fallback import (
     fit_budget,
     measure_free_memory,
 )
+from sgm_vfi.video.missing_segments import SegmentMaker
 from sgm_vfi.video.options import VideoOptions
-from sgm_vfi.video.progress import Cancel, JobMonitor, Progress
+from sgm_vfi.video.progress_and_cancel import Cancel, JobMonitor, Progress
 from sgm_vfi.video.progress_bar import FrameBar
-from sgm_vfi.video.segment_maker import SegmentMaker
-from sgm_vfi.video.segments import SegmentRank
+from sgm_vfi.video.segments_and_ranks import SegmentRank
 from sgm_vfi.video.verify import build_receipt, write_receipt
 from sgm_vfi.video.work_folder import WorkFolder
 from sgm_vfi.video.worst_frames import write_worst_frames

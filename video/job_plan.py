@@ -11,10 +11,9 @@ from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
 from sgm_vfi.video.animation import choose_animation_target, is_animation_output
 from sgm_vfi.video.container_trial import choose_copied_streams, find_picture_losses
-from sgm_vfi.video.encoding import EncoderSettings, choose_encoding
+from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.header import read_header
-from sgm_vfi.video.holds import find_holds
 from sgm_vfi.video.image_sequence_source import probe_images
 from sgm_vfi.video.job_paths import (
     is_folder,
@@ -23,15 +22,16 @@ from sgm_vfi.video.job_paths import (
     require_outputs,
     require_rate,
 )
+from sgm_vfi.video.long_gaps import find_holds
 from sgm_vfi.video.mux import CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import EncodingOptions, VideoOptions
 from sgm_vfi.video.progress_bar import count_declared_frames, show_progress
-from sgm_vfi.video.rates import find_usual_rate
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segment_writers import choose_png_encoding
-from sgm_vfi.video.segments import Segment, split_segments
+from sgm_vfi.video.segments_and_ranks import Segment, split_segments
 from sgm_vfi.video.source_analysis import record_cuts, record_distinct
+from sgm_vfi.video.source_rate import find_usual_rate
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
 from sgm_vfi.video.timeline import Timeline, to_pts
 

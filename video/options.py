@@ -12,7 +12,7 @@ from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducerOptions
-from sgm_vfi.video.holds import HOLD_GAPS
+from sgm_vfi.video.long_gaps import HOLD_GAPS
 from sgm_vfi.video.option_fields import (
     add_options,
     format_given,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import av
 from av.stream import Discard
 
-from sgm_vfi.media.containers import is_cover_art
+from sgm_vfi.media.open_media import is_cover_art
 from sgm_vfi.video.tags import is_timecode_track
 
 KINDS = ("audio", "subtitle", "data", "attachment", "cover")

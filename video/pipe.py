@@ -28,7 +28,7 @@ from sgm_vfi.video.av_frames import (
     read_planes,
 )
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
-from sgm_vfi.video.encoding import lossless_layout
+from sgm_vfi.video.encoder_choice import lossless_layout
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.header import read_header
 from sgm_vfi.video.load_network import load_network_for_size

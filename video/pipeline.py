@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.schedule import OutputFrame
-from sgm_vfi.video.segments import Segment
+from sgm_vfi.video.segments_and_ranks import Segment
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.work_folder import WorkFolder
 

@@ -2,9 +2,9 @@
 
 from fractions import Fraction
 
-from sgm_vfi.video.holds import describe_holds
 from sgm_vfi.video.job_paths import free_space, is_folder
 from sgm_vfi.video.job_plan import VideoPlan
+from sgm_vfi.video.long_gaps import describe_holds
 from sgm_vfi.video.options import describe_options
 from sgm_vfi.video.segment_writers import COMPARE, EXPLAIN
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import av
 from torch import Tensor
 
-from sgm_vfi.media.containers import open_output
+from sgm_vfi.media.open_media import open_output
 from sgm_vfi.video.av_frames import to_video_frame
-from sgm_vfi.video.encoding import EncoderSettings, EncodingError
+from sgm_vfi.video.encoder_choice import EncoderSettings, EncodingError
 
 X264_THREADS = 8  # on every machine, so that a continued job gives the same bits
 SEGMENT_RATE = 25  # frames per second at which a segment alone plays

@@ -12,7 +12,7 @@ from typing import Any
 
 from sgm_vfi.storage.checked_json import DamagedFileError, read_checked_json, write_checked_json
 from sgm_vfi.video.schedule import OutputFrame
-from sgm_vfi.video.segments import POLL_SECONDS, Segment
+from sgm_vfi.video.segments_and_ranks import POLL_SECONDS, Segment
 from sgm_vfi.video.work_folder import LENGTH, WorkFolder
 
 FIRST_FRAMES, FIRST_GAPS = 8, 3  # of the segment that measures the speed, at least

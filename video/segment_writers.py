@@ -18,7 +18,7 @@ from sgm_vfi.media.png_chunks import Chunk
 from sgm_vfi.video.av_frames import ColourTags, apply_orientation
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
-from sgm_vfi.video.encoding import EncoderSettings, EncodingError
+from sgm_vfi.video.encoder_choice import EncoderSettings, EncodingError
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducedFrame
 from sgm_vfi.video.segment_encoder import SegmentEncoder

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.benchmark.frame_transforms import halve, halve_as_bytes, halve_as_floats
+from sgm_vfi.benchmark.crop_and_resize import halve, halve_as_bytes, halve_as_floats
 from sgm_vfi.benchmark.metrics import psnr, ssim, ssim_uniform
 from sgm_vfi.media.images import as_samples, quantise
 from tests.parity.finding import Finding

@@ -12,7 +12,7 @@ from torch import Tensor
 from sgm_vfi.engine.schedule import warmup_cosine
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.checkpoint_names import to_published
-from sgm_vfi.training.losses import interpolation_loss
+from sgm_vfi.training.loss_functions import interpolation_loss
 from tests.parity import recipe
 from tests.parity.check_sgm import Spy, build, compare_all, config_of, frames, steps
 from tests.parity.finding import Finding

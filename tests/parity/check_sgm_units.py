@@ -24,7 +24,7 @@ from sgm_vfi.model.sgm.flow_compensation import (
 )
 from sgm_vfi.model.sgm.flow_head import expand_motion
 from sgm_vfi.model.sgm.network import SGM, SGM_SMALL
-from sgm_vfi.training.losses import laplacian_loss, laplacian_pyramid
+from sgm_vfi.training.loss_functions import laplacian_loss, laplacian_pyramid
 from tests.parity import recipe
 from tests.parity.check_sgm import build
 

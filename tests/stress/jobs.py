@@ -64,7 +64,7 @@ def read_video(file: Path) -> Any:
 
 def measure(inputs: Path, *arguments: object) -> int:
     """Run `sgm-vfi benchmark`."""
-    with patch("sgm_vfi.benchmark.parallel_rows.git_commit", lambda: "as it is"):
+    with patch("sgm_vfi.benchmark.row_files.git_commit", lambda: "as it is"):
         return run_benchmark([*map(str, arguments), "--device", "cpu"])
 
 

@@ -6,7 +6,7 @@ Stages, in order:
        Optical flow in both directions comes from a frozen estimator, RAFT by default.
     2. `splatting`: a learned splatting metric; frame 0 is splatted to time t, which leaves holes,
        and so is the flow from time t to frame 1.
-    3. `feature_alignment`: frame 1 is aligned to time t by deformable convolution.
+    3. `deformable_alignment`: frame 1 is aligned to time t by deformable convolution.
     4. `asymmetric_blending`: a quasi-binary mask fills the holes of frame 0 with frame 1.
     5. `feature_fusion`: an HRNet-like network exchanges information between the levels.
     6. `normalizing_flow` generates the picture from noise, conditioned on these features; PerVFI-vb
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.model.baselines.pervfi.asymmetric_blending import AsymmetricBlending
+from sgm_vfi.model.baselines.pervfi.deformable_alignment import DeformableAlignment
 from sgm_vfi.model.baselines.pervfi.encoder_decoder import PerVFIDecoder, PerVFIEncoder
-from sgm_vfi.model.baselines.pervfi.feature_alignment import DeformableAlignment
 from sgm_vfi.model.baselines.pervfi.feature_fusion import MultiscaleFusion
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalNormalizingFlow, noise_shapes
 from sgm_vfi.model.baselines.pervfi.splatting import (

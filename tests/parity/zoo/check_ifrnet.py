@@ -24,7 +24,7 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.warp import backward_warp
 from sgm_vfi.model.weight_io import NameScope, Weights, load_weights, published_name
 from sgm_vfi.training import ifrnet_loss as losses
-from sgm_vfi.training.losses import census_loss, charbonnier
+from sgm_vfi.training.loss_functions import census_loss, charbonnier
 from tests.parity import recipe
 from tests.parity.finding import Finding
 from tests.parity.zoo import zoo_recipe as zoo

@@ -19,7 +19,7 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.splat import splat, splat_sum
 from sgm_vfi.model.ops.warp import backward_warp
 from sgm_vfi.model.weight_io import Weights, load_weights
-from sgm_vfi.training.losses import charbonnier
+from sgm_vfi.training.loss_functions import charbonnier
 from sgm_vfi.training.pervfi_loss import band_loss
 from tests.parity import recipe
 from tests.parity.finding import Finding

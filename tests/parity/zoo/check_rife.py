@@ -26,7 +26,7 @@ from sgm_vfi.model.interpolator import Interpolator, time_like
 from sgm_vfi.model.ops.warp import backward_warp
 from sgm_vfi.model.weight_io import load_weights, published_name
 from sgm_vfi.training import rife_loss as losses
-from sgm_vfi.training.losses import (
+from sgm_vfi.training.loss_functions import (
     census_loss,
     end_point_error,
     laplacian_loss,

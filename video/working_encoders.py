@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 from av.codec.codec import UnknownCodecError
 
-from sgm_vfi.video.encoding import ENCODERS, EncoderSpec
+from sgm_vfi.video.encoder_choice import ENCODERS, EncoderSpec
 
 SOFTWARE = ("libx264", "libx265", "libsvtav1", "libaom-av1", "libvpx-vp9", "prores_ks", "ffv1")
 FAMILIES = ("h264", "hevc", "av1", "vp9", "prores")

@@ -16,7 +16,7 @@ from sgm_vfi.video.job_paths import is_folder
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
-from sgm_vfi.video.progress import InterpolationCancelled, JobMonitor
+from sgm_vfi.video.progress_and_cancel import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segment_schedule import (
     DEFAULT_FRAMES,
@@ -34,7 +34,7 @@ from sgm_vfi.video.segment_schedule import (
     write_length,
 )
 from sgm_vfi.video.segment_writers import FolderWriter, SegmentWriter
-from sgm_vfi.video.segments import Segment, SegmentRank
+from sgm_vfi.video.segments_and_ranks import Segment, SegmentRank
 from sgm_vfi.video.time_estimate import find_explanation_names
 from sgm_vfi.video.work_folder import WorkFolder
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sgm_vfi.model.interpolator import Interpolation
-from sgm_vfi.training.frame_loss import TERMS, build_frame_loss, grey_census_loss, l1_loss
 from sgm_vfi.training.ifrnet_loss import reconstruction_loss
-from sgm_vfi.training.losses import charbonnier, interpolation_loss, laplacian_loss
+from sgm_vfi.training.loss_from_recipe import TERMS, build_frame_loss, grey_census_loss, l1_loss
+from sgm_vfi.training.loss_functions import charbonnier, interpolation_loss, laplacian_loss
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sgm_vfi.benchmark.results import (
+from sgm_vfi.benchmark.result_summary import (
     ProtocolResult,
     average_by_model,
     format_results,

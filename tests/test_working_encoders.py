@@ -2,7 +2,7 @@
 
 import pytest
 
-from sgm_vfi.video.codec_list import can_encode
+from sgm_vfi.video.working_encoders import can_encode
 from tests.fixtures.demo import run
 
 

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from sgm_vfi.benchmark.protocols import Protocol
 from sgm_vfi.dataset.clip_frames import ImageFileStack, read_8_bit, require_intact
 from sgm_vfi.dataset.triplet import Triplet, TripletPaths
-from sgm_vfi.media.containers import VideoError
 from sgm_vfi.media.frame_readers import FrameReader, FrameReaderInfo
 from sgm_vfi.media.images import FrameError
+from sgm_vfi.media.open_media import VideoError
 from sgm_vfi.model.interpolator import time_like
 
 T = TypeVar("T")

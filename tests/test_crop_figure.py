@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.paper_figure import CELL_WIDTH, parse_crop
+from sgm_vfi.benchmark.crop_figure import CELL_WIDTH, parse_crop
 from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.media.visualise import GAP, fit_to_box
 from tests.fixtures.videos import moving_frames

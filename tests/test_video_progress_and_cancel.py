@@ -8,7 +8,7 @@ import pytest
 
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.video import EncodingOptions, VideoOptions, interpolate_file
-from sgm_vfi.video.progress import InterpolationCancelled
+from sgm_vfi.video.progress_and_cancel import InterpolationCancelled
 from sgm_vfi.video.progress_bar import TimeLeft, format_duration
 from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segment_schedule import (
@@ -21,7 +21,7 @@ from sgm_vfi.video.segment_schedule import (
     select_missing,
     select_unfinished,
 )
-from sgm_vfi.video.segments import Segment, split_segments
+from sgm_vfi.video.segments_and_ranks import Segment, split_segments
 from sgm_vfi.video.work_folder import WorkFolder
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 

@@ -12,7 +12,7 @@ from sgm_vfi.benchmark.tables import (
     markdown_table,
     metric_heading,
 )
-from sgm_vfi.json_files import explain_structure, parse_json_object, read_json_object
+from sgm_vfi.read_json import explain_structure, parse_json_object, read_json_object
 
 METRIC_NAMES = ("psnr", "ssim", "ssim_uniform", *LOWER_IS_BETTER)
 MOTION = "motion"  # the column with the motion of a sample

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sgm_vfi.model.import_by_name import import_reference, is_reference
 from sgm_vfi.model.weight_search import find_file, weights_folders
-from sgm_vfi.training.losses import census_loss, charbonnier, laplacian_loss
+from sgm_vfi.training.loss_functions import census_loss, charbonnier, laplacian_loss
 
 FrameLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # prediction, target -> ()
 PERCEPTUAL = "perceptual"

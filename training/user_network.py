@@ -12,15 +12,15 @@ from sgm_vfi.model.import_by_name import build_referenced_interpolator
 from sgm_vfi.model.interpolator import Interpolation
 from sgm_vfi.model.weight_io import load_weights, read_weights
 from sgm_vfi.model.zoo import find_weights
-from sgm_vfi.training.frame_loss import build_frame_loss
-from sgm_vfi.training.losses import interpolation_loss
+from sgm_vfi.training.loss_from_recipe import build_frame_loss
+from sgm_vfi.training.loss_functions import interpolation_loss
 from sgm_vfi.training.validation import InterpolationTrainer
 
 __all__ = ["EXPERIMENTS", "FLAGS"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnExperiment(Experiment):
+class UserNetworkExperiment(Experiment):
     """A recipe of a network of the user."""
 
     model: str = ""  # module:Class or file.py:Class
@@ -31,7 +31,7 @@ class OwnExperiment(Experiment):
             raise ValueError("features and allow_random_features are for SGM-VFI: leave them out.")
 
 
-class OwnTrainer(InterpolationTrainer[Interpolation]):
+class UserNetworkTrainer(InterpolationTrainer[Interpolation]):
     """Trains any `Interpolator` by the loss of its frame and, at half weight, of `merged`."""
 
     def build_network(self) -> nn.Module:
@@ -58,6 +58,6 @@ class OwnTrainer(InterpolationTrainer[Interpolation]):
 
 
 EXPERIMENTS = {
-    "own": OwnExperiment(name="own", data=DataConfig(), training=TrainConfig()),
-    "smoke": OwnExperiment(name="smoke-own", data=SMOKE.data, training=SMOKE.training),
+    "own": UserNetworkExperiment(name="own", data=DataConfig(), training=TrainConfig()),
+    "smoke": UserNetworkExperiment(name="smoke-own", data=SMOKE.data, training=SMOKE.training),
 }
