@@ -220,19 +220,13 @@ def run_video(
         require_unlocked(lock_path(output), output)
         require_no_finished_job(path, output, options)
     plan = plan_video(path, output, options)
-
-    def say(name: str, text: object) -> None:
-        """Print one line of the plan, on the first rank."""
-        if rank.rank == 0:
-            tqdm.write(f"{name:8}{text}")
-
+    say = print_plan_line if rank.rank == 0 else (lambda name, text: None)
     if rank.rank == 0:
         tqdm.write(describe_plan(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     times = find_distinct_times(frame.time for frame in plan.output_frames())
-    source = plan.source
-    loaded = load_network_for_size(args, source.height, source.width, times, say)
+    loaded = load_network_for_size(args, plan.source.height, plan.source.width, times, say)
     interpolator = loaded.interpolator
     if options.dry_run:
         if rank.rank == 0:
@@ -253,6 +247,11 @@ def run_video(
     if receipt is not None:
         print_result(plan, receipt)
     return receipt
+
+
+def print_plan_line(name: str, text: object) -> None:
+    """Print one line of the plan."""
+    tqdm.write(f"{name:8}{text}")
 
 
 def print_result(plan: VideoPlan, receipt: dict[str, Any]) -> None:

@@ -14,11 +14,16 @@ import av
 import torch
 from av.stream import Discard, Disposition
 
-from sgm_vfi.media.open_media import is_cover_art, open_input
+from sgm_vfi.media.open_media import open_input
 from sgm_vfi.video.encoder_choice import EncoderSettings
 from sgm_vfi.video.image_colours import to_colour_chunks
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
-from sgm_vfi.video.other_streams import OtherStream, find_dropped
+from sgm_vfi.video.other_streams import (
+    OtherStream,
+    describe_stream,
+    find_dropped,
+    read_streams,
+)
 from sgm_vfi.video.output_differences import find_format_changes
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.side_data import list_losses
@@ -101,26 +106,30 @@ def choose_copied_streams(
         copied = try_video(trial, stretch)
         copied = try_streams(trial, copied, kept)
         copied = try_metadata(trial, copied)
-        lost = list(
-            dict.fromkeys((*source.lost, *find_format_changes(trial.file, source, encoding)))
+        lost = dict.fromkeys(
+            (*source.header.lost, *find_format_changes(trial.file, source, encoding))
         )
         kinds = tuple(sorted(kind for kind, *_ in read_streams(trial.file)))
-    for other in others:
-        if other.index in dropped:
-            lost.append(f"{other}: left out by --drop")
-        elif source.trim and other.kind == "data":
-            lost.append(f"{other}: it cannot be cut with the pictures")
-        elif other.index in stretched:
-            continue
-        elif stretch != 1:
-            hint = "; --slow_sound keeps it" if other.kind == "audio" else ""
-            lost.append(f"{other}: it is not slowed down with the pictures{hint}")
-        elif other.index not in copied.streams:
-            why = f"{suffix} cannot hold it"
-            if other.kind not in WITHOUT_PACKETS and not trial.num_packets[other.index]:
-                why = f"it has no samples, and {suffix} cannot hold such a stream"
-            lost.append(f"{other}: {why}")
-    return replace(copied, stretched=stretched, lost=(*lost, *copied.lost), kinds=kinds)
+    explained = [f"{o}: left out by --drop" for o in others if o.index in dropped]
+    for other in (o for o in others if o.index not in {*dropped, *stretched}):
+        if why := explain_loss(other, trial, copied, stretch):
+            explained.append(f"{other}: {why}")
+    return replace(copied, stretched=stretched, lost=(*lost, *explained, *copied.lost), kinds=kinds)
+
+
+def explain_loss(other: OtherStream, trial: Trial, copied: CopiedStreams, stretch: Fraction) -> str:
+    """Return why a stream beside the video is not copied; nothing if it is."""
+    if trial.source.trim and other.kind == "data":
+        return "it cannot be cut with the pictures"
+    if stretch != 1:
+        hint = "; --slow_sound keeps it" if other.kind == "audio" else ""
+        return f"it is not slowed down with the pictures{hint}"
+    if other.index in copied.streams:
+        return ""
+    suffix = trial.file.suffix
+    if other.kind not in WITHOUT_PACKETS and not trial.num_packets[other.index]:
+        return f"it has no samples, and {suffix} cannot hold such a stream"
+    return f"{suffix} cannot hold it"
 
 
 def encode_one_frame(path: Path, source: SourceVideo, encoding: EncoderSettings) -> Path:
@@ -256,20 +265,6 @@ def find_false_tags(source: SourceVideo) -> list[str]:
     return [f"tags that became false are left out: {', '.join(false)}"] if false else []
 
 
-def read_streams(file: Path) -> list[tuple[str, str, bool]]:
-    """Return kind, codec and whether there are packets, of all streams of a file but the first."""
-    with open_input(file) as container:
-        streams = list(container.streams)[1:]
-        filled = {packet.stream.index for packet in container.demux(streams) if packet.size}
-        return [(*describe_stream(s), s.type == "attachment" or s.index in filled) for s in streams]
-
-
-def describe_stream(stream: av.stream.Stream) -> tuple[str, str]:
-    """Return kind and codec of a stream, as `OtherStream` has them."""
-    is_cover = isinstance(stream, av.VideoStream) and is_cover_art(stream)
-    return "cover" if is_cover else stream.type, stream.name or "unknown codec"
-
-
 def find_picture_losses(
     source: SourceVideo, drop: Sequence[str] | None = None, holder: str = "a folder"
 ) -> CopiedStreams:
@@ -284,7 +279,7 @@ def find_picture_losses(
     if holder == "a folder" and to_colour_chunks(source.tags, source.hdr_metadata):
         kept |= {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
     beside = [name for name in source.side_data if name not in kept]
-    lost = [*source.lost, *list_losses(beside, converted=True)]
+    lost = [*source.header.lost, *list_losses(beside, converted=True)]
     lost += [f"{other}: {holder} holds frames only" for other in others]
     if source.header.pixel_aspect not in (None, 1):
         lost.append(f"the shape of its pixels, {source.header.pixel_aspect}")

@@ -82,36 +82,15 @@ def probe_images(
     timestamps = tuple(position * tick for position in positions)
     end = timestamps[-1] + tick
     missing = describe_missing(files, positions)
-
-    def read_pictures() -> Iterator[DecodedFrame]:
-        """Decode the images in order."""
-        for index, file in enumerate(tqdm(files, "reading", leave=False)):
-            yield DecodedFrame(
-                index, timestamps[index], to_video_frame(read_frame(file)[None], pixel_format)
-            )
-
     if watch is not None:
-        for _ in watch(read_pictures()):
+        for _ in watch(read_pictures(files, timestamps, pixel_format)):
             pass
     colours = find_common_colours(files, PNG)
     first = to_video_frame(read_frame(files[0])[None], pixel_format)
     tags, notes = find_image_tags(colours, read_colour_tags(first))
-    header = VideoHeader(
-        codec="png",
-        bit_rate=0,
-        num_declared_frames=len(files),
-        time_base=1 / Fraction(rate),
-        frame_rate=Fraction(rate),
-        pixel_aspect=None,
-        duration=end,
-        other_streams=(),
-        num_chapters=0,
-        stream=0,
-        other_videos=(),
-    )
     return ImageSequenceSource(
         path=folder,
-        header=header,
+        header=describe_sequence(len(files), tick, end),
         height=height,
         width=width,
         pixel_format=pixel_format._replace(native_pix_fmt=pixel_format.layout.pix_fmt),
@@ -123,4 +102,30 @@ def probe_images(
         notes=(missing, *notes) if missing else notes,
         trim=trim,
         files=files,
+    )
+
+
+def read_pictures(
+    files: Sequence[Path], timestamps: Sequence[Fraction], pixel_format: PixelFormat
+) -> Iterator[DecodedFrame]:
+    """Decode images in order."""
+    for index, file in enumerate(tqdm(files, "reading", leave=False)):
+        picture = to_video_frame(read_frame(file)[None], pixel_format)
+        yield DecodedFrame(index, timestamps[index], picture)
+
+
+def describe_sequence(num_files: int, tick: Fraction, duration: Fraction) -> VideoHeader:
+    """Return what the header of a video would say of a sequence of images."""
+    return VideoHeader(
+        codec="png",
+        bit_rate=0,
+        num_declared_frames=num_files,
+        time_base=tick,
+        frame_rate=1 / tick,
+        pixel_aspect=None,
+        duration=duration,
+        other_streams=(),
+        num_chapters=0,
+        stream=0,
+        other_videos=(),
     )

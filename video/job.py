@@ -63,8 +63,8 @@ def interpolate_file(
     Args:
         path: a video, or a folder of images if `options.rate` is given.
         output: its suffix names the container; by default a file in the folder `output`.
-        network: any interpolator on its device, what `load` returned, or a name; by default the one
-            that needs no weights.
+        network: an interpolator on its device, what `load` returned, or a name; by default the
+            one that needs no weights.
         budget: memory limits; by default what the free memory allows.
         progress: called with the number of output frames that are done, and of all.
         cancel: an event, or a function that returns whether to stop; asked after every frame.
@@ -81,26 +81,32 @@ def interpolate_file(
     model = DEFAULT if network is None else type(network).__name__.lower()
     path = Path(path)
     output = default_output(path, options, model) if output is None else Path(output)
-    if not options.dry_run:
-        require_no_finished_job(path, output, options)
-    plan = plan_video(path, output, options)
     if options.dry_run:
+        plan = plan_video(path, output, options)
         return build_receipt(plan, plan.settings(), {})
-    if network is None:
-        network = load_interpolator(DEFAULT)
+    require_no_finished_job(path, output, options)
+    plan = plan_video(path, output, options)
+    network = load_interpolator(DEFAULT) if network is None else network
     device = next(network.parameters(), torch.zeros(0)).device
     settings = inference_settings(network, budget or MemoryBudget(), device)
-    budget = budget or fit_budget(
-        network, MemoryBudget(), plan.source.height, plan.source.width, measure_free_memory(device)
-    )
-    interpolator = MemoryAwareInterpolator(
-        network, budget, find_distinct_times(m.time for m in plan.output_frames())
-    )
+    interpolator = limit_memory(network, budget, plan, device)
     monitor = JobMonitor(progress, cancel)
     with FrameBar() as bar:
         receipt = run_job(plan, interpolator, device, settings, monitor=monitor, bar=bar)
     assert receipt is not None, "rank 0 returns the receipt"
     return receipt
+
+
+def limit_memory(
+    network: Interpolator, budget: MemoryBudget | None, plan: VideoPlan, device: torch.device
+) -> MemoryAwareInterpolator:
+    """Return a network within a budget; by default, one that fits the free memory."""
+    height, width = plan.source.height, plan.source.width
+    if budget is None:
+        free = measure_free_memory(device)
+        budget = fit_budget(network, MemoryBudget(), height, width, free)
+    times = find_distinct_times(frame.time for frame in plan.output_frames())
+    return MemoryAwareInterpolator(network, budget, times)
 
 
 def inference_settings(

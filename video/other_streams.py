@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 from av.stream import Discard
 
-from sgm_vfi.media.open_media import is_cover_art
+from sgm_vfi.media.open_media import is_cover_art, open_input
 from sgm_vfi.video.tags import is_timecode_track
 
 KINDS = ("audio", "subtitle", "data", "attachment", "cover")
@@ -65,3 +66,17 @@ def find_dropped(streams: Iterable[OtherStream], drop: Iterable[str] | None) -> 
         known = "; ".join(map(str, streams)) or "none beside the video"
         raise ValueError(f"--drop {min(unknown)}: no such stream; the file has {known}.")
     return {stream.index for stream in streams if {str(stream.index), stream.kind} & names}
+
+
+def read_streams(file: Path) -> list[tuple[str, str, bool]]:
+    """Return kind, codec and whether there are packets, of all streams of a file but the first."""
+    with open_input(file) as container:
+        streams = list(container.streams)[1:]
+        filled = {packet.stream.index for packet in container.demux(streams) if packet.size}
+        return [(*describe_stream(s), s.type == "attachment" or s.index in filled) for s in streams]
+
+
+def describe_stream(stream: av.stream.Stream) -> tuple[str, str]:
+    """Return kind and codec of a stream, as `OtherStream` has them."""
+    is_cover = isinstance(stream, av.VideoStream) and is_cover_art(stream)
+    return "cover" if is_cover else stream.type, stream.name or "unknown codec"

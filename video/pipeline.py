@@ -67,26 +67,11 @@ def run_pipeline(
         stop: returns whether to end; the current segment is then finished with the frames that it
             has, up to a source frame.
     """
-    writers: dict[int, OutputWriter] = {}
-
-    def write(request: WriteRequest) -> None:
-        """Write one frame to its segment."""
-        number = request.number
-        if number not in writers:
-            writers[number] = open_writer(number)
-        if request.produced is not None:
-            writers[number].write(request.produced)
-            progress(request.produced)
-        else:
-            record = writers[number].close() | (request.stats or {})
-            before_finish()
-            work.finish(number, record)
-            del writers[number]
-
+    writers = SegmentWriters(open_writer, work, progress, before_finish)
     indices = find_needed_frames(list_segments(), num_history)
     stream = prefetch(decode_rgb(source, indices, device), DECODE_QUEUE)
     try:
-        with torch.inference_mode(), BackgroundSink(write, WRITE_QUEUE) as sink:
+        with torch.inference_mode(), BackgroundSink(writers.write, WRITE_QUEUE) as sink:
             frames = FrameWindow(stream, producer.observe)
             for segment in list_segments():
                 if stop():
@@ -97,8 +82,41 @@ def run_pipeline(
                 sink.put(WriteRequest(segment.number, None, producer.take_stats()))
     finally:
         stream.close()
-        for number in writers:
-            work.discard(number)
+        writers.discard()
+
+
+class SegmentWriters:
+    """Writers of the segments that are not finished; arguments as those of `run_pipeline`."""
+
+    def __init__(
+        self,
+        open_writer: Callable[[int], OutputWriter],
+        work: WorkFolder,
+        progress: Callable[[ProducedFrame], object],
+        before_finish: Callable[[], object],
+    ) -> None:
+        self.open_writer, self.work = open_writer, work
+        self.progress, self.before_finish = progress, before_finish
+        self.writers: dict[int, OutputWriter] = {}
+
+    def write(self, request: WriteRequest) -> None:
+        """Write one frame to its segment, or finish the segment."""
+        number = request.number
+        if number not in self.writers:
+            self.writers[number] = self.open_writer(number)
+        if request.produced is not None:
+            self.writers[number].write(request.produced)
+            self.progress(request.produced)
+        else:
+            record = self.writers[number].close() | (request.stats or {})
+            self.before_finish()
+            self.work.finish(number, record)
+            del self.writers[number]
+
+    def discard(self) -> None:
+        """Remove what unfinished segments have written."""
+        for number in self.writers:
+            self.work.discard(number)
 
 
 def take_until(

@@ -70,16 +70,10 @@ def schedule_frames(
             start = find_motion_start(left, right, holds)
             if when - start > find_slack(left, right, time_base, holds):
                 time, end = (when - start) / (right[1] - start), right[0]
-        yield OutputFrame(
-            timestamp,
-            left[0],
-            time,
-            end,
-            before[0]
-            if uses_context_frames and before and is_evenly_spaced(before, left, right)
-            else None,
-            after[0] if time and after and is_evenly_spaced(left, right, after) else None,
-        )
+        is_even = uses_context_frames and before and is_evenly_spaced(before, left, right)
+        earlier = before[0] if before and is_even else None
+        later = after[0] if time and after and is_evenly_spaced(left, right, after) else None
+        yield OutputFrame(timestamp, left[0], time, end, earlier, later)
 
 
 def find_motion_start(

@@ -1,9 +1,10 @@
 """The source video: its exact timestamps, and decoding."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from torch import Tensor
@@ -60,7 +61,6 @@ class SourceVideo:
     trim: Trim = WHOLE  # frames and timestamps are those of this part of the file
     offset: Fraction = Fraction(0)  # timestamp in the file of what is shown at 0 s
     side_data: Mapping[str, bytes] = field(default_factory=dict)  # the first of each kind
-    lost: tuple[str, ...] = ()  # what no output keeps
 
     @property
     def duration(self) -> Fraction:
@@ -130,40 +130,19 @@ def probe_video(
         VideoError: there is no video or no frame, or the file is damaged.
     """
     header = read_header(path, stream, follow_playlists=follow_playlists)
-    decoder = SourceDecoder(path, header, trim)
-    telecine = TelecineDetector()
-
-    def observe_fields() -> Iterator[DecodedFrame]:
-        """Pass frames on and record whether they are interlaced."""
-        for decoded in decoder:
-            telecine.observe(decoded.picture)
-            yield decoded
-
-    for _ in observe_fields() if analyse is None else analyse(observe_fields()):
-        pass
-    first, timestamps = decoder.first, decoder.timestamps
-    if first is None:
-        where = f"no frame from {trim}; it has {decoder.skipped} before" if trim else "no frames"
-        raise VideoError(f"{path} has a video stream with {where}. Use another file or part.")
+    decoder, telecine = SourceDecoder(path, header, trim), TelecineDetector()
+    first = read_all_frames(path, decoder, telecine, analyse)
     pixel_format, notes = read_pixel_format(path, first)
     notes += describe_decoding(path, header, decoder, telecine)
-    lost = header.lost
-    if has_alpha(first) and TRANSPARENCY not in lost:
-        lost = (*lost, TRANSPARENCY)
-    if decoder.skipped and header.timecode is not None:
-        lost = (*lost, f"timecode {header.timecode}: the part that is used begins later")
-        header = header._replace(timecode=None)
-    duration = estimate_frame_duration(timestamps, header.frame_rate)
-    end = decoder.end or timestamps[-1] + (decoder.duration or duration)
-    if trim.end is None and header.duration > end - timestamps[0] + 2 * duration:
-        notes += find_missing_end(path, header)
-    offset = timestamps[0] if trim else Fraction(0)
+    end, missing = find_end(path, header, decoder, trim)
+    notes += missing
+    offset = decoder.timestamps[0] if trim else Fraction(0)
     if trim:
-        chapters = trim_chapters(
-            read_chapters(path, follow_playlists=follow_playlists), offset, end - offset
-        )
-        header = header._replace(num_chapters=len(chapters))
+        chapters = read_chapters(path, follow_playlists=follow_playlists)
+        header = trim_header(header, chapters, offset, end, decoder.skipped)
         notes.append(f"only {trim} is used; sound is cut between its packets")
+    if has_alpha(first) and TRANSPARENCY not in header.lost:
+        header = header._replace(lost=(*header.lost, TRANSPARENCY))
     return SourceVideo(
         path=path,
         header=header,
@@ -172,15 +151,61 @@ def probe_video(
         pixel_format=pixel_format,
         tags=read_colour_tags(first),
         hdr_metadata=read_hdr_metadata(first),
-        timestamps=tuple(timestamp - offset for timestamp in timestamps),
+        timestamps=tuple(timestamp - offset for timestamp in decoder.timestamps),
         end=end - offset,
         display_matrix=read_display_matrix(first),
         notes=tuple(notes),
         trim=trim,
         offset=offset,
         side_data=decoder.side_data,
-        lost=lost,
     )
+
+
+def read_all_frames(
+    path: Path,
+    decoder: "SourceDecoder",
+    telecine: TelecineDetector,
+    analyse: Callable[[Iterator[DecodedFrame]], Iterable[DecodedFrame]] | None,
+) -> av.VideoFrame:
+    """Decode all frames, record whether they are interlaced, and return the first."""
+
+    def observe_fields() -> Iterator[DecodedFrame]:
+        """Pass frames on to the detector of telecine."""
+        for decoded in decoder:
+            telecine.observe(decoded.picture)
+            yield decoded
+
+    for _ in observe_fields() if analyse is None else analyse(observe_fields()):
+        pass
+    if decoder.first is None:
+        trim, where = decoder.trim, "no frames"
+        if trim:
+            where = f"no frame from {trim}; it has {decoder.skipped} before"
+        raise VideoError(f"{path} has a video stream with {where}. Use another file or part.")
+    return decoder.first
+
+
+def find_end(
+    path: Path, header: VideoHeader, decoder: "SourceDecoder", trim: Trim
+) -> tuple[Fraction, list[str]]:
+    """Return when the last frame ends, and notes if the file promises more than it has."""
+    timestamps = decoder.timestamps
+    duration = estimate_frame_duration(timestamps, header.frame_rate)
+    end = decoder.end or timestamps[-1] + (decoder.duration or duration)
+    if trim.end is None and header.duration > end - timestamps[0] + 2 * duration:
+        return end, find_missing_end(path, header)
+    return end, []
+
+
+def trim_header(
+    header: VideoHeader, chapters: Sequence[Any], start: Fraction, end: Fraction, num_skipped: int
+) -> VideoHeader:
+    """Return the header of the part from `start` to `end`: its chapters, and no false timecode."""
+    header = header._replace(num_chapters=len(trim_chapters(chapters, start, end - start)))
+    if not num_skipped or header.timecode is None:
+        return header
+    lost = f"timecode {header.timecode}: the part that is used begins later"
+    return header._replace(timecode=None, lost=(*header.lost, lost))
 
 
 def describe_decoding(
