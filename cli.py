@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import sgm_vfi
-from sgm_vfi.command_line import CommandParser
+from sgm_vfi.command_errors import CommandParser
 from sgm_vfi.startup import announce_loading
 
 COMMANDS = {  # sub-command -> (module with a `main`, what it does)

@@ -32,7 +32,7 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: bool = False  # convolutions and attention, by torch.compile
-    data_dependent_init: bool = False  # of fresh weights: training/data_dependent_init.py
+    data_dependent_init: bool = False  # of fresh weights: training/sgm_data_dependent_init.py
     loss: str | None = None  # of a frame: training/loss_from_recipe.py; None: that of the network
     motion_loss: float = 0.0  # weight of motion supervision of flows, per pixel of error,
     attention_loss: float = 0.0  # and of attention, per nat: training/motion_supervision.py;

@@ -32,7 +32,7 @@ from sgm_vfi.benchmark import (
     synthetic,
 )
 from sgm_vfi.benchmark.protocols import PROTOCOLS
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 
 PROG = "sgm-vfi benchmark"
 FOLDERS = ", ".join(dict.fromkeys(protocol.folders[0] for protocol in PROTOCOLS.values()))

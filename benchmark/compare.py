@@ -14,7 +14,7 @@ import numpy as np
 from sgm_vfi.benchmark.html_document import html_document
 from sgm_vfi.benchmark.result_summary import MOTION, ProtocolResult, cap_psnr, read_results
 from sgm_vfi.benchmark.row_journal import ReportError, Row, differing_keys, to_json
-from sgm_vfi.benchmark.scatter_plot import ScatterPoint, format_legend, plot_scatter
+from sgm_vfi.benchmark.svg_scatter_plot import ScatterPoint, format_legend, plot_scatter
 from sgm_vfi.benchmark.tables import (
     LOWER_IS_BETTER,
     format_metric,

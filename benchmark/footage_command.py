@@ -30,7 +30,7 @@ from sgm_vfi.benchmark.sample_figures import (
 from sgm_vfi.benchmark.sample_sources import ClipSamples, probe_clips, select_targets
 from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.model import DEFAULT, ZOO
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,

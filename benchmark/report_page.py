@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.evaluation import interpolate_at
+from sgm_vfi.benchmark.export_rows import TIDY_SUFFIXES, write_tidy_rows
 from sgm_vfi.benchmark.html_document import html_details, html_document, html_figure
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
@@ -37,7 +38,7 @@ from sgm_vfi.benchmark.sample_sources import (
     group_by_inputs,
     read_frame_groups,
 )
-from sgm_vfi.benchmark.scatter_plot import (
+from sgm_vfi.benchmark.svg_scatter_plot import (
     MIN_TREND_POINTS,
     ScatterPoint,
     format_legend,
@@ -50,7 +51,6 @@ from sgm_vfi.benchmark.tables import (
     html_table,
     metric_heading,
 )
-from sgm_vfi.benchmark.tidy_rows import TIDY_SUFFIXES, write_tidy_rows
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model import Interpolator, load_interpolator, time_like
 from sgm_vfi.model.cli_options import add_device_option

@@ -17,6 +17,7 @@ from sgm_vfi.benchmark.evaluation import (
     sample_key,
     select_device,
 )
+from sgm_vfi.benchmark.export_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.benchmark.metrics import Metric
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
 from sgm_vfi.benchmark.protocols import PROTOCOLS
@@ -41,7 +42,6 @@ from sgm_vfi.benchmark.sample_sources import (
     group_by_inputs,
     read_frame_groups,
 )
-from sgm_vfi.benchmark.tidy_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.images import read_samples
 from sgm_vfi.model.cli_options import (

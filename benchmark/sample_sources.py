@@ -16,7 +16,7 @@ from sgm_vfi.dataset.clip_frames import ImageFileStack, read_8_bit, require_inta
 from sgm_vfi.dataset.triplet import Triplet, TripletPaths
 from sgm_vfi.media.frame_readers import FrameReader, FrameReaderInfo
 from sgm_vfi.media.images import FrameError
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.model.interpolator import time_like
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from sgm_vfi.benchmark.evaluation import (
     load_models,
     select_device,
 )
+from sgm_vfi.benchmark.export_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.benchmark.frame_cost import measure_costs
 from sgm_vfi.benchmark.motion_bins import format_bin_tables, plot_bins
 from sgm_vfi.benchmark.motion_statistics import flow_statistics
@@ -36,7 +37,6 @@ from sgm_vfi.benchmark.synthetic_metrics import (
     measure_prediction,
     warp_true_motion,
 )
-from sgm_vfi.benchmark.tidy_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group

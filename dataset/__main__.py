@@ -19,7 +19,7 @@ import cv2
 import torch
 from torch import Tensor
 
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.packed_cache import PackedFrameStack, is_packed, write_packed
 from sgm_vfi.dataset.stand_in import TREE_LAYOUTS, write_stand_in

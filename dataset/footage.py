@@ -27,7 +27,7 @@ from sgm_vfi.media.frame_readers import (
     to_rgb_samples,
 )
 from sgm_vfi.media.images import as_frame, list_frames, read_samples
-from sgm_vfi.media.open_media import choose_video_stream, open_input
+from sgm_vfi.media.open_local_media import choose_video_stream, open_input
 from sgm_vfi.media.scene_cuts import detect_cuts
 
 __all__ = ["PUBLISHED_AUGMENTATION", "build_training_set", "build_validation_set"]

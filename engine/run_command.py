@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sgm_vfi.command_line import CommandParser, describe_error
+from sgm_vfi.command_errors import CommandParser, describe_error
 from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.config_overrides import describe_differences, override
 from sgm_vfi.engine.distributed import World, process_group, select_device

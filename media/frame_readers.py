@@ -24,7 +24,7 @@ from sgm_vfi.media.images import (
     natural_sort_key,
     read_samples,
 )
-from sgm_vfi.media.open_media import VideoError, choose_video_stream, open_input
+from sgm_vfi.media.open_local_media import VideoError, choose_video_stream, open_input
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".y4m"),

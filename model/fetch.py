@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import save_file
 
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.model import weight_search as weight_files
 from sgm_vfi.model.weight_io import CheckpointError, read_weights
 from sgm_vfi.storage.atomic_write import replace_atomically

@@ -60,7 +60,7 @@ def test_writing_is_reproducible(trees: dict[str, Path], tmp_path: Path) -> None
         assert old.read_bytes() == (root / old.relative_to(trees["snu-film"])).read_bytes()
 
 
-def test_command_line(
+def test_command_errors(
     trees: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """0 for a whole tree; 1 and the file otherwise, there by the real command in a process."""

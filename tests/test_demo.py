@@ -352,7 +352,7 @@ def interrupted_after(count: int) -> object:
             raise KeyboardInterrupt
         write_frame(*arguments)
 
-    return patch("sgm_vfi.video.folder_job.write_frame", write)
+    return patch("sgm_vfi.video.folder_to_folder_job.write_frame", write)
 
 
 def test_interrupted_folder_goes_on(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from sgm_vfi.benchmark.sample_figures import (
     select_median,
     select_worst,
 )
-from sgm_vfi.benchmark.scatter_plot import HEIGHT, TOP, ScatterPoint, plot_scatter
+from sgm_vfi.benchmark.svg_scatter_plot import HEIGHT, TOP, ScatterPoint, plot_scatter
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame
 from sgm_vfi.media.visualise import Picture

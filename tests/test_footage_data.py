@@ -18,7 +18,7 @@ from sgm_vfi.dataset.triplet_sampling import SampleKey
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from tests.fixtures.training_runs import ROOT, run_script
 from tests.fixtures.videos import moving_frames, write_clip
 

@@ -15,8 +15,8 @@ from sgm_vfi.dataset.data_config import DataConfig, LoaderShard, build_augmentat
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator, sample_inner_frame
 from sgm_vfi.engine.distributed import process_group
-from sgm_vfi.training.zoo import ZooTrainer
-from sgm_vfi.training.zoo_recipes import EXPERIMENTS
+from sgm_vfi.training.baseline_recipes import EXPERIMENTS
+from sgm_vfi.training.baselines import ZooTrainer
 from tests.fixtures.training_runs import run_in
 
 SHARE = LoaderShard(torch.device("cpu"))

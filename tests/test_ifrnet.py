@@ -24,6 +24,8 @@ from sgm_vfi.model.baselines.ifrnet.network import (
 from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.ops.correlation import local_correlation
 from sgm_vfi.model.weight_io import CheckpointError, load_weights, published_name, save_weights
+from sgm_vfi.training.baseline_recipes import EXPERIMENTS
+from sgm_vfi.training.baselines import ZooTrainer
 from sgm_vfi.training.ifrnet_loss import (
     adaptive_charbonnier,
     distillation_loss,
@@ -33,8 +35,6 @@ from sgm_vfi.training.ifrnet_loss import (
     reconstruction_loss,
 )
 from sgm_vfi.training.loss_functions import census_loss, charbonnier
-from sgm_vfi.training.zoo import ZooTrainer
-from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.conftest import randomize_weights
 from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity import recipe as parity

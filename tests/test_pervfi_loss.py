@@ -22,10 +22,10 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.zoo import load_interpolator
 from sgm_vfi.training import pervfi_loss as loss
+from sgm_vfi.training.baseline_recipes import EXPERIMENTS
+from sgm_vfi.training.baselines import ZooTrainer
 from sgm_vfi.training.perceptual import PerceptualLoss, load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
-from sgm_vfi.training.zoo import ZooTrainer
-from sgm_vfi.training.zoo_recipes import EXPERIMENTS
 from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity.zoo.check_pervfi import golden_inputs, golden_network
 from tests.test_pervfi import begun, frames, network, randomize_weights

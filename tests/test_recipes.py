@@ -21,10 +21,10 @@ from sgm_vfi.model.sgm.encoder import CrossFrameBlock
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
-from sgm_vfi.training.data_dependent_init import data_dependent_init
 from sgm_vfi.training.loss_functions import motion_error
 from sgm_vfi.training.matching_features_recipes import EXPERIMENTS as FEATURES
 from sgm_vfi.training.motion_supervision import MotionSupervision, attention_match_error
+from sgm_vfi.training.sgm_data_dependent_init import data_dependent_init
 from tests.fixtures.training_runs import SIDE, losses, recipe, recipe_global, run_in
 
 pytestmark = pytest.mark.usefixtures("world")

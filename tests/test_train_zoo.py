@@ -14,8 +14,8 @@ from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator, time_like
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.network_from_weights import ARCHITECTURES
-from sgm_vfi.training.zoo import CRITERIA, ZooTrainer, flow_label
-from sgm_vfi.training.zoo_recipes import EXPERIMENTS, ZooExperiment
+from sgm_vfi.training.baseline_recipes import EXPERIMENTS, ZooExperiment
+from sgm_vfi.training.baselines import CRITERIA, ZooTrainer, flow_label
 from tests.fixtures.training_runs import ROOT, losses, recipe, run_in
 from tests.parity import recipe as parity
 from tests.parity.zoo.check_rife import SMALL, golden_network

@@ -11,8 +11,8 @@ from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.model.baselines.rife.network import RIFE
 from sgm_vfi.model.weight_io import CheckpointError, load_weights, read_weights
 from sgm_vfi.training.__main__ import main
-from sgm_vfi.training.zoo import ZooTrainer
-from sgm_vfi.training.zoo_recipes import EXPERIMENTS
+from sgm_vfi.training.baseline_recipes import EXPERIMENTS
+from sgm_vfi.training.baselines import ZooTrainer
 from tests.fixtures.training_runs import recipe, run_in
 
 CPU = torch.device("cpu")

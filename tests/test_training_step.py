@@ -18,9 +18,9 @@ from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
+from sgm_vfi.training.baselines import ZooTrainer
 from sgm_vfi.training.matching_features import GMFlowTrainer
 from sgm_vfi.training.trainer import Trainer as AbstractTrainer
-from sgm_vfi.training.zoo import ZooTrainer
 from tests.fixtures.training_runs import (
     LOCAL,
     SPARSE,

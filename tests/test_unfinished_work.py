@@ -11,7 +11,7 @@ import pytest
 from sgm_vfi.storage.file_identity import hash_path
 from sgm_vfi.storage.file_lock import FileLock
 from sgm_vfi.video import command, finish_output, job
-from sgm_vfi.video.missing_segments import SegmentMaker
+from sgm_vfi.video.make_segments import SegmentMaker
 from sgm_vfi.video.work_folder import WorkFolder
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.training_runs import ROOT, outcome, python, start_as_ranks

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgm_vfi.command_line import is_out_of_memory
+from sgm_vfi.command_errors import is_out_of_memory
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.zoo import ZOO, load_interpolator

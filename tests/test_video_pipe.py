@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.video.av_frames import read_planes, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.y4m import Y4MHeader, read_y4m_frames, read_y4m_header

@@ -12,7 +12,7 @@ from av.video.reformatter import ColorRange
 
 from sgm_vfi.media.colour_matrices import UNSPECIFIED
 from sgm_vfi.media.frame_readers import VideoReader, to_rgb_samples
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.video.source_video import probe_video
 from tests.fixtures.photographs import error, photograph
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
-from sgm_vfi.command_line import CommandParser
+from sgm_vfi.command_errors import CommandParser
 from sgm_vfi.engine.run_command import launch
 
 STAGES = {  # command -> (module:trainer, module of its recipes)
@@ -27,7 +27,7 @@ STAGES = {  # command -> (module:trainer, module of its recipes)
     "base": ("sgm_vfi.Trainer_base:Trainer", "sgm_vfi.config_base"),
     "x4k": ("sgm_vfi.Trainer_x4k:X4KTrainer", "sgm_vfi.config"),
     "own": ("sgm_vfi.training.user_network:UserNetworkTrainer", "sgm_vfi.training.user_network"),
-    "zoo": ("sgm_vfi.training.zoo:ZooTrainer", "sgm_vfi.training.zoo_recipes"),
+    "zoo": ("sgm_vfi.training.baselines:ZooTrainer", "sgm_vfi.training.baseline_recipes"),
 }
 TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.release_weights"}
 

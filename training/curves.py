@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.media.charts import Curve, plot_line_charts, write_png
 

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.weight_io import (
     INDEX_SUFFIX,

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.interpolator import Interpolation
 from sgm_vfi.model.sgm.network import CELL, SGM
-from sgm_vfi.training.data_dependent_init import data_dependent_init
 from sgm_vfi.training.loss_from_recipe import build_frame_loss
 from sgm_vfi.training.loss_functions import interpolation_loss
 from sgm_vfi.training.motion_supervision import MotionSupervision
+from sgm_vfi.training.sgm_data_dependent_init import data_dependent_init
 from sgm_vfi.training.start_weights import load_features, load_start_weights
 from sgm_vfi.training.validation import InterpolationTrainer
 

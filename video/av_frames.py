@@ -12,7 +12,7 @@ from torch import Tensor
 from sgm_vfi.media.colour_matrices import BT709, MATRICES, find_matrix
 from sgm_vfi.media.display_matrix import Orientation, read_side_data
 from sgm_vfi.media.frame_readers import require_supported_matrix
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 
 

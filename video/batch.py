@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from sgm_vfi.command_line import describe_error, is_out_of_memory
+from sgm_vfi.command_errors import describe_error, is_out_of_memory
 from sgm_vfi.media.frame_readers import VIDEO_SUFFIXES
 from sgm_vfi.media.images import is_image, natural_sort_key
 from sgm_vfi.media.sequences import is_video

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.command_line import INTERRUPTED, CommandParser, report_errors
+from sgm_vfi.command_errors import INTERRUPTED, CommandParser, report_errors
 from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.media.images import WRITABLE_SUFFIXES, is_image
 from sgm_vfi.media.output_paths import require_output_folder
@@ -26,9 +26,9 @@ from sgm_vfi.model.cli_options import (
 )
 from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.storage.file_lock import require_unlocked
-from sgm_vfi.video.animation import ANIMATIONS
+from sgm_vfi.video.animated_output import ANIMATIONS
 from sgm_vfi.video.batch import expand_inputs, find_batch, run_batch
-from sgm_vfi.video.folder_job import interpolate_folder
+from sgm_vfi.video.folder_to_folder_job import interpolate_folder
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
 from sgm_vfi.video.job_paths import (
     default_output,

@@ -14,9 +14,9 @@ import av
 import torch
 from av.stream import Discard, Disposition
 
-from sgm_vfi.media.open_media import open_input
+from sgm_vfi.media.open_local_media import open_input
 from sgm_vfi.video.encoder_choice import EncoderSettings
-from sgm_vfi.video.image_colours import to_colour_chunks
+from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
 from sgm_vfi.video.other_streams import (
     OtherStream,
@@ -24,7 +24,7 @@ from sgm_vfi.video.other_streams import (
     find_dropped,
     read_streams,
 )
-from sgm_vfi.video.output_differences import find_format_changes
+from sgm_vfi.video.output_against_request import find_format_changes
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.side_data import list_losses
 from sgm_vfi.video.source_video import SourceVideo

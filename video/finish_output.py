@@ -7,7 +7,7 @@ from typing import Any
 
 from sgm_vfi.storage.atomic_write import rename_durably
 from sgm_vfi.storage.file_identity import hash_path, require_unchanged
-from sgm_vfi.video.animation import is_animation_output, write_animation
+from sgm_vfi.video.animated_output import is_animation_output, write_animation
 from sgm_vfi.video.job_paths import is_folder, receipt_path, require_empty
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.mux import EncodedSegment, assemble

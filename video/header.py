@@ -7,7 +7,7 @@ from typing import NamedTuple
 import av
 
 from sgm_vfi.media.images import describe_path
-from sgm_vfi.media.open_media import (
+from sgm_vfi.media.open_local_media import (
     VideoError,
     choose_video_stream,
     describe_video_stream,

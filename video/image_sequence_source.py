@@ -15,7 +15,7 @@ from sgm_vfi.media.sequences import probe_frames
 from sgm_vfi.video.av_frames import read_colour_tags, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.header import VideoHeader
-from sgm_vfi.video.image_colours import find_image_tags, read_image_hdr_metadata
+from sgm_vfi.video.image_colour_tags import find_image_tags, read_image_hdr_metadata
 from sgm_vfi.video.source_video import DecodedFrame, SourceVideo
 from sgm_vfi.video.trim import WHOLE, Trim
 

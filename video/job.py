@@ -27,6 +27,7 @@ from sgm_vfi.video.job_paths import (
     work_path,
 )
 from sgm_vfi.video.job_plan import VideoPlan, plan_video
+from sgm_vfi.video.make_segments import SegmentMaker
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
     MemoryBudget,
@@ -34,7 +35,6 @@ from sgm_vfi.video.memory_fallback import (
     fit_budget,
     measure_free_memory,
 )
-from sgm_vfi.video.missing_segments import SegmentMaker
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.progress_and_cancel import Cancel, JobMonitor, Progress
 from sgm_vfi.video.progress_bar import FrameBar

@@ -12,7 +12,7 @@ from sgm_vfi.media.output_paths import (
     require_not_input,
     require_writable_path,
 )
-from sgm_vfi.video.animation import ANIMATIONS
+from sgm_vfi.video.animated_output import ANIMATIONS
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.segment_writers import COMPARE, EXPLAIN, MAIN

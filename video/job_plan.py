@@ -9,7 +9,7 @@ from typing import Any
 from sgm_vfi.media.frame_readers import require_quarter_turn
 from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
-from sgm_vfi.video.animation import choose_animation_target, is_animation_output
+from sgm_vfi.video.animated_output import choose_animation_target, is_animation_output
 from sgm_vfi.video.container_trial import choose_copied_streams, find_picture_losses
 from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding
 from sgm_vfi.video.frame_producer import ProducerOptions

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from sgm_vfi.command_line import is_out_of_memory
+from sgm_vfi.command_errors import is_out_of_memory
 from sgm_vfi.model.cli_options import LARGEST_FLOW_SCALE
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.ensemble import FlipEnsemble

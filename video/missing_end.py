@@ -8,7 +8,7 @@ from statistics import median
 import av
 
 from sgm_vfi.media.declared_frames import DeclaredFrames
-from sgm_vfi.media.open_media import choose_video_stream, open_input
+from sgm_vfi.media.open_local_media import choose_video_stream, open_input
 from sgm_vfi.video.header import VideoHeader
 
 

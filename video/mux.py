@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import av
 from av.bitstream import BitStreamFilterContext
 
-from sgm_vfi.media.open_media import open_input, open_output
+from sgm_vfi.media.open_local_media import open_input, open_output
 from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
 from sgm_vfi.video.slow_sound import SoundFile, add_sound

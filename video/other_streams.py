@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 from av.stream import Discard
 
-from sgm_vfi.media.open_media import is_cover_art, open_input
+from sgm_vfi.media.open_local_media import is_cover_art, open_input
 from sgm_vfi.video.tags import is_timecode_track
 
 KINDS = ("audio", "subtitle", "data", "attachment", "cover")

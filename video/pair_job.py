@@ -24,7 +24,7 @@ from sgm_vfi.model import Interpolation, Interpolator, time_like
 from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.sequence import interpolate_loop
 from sgm_vfi.model.interpolator import require_finite
-from sgm_vfi.video.folder_job import load_network_for_times
+from sgm_vfi.video.folder_to_folder_job import load_network_for_times
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")
 ANIMATION_TIMES = [eighths / 8 for eighths in range(1, 8)]

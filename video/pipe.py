@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sgm_vfi.command_line import INTERRUPTED
+from sgm_vfi.command_errors import INTERRUPTED
 from sgm_vfi.media.colour_matrices import MATRICES, guess_matrix
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.media.frame_readers import require_quarter_turn

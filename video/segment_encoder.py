@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 from torch import Tensor
 
-from sgm_vfi.media.open_media import open_output
+from sgm_vfi.media.open_local_media import open_output
 from sgm_vfi.video.av_frames import to_video_frame
 from sgm_vfi.video.encoder_choice import EncoderSettings, EncodingError
 

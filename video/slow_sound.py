@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import av
 
-from sgm_vfi.media.open_media import open_input, open_output
+from sgm_vfi.media.open_local_media import open_input, open_output
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.tags import copyable_tags
 from sgm_vfi.video.timeline import to_pts

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
 from sgm_vfi.media.frame_readers import VideoReader
-from sgm_vfi.media.open_media import VideoError, open_input
+from sgm_vfi.media.open_local_media import VideoError, open_input
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import av
 
-from sgm_vfi.media.open_media import open_input
+from sgm_vfi.media.open_local_media import open_input
 from sgm_vfi.video.timeline import to_pts
 
 MAX_SLACK = Fraction(1, 1000)  # seconds that a rounded timestamp may miss a position by

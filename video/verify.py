@@ -9,11 +9,11 @@ import av
 import torch
 
 from sgm_vfi.media.frame_readers import VideoReader
-from sgm_vfi.media.open_media import open_input
+from sgm_vfi.media.open_local_media import open_input
 from sgm_vfi.storage.atomic_write import write_atomically
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.other_streams import read_streams
-from sgm_vfi.video.output_differences import find_format_changes
+from sgm_vfi.video.output_against_request import find_format_changes
 from sgm_vfi.video.progress_bar import show_progress
 
 

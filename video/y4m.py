@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sgm_vfi.media.colour_matrices import guess_matrix
-from sgm_vfi.media.open_media import VideoError
+from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat, PlaneLayout
 
 MAGIC, FRAME = b"YUV4MPEG2", b"FRAME"

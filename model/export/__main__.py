@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.model.cli_options import (
     add_device_option,
     add_scale_and_points,

@@ -38,7 +38,7 @@ from sgm_vfi.model.baselines.pervfi.splatting import (
 )
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
-from sgm_vfi.model.flow.motion_hypotheses import flow_to_size
+from sgm_vfi.model.flow.motion_at_time import flow_to_size
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sgm_vfi import cli
-from sgm_vfi.command_line import REFUSED, CommandParser, describe_error, report_errors
+from sgm_vfi.command_errors import REFUSED, CommandParser, describe_error, report_errors
 from sgm_vfi.engine.run_command import launch
 
 WRONG = {  # arguments of a command -> its name in the error

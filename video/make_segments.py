@@ -11,14 +11,14 @@ import torch
 
 from sgm_vfi.storage.file_identity import require_unchanged
 from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
-from sgm_vfi.video.image_colours import to_colour_chunks
+from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.job_paths import is_folder
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
 from sgm_vfi.video.progress_and_cancel import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
-from sgm_vfi.video.segment_schedule import (
+from sgm_vfi.video.segment_plan import (
     DEFAULT_FRAMES,
     FIRST_FRAMES,
     FIRST_GAPS,

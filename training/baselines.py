@@ -14,13 +14,13 @@ from sgm_vfi.model.interpolator import Interpolator
 from sgm_vfi.model.network_from_weights import ARCHITECTURES
 from sgm_vfi.model.weight_io import Architecture, CheckpointError
 from sgm_vfi.model.zoo import load_interpolator
+from sgm_vfi.training.baseline_recipes import ZooExperiment
 from sgm_vfi.training.ifrnet_loss import ifrnet_loss
 from sgm_vfi.training.loss_from_recipe import build_frame_loss
 from sgm_vfi.training.perceptual import load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
 from sgm_vfi.training.rife_loss import rife_loss
 from sgm_vfi.training.validation import InterpolationTrainer
-from sgm_vfi.training.zoo_recipes import ZooExperiment
 
 # Loss of the output of `training_forward` and of the batch.
 Criterion = Callable[[Any, Triplet], Tensor]

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from sgm_vfi.media.frame_readers import VideoReader
-from sgm_vfi.media.open_media import VideoError, choose_video_stream, open_input, open_output
+from sgm_vfi.media.open_local_media import VideoError, choose_video_stream, open_input, open_output
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.package import ROOT, product_files
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
@@ -48,7 +48,7 @@ def write_streams(*streams: tuple[int, bool]) -> Path:
 
 def test_no_other_module_opens_media_files() -> None:
     for file in product_files():
-        if file != ROOT / "media" / "open_media.py":
+        if file != ROOT / "media" / "open_local_media.py":
             assert "av.open(" not in file.read_text(), f"{file} opens a file of its own"
 
 

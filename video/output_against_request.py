@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
-from sgm_vfi.media.open_media import open_input
+from sgm_vfi.media.open_local_media import open_input
 from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata
 from sgm_vfi.video.encoder_choice import EncoderSettings
 from sgm_vfi.video.side_data import find_lost_side_data

@@ -13,7 +13,7 @@ import numpy as np
 from av.filter.context import FilterContext
 
 from sgm_vfi.media.frame_readers import VideoReader, to_rgb_samples
-from sgm_vfi.media.open_media import open_output
+from sgm_vfi.media.open_local_media import open_output
 from sgm_vfi.video.long_gaps import find_usual_gap
 from sgm_vfi.video.timeline import Target, to_pts
 

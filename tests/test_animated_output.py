@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.video.animation import choose_animation_target
+from sgm_vfi.video.animated_output import choose_animation_target
 from sgm_vfi.video.timeline import Target
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import moving_frames, write_clip
