@@ -182,5 +182,5 @@ def test_packed_colours_are_called_by_their_name(
     run(clip, "--dry_run", "--model", "blend", "--output", "out.mkv")
     said = capsys.readouterr().out
     assert "64x48 bgr0, ffv1" in said
-    assert "pixels become yuv444p; they were bgr0, which libx264 cannot write" in said
+    assert "pixels become yuv420p; they were bgr0, which few players show as h264" in said
     assert "gbrp" not in said

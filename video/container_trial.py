@@ -16,7 +16,6 @@ from av.stream import Discard, Disposition
 
 from sgm_vfi.media.open_local_media import open_input
 from sgm_vfi.video.encoder_choice import EncoderSettings
-from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
 from sgm_vfi.video.other_streams import (
     OtherStream,
@@ -26,7 +25,6 @@ from sgm_vfi.video.other_streams import (
 )
 from sgm_vfi.video.output_against_request import find_format_changes
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
-from sgm_vfi.video.side_data import list_losses
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.tags import convert_timecode, copyable_tags, find_lost_keys, is_false
 from sgm_vfi.video.trim import trim_packet
@@ -78,6 +76,7 @@ def choose_copied_streams(
     stretch: Fraction = Fraction(1),
     drop: Sequence[str] | None = None,
     stretches_sound: bool = False,
+    sound_codecs: Collection[str] | None = None,
 ) -> CopiedStreams:
     """Find out what a container can hold beside the video, by writing trial files.
 
@@ -85,15 +84,21 @@ def choose_copied_streams(
         stretch: duration of the output over that of the source.
         drop: kinds and indices of streams that are left out.
         stretches_sound: encode sound again if it is to be stretched; else it is lost.
+        sound_codecs: of sound that is copied; other sound is encoded again. None: all.
 
     Raises:
         ValueError: the container cannot hold the video itself.
     """
     header = source.header
     others, dropped = header.other_streams, find_dropped(header.other_streams, drop)
-    sounds = [o.index for o in others if o.kind == "audio" and o.index not in dropped]
-    stretched = tuple(sounds) if stretch != 1 and stretches_sound else ()
-    kept = [o for o in others if o.index not in dropped and stretch == 1]
+    is_encoded_again = stretches_sound if stretch != 1 else sound_codecs is not None
+    encoded_again = tuple(
+        other.index
+        for other in others
+        if other.kind == "audio" and other.index not in dropped and is_encoded_again
+        if stretch != 1 or other.codec not in (sound_codecs or ())
+    )
+    kept = [o for o in others if o.index not in (*dropped, *encoded_again) and stretch == 1]
     kept = [o for o in kept if not (source.trim and o.kind == "data")]
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(
@@ -111,10 +116,15 @@ def choose_copied_streams(
         )
         kinds = tuple(sorted(kind for kind, *_ in read_streams(trial.file)))
     explained = [f"{o}: left out by --drop" for o in others if o.index in dropped]
-    for other in (o for o in others if o.index not in {*dropped, *stretched}):
+    for other in (o for o in others if o.index not in {*dropped, *encoded_again}):
         if why := explain_loss(other, trial, copied, stretch):
             explained.append(f"{other}: {why}")
-    return replace(copied, stretched=stretched, lost=(*lost, *explained, *copied.lost), kinds=kinds)
+    return replace(
+        copied,
+        encoded_again=encoded_again,
+        lost=(*lost, *explained, *copied.lost),
+        kinds=kinds,
+    )
 
 
 def explain_loss(other: OtherStream, trial: Trial, copied: CopiedStreams, stretch: Fraction) -> str:
@@ -263,32 +273,3 @@ def find_false_tags(source: SourceVideo) -> list[str]:
         video = container.streams[source.header.stream]
         false = [key for key in video.metadata if is_false(key)]
     return [f"tags that became false are left out: {', '.join(false)}"] if false else []
-
-
-def find_picture_losses(
-    source: SourceVideo, drop: Sequence[str] | None = None, holder: str = "a folder"
-) -> CopiedStreams:
-    """Return what a folder or an animation keeps of the source besides its pictures: nothing.
-
-    Args:
-        holder: what holds frames only, for the messages.
-    """
-    others = source.header.other_streams
-    find_dropped(others, drop)
-    kept = {"DISPLAYMATRIX"}  # which is applied
-    if holder == "a folder" and to_colour_chunks(source.tags, source.hdr_metadata):
-        kept |= {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
-    beside = [name for name in source.side_data if name not in kept]
-    lost = [*source.header.lost, *list_losses(beside, converted=True)]
-    lost += [f"{other}: {holder} holds frames only" for other in others]
-    if source.header.pixel_aspect not in (None, 1):
-        lost.append(f"the shape of its pixels, {source.header.pixel_aspect}")
-    if source.header.num_chapters:
-        lost.append(f"{source.header.num_chapters} chapters: {holder} holds frames only")
-    if source.header.timecode is not None:
-        lost.append(f"timecode {source.header.timecode}: {holder} holds frames only")
-    if source.path.is_file():
-        with source.open_file() as container:
-            keys = find_lost_keys(copyable_tags(container.metadata), {})
-        lost += [f"metadata of the file: {holder} cannot hold {', '.join(keys)}"] if keys else []
-    return CopiedStreams(lost=tuple(lost))

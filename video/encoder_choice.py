@@ -10,7 +10,13 @@ from av.codec.codec import UnknownCodecError
 from sgm_vfi.media.colour_matrices import MATRICES, RGB_MATRIX, guess_matrix
 from sgm_vfi.video.av_frames import ColourTags
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
-from sgm_vfi.video.encoding_options import SAME_CODEC, EncodingOptions
+from sgm_vfi.video.encoding_options import SAME_CODEC, EncodingOptions, apply_purpose
+from sgm_vfi.video.player_support import (
+    PLAYED_CODECS,
+    choose_wanted_layout,
+    describe_players,
+    find_codec,
+)
 from sgm_vfi.video.source_video import SourceVideo
 
 CODEC_ALIASES = {  # name of a codec -> its encoder in FFmpeg
@@ -101,6 +107,7 @@ def choose_encoding(
     Raises:
         EncodingError: the encoder does not exist, or does not support an option or the size.
     """
+    requested = apply_purpose(requested)
     name = find_encoder(requested, source, suffix)
     encoder = ENCODERS.get(name, EncoderSpec())
     options = dict(encoder.fixed_options) | choose_quality(requested, name, encoder)
@@ -205,11 +212,15 @@ def choose_layout(
                 f"halves its chroma: leave --pix_fmt out, or take a yuv444p format."
             )
         return layout, []
-    wanted = lossless_layout(source.pixel_format)
+    wanted = choose_wanted_layout(requested, source, name)
+    was = source.pixel_format.pix_fmt
     if wanted.pix_fmt in possible and fits(wanted):
-        if not source.pixel_format.is_greyscale:
-            return wanted, []
-        return wanted, [f"pixels become {wanted.pix_fmt}, without colours as they were"]
+        if source.pixel_format.is_greyscale:
+            return wanted, [f"pixels become {wanted.pix_fmt}, without colours as they were"]
+        if wanted != source.pixel_format.layout:
+            why = f"which few players show as {find_codec(name)}; --pix_fmt keeps more"
+            return wanted, [f"pixels become {wanted.pix_fmt}; they were {was}, {why}"]
+        return wanted, describe_players(requested, wanted, name)
     choices = [layout for layout in possible.values() if fits(layout)]
     if not choices:
         raise EncodingError(
@@ -218,16 +229,18 @@ def choose_layout(
         )
     layout = min(choices, key=lambda choice: layout_loss(wanted, choice))
     why = f"of odd size {source.width}x{source.height}" if is_odd else f"which {name} cannot write"
-    hint = "; --pix_fmt yuv420p plays everywhere" if wanted.is_rgb and not is_odd else ""
-    was = source.pixel_format.pix_fmt
-    return layout, [f"pixels become {layout.pix_fmt}; they were {was}, {why}{hint}"]
+    notes = [f"pixels become {layout.pix_fmt}; they were {was}, {why}"]
+    return layout, notes + describe_players(requested, layout, name)
 
 
-def lossless_layout(pixel_format: PixelFormat) -> PlaneLayout:
-    """Return the source's layout; for greyscale, a YUV layout that players support."""
-    if pixel_format.is_greyscale:
-        return PLANE_LAYOUTS[pixel_format.layout.pix_fmt.replace("gbrp", "yuv420p")]
-    return pixel_format.layout
+def needs_even_size(requested: EncodingOptions, source: SourceVideo, suffix: str) -> bool:
+    """Return whether frames must lose an odd row or column to be 4:2:0, as players need them."""
+    name = find_encoder(apply_purpose(requested), source, suffix)
+    allows_odd = ENCODERS.get(name, EncoderSpec()).allows_odd_sizes
+    if allows_odd or requested.pix_fmt is not None or find_codec(name) not in PLAYED_CODECS:
+        return False
+    is_rgb = source.pixel_format.layout.is_rgb and not requested.lossless
+    return is_rgb or requested.purpose == "web"
 
 
 def layout_loss(wanted: PlaneLayout, choice: PlaneLayout) -> tuple[int, int, bool, int, int]:
@@ -254,4 +267,6 @@ def choose_pixel_format(source: SourceVideo, layout: PlaneLayout) -> tuple[Pixel
     if pixel_format.layout.is_rgb:
         matrix = BT2020 if tags.primaries == BT2020 else guess_matrix(source.height)
         return PixelFormat(layout, matrix), tags._replace(matrix=matrix, colour_range=1)
+    if source.stored_size is not None and tags.matrix not in MATRICES:
+        tags = tags._replace(matrix=pixel_format.matrix)  # players guess it by the number of rows
     return PixelFormat(layout, pixel_format.matrix, pixel_format.is_full_range), tags

@@ -61,7 +61,7 @@ def join_segments(plan: VideoPlan, work: WorkFolder, records: Records) -> None:
             how=plan.options.slow_sound,
             ratio=plan.copied.stretch,
         )
-        for index in plan.copied.stretched
+        for index in plan.copied.encoded_again
     ]
     for name, output in plan.outputs.items():
         join_video(plan, work, name, records, output, sounds)

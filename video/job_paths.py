@@ -13,6 +13,7 @@ from sgm_vfi.media.output_paths import (
     require_writable_path,
 )
 from sgm_vfi.video.animated_output import ANIMATIONS
+from sgm_vfi.video.encoding_options import PURPOSE_SUFFIXES
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.segment_writers import COMPARE, EXPLAIN, MAIN
@@ -139,6 +140,7 @@ def default_output(path: Path, options: VideoOptions, model: str) -> Path:
     else:
         done = f"{target.multi}x" if target.multi else f"slow{float(target.slow or 1):.6g}x"
     suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
+    suffix = PURPOSE_SUFFIXES.get(options.encoding.purpose or "", suffix)
     network = re.sub(r"[^\w.+-]", "_", Path(model).stem if is_path(model) else model)
     return Path("output", f"{path.stem}_{done}_{network}{suffix}")
 

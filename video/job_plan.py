@@ -10,9 +10,11 @@ from sgm_vfi.media.frame_readers import require_quarter_turn
 from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
 from sgm_vfi.video.animated_output import choose_animation_target, is_animation_output
-from sgm_vfi.video.container_trial import choose_copied_streams, find_picture_losses
-from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding
+from sgm_vfi.video.container_trial import choose_copied_streams
+from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding, needs_even_size
+from sgm_vfi.video.encoding_options import PURPOSE_SOUND
 from sgm_vfi.video.frame_producer import ProducerOptions
+from sgm_vfi.video.frame_size import fit_size
 from sgm_vfi.video.header import read_header
 from sgm_vfi.video.image_sequence_source import probe_images
 from sgm_vfi.video.job_paths import (
@@ -23,9 +25,10 @@ from sgm_vfi.video.job_paths import (
     require_rate,
 )
 from sgm_vfi.video.long_gaps import find_holds
-from sgm_vfi.video.mux import CopiedStreams, FrameClock
+from sgm_vfi.video.mux import CONTAINERS, CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import EncodingOptions, VideoOptions
+from sgm_vfi.video.picture_losses import find_picture_losses
 from sgm_vfi.video.progress_bar import count_declared_frames, show_progress
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segment_writers import choose_png_encoding
@@ -171,7 +174,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
             passing = record_distinct(path, passing, options.dedup_threshold, distinct)
         return passing
 
-    source = probe_source(path, inputs, options, watch)
+    source = fit_source(probe_source(path, inputs, options, watch), output, options)
     if len(source.timestamps) < 2:
         where = f" from {options.trim}" if options.trim else ""
         raise ValueError(f"{path} holds one frame{where}; something lies between two or more.")
@@ -196,6 +199,15 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
         encoding=replace(encoding, notes=(*encoding.notes, *notes)),
         copied=copied,
     )
+
+
+def fit_source(source: SourceVideo, output: Path, options: VideoOptions) -> SourceVideo:
+    """Return the source with frames of the size that the options and the output ask for."""
+    suffix, largest = output.suffix.lower(), options.max_size
+    if largest is not None and source.orientation.quarter_turns % 2:
+        largest = largest[::-1]  # frames are stored on their side
+    is_even = suffix in CONTAINERS and needs_even_size(options.encoding, source, suffix)
+    return source.with_size(*fit_size(source.height, source.width, largest, is_even=is_even))
 
 
 def find_irregularities(
@@ -231,5 +243,13 @@ def choose_output_format(
         encoding = choose_encoding(EncodingOptions(lossless=True), source, rate, ".mkv")
         return encoding, find_picture_losses(source, options.drop, suffix)
     encoding = choose_encoding(options.encoding, source, rate, suffix)
-    wanted = (options.target.stretch, options.drop, options.slow_sound != "drop")
-    return encoding, choose_copied_streams(source, encoding, suffix, *wanted)
+    copied = choose_copied_streams(
+        source,
+        encoding,
+        suffix,
+        options.target.stretch,
+        options.drop,
+        stretches_sound=options.slow_sound != "drop",
+        sound_codecs=PURPOSE_SOUND.get(options.encoding.purpose or ""),
+    )
+    return encoding, copied

@@ -50,7 +50,7 @@ class CopiedStreams:
     streams: tuple[int, ...] = ()  # by their index in the source
     chapters: bool = False
     stretch: Fraction = Fraction(1)  # how many times as long everything lasts
-    stretched: tuple[int, ...] = ()  # sound that is encoded again, by its index in the source
+    encoded_again: tuple[int, ...] = ()  # sound that is encoded again, by its index in the source
     lost: tuple[str, ...] = ()  # what is not copied, and why, as text
     notes: tuple[str, ...] = ()
     timecode: str | None = None  # of the first frame, at the rate of the output
@@ -61,7 +61,7 @@ class CopiedStreams:
     def describe(self, header: VideoHeader) -> list[str]:
         """Name what is copied."""
         names = [str(s) for s in header.other_streams if s.index in self.streams]
-        again = [str(s) for s in header.other_streams if s.index in self.stretched]
+        again = [str(s) for s in header.other_streams if s.index in self.encoded_again]
         names += [f"{name}, encoded again" for name in again]
         names += [f"{header.num_chapters} chapters"] if self.chapters else []
         return names + ([f"timecode as {self.timecode}"] if self.timecode else [])

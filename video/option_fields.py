@@ -16,6 +16,7 @@ MAX_DENOMINATOR = 1_000_000  # of a rate; containers hold 31 bits
 def option(
     help: str,
     *,
+    name: str | None = None,
     metavar: str | None = None,
     parse: Callable[[str], Any] | None = None,
     choices: tuple[str, ...] | None = None,
@@ -27,6 +28,7 @@ def option(
 
     Args:
         help: what the option does, its unit, and its default where that is None.
+        name: of the option, if it differs from that of the field.
         parse: converts the text of the command line; by default the type of the default value.
         changes_frames: an interrupted job continues only with the same value.
         for_videos: the option has no effect where images become images.
@@ -34,6 +36,7 @@ def option(
     """
     return {
         "help": help,
+        "name": name,
         "metavar": metavar,
         "parse": parse,
         "choices": choices,
@@ -62,7 +65,12 @@ def add_options(parser: argparse._ActionsContainer, options: type) -> None:
             settings |= {"type": argument_type(parse), "metavar": about["metavar"]}
             settings |= {"choices": about["choices"]} if about["choices"] else {}
             settings["help"] += "" if default is None else f" (default: {format_value(default)})"
-        parser.add_argument(f"--{declared.name}", **settings)
+        parser.add_argument(f"--{option_name(declared)}", dest=declared.name, **settings)
+
+
+def option_name(declared: Field[Any]) -> str:
+    """Return the name of an option on the command line, without its dashes."""
+    return str(declared.metadata["name"] or declared.name)
 
 
 def read_options(options: type, args: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +89,8 @@ def format_given(options: Any, defaults: type, only: Callable[[Field[Any]], bool
     for declared in filter(only, option_fields(defaults)):
         value = getattr(options, declared.name)
         if value != declared.default:
-            given.append(f"--no-{declared.name}" if value is False else f"--{declared.name}")
+            name = option_name(declared)
+            given.append(f"--no-{name}" if value is False else f"--{name}")
     return given
 
 

@@ -12,6 +12,7 @@ from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducerOptions
+from sgm_vfi.video.frame_size import parse_max_size
 from sgm_vfi.video.long_gaps import HOLD_GAPS
 from sgm_vfi.video.option_fields import (
     add_options,
@@ -61,6 +62,16 @@ class VideoOptions:
             metavar="POSITION",
             parse=parse_position,
             changes_frames=False,
+            for_pipes=True,
+        ),
+    )
+    max_size: tuple[int, int] | None = field(
+        default=None,
+        metadata=option(
+            "scale frames down to fit, before anything is interpolated: pixels of the longer side "
+            "(1280) or WIDTHxHEIGHT (1280x720)",
+            metavar="SIZE",
+            parse=parse_max_size,
             for_pipes=True,
         ),
     )

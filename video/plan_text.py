@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from sgm_vfi.video.encoding_options import describe_purpose
 from sgm_vfi.video.job_paths import free_space, is_folder
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.long_gaps import describe_holds
@@ -16,11 +17,12 @@ def describe_plan(plan: VideoPlan) -> str:
     """Return a plan as text for the terminal."""
     source, timeline = plan.source, plan.timeline
     encoding, copied = plan.encoding, plan.copied
+    height, width = source.stored_size or (source.height, source.width)
     lines = [
         (
             "input",
             f"{source.path}: {len(source.timestamps)} frames, {format_rate(source.frame_rate)}, "
-            f"{float(source.duration):.3f} s, {source.width}x{source.height} "
+            f"{float(source.duration):.3f} s, {width}x{height} "
             f"{source.pixel_format.pix_fmt}, {source.header.codec}",
         ),
         (
@@ -34,6 +36,8 @@ def describe_plan(plan: VideoPlan) -> str:
     if timeline.holds:
         text = describe_holds(source.timestamps, timeline.holds, plan.options.hold_gaps)
         lines.append(("holds", text))
+    if plan.options.encoding.purpose is not None:
+        lines.append(("for", describe_purpose(plan.options.encoding)))
     if given := describe_options(plan.options):
         lines.append(("options", given))
     if timeline.distinct is not None:

@@ -1,4 +1,4 @@
-"""Sound of slow motion: stretched in time with the pictures, and encoded again."""
+"""Sound that is encoded again, and for slow motion stretched in time with the pictures."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -112,6 +112,8 @@ def read_sound_packets(
 
 def tempo_filters(how: SlowSound, ratio: Fraction, rate: int) -> list[tuple[str, str]]:
     """Return the filters of FFmpeg that make sound so many times as long, with their options."""
+    if ratio == 1:
+        return []
     if how == "pitch":
         return [("asetrate", str(round(rate / ratio))), ("aresample", str(rate))]
     filters, tempo = [], 1 / ratio

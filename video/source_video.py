@@ -1,7 +1,7 @@
 """The source video: its exact timestamps, and decoding."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sgm_vfi.video.av_frames import (
     require_same_format,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
+from sgm_vfi.video.frame_size import resize_planes
 from sgm_vfi.video.header import VideoHeader, read_header
 from sgm_vfi.video.missing_end import (
     count_declared_frames,
@@ -49,7 +50,7 @@ class SourceVideo:
 
     path: Path
     header: VideoHeader
-    height: int  # as stored, before any rotation
+    height: int  # of the frames that are used, as stored, before any rotation
     width: int
     pixel_format: PixelFormat
     tags: ColourTags
@@ -61,6 +62,7 @@ class SourceVideo:
     trim: Trim = WHOLE  # frames and timestamps are those of this part of the file
     offset: Fraction = Fraction(0)  # timestamp in the file of what is shown at 0 s
     side_data: Mapping[str, bytes] = field(default_factory=dict)  # the first of each kind
+    stored_size: tuple[int, int] | None = None  # (height, width), if frames are resized
 
     @property
     def duration(self) -> Fraction:
@@ -81,6 +83,27 @@ class SourceVideo:
         """Open the file again, to copy from it."""
         return open_input(self.path, follow_playlists=self.header.follow_playlists)
 
+    def with_size(self, height: int, width: int) -> "SourceVideo":
+        """Return this source with all frames brought to a size as they are read."""
+        if (height, width) == (self.height, self.width):
+            return self
+        is_cut = self.height - height < 2 and self.width - width < 2
+        how = (
+            "loses its odd row or column, for players" if is_cut else "is scaled, before new frames"
+        )
+        note = f"{self.width}x{self.height} {how}: {width}x{height}"
+        return replace(
+            self,
+            height=height,
+            width=width,
+            stored_size=(self.height, self.width),
+            notes=(*self.notes, note),
+        )
+
+    def resize(self, planes: list[Tensor]) -> list[Tensor]:
+        """Bring the samples of a stored frame to the size of this source."""
+        return resize_planes(planes, self.pixel_format.layout, self.height, self.width)
+
     def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield the index and the samples (see `read_planes`) of the wanted frames, in order.
 
@@ -96,7 +119,8 @@ class SourceVideo:
             if next_index is None:
                 return
             if decoded.index == next_index:
-                yield decoded.index, read_planes(decoded.picture, self.pixel_format.layout)
+                planes = read_planes(decoded.picture, self.pixel_format.layout)
+                yield decoded.index, self.resize(planes)
                 next_index = next(indices, None)
 
 

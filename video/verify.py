@@ -35,7 +35,7 @@ def find_mismatches(file: Path, plan: VideoPlan) -> list[str]:
     with open_input(file) as container:
         chapters = len(container.chapters())
     kinds = sorted(kind for kind, *_ in read_streams(file))
-    wanted = sorted([*plan.copied.kinds, *("audio" for _ in plan.copied.stretched)])
+    wanted = sorted([*plan.copied.kinds, *("audio" for _ in plan.copied.encoded_again)])
     if kinds != wanted:
         found.append(f"streams beside the video: {kinds} for {wanted}")
     if plan.copied.chapters and chapters < plan.source.header.num_chapters:
