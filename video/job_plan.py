@@ -34,8 +34,9 @@ from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segment_writers import choose_png_encoding
 from sgm_vfi.video.segments_and_ranks import Segment, split_segments
 from sgm_vfi.video.source_analysis import record_cuts, record_distinct
+from sgm_vfi.video.source_decoder import DecodedFrame
 from sgm_vfi.video.source_rate import find_usual_rate
-from sgm_vfi.video.source_video import DecodedFrame, SourceVideo, probe_video
+from sgm_vfi.video.source_video import SourceVideo, probe_video
 from sgm_vfi.video.timeline import Timeline, to_pts
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage

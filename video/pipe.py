@@ -34,7 +34,7 @@ from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.option_fields import format_given
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.player_support import lossless_layout
-from sgm_vfi.video.source_video import SourceDecoder
+from sgm_vfi.video.source_decoder import SourceDecoder
 from sgm_vfi.video.stream_api import SourceFrame, expected_times, interpolate_stream
 from sgm_vfi.video.y4m import (
     Y4MHeader,

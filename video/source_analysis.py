@@ -10,7 +10,7 @@ from sgm_vfi.media.images import as_frame
 from sgm_vfi.media.scene_cuts import detect_cuts
 from sgm_vfi.video.av_frames import read_pixel_format, read_planes
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
-from sgm_vfi.video.source_video import DecodedFrame
+from sgm_vfi.video.source_decoder import DecodedFrame
 
 THUMBNAIL = (192, 128)  # width and height of the pictures in which cuts are detected
 

@@ -1,4 +1,4 @@
-"""The source video: its exact timestamps, and decoding."""
+"""The source video: its frames, their exact timestamps, and all that is known of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,6 @@ import av
 from torch import Tensor
 
 from sgm_vfi.media.display_matrix import Orientation, parse_display_matrix, read_display_matrix
-from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.open_local_media import VideoError, open_input
 from sgm_vfi.video.av_frames import (
     ColourTags,
@@ -20,7 +19,6 @@ from sgm_vfi.video.av_frames import (
     read_hdr_metadata,
     read_pixel_format,
     read_planes,
-    require_same_format,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
 from sgm_vfi.video.frame_size import resize_planes
@@ -30,7 +28,8 @@ from sgm_vfi.video.missing_end import (
     estimate_frame_duration,
     find_missing_end,
 )
-from sgm_vfi.video.side_data import TRANSPARENCY, read_content_data
+from sgm_vfi.video.side_data import TRANSPARENCY
+from sgm_vfi.video.source_decoder import DecodedFrame, SourceDecoder
 from sgm_vfi.video.telecine import TelecineDetector
 from sgm_vfi.video.trim import WHOLE, Trim, read_chapters, trim_chapters
 
@@ -122,15 +121,6 @@ class SourceVideo:
                 planes = read_planes(decoded.picture, self.pixel_format.layout)
                 yield decoded.index, self.resize(planes)
                 next_index = next(indices, None)
-
-
-@dataclass(frozen=True)
-class DecodedFrame:
-    """A decoded frame and its timestamp."""
-
-    index: int
-    timestamp: Fraction  # seconds
-    picture: av.VideoFrame
 
 
 def probe_video(
@@ -260,59 +250,3 @@ def describe_decoding(
             f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
         )
     return notes
-
-
-class SourceDecoder:
-    """Decodes a video, or a part of it, once and collects its timestamps."""
-
-    def __init__(self, path: Path, header: VideoHeader, trim: Trim = WHOLE) -> None:
-        self.path = path
-        self.header = header
-        self.trim = trim
-        self.reader = VideoReader(path.name, path, header.stream, header.follow_playlists)
-        self.first: av.VideoFrame | None = None
-        self.timestamps: list[Fraction] = []
-        self.dropped = 0
-        self.skipped = 0  # frames before the part that is used
-        self.end: Fraction | None = None  # timestamp of the first frame after that part
-        self.duration = Fraction(0)  # of the last frame
-        self.is_interlaced = False
-        self.has_missing_timestamps = False
-        self.side_data: dict[str, bytes] = {}
-
-    def __iter__(self) -> Iterator[DecodedFrame]:
-        start = last = None
-        for picture in self.reader.decode():
-            index, number = len(self.timestamps), self.skipped + len(self.timestamps)
-            self.has_missing_timestamps = self.has_missing_timestamps or picture.pts is None
-            timestamp = read_timestamp(picture, number, self.header)
-            if last is not None and timestamp <= last:
-                self.dropped += 1
-                continue
-            start, last = (timestamp if start is None else start), timestamp
-            position = (number, timestamp - start, self.header.time_base)
-            if self.trim.is_before(*position):
-                self.skipped += 1
-                continue
-            if self.trim.is_over(*position):
-                self.end = timestamp
-                return
-            self.first = self.first or picture
-            require_same_format(self.path, number, self.first, picture)
-            self.is_interlaced = self.is_interlaced or picture.interlaced_frame
-            self.side_data = read_content_data(picture) | self.side_data
-            self.timestamps.append(timestamp)
-            self.duration = (picture.duration or 0) * (picture.time_base or self.header.time_base)
-            yield DecodedFrame(index, timestamp, picture)
-
-
-def read_timestamp(picture: av.VideoFrame, index: int, header: VideoHeader) -> Fraction:
-    """Return the timestamp in seconds; count frames if the file has no timestamps."""
-    if picture.pts is not None:
-        return picture.pts * (picture.time_base or header.time_base)
-    if header.frame_rate is None:
-        raise VideoError(
-            "The file gives neither timestamps nor a rate. Put it into a container first: "
-            "ffmpeg -r RATE -i FILE -c copy OUT.mkv"
-        )
-    return index / header.frame_rate
