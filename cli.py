@@ -15,6 +15,7 @@ COMMANDS = {  # sub-command -> (module with a `main`, what it does)
     "train": ("sgm_vfi.training.__main__", "train networks, plot curves, release weights"),
     "dataset": ("sgm_vfi.dataset.__main__", "verify, pack and write data sets"),
     "weights": ("sgm_vfi.model.fetch", "list and fetch trained weights"),
+    "app": ("sgm_vfi.app.__main__", "serve a page to try interpolators in the browser"),
     "export": ("sgm_vfi.model.export.__main__", "write a network as ONNX, TorchScript or pt2"),
 }
 

@@ -16,6 +16,7 @@ MAY_IMPORT = {  # room or module -> what it may import of ours
     "dataset": {"media", "storage"},
     "benchmark": {"model", "dataset", "engine", "media", "storage"},
     "video": {"model", "dataset", "engine", "media", "storage"},
+    "app": {"model", "media", "video"},
     "training": {
         *("model", "dataset", "engine", "media", "benchmark", "storage"),
         *("config_base", "config", "Trainer_base", "Trainer_x4k"),  # its command starts them

@@ -7,7 +7,7 @@ import pytest
 from sgm_vfi.cli import main
 
 COMMANDS = (
-    *("interpolate", "export", "train base", "train zoo", "train curves", "weights fetch"),
+    *("interpolate", "export", "app", "train base", "train zoo", "train curves", "weights fetch"),
     *("dataset verify", "dataset write", "dataset speed"),
     *(f"benchmark {name}" for name in ("footage", "synthetic", "speed", "splat", "curation")),
     *(f"benchmark {name}" for name in ("report", "compare", "ucf101", "all")),

@@ -87,6 +87,18 @@ def interpolate_file(
     require_no_finished_job(path, output, options)
     plan = plan_video(path, output, options)
     network = load_interpolator(DEFAULT) if network is None else network
+    return run_plan(plan, network, budget=budget, progress=progress, cancel=cancel)
+
+
+def run_plan(
+    plan: VideoPlan,
+    network: Interpolator,
+    *,
+    budget: MemoryBudget | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> dict[str, Any]:
+    """Do the work of a plan as `interpolate_file` does, with the same arguments and errors."""
     device = next(network.parameters(), torch.zeros(0)).device
     settings = inference_settings(network, budget or MemoryBudget(), device)
     interpolator = limit_memory(network, budget, plan, device)

@@ -1,8 +1,10 @@
 """Two images: the frames between them, and pictures that explain how they were made."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import skimage.data
 import torch
@@ -25,14 +27,30 @@ from sgm_vfi.model.inference.bisection import support_times
 from sgm_vfi.model.inference.sequence import interpolate_loop
 from sgm_vfi.model.interpolator import require_finite
 from sgm_vfi.video.folder_to_folder_job import load_network_for_times
+from sgm_vfi.video.progress_and_cancel import InterpolationCancelled, JobMonitor
+from sgm_vfi.video.reliability import measure_reliability
 
 PICTURES = ("comparison.jpg", "flow.jpg", "explain.jpg", "animation.webp")
 ANIMATION_TIMES = [eighths / 8 for eighths in range(1, 8)]
 ANIMATION_SIDE = 640  # pixels at most
 
 
-def interpolate_pair(args: argparse.Namespace) -> None:
-    """Write the frames between two images; into a folder, also pictures that explain them."""
+class PairResult(NamedTuple):
+    """What was made between two images."""
+
+    files: Sequence[Path]  # the new frames
+    middle: Path  # the one nearest to t = 1/2
+    pictures: Sequence[Path]
+    reliability: float | None  # of the middle frame, if the network explains its flow
+    seconds: float
+
+
+def interpolate_pair(args: argparse.Namespace, monitor: JobMonitor | None = None) -> PairResult:
+    """Write the frames between two images; into a folder, also pictures that explain them.
+
+    Raises:
+        InterpolationCancelled: the monitor asked for it.
+    """
     output = args.output or Path("output")
     frame0, frame1, bits = read_pair(args.inputs, args.device)
     files = pair_output_paths(output, args.times)
@@ -47,13 +65,17 @@ def interpolate_pair(args: argparse.Namespace) -> None:
     colours = find_common_colours(args.inputs, files[0])
     middle = min(args.times, key=lambda time: abs(time - 0.5))
     shown = Interpolation(frame0)
-    start = perf_counter()
+    start, monitor = perf_counter(), monitor or JobMonitor()
+    monitor.start(0, len(files))
     state = network.prepare(frame0, frame1, args.flow_scale)
     for file, time in zip(files, tqdm(args.times, disable=len(files) == 1), strict=True):
+        if monitor.is_cancelled():
+            raise InterpolationCancelled(f"Cancelled after {monitor.done} of {len(files)} frames.")
         result = network.interpolate(state, time_like(frame0, time), explain=time == middle)
         require_finite(result.frame, args.model, f"at {time:.3g} of the way, for {file}")
         shown = result if time == middle else shown
         write_frame(file, result.frame[0], bits, *colours)
+        monitor.advance()
     seconds, (height, width) = perf_counter() - start, frame0.shape[-2:]
     print(f"time    {seconds:.2f} s for {len(files)} of {width}x{height}")
     print("files   " + "\n        ".join(map(str, files)))
@@ -62,6 +84,9 @@ def interpolate_pair(args: argparse.Namespace) -> None:
         write_pictures(output, (frame0, frame1), shown, title, with_steps=args.explain)
         animate(output / "animation.webp", network, frame0, frame1)
         print(f"        {output / 'animation.webp'}")
+    reliability = measure_reliability(frame0, frame1, shown)
+    written = [path for path in pictures if path.is_file()]
+    return PairResult(files, files[args.times.index(middle)], written, reliability, seconds)
 
 
 def read_pair(inputs: list[Path], device: torch.device) -> tuple[Tensor, Tensor, int]:
