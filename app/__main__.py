@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sgm_vfi.app.session_files import SessionFiles
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.model.cli_options import add_device_option, argument_type, parse_positive
 
 LOOPBACK = "127.0.0.1"
