@@ -1,7 +1,7 @@
 """Animated images: GIF, WebP and APNG, encoded from a finished video."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -30,11 +30,12 @@ class AnimationFormat:
     time_base: Fraction  # resolution of the delays, in seconds
     repeat_option: str  # of the container: 0 repeats without end
     final_delay: bool = True  # the container takes the delay of the last frame
+    least_delay: int = 1  # in units of the time base
 
 
 ANIMATIONS = MappingProxyType(
     {
-        ".gif": AnimationFormat("gif", "pal8", Fraction(1, 100), "loop"),
+        ".gif": AnimationFormat("gif", "pal8", Fraction(1, 100), "loop", least_delay=MIN_GIF_DELAY),
         ".webp": AnimationFormat("libwebp_anim", "bgra", Fraction(1, 1000), "loop", False),
         ".apng": AnimationFormat("apng", "rgb24", Fraction(1, 1000), "plays", False),
     }
@@ -63,6 +64,25 @@ def choose_animation_target(
         f"hundredths of a second, from {MIN_GIF_DELAY} up"
     )
     return Target(fps=rate), (note,) if rate != wanted else ()
+
+
+def describe_left_out(timestamps: Iterable[Fraction], suffix: str) -> tuple[str, ...]:
+    """Return a note if frames follow each other too fast for an animation; others have no limit."""
+    if suffix not in ANIMATIONS:
+        return ()
+    form, last, num_left_out, count = ANIMATIONS[suffix], None, 0, 0
+    for count, timestamp in enumerate(timestamps, start=1):  # noqa: B007
+        pts = to_pts(timestamp, form.time_base)
+        if last is not None and pts - last < form.least_delay:
+            num_left_out += 1
+        else:
+            last = pts
+    least = float(form.least_delay * form.time_base)
+    note = (
+        f"{num_left_out} of {count} frames are left out: {suffix} shows a frame for {least:g} s or "
+        f"longer. A video or .webp has them all"
+    )
+    return (note,) if num_left_out else ()
 
 
 def write_animation(video: Path, output: Path, duration: Fraction) -> None:
@@ -118,14 +138,13 @@ def read_pictures(video: Path, form: AnimationFormat) -> Iterator[av.VideoFrame]
     Frames that would follow the one before too soon are left out.
     """
     start = last = None
-    least = MIN_GIF_DELAY if form.encoder == "gif" else 1
     for picture in VideoReader(video.name, video).decode():
         assert picture.pts is not None
         assert picture.time_base is not None
         seconds = picture.pts * picture.time_base
         start = seconds if start is None else start
         pts = to_pts(seconds - start, form.time_base)
-        if last is not None and pts - last < least:
+        if last is not None and pts - last < form.least_delay:
             continue
         last = pts
         samples = to_rgb_samples(picture)

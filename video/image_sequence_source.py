@@ -32,7 +32,8 @@ class ImageSequenceSource(SourceVideo):
     def planes(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield index and samples as `SourceVideo` does; each image is read when it is needed."""
         for index in range(len(self.files)) if wanted is None else wanted:
-            planes = self.pixel_format.to_planes(read_frame(self.files[index])[None])
+            frame = read_frame(self.files[index % len(self.files)])[None]
+            planes = self.pixel_format.to_planes(frame)
             yield index, self.resize(planes)
 
 

@@ -9,7 +9,11 @@ from typing import Any
 from sgm_vfi.media.frame_readers import require_quarter_turn
 from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
-from sgm_vfi.video.animated_output import choose_animation_target, is_animation_output
+from sgm_vfi.video.animated_output import (
+    choose_animation_target,
+    describe_left_out,
+    is_animation_output,
+)
 from sgm_vfi.video.container_trial import choose_copied_streams
 from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding, needs_even_size
 from sgm_vfi.video.encoding_options import PURPOSE_SOUND
@@ -33,7 +37,7 @@ from sgm_vfi.video.progress_bar import count_declared_frames, show_progress
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segment_writers import choose_png_encoding
 from sgm_vfi.video.segments_and_ranks import Segment, split_segments
-from sgm_vfi.video.source_analysis import record_cuts, record_distinct
+from sgm_vfi.video.source_analysis import record_cuts, record_distinct, repeat_first
 from sgm_vfi.video.source_decoder import DecodedFrame
 from sgm_vfi.video.source_rate import find_usual_rate
 from sgm_vfi.video.source_video import SourceVideo, probe_video
@@ -169,6 +173,8 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
 
     def watch(passing: Iterator[DecodedFrame]) -> Iterable[DecodedFrame]:
         """Record cuts and repeats of the frames that pass."""
+        if options.loop:
+            passing = repeat_first(passing)
         if options.cuts:
             passing = record_cuts(passing, options.cut_threshold, cuts)
         if options.dedup:
@@ -188,7 +194,10 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
         source.header.time_base,
         distinct if options.dedup else None,
         *find_irregularities(source, options),
+        is_loop=options.loop,
     )
+    times = (frame.timestamp for frame in timeline.output_frames())
+    notes += describe_left_out(times, suffix)
     encoding, copied = choose_output_format(source, timeline, output, options)
     return VideoPlan(
         source=source,
@@ -217,7 +226,8 @@ def find_irregularities(
     """Return the held frames of a video, or the spacing of images, some of which are missing."""
     if options.rate is not None:
         return NO_HOLDS, 1 / Fraction(options.rate)
-    return find_holds(source.timestamps, options.hold_gaps), None
+    times = (*source.timestamps, source.end) if options.loop else source.timestamps
+    return find_holds(times, options.hold_gaps), None
 
 
 def choose_output_format(

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Collection
 from dataclasses import Field, dataclass, field
-from fractions import Fraction
 from math import inf
 from typing import Any, get_args
 
@@ -12,93 +11,28 @@ from sgm_vfi.video.comparison import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducerOptions
-from sgm_vfi.video.frame_size import parse_max_size
 from sgm_vfi.video.long_gaps import HOLD_GAPS
 from sgm_vfi.video.option_fields import (
     add_options,
     format_given,
     option,
-    parse_rate,
     read_options,
 )
 from sgm_vfi.video.other_streams import KINDS, parse_drop
 from sgm_vfi.video.reliability import Fallback
 from sgm_vfi.video.slow_sound import SlowSound
+from sgm_vfi.video.source_options import SourceOptions
 from sgm_vfi.video.timeline import Target
-from sgm_vfi.video.trim import Position, Trim, parse_position
 
 UNIT_INTERVAL = ("cut_threshold", "dedup_threshold", "min_reliability")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(SourceOptions):
     """All options of a video job except those of the network."""
 
     target: Target = field(default_factory=lambda: Target(multi=2))
     encoding: EncodingOptions = field(default_factory=EncodingOptions)
-    rate: Fraction | int | None = field(
-        default=None,
-        metadata=option(
-            "frames per second of a folder of images that becomes a video",
-            metavar="R",
-            parse=parse_rate,
-        ),
-    )
-    start: Position | None = field(
-        default=None,
-        metadata=option(
-            "use the video from here on: seconds (75.5), timecode (00:01:15.500) or frame (120f); "
-            "sound, subtitles and chapters too (default: its start)",
-            metavar="POSITION",
-            parse=parse_position,
-            changes_frames=False,  # the start and the number of frames are saved instead
-            for_pipes=True,
-        ),
-    )
-    end: Position | None = field(
-        default=None,
-        metadata=option(
-            "use the video up to here, without the frame that is shown then (default: its end)",
-            metavar="POSITION",
-            parse=parse_position,
-            changes_frames=False,
-            for_pipes=True,
-        ),
-    )
-    max_size: tuple[int, int] | None = field(
-        default=None,
-        metadata=option(
-            "scale frames down to fit, before anything is interpolated: pixels of the longer side "
-            "(1280) or WIDTHxHEIGHT (1280x720)",
-            metavar="SIZE",
-            parse=parse_max_size,
-            for_pipes=True,
-        ),
-    )
-    stream: int | None = field(
-        default=None,
-        metadata=option(
-            "index of the video stream to read, from 0 as ffprobe counts (default: the one that "
-            "players show)",
-            metavar="N",
-            parse=int,
-            for_pipes=True,
-        ),
-    )
-    follow_playlists: bool = field(
-        default=False,
-        metadata=option(
-            "read a playlist or concat script (.m3u8, ffconcat) and the local files it names",
-            for_pipes=True,
-        ),
-    )
-    fill_missing: bool = field(
-        default=True,
-        metadata=option(
-            "folders: numbers that are missing in the names count as time, and new frames fill it",
-            for_videos=False,
-        ),
-    )
     cuts: bool = field(
         default=True,
         metadata=option(
@@ -122,6 +56,13 @@ class VideoOptions:
             "repeat the frame before a cut, or cross-fade",
             choices=get_args(Fallback),
             for_pipes=True,
+        ),
+    )
+    loop: bool = field(
+        default=False,
+        metadata=option(
+            "also interpolate from the last frame to the first, for animations and videos that "
+            "repeat without a jump"
         ),
     )
     hold_gaps: float = field(
@@ -232,11 +173,6 @@ class VideoOptions:
             )
         if self.resume and self.restart:
             raise ValueError("Either --resume or --restart, not both.")
-
-    @property
-    def trim(self) -> Trim:
-        """The part of the video that is used."""
-        return Trim(self.start, self.end)
 
     def producer_options(self, cuts: Collection[int]) -> ProducerOptions:
         """Return the options of the frame producer.

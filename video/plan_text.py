@@ -33,6 +33,16 @@ def describe_plan(plan: VideoPlan) -> str:
         *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.outputs.items() if name),
         ("cuts", describe_cuts(plan)),
     ]
+    if timeline.is_loop:
+        is_cut = len(source.timestamps) in plan.cuts
+        lines.append(
+            (
+                "loop",
+                "the last frame and the first are two scenes: the last is held (--no-cuts: not)"
+                if is_cut
+                else "new frames lead from the last frame back to the first",
+            )
+        )
     if timeline.holds:
         text = describe_holds(source.timestamps, timeline.holds, plan.options.hold_gaps)
         lines.append(("holds", text))
@@ -61,7 +71,7 @@ def describe_cuts(plan: VideoPlan) -> str:
     if not plan.cuts:
         return "none found"
     cuts = sorted(plan.cuts)
-    named = ", ".join(f"{float(plan.source.timestamps[cut]):.2f}" for cut in cuts[:NAMED_CUTS])
+    named = ", ".join(f"{float(plan.timeline.source_times[cut]):.2f}" for cut in cuts[:NAMED_CUTS])
     more = f" and {len(cuts) - NAMED_CUTS} more" if len(cuts) > NAMED_CUTS else ""
     what = "the frame before is held" if plan.options.at_cuts == "hold" else "frames are blended"
     return f"{len(cuts)}, at {named}{more} s; there {what}"

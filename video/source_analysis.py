@@ -25,6 +25,17 @@ def record_cuts(
         yield decoded
 
 
+def repeat_first(passing: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
+    """Pass pictures on, and the first one again after the last, as a loop shows them."""
+    first = last = None
+    for last in passing:
+        first = first or last
+        yield last
+    if first is not None and last is not None:
+        gap = last.timestamp - first.timestamp
+        yield DecodedFrame(last.index + 1, last.timestamp + gap / max(last.index, 1), first.picture)
+
+
 def thumbnail(decoded: DecodedFrame) -> Tensor:
     """Return a small RGB picture. Shapes: -> (1, 3, 128, 192)."""
     width, height = THUMBNAIL

@@ -110,17 +110,23 @@ class SourceVideo:
         fast compared to a network.
 
         Args:
-            wanted: increasing frame indices; None: all.
+            wanted: increasing frame indices; None: all. After the last one, the first frame comes
+                again, for loops.
         """
         indices = iter(range(len(self.timestamps)) if wanted is None else wanted)
-        next_index = next(indices, None)
+        next_index, first = next(indices, None), None
         for decoded in SourceDecoder(self.path, self.header, self.trim):
             if next_index is None:
                 return
+            first = first or decoded.picture
             if decoded.index == next_index:
-                planes = read_planes(decoded.picture, self.pixel_format.layout)
-                yield decoded.index, self.resize(planes)
+                yield next_index, self._read(decoded.picture)
                 next_index = next(indices, None)
+        if first is not None and next_index == len(self.timestamps):
+            yield next_index, self._read(first)
+
+    def _read(self, picture: av.VideoFrame) -> list[Tensor]:
+        return self.resize(read_planes(picture, self.pixel_format.layout))
 
 
 def probe_video(

@@ -122,6 +122,12 @@ class Timeline(NamedTuple):
     distinct: Sequence[int] | None = None  # frames to interpolate between; None: all
     holds: Mapping[int, Fraction] = NO_HOLDS  # see `schedule_frames`
     spacing: Fraction | None = None  # of source frames, some of which are missing
+    is_loop: bool = False  # the first frame comes again at the end, as frame N of N
+
+    @property
+    def source_times(self) -> Sequence[Fraction]:
+        """Timestamps of the frames to interpolate between; of a loop, the end too."""
+        return (*self.timestamps, self.end) if self.is_loop else self.timestamps
 
     @property
     def start(self) -> Fraction:
@@ -143,7 +149,7 @@ class Timeline(NamedTuple):
         last source frame is held for its duration. With `fps`: one at every multiple of 1 / fps
         from the first to the last source frame, then as many as bring the duration to the
         source's, rounded to frames. In both cases the duration equals the source's (times N for
-        `slow`) to within one output frame.
+        `slow`) to within one output frame. A loop has as many: the last source frame is not held.
         """
         if self.target.rate is not None:
             return count_frames_at_rate(self.start, self.timestamps[-1], self.end, self.target.rate)
@@ -172,15 +178,17 @@ class Timeline(NamedTuple):
         for index, (begin, end) in enumerate(pairwise(self.timestamps), start=1):
             slots = 1 if self.spacing is None else round((end - begin) / self.spacing)
             yield Interval(begin, end, motion=self.holds.get(index), slots=slots)
-        yield Interval(self.timestamps[-1], self.end, is_last=True)
+        motion = self.holds.get(len(self.timestamps))  # of a loop
+        yield Interval(self.timestamps[-1], self.end, is_last=True, motion=motion)
 
     def output_frames(
         self, is_cut: Callable[[int, int], bool] | None = None, *, uses_context_frames: bool = False
     ) -> Iterator[OutputFrame]:
         """Yield every output frame, in order; see `schedule_frames`."""
-        indices = range(len(self.timestamps)) if self.distinct is None else self.distinct
+        source_times = self.source_times
+        indices = range(len(source_times)) if self.distinct is None else self.distinct
         return schedule_frames(
-            ((index, self.timestamps[index]) for index in indices),
+            ((index, source_times[index]) for index in indices),
             output_times(self.intervals(), self.target),
             time_base=self.time_base,
             holds=self.holds,

@@ -97,7 +97,8 @@ def build_receipt(
         "lost": list(plan.copied.lost),
         "notes": [*source.notes, *plan.encoding.notes, *plan.copied.notes],
         "cuts": [
-            {"frame": cut, "seconds": float(source.timestamps[cut])} for cut in sorted(plan.cuts)
+            {"frame": cut, "seconds": float(timeline.source_times[cut])}
+            for cut in sorted(plan.cuts)
         ],
         "holds": [
             {
