@@ -1,12 +1,7 @@
 """Videos as people have them: right results that keep all the rest, or errors that help."""
 
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from dataclasses import asdict
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +12,8 @@ import pytest
 import torch
 
 from sgm_vfi import demo_2x
-from sgm_vfi.model.sgm.network import SGM
-from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.video.av_frames import read_hdr_metadata
 from sgm_vfi.video.source_video import probe_video
-from sgm_vfi.video.work_folder import WorkFolder
-from tests.conftest import randomize_weights
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import (
     decode_pictures,
@@ -354,78 +345,6 @@ def test_dry_run_writes_nothing(workdir: Path, capsys: pytest.CaptureFixture[str
     assert [path.name for path in workdir.iterdir()] == ["in.mp4"]
 
 
-MISTAKES = {
-    "empty": ("empty.mp4", r"empty.mp4: the file is empty"),
-    "text": ("text.mp4", r"text.mp4 is no video that can be read"),
-    "truncated": ("truncated.mp4", r"truncated.mp4 is no video that can be read"),
-    "sound only": ("sound.mp4", r"sound.mp4 holds no video stream \(audio only\)"),
-    "one frame": ("one.mp4", r"one.mp4 holds one frame"),
-    "over itself": ("good.mp4 --output good.mp4", r"good.mp4 is among the frames to read"),
-    "into AVI": ("good.mp4 --output out.avi", r"name a file ending in .mp4"),
-    "VP9 into nothing": ("good.mp4 --output out.webm --codec h264", r"\.webm cannot hold libx264"),
-    "unknown codec": ("good.mp4 --codec nope", r"no encoder 'nope' here"),
-    "sound codec": ("good.mp4 --codec aac", r"aac encodes audio"),
-    "pixels": ("good.mp4 --pix_fmt rgb24", r"cannot write --pix_fmt rgb24 here; it can: yuv420p"),
-    "odd 4:2:0": ("odd.mkv --pix_fmt yuv420p", r"cannot write 35x48 as yuv420p"),
-    "two qualities": ("good.mp4 --lossless --crf 3", r"--lossless or --crf 3"),
-    "quality of lossless": ("good.mp4 --codec ffv1 --crf 3", r"ffv1 takes no --crf"),
-    "preset": ("good.mp4 --preset warp", r"libx264 has no --preset warp; it has ultrafast, .*"),
-    "preset of AV1": (
-        "good.mp4 --codec av1 --preset slow",
-        r"libsvtav1 has no --preset slow; .*13",
-    ),
-    "preset of VP9": ("good.mp4 --codec vp9 --preset slow", r"libvpx-vp9 takes no --preset"),
-    "quality beyond H.264's": ("good.mp4 --crf 52", r"libx264 takes a --crf from 0 to 51, got 52"),
-    "quality beyond AV1's": ("good.mp4 --codec av1 --crf 64", r"a --crf from 0 to 63, got 64"),
-    "negative quality": ("good.mp4 --codec hevc --crf -1", r"a --crf from 0 to 51, got -1"),
-    "rate of MPEG-2": (
-        "good.mp4 --codec mpeg2video --fps 7",
-        r"mpeg2video cannot encode 64x48 yuv420p at 7 fps: .*--codec h264",
-    ),
-    "no Matroska": ("good.mp4 --codec h263", r"kept as Matroska, which cannot hold h263"),
-    "two targets": ("good.mp4 --fps 60 --multi 2", r"not allowed with"),
-    "times": ("good.mp4 --time 0.5", r"--time is for images"),
-    "tiles": ("good.mp4 --tile 64", r"--tile 64 with sift\+dis: .*cannot be tiled"),
-    "cut threshold": ("good.mp4 --cut_threshold 7", r"cut_threshold lies in \[0, 1\], got 7"),
-    "nothing to resume": ("good.mp4 --resume", r"nothing to resume"),
-    "resume and restart": ("good.mp4 --resume --restart", r"--resume or --restart"),
-    "flow scale": ("good.mp4 --flow_scale 1/3 --model nope", r"'nope'"),
-}
-
-
-@pytest.fixture(scope="module")
-def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files that are no good videos, and some that are."""
-    folder = tmp_path_factory.mktemp("mistaken")
-    good = write_clip(folder / "good.mp4", moving_frames(12)).read_bytes()
-    (folder / "empty.mp4").touch()
-    (folder / "text.mp4").write_text("hello world")
-    (folder / "truncated.mp4").write_bytes(good[: len(good) // 2])
-    write_clip(folder / "one.mp4", moving_frames(1))
-    write_clip(folder / "odd.mkv", moving_frames(2, 48, 35), codec="ffv1")
-    with av.open(folder / "sound.mp4", "w") as container:
-        stream = container.add_stream("aac", rate=48000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
-        sound.sample_rate = 48000
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode(None))
-    return folder
-
-
-@pytest.mark.parametrize("case", MISTAKES)
-def test_mistake_is_explained_and_leaves_nothing(
-    mistaken: Path, case: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command, message = MISTAKES[case]
-    monkeypatch.chdir(mistaken)
-    before = {file: file.stat().st_mtime_ns for file in mistaken.rglob("*")}
-    with pytest.raises(SystemExit) as stop:
-        run(*command.split())
-    said = capsys.readouterr().err + (stop.value.code if isinstance(stop.value.code, str) else "")
-    assert re.search(message, said), said
-    assert {file: file.stat().st_mtime_ns for file in mistaken.rglob("*")} == before
-
-
 def test_a_file_that_was_cut_off_is_noticed() -> None:
     """Matroska can be read up to where it ends; that this is too early is said."""
     for audio in (0.0, 0.4):
@@ -456,86 +375,3 @@ def test_two_frames_are_enough() -> None:
     source = write_clip(Path("in.mp4"), moving_frames(2))
     run(source, *FAST)
     assert len(decode_pictures(Path("output/in_2x_blend.mp4"))) == 4
-
-
-def test_killed_and_started_again_gives_the_same_frames() -> None:
-    """kill -9 when some segments are finished; the same command makes only what is missing."""
-    source = write_clip(Path("in.mp4"), moving_frames(60, 48, 64), audio=1.0)
-    command = [str(source), "--segment_frames", "6", *FAST, "--output"]
-    process = subprocess.Popen([*PYTHON, *command, "killed.mp4"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not Path("killed.mp4.parts/00012.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
-    assert not Path("killed.mp4").exists()
-    with pytest.raises(SystemExit, match=r"other settings: .*multi \(2, now 3\)"):
-        run(*command, "killed.mp4", "--multi", 3)
-    run(*command, "killed.mp4")
-    run(*command, "undisturbed.mp4")
-    made = receipt("killed.mp4")["frames made in this run"]
-    assert 0 < made <= 120 - 3 * 6
-    assert decode_samples(Path("killed.mp4")) == decode_samples(Path("undisturbed.mp4"))
-    assert read_timestamps(Path("killed.mp4")) == read_timestamps(Path("undisturbed.mp4"))
-    assert read_packets(Path("killed.mp4"), "audio") == read_packets(source, "audio")
-    assert not Path("killed.mp4.parts").exists()
-
-
-def test_other_weights_are_another_run(tiny: SGM) -> None:
-    """A network that was trained on meanwhile does not go on with its predecessor's work."""
-    source = write_clip(Path("in.mp4"), moving_frames(3, 96, 96))
-    config = {"network": "sgm", "config": asdict(tiny.config)}
-    save_weights(tiny, Path("weights.safetensors"), config)
-    command = (source, "--model", "weights.safetensors", "--preset", "ultrafast", "--overwrite")
-    run(*command, "--output", "out.mkv")
-    assert receipt("out.mkv")["frames made by the network"] == 2
-    settings = receipt("out.mkv")["settings"]
-    WorkFolder(Path("out.mkv.parts"), ".mkv").open(settings)
-    save_weights(randomize_weights(tiny, seed=1), Path("weights.safetensors"), config)
-    with pytest.raises(SystemExit, match=r"other settings: weights \("):
-        run(*command, "--output", "out.mkv")
-    run(*command, "--output", "out.mkv", "--restart", "--explain", "--min_reliability", "0")
-    assert len(receipt("out.mkv")["least reliable"]) == 2
-
-
-def test_interrupted_ends_cleanly_and_goes_on() -> None:
-    source = write_clip(Path("in.mp4"), moving_frames(200, 32, 48, step=1))
-    command = [str(source), "--segment_frames", "4", *FAST, "--output", "out.mp4"]
-    process = subprocess.Popen([*PYTHON, *command], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not Path("out.mp4.parts/00012.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    found = re.search(r"interrupted\. (\d+) of 400 frames are kept in out\.mp4\.parts\.", said)
-    assert found, said
-    assert "Traceback" not in said
-    assert not list(Path("out.mp4.parts").glob(".*.mkv"))
-    run(*command, "--resume")
-    assert receipt("out.mp4")["frames made in this run"] == 400 - int(found[1])
-    assert len(decode_pictures(Path("out.mp4"))) == 400
-
-
-def test_two_processes_share_the_work() -> None:
-    """As under torchrun: each makes every second segment, the first joins; the same frames."""
-    source = write_clip(Path("in.mp4"), moving_frames(40, 32, 48), audio=1.0)
-    command = [str(source), "--segment_frames", "8", *FAST, "--output"]
-    processes = [
-        subprocess.Popen(
-            [*PYTHON, *command, "shared.mp4"],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (1, 0)
-    ]
-    said = [process.communicate(timeout=100) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert said[0][0] == ""  # the first process speaks for all
-    run(*command, "alone.mp4")
-    assert decode_samples(Path("shared.mp4")) == decode_samples(Path("alone.mp4"))
-    assert read_packets(Path("shared.mp4"), "audio") == read_packets(source, "audio")
-    assert 0 < receipt("shared.mp4")["frames made in this run"] < 80
-    assert not Path("shared.mp4.parts").exists()
