@@ -1,18 +1,20 @@
 """What image files state about their colours: ICC profiles, and chunks of PNG files."""
 
 import logging
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from sgm_vfi.media.png_chunks import Chunk, read_colour_chunks
+from sgm_vfi.media.image_header import find_ink_model
+from sgm_vfi.media.png_chunks import SIGNATURE, Chunk, read_chunks, read_colour_chunks
 
 logger = logging.getLogger(__name__)
 
-START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of JPEG
 PROFILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats into which OpenCV writes profiles
 
 
@@ -28,27 +30,14 @@ def find_common_colours(paths: Sequence[Path], written: Path) -> ImageColours:
 
     Logs a warning about what is lost.
     """
-    if paths and is_cmyk(paths[0]):
+    inks = ((path, find_ink_model(path)) for path in paths)
+    if found := next(((path, model) for path, model in inks if model), None):
         logger.warning(
-            "%s holds CMYK. It is converted to RGB by a formula, not by a colour profile, so that "
+            "%s holds %s. It is converted to RGB by a formula, not by a colour profile, so that "
             "colours are approximate. Convert such images to sRGB first for exact ones.",
-            paths[0],
+            *found,
         )
     return ImageColours(find_common_profile(paths, written), find_common_chunks(paths, written))
-
-
-def is_cmyk(path: Path) -> bool:
-    """Return whether a JPEG file has four channels."""
-    data = path.read_bytes()
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    place = 2
-    while place + 10 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker in START_OF_FRAME:
-            return data[place + 9] == 4
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return False
 
 
 def find_common_chunks(paths: Sequence[Path], written: Path) -> tuple[Chunk, ...]:
@@ -88,6 +77,12 @@ def name_chunks(chunks: Sequence[Chunk]) -> str:
 
 def read_profile(path: Path) -> bytes | None:
     """Read the profile of an image file; None if there is none."""
+    with path.open("rb") as file:
+        if file.read(len(SIGNATURE)) == SIGNATURE:  # which needs no decoding of pixels
+            file.seek(0)
+            _, _, packed = dict(read_chunks(file, ["iCCP"])).get("iCCP", b"").partition(b"\0")
+            with suppress(zlib.error):
+                return zlib.decompress(packed[1:]) if packed else None
     data = np.fromfile(path, np.uint8)
     _, kinds, contents = cv2.imdecodeWithMetadata(data, cv2.IMREAD_GRAYSCALE)
     found = dict(zip(kinds, contents, strict=True)).get(cv2.IMAGE_METADATA_ICCP)
@@ -95,17 +90,17 @@ def read_profile(path: Path) -> bytes | None:
 
 
 def find_common_profile(paths: Sequence[Path], written: Path) -> bytes | None:
-    """Return the profile of new frames: that of the first and the last image if it is the same.
+    """Return the profile of new frames: that of all images if it is the same.
 
     Logs a warning and returns None if they differ or the output format holds no profiles.
     """
-    first, last = (read_profile(path) for path in (paths[0], paths[-1])) if paths else (None, None)
-    if first != last:
+    first = read_profile(paths[0]) if paths else None
+    if other := next((path for path in paths[1:] if read_profile(path) != first), None):
         logger.warning(
             "%s and %s state different colour profiles, or one of them none. Their colours are "
             "taken as they stand, and new frames state no profile.",
             paths[0],
-            paths[-1],
+            other,
         )
         return None
     if first is not None and first[16:20] != b"RGB ":

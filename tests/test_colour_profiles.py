@@ -68,6 +68,9 @@ def test_what_is_not_kept_is_said(workdir: Path, caplog: pytest.LogCaptureFixtur
     a, b, c, d = (workdir / f"{name}.jpg" for name in "abcd")
     assert find_common_profile([a, b], workdir / "x.png") is None
     assert "different colour profiles" in caplog.text
+    caplog.clear()
+    assert find_common_profile([a, b, c], workdir / "x.png") is None
+    assert "a.jpg and " + str(b) in caplog.text
     assert find_common_profile([a, c], workdir / "x.tif") is None
     assert "not kept in .tif files" in caplog.text
     assert find_common_profile([d, d], workdir / "x.png") is None
@@ -134,6 +137,13 @@ def test_a_profile_of_another_colour_space_is_dropped(
     caplog.clear()
     run("plain_a.jpg", "plain_b.jpg", "--model", "blend", "--output", "plain.png")
     assert "plain_a.jpg holds CMYK" in caplog.text
+    Image.fromarray(samples[0]).save("rgb.png")
+    for mode in ("CMYK", "LAB", "YCbCr"):  # also of other images than the first
+        caplog.clear()
+        Image.fromarray(samples[0]).convert(mode).save(f"{mode}.tiff")
+        find_common_colours([workdir / "rgb.png", workdir / f"{mode}.tiff"], workdir / "x.png")
+        expected = {"CMYK": "CMYK", "LAB": "CIELab", "YCbCr": ""}[mode]
+        assert (f"{mode}.tiff holds {expected}" in caplog.text) == bool(expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "1"])

@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from sgm_vfi.media.colour_profiles import ImageColours
 from sgm_vfi.media.images import write_frame
@@ -15,7 +15,7 @@ from sgm_vfi.video.image_colour_tags import (
     read_image_hdr_metadata,
     to_colour_chunks,
 )
-from tests.fixtures.demo import run
+from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, moving_frames, write_clip
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -82,3 +82,21 @@ def test_hdr_images_become_an_hdr_video_and_back() -> None:
 def test_frames_of_an_untagged_video_state_nothing() -> None:
     run(write_clip(Path("in.mkv"), moving_frames(2)), "--model", "blend", "--output", "frames")
     assert read_colour_chunks(Path("frames/000001.png")) == ()
+
+
+def test_a_single_tag_that_png_cannot_state_is_listed() -> None:
+    run(write_clip(Path("in.mkv"), moving_frames(2), tags=(6, 1, 9, 2)), "--output", "frames",
+        "--model", "blend")  # fmt: skip
+    assert receipt("frames")["lost"] == [
+        "the tags of its colours (primaries 9, transfer 2 of ITU-T H.273): PNG states both or none"
+    ]
+
+
+def test_opaque_animations_lose_no_transparency() -> None:
+    colours = [Image.new("RGBA", (32, 32), (50 * k, 90, 20, 255)) for k in range(3)]
+    clear = [picture.copy() for picture in colours]
+    clear[0].paste((0, 0, 0, 0), (0, 0, 9, 9))
+    for name, pictures, lost in (("a", colours, []), ("b", clear, ["its transparency"])):
+        pictures[0].save(f"{name}.gif", save_all=True, append_images=pictures[1:], duration=40)
+        run(f"{name}.gif", "--model", "blend", "--output", f"{name}.mp4")
+        assert receipt(f"{name}.mp4")["lost"] == lost

@@ -75,9 +75,15 @@ def read_pixel_format(path: Path, picture: av.VideoFrame) -> tuple[PixelFormat, 
     return PixelFormat(layout, matrix, is_full_range, picture.format.name), notes
 
 
-def has_alpha(picture: av.VideoFrame) -> bool:
-    """Return whether a decoded frame has transparency."""
-    return any(component.is_alpha for component in picture.format.components)
+def is_transparent(picture: av.VideoFrame) -> bool:
+    """Return whether a decoded frame is transparent somewhere."""
+    if not any(component.is_alpha for component in picture.format.components):
+        return False
+    if picture.format.name in ("rgba", "bgra"):
+        return bool((picture.to_ndarray()[..., 3] < 255).any())
+    alpha = picture.reformat(format="yuva444p").planes[3]
+    rows = np.frombuffer(memoryview(alpha), np.uint8).reshape(alpha.height, -1)
+    return bool((rows[:, : alpha.width] < 255).any())
 
 
 def is_greyscale(pixels: av.VideoFormat) -> bool:

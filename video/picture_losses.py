@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sgm_vfi.media.colour_matrices import UNSPECIFIED
 from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.mux import CopiedStreams
 from sgm_vfi.video.other_streams import find_dropped
@@ -21,10 +22,18 @@ def find_picture_losses(
     others = source.header.other_streams
     find_dropped(others, drop)
     kept = {"DISPLAYMATRIX"}  # which is applied
-    if holder == "a folder" and to_colour_chunks(source.tags, source.hdr_metadata):
+    tags = {source.tags.primaries, source.tags.transfer}
+    states_colours = holder == "a folder" and to_colour_chunks(source.tags, source.hdr_metadata)
+    if states_colours:
         kept |= {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}
     beside = [name for name in source.side_data if name not in kept]
     lost = [*source.header.lost, *list_losses(beside, converted=True)]
+    if tags != {UNSPECIFIED} and not states_colours:
+        why = "PNG states both or none" if holder == "a folder" else f"{holder} states none"
+        lost.append(
+            f"the tags of its colours (primaries {source.tags.primaries}, transfer "
+            f"{source.tags.transfer} of ITU-T H.273): {why}"
+        )
     lost += [f"{other}: {holder} holds frames only" for other in others]
     if source.header.pixel_aspect not in (None, 1):
         lost.append(f"the shape of its pixels, {source.header.pixel_aspect}")

@@ -9,7 +9,7 @@ import av
 
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.open_local_media import VideoError
-from sgm_vfi.video.av_frames import require_same_format
+from sgm_vfi.video.av_frames import is_transparent, require_same_format
 from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.side_data import read_content_data
 from sgm_vfi.video.trim import WHOLE, Trim
@@ -40,6 +40,7 @@ class SourceDecoder:
         self.duration = Fraction(0)  # of the last frame
         self.is_interlaced = False
         self.has_missing_timestamps = False
+        self.is_transparent = False
         self.side_data: dict[str, bytes] = {}
 
     def __iter__(self) -> Iterator[DecodedFrame]:
@@ -62,6 +63,7 @@ class SourceDecoder:
             self.first = self.first or picture
             require_same_format(self.path, number, self.first, picture)
             self.is_interlaced = self.is_interlaced or picture.interlaced_frame
+            self.is_transparent = self.is_transparent or is_transparent(picture)
             self.side_data = read_content_data(picture) | self.side_data
             self.timestamps.append(timestamp)
             self.duration = (picture.duration or 0) * (picture.time_base or self.header.time_base)

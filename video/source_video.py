@@ -14,7 +14,6 @@ from sgm_vfi.media.open_local_media import VideoError, open_input
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,
-    has_alpha,
     read_colour_tags,
     read_hdr_metadata,
     read_pixel_format,
@@ -161,7 +160,7 @@ def probe_video(
         chapters = read_chapters(path, follow_playlists=follow_playlists)
         header = trim_header(header, chapters, offset, end, decoder.skipped)
         notes.append(f"only {trim} is used; sound is cut between its packets")
-    if has_alpha(first) and TRANSPARENCY not in header.lost:
+    if decoder.is_transparent and TRANSPARENCY not in header.lost:
         header = header._replace(lost=(*header.lost, TRANSPARENCY))
     return SourceVideo(
         path=path,

@@ -5,6 +5,7 @@ its operations on files, half of those among the last ones. The same command the
 """
 
 import argparse
+import importlib
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -22,8 +24,9 @@ from tests.stress.jobs import JOBS, Job
 
 OPERATIONS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate")
 LAST = 12  # operations at the end of a job
+MODULES = "modules"  # file with the names of those that a job imports
 MOST_KILLS = 3  # of one job
-PATIENCE = 300  # seconds for one command
+PATIENCE = 900  # seconds for one command, on a busy machine
 
 
 class Trial:
@@ -41,6 +44,7 @@ class Trial:
         status, said = self.start(folder, counter=counter)
         assert status == 0, f"{name} fails undisturbed:\n{said}"
         self.seconds = time.monotonic() - start
+        import_modules(root / MODULES)
         self.operations = counter.stat().st_size
         self.expected = self.job.read_result(folder)
         self.files = self.list_files(folder)
@@ -118,6 +122,14 @@ class Trial:
             time.sleep(0.001)
 
 
+def import_modules(names: Path) -> None:
+    """Import the modules of a file here, so that forked processes need not."""
+    for name in names.read_text().split():
+        if name not in sys.modules:
+            with suppress(Exception):  # of those that belong to a command
+                importlib.import_module(name)
+
+
 def is_all_done(said: str) -> bool:
     """Return whether a command was refused because nothing of the killed one is left to do."""
     return "exists already" in said or "is there already" in said
@@ -135,6 +147,8 @@ def run_child(
         os.chdir(folder)
         watch_operations(folder, operation, counter)
         status = job.run(inputs) or 0
+        if counter is not None:
+            counter.with_name(MODULES).write_text("\n".join(list(sys.modules)))
     except SystemExit as leaving:
         if isinstance(leaving.code, str):
             print(leaving.code, file=sys.stderr)
