@@ -4,7 +4,7 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from sgm_vfi.model.interpolator import Window, require_finite
 from sgm_vfi.model.zoo import build_interpolator, find_weights, needs_weights
 from sgm_vfi.storage.file_identity import sha256
 
+NUM_THREADS = 4  # of every process on every machine, so that all measure the same
 PROTOCOL_METRICS: Mapping[str, Metric] = METRICS | {"ie": interpolation_error}
 
 
@@ -101,11 +102,21 @@ def select_device(device: torch.device) -> torch.device:
     return device
 
 
-def deterministic_float32() -> AbstractContextManager[None]:
-    """Return a context in which GPU convolutions are deterministic and in full float32."""
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
+@contextmanager
+def deterministic_float32() -> Iterator[None]:
+    """Compute with `NUM_THREADS` threads; on GPUs, with deterministic float32 convolutions.
+
+    The number of threads decides how sums are split, and so the last bits of a convolution.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(NUM_THREADS)
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def load_models(

@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.benchmark.evaluation import add_random_weights, load_models, load_optional_lpips
+from sgm_vfi.benchmark.evaluation import (
+    add_random_weights,
+    deterministic_float32,
+    load_models,
+    load_optional_lpips,
+)
 from sgm_vfi.benchmark.footage_evaluation import (
     SECONDS,
     FootageEvaluator,
@@ -112,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_acceleration(parser)
 
 
+@deterministic_float32()
 def run(args: argparse.Namespace) -> None:
     """Measure, and write a report, a page and a contact sheet; print a table."""
     if args.output.suffix != ".json":

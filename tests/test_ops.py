@@ -174,6 +174,17 @@ def test_resize_down_is_the_mean_of_the_middle_pixels(factor: int) -> None:
     torch.testing.assert_close(resize(image, 1 / factor), sum(middle) / 4)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_resizing_does_not_depend_on_the_number_of_threads(channels: int) -> None:
+    image, results = torch.rand(2, channels, 72, 128), []
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        results.append(resize(image, 0.8))
+    assert torch.equal(*results)
+    expected = F.interpolate(image.double(), size=(57, 102), mode="bilinear")
+    torch.testing.assert_close(results[0].double(), expected, atol=2e-5, rtol=0)
+
+
 def test_resized_flow_still_points_at_the_same_place() -> None:
     """A frame moved by 8 pixels has moved by 2 when it is a quarter as large."""
     flow = torch.full((1, 2, 16, 16), 8.0)

@@ -166,6 +166,22 @@ def test_killed_and_gone_on_with_by_two_processes_gives_the_same_rows(
         assert rows_of(measured / path.name) == rows_of(path), path.name
 
 
+def test_rows_do_not_depend_on_the_number_of_threads(
+    data: Path, workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At flow scale 0.8, by optical flow and by a network."""
+    monkeypatch.chdir(workplace)
+    found = []
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        output = tmp_path / str(threads)
+        common = ("--path", data / "snu-film", "--limit", 1, "--output", output)
+        run("snu-film-hard", *common, "--model", "classical", RANDOM)
+        assert torch.get_num_threads() == threads
+        found.append(rows_of(output / "snu-film-hard.jsonl"))
+    assert found[0] == found[1]
+
+
 def rows_in(part: Path) -> int:
     """Whole rows that a process has kept so far."""
     return max(part.read_text().count("\n") - 1, 0) if part.is_file() else 0

@@ -19,7 +19,13 @@ def resize(tensor: Tensor, scale: float) -> Tensor:
 
 
 def resize_to(tensor: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize to a height and width. Shapes: (B, C, H, W) -> (B, C, *size)."""
+    """Resize to a height and width. Shapes: (B, C, H, W) -> (B, C, *size).
+
+    The result does not depend on the number of threads: PyTorch has another kernel, with other
+    rounding, for three channels on one thread. As single planes they are also resized faster.
+    """
+    if tensor.shape[1] == 3:
+        return resize_to(tensor.flatten(0, 1)[:, None], size).unflatten(0, (-1, 3)).flatten(1, 2)
     return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=False)
 
 
