@@ -59,7 +59,12 @@ def test_measuring_nothing_is_refused() -> None:
 def measuring(config: str, folder: Path, *changes: str) -> list[str]:
     """The arguments of a script that is to measure a step of one sample, of few scenes."""
     options = ["--config", config, "--measure", "1", "--output", str(folder), "--device", "cpu"]
-    few = ("data.train_scenes=4", "data.val_scenes=2", "training.batch_size=1")
+    few = (
+        "data.train_scenes=4",
+        "data.val_scenes=2",
+        "training.batch_size=1",
+        "data.patch_size=64",
+    )
     return [*options, "--set", *few, *changes]
 
 
