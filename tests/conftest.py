@@ -32,7 +32,7 @@ SLOWEST = (  # files that take longest: begun first, so that none is waited for 
     "test_parity",
     "test_parity_zoo",
     "test_training_speed",
-    "test_video",
+    "test_video_interrupted",
     "test_export",
     "test_splat_kernel",
     "test_training",
@@ -57,6 +57,14 @@ def randomize_weights(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         elif name.endswith("bias"):
             weight.data.copy_(0.1 * noise)
     return net
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_fsync() -> Iterator[None]:
+    """Do not wait for the disk: only a loss of power would show the difference."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
