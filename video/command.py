@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from sgm_vfi.model.zoo import default_interpolator, describe_default
 from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.animated_output import ANIMATIONS
 from sgm_vfi.video.batch import expand_inputs, find_batch, run_batch
+from sgm_vfi.video.compare_networks import ComparedNetwork, load_compared_network
 from sgm_vfi.video.folder_to_folder_job import interpolate_folder
 from sgm_vfi.video.job import inference_settings, run_job, work_folder
 from sgm_vfi.video.job_paths import (
@@ -38,7 +39,7 @@ from sgm_vfi.video.job_paths import (
     worst_frames_path,
 )
 from sgm_vfi.video.job_plan import VideoPlan, plan_video
-from sgm_vfi.video.load_network import load_network_for_size
+from sgm_vfi.video.load_network import LoadedNetwork, load_network_for_size
 from sgm_vfi.video.memory_fallback import find_distinct_times
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import (
@@ -214,6 +215,8 @@ def run_video(
     Returns: the receipt of the job, if it ran and this process is the first.
     """
     origin = describe_weights(args.model)  # fails before a long video is read
+    if options.compare_model is not None:
+        describe_weights(options.compare_model)
     output = output or default_output(path, options, args.model)
     rank = read_segment_rank(os.environ)
     if rank.rank == 0 and not options.dry_run:
@@ -225,12 +228,13 @@ def run_video(
         tqdm.write(describe_plan(plan))
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    times = find_distinct_times(frame.time for frame in plan.output_frames())
-    loaded = load_network_for_size(args, plan.source.height, plan.source.width, times, say)
+    loaded, compared = load_networks(plan, args, say)
     interpolator = loaded.interpolator
     if options.dry_run:
         if rank.rank == 0:
             say("time", describe_duration(plan, interpolator, args.device))
+            if compared is not None:
+                say("beside", describe_duration(plan, compared.interpolator, args.device))
         return None
     if work_folder(plan).is_open() and not options.restart:
         say("resume", f"where {work_folder(plan).folder} left off")
@@ -242,11 +246,30 @@ def run_video(
     with StopRequest() as stop, opened as shown:
         monitor = JobMonitor(cancel=lambda: stop.is_requested)
         receipt = run_job(
-            plan, interpolator, args.device, settings, rank, monitor=monitor, bar=shown
+            plan,
+            interpolator,
+            args.device,
+            settings,
+            rank,
+            monitor=monitor,
+            bar=shown,
+            compared=compared,
         )
     if receipt is not None:
         print_result(plan, receipt)
     return receipt
+
+
+def load_networks(
+    plan: VideoPlan, args: argparse.Namespace, say: Callable[[str, object], None]
+) -> tuple[LoadedNetwork, ComparedNetwork | None]:
+    """Load the network of the command line for a plan, and the one to compare with, if any."""
+    size = (plan.source.height, plan.source.width)
+    times = find_distinct_times(frame.time for frame in plan.output_frames())
+    loaded = load_network_for_size(args, *size, times, say)
+    if (model := plan.options.compare_model) is None:
+        return loaded, None
+    return loaded, load_compared_network(args, model, size, times, say)
 
 
 def print_plan_line(name: str, text: object) -> None:

@@ -18,6 +18,7 @@ from sgm_vfi.media.visualise import (
 )
 
 CompareLayout = Literal["side", "split"]
+REPEATED = ("frames repeated", "interpolated")  # labels of a comparison with the source
 LINE = 2  # pixels between the halves of a split picture
 COLUMNS = 4  # of the grid
 FADES = 0.95  # what is left after a frame of the scale that flows are coloured by
@@ -27,13 +28,13 @@ EMPTY = 0.9  # grey of a picture that a frame has none of
 def compare(
     repeated: Tensor,
     frame: Tensor,
-    labels: tuple[str, str] = ("frames repeated", "interpolated"),
+    labels: tuple[str, str] = REPEATED,
     layout: CompareLayout = "side",
 ) -> Tensor:
-    """Set the result against what the source shows at that time.
+    """Set the result against what the source shows at that time, or against another result.
 
     Args:
-        repeated: the last frame of the source.
+        repeated: the last frame of the source, or the frame of another network.
         layout: `side`: both beside each other, twice as wide; `split`: the left half of one and
             the right half of the other, with a line between.
 

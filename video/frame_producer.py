@@ -26,6 +26,7 @@ class ProducedFrame(NamedTuple):
     frame0: Tensor
     frame1: Tensor
     explanation: dict[str, Tensor] | None  # of the network; None: the network was not used
+    other: Tensor | None = None  # the output frame of a second network, to compare with
 
 
 class FrameWindow:

@@ -15,6 +15,7 @@ from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.storage.atomic_write import remove_temporaries
 from sgm_vfi.storage.file_identity import InputChangedError, hash_path
+from sgm_vfi.video.compare_networks import ComparedNetwork
 from sgm_vfi.video.finish_output import find_finished, join_segments
 from sgm_vfi.video.job_paths import (
     default_output,
@@ -102,9 +103,15 @@ def run_plan(
     device = next(network.parameters(), torch.zeros(0)).device
     settings = inference_settings(network, budget or MemoryBudget(), device)
     interpolator = limit_memory(network, budget, plan, device)
+    compared = None
+    if (model := plan.options.compare_model) is not None:
+        other = limit_memory(load_interpolator(model).to(device), budget, plan, device)
+        compared = ComparedNetwork(other, (model, type(network).__name__))
     monitor = JobMonitor(progress, cancel)
     with FrameBar() as bar:
-        receipt = run_job(plan, interpolator, device, settings, monitor=monitor, bar=bar)
+        receipt = run_job(
+            plan, interpolator, device, settings, monitor=monitor, bar=bar, compared=compared
+        )
     assert receipt is not None, "rank 0 returns the receipt"
     return receipt
 
@@ -152,12 +159,14 @@ def run_job(
     *,
     monitor: JobMonitor | None = None,
     bar: FrameBar | None = None,
+    compared: ComparedNetwork | None = None,
 ) -> dict[str, Any] | None:
     """Make the output of a plan, or the missing part of it, and verify it.
 
     Args:
         monitor: reports the progress, and says when to stop.
         bar: on the terminal.
+        compared: a second network, which the comparison shows.
 
     Returns: the receipt; None in all ranks but the first.
 
@@ -165,7 +174,7 @@ def run_job(
         InterpolationCancelled: the monitor asked for it; what is finished is kept.
     """
     rank = rank or SegmentRank()
-    settings = plan.settings() | network_settings
+    settings = plan.settings() | network_settings | (compared.settings if compared else {})
     work, lock = work_folder(plan), lock_path(plan.output)
     with rank.lock(lock, plan.output):
         if rank.rank == 0:
@@ -187,7 +196,7 @@ def run_job(
         rank.open(work, settings, must_exist=resume, restart=restart)
         with explain_full_disk(work.folder), forget_work_of_changed_inputs(work):
             maker = SegmentMaker(
-                plan, interpolator, work, device, rank, monitor or JobMonitor(), bar
+                plan, interpolator, work, device, rank, monitor or JobMonitor(), bar, compared
             )
             return finish_job(plan, maker, settings)
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from sgm_vfi.storage.file_identity import require_unchanged
+from sgm_vfi.video.compare_networks import ComparedNetwork, ComparingProducer
+from sgm_vfi.video.comparison import REPEATED
 from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
 from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.job_paths import is_folder
@@ -50,6 +52,7 @@ class SegmentMaker:
     rank: SegmentRank
     monitor: JobMonitor
     bar: FrameBar | None = None
+    compared: ComparedNetwork | None = None
     num_made: int = 0
     _times: list[float] = field(default_factory=list)  # when frames were written
 
@@ -112,7 +115,9 @@ class SegmentMaker:
         """Make what is missing of segments; see `find_missing`."""
         if not missing:
             return
-        around = self.interpolator.uses_context_frames
+        networks = [self.interpolator]
+        networks += [self.compared.interpolator] if self.compared else []
+        around = any(network.uses_context_frames for network in networks)
 
         def segments() -> Iterator[Segment]:
             """Iterate over the missing segments."""
@@ -125,7 +130,7 @@ class SegmentMaker:
         run_pipeline(
             self.plan.source,
             segments,
-            FrameProducer(self.interpolator, self.plan.producer_options),
+            self._build_producer(),
             lambda number: self._open_writer(number, names),
             self.work,
             self.device,
@@ -137,6 +142,12 @@ class SegmentMaker:
         )
         if self.monitor.is_cancelled():
             raise self._build_error()
+
+    def _build_producer(self) -> FrameProducer:
+        options = self.plan.producer_options
+        if self.compared is None:
+            return FrameProducer(self.interpolator, options)
+        return ComparingProducer(self.interpolator, options, self.compared)
 
     def _count(self) -> None:
         """Count a frame; end a segment of fixed length at once, as it cannot be cut short."""
@@ -164,6 +175,7 @@ class SegmentMaker:
             {name: self.work.temporary_path(number, name) for name in plan.outputs},
             plan.encoding,
             layout=plan.options.compare or "side",
+            labels=REPEATED if self.compared is None else self.compared.labels,
             orientation=plan.source.orientation,
             explained=explained,
         )

@@ -138,6 +138,7 @@ class MemoryAwareInterpolator:
 
         Shapes: frames (1, 3, H, W).
         """
+        context = context if self.uses_context_frames else {}
 
         def attempt() -> Interpolation:
             """Interpolate with the present budget."""

@@ -114,6 +114,14 @@ class VideoOptions(SourceOptions):
             choices=get_args(CompareLayout),
         ),
     )
+    compare_model: str | None = field(
+        default=None,
+        metadata=option(
+            "compare with the frames of this network instead of repeated ones, by default side by "
+            "side",
+            metavar="NAME_OR_PATH",
+        ),
+    )
     explain: bool = field(
         default=False,
         metadata=option(
@@ -171,6 +179,8 @@ class VideoOptions(SourceOptions):
             raise ValueError(
                 f"--slow_sound {self.slow_sound} is for --slow; sound is kept without."
             )
+        if self.compare_model is not None and self.compare is None:
+            object.__setattr__(self, "compare", "side")
         if self.resume and self.restart:
             raise ValueError("Either --resume or --restart, not both.")
 

@@ -17,6 +17,9 @@ def describe_plan(plan: VideoPlan) -> str:
     """Return a plan as text for the terminal."""
     source, timeline = plan.source, plan.timeline
     encoding, copied = plan.encoding, plan.copied
+    views = dict(VIEWS)
+    if plan.options.compare_model is not None:
+        views[COMPARE] = f"beside the frames of {plan.options.compare_model}"
     height, width = source.stored_size or (source.height, source.width)
     lines = [
         (
@@ -30,7 +33,7 @@ def describe_plan(plan: VideoPlan) -> str:
             f"{plan.output}: {timeline.num_frames} frames, {format_rate(plan.rate)}, "
             f"{float(plan.duration):.3f} s, {encoding.pixel_format.layout.pix_fmt}, {encoding}",
         ),
-        *(("also", f"{path}, {VIEWS[name]}") for name, path in plan.outputs.items() if name),
+        *(("also", f"{path}, {views[name]}") for name, path in plan.outputs.items() if name),
         ("cuts", describe_cuts(plan)),
     ]
     if timeline.is_loop:

@@ -17,7 +17,7 @@ from sgm_vfi.media.images import list_frames, write_frame
 from sgm_vfi.media.png_chunks import Chunk
 from sgm_vfi.video.av_frames import ColourTags, apply_orientation
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
-from sgm_vfi.video.comparison import CompareLayout, ExplainView, compare
+from sgm_vfi.video.comparison import REPEATED, CompareLayout, ExplainView, compare
 from sgm_vfi.video.encoder_choice import EncoderSettings, EncodingError
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducedFrame
@@ -36,6 +36,7 @@ class SegmentWriter:
     Args:
         paths: of the video and each view, by name.
         layout: of the comparison.
+        labels: of the frames in the comparison.
         orientation: that the source asks for; views are apply_orientation.
         explained: names in the network's explanations.
     """
@@ -46,12 +47,14 @@ class SegmentWriter:
         encoding: EncoderSettings,
         *,
         layout: CompareLayout = "side",
+        labels: tuple[str, str] = REPEATED,
         orientation: Orientation = UPRIGHT,
         explained: Sequence[str] = (),
     ) -> None:
         self.paths = paths
         self.encoding = encoding
         self.layout = layout
+        self.labels = labels
         self.orientation = orientation
         self.view = ExplainView(explained)
         self.writers = {MAIN: SegmentEncoder(paths[MAIN], encoding)}
@@ -65,7 +68,10 @@ class SegmentWriter:
             apply_orientation(x, self.orientation) for x in (made.frame0, made.frame1, made.frame)
         )
         if COMPARE in self.paths:
-            self._write_view(COMPARE, compare(frame0, frame, layout=self.layout))
+            other = frame0
+            if made.other is not None:
+                other = apply_orientation(made.other, self.orientation)
+            self._write_view(COMPARE, compare(other, frame, self.labels, self.layout))
         if EXPLAIN in self.paths:
             notes = made.explanation
             if notes is not None:
