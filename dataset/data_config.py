@@ -11,7 +11,7 @@ import torch
 from sgm_vfi.dataset import footage, gopro, vimeo90k, x4k1000fps
 from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, PERVFI_AUGMENTATION, Augmentation
 from sgm_vfi.dataset.loader import TripletLoader
-from sgm_vfi.dataset.synthetic import SyntheticConfig, SyntheticLoader
+from sgm_vfi.dataset.synthetic import ReusingLoader, SyntheticConfig, SyntheticLoader
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.dataset.triplet_sampling import FixedTriplets, TrainingTriplets
 
@@ -36,6 +36,7 @@ class DataConfig:
     workers: int = 8  # loading processes per training process
     scenes: SyntheticConfig = field(default_factory=SyntheticConfig)  # size: patch_size instead
     train_scenes: int = 8000  # synthetic scenes per epoch, over all processes
+    reuse: int = 1  # times that a synthetic scene is trained on in its epoch, in a random order
     val_scenes: int = 100  # also the most windows of footage
     truth: bool = False  # load ground-truth flow (synthetic scenes only)
     overfit: int = 0  # steps per epoch on the first validation batch; 0 disables it
@@ -117,7 +118,7 @@ def _build_loader(
 ) -> BatchLoader:
     if config.source == "synthetic":
         size = (config.patch_size, config.patch_size)
-        return SyntheticLoader(
+        loader = SyntheticLoader(
             replace(config.scenes, size=size, any_time=config.any_time),
             config.train_scenes if training else config.val_scenes,
             batch_size,
@@ -128,6 +129,8 @@ def _build_loader(
             seed=shard.seed,
             training=training,
         )
+        is_reused = training and config.reuse > 1
+        return ReusingLoader(loader, config.reuse, shard.seed) if is_reused else loader
     dataset = _training_set(config) if training else _validation_set(config)
     return TripletLoader(
         dataset,

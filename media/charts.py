@@ -69,13 +69,16 @@ class Axis(NamedTuple):
 
 
 def plot_line_charts(
-    charts: Mapping[str, Sequence[Curve]], logarithmic: Sequence[str] = ()
+    charts: Mapping[str, Sequence[Curve]], logarithmic: Sequence[str] = (), x_name: str = "step"
 ) -> np.ndarray:
     """Plot one chart below the other over the same steps. Shapes: -> (H, W, 3), uint8, RGB."""
     steps = [curve.x for curves in charts.values() for curve in curves]
     x = Axis(*value_range([np.zeros(1), *steps], 0), LEFT, WIDTH - RIGHT)
     return np.concatenate(
-        [plot_lines(name, curves, x, name in logarithmic) for name, curves in charts.items()]
+        [
+            plot_lines(name, curves, x, name in logarithmic, x_name)
+            for name, curves in charts.items()
+        ]
     )
 
 

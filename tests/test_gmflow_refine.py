@@ -10,8 +10,16 @@ from torch import Tensor
 from sgm_vfi.model import load_interpolator
 from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 from sgm_vfi.model.flow.gmflow import FlowPropagation
-from sgm_vfi.model.flow.gmflow_refine import SCOPES, GMFlowRefine, match_locally
-from sgm_vfi.model.weight_io import CheckpointError, published_name
+from sgm_vfi.model.flow.gmflow_refine import (
+    SCOPES,
+    SPLITS,
+    GMFlowRefine,
+    GMFlowRefineFeatures,
+    load_gmflow_refine_weights,
+    match_locally,
+)
+from sgm_vfi.model.sgm.network import SGMConfig
+from sgm_vfi.model.weight_io import CheckpointError, Weights, published_name
 from tests.conftest import randomize_weights
 
 
@@ -113,3 +121,20 @@ def test_without_weights_the_command_that_fetches_them_is_named(
     monkeypatch.setattr("sgm_vfi.model.flow.flow_zoo.weights_folders", lambda: [tmp_path])
     with pytest.raises(FileNotFoundError, match="sgm-vfi weights fetch gmflow_refine"):
         load_flow_estimator("gmflow_refine")
+
+
+@torch.inference_mode()
+def test_features_for_matching_are_those_at_one_eighth(estimator: GMFlowRefine) -> None:
+    """From the same published names; the flow head is left out."""
+    features = GMFlowRefineFeatures(num_layers=2).eval()
+    state = {published_name(name, SCOPES): part for name, part in estimator.state_dict().items()}
+    load_gmflow_refine_weights(features, Weights(state, {}, "published"))
+    frames = torch.rand(2, 3, 64, 128)
+    coarse = [estimator.encode(frame[None]).coarse for frame in frames]
+    expected = torch.cat(estimator.attend(*coarse, SPLITS[0])).permute(0, 3, 1, 2)
+    torch.testing.assert_close(features(frames), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_features_of_two_scales_need_their_colours() -> None:
+    with pytest.raises(ValueError, match="colour_order=rgb"):
+        SGMConfig(features="gmflow_refine", colour_order="bgr")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sgm_vfi.dataset.__main__ import main
-from sgm_vfi.dataset.synthetic import SyntheticLoader
+from sgm_vfi.dataset.synthetic import ReusingLoader, SyntheticLoader
 from sgm_vfi.media.images import read_frame
 from tests.fixtures.scenes import CLEAN
 
@@ -104,3 +104,23 @@ def test_sheet_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     picture = read_frame(tmp_path / "sheet.png")
     assert picture.shape[2] >= 1500
     assert picture.std() > 0.1
+
+
+def test_scenes_are_used_again_with_their_truth(small_loader: type) -> None:
+    """In batches drawn from the epoch so far, of frames as bytes; a resumed epoch is the same."""
+    fresh = list(small_loader(8, 4, truth=True))
+    loader = ReusingLoader(small_loader(8, 4, truth=True), reuse=3, seed=0)
+    assert len(loader) == 6
+    batches = list(loader)
+    assert torch.equal(batches[0].frame0, fresh[0].frame0)
+    assert torch.equal(batches[3].frame0, fresh[1].frame0)
+    scenes = torch.cat([batch.frame0 for batch in fresh])
+    flows = torch.cat([batch.truth.flow_t1 for batch in fresh])
+    for batch in (batches[1], batches[5]):
+        for frame, flow in zip(batch.frame0, batch.truth.flow_t1, strict=True):
+            errors = (scenes - frame).abs().amax(dim=(1, 2, 3))
+            assert errors.min() <= 0.5 / 255 + 1e-6
+            torch.testing.assert_close(flow, flows[errors.argmin()], atol=1e-2, rtol=1e-2)
+    loader.set_epoch(0, 4)
+    rest = list(loader)
+    assert all(torch.equal(a.target, b.target) for a, b in zip(rest, batches[4:], strict=True))

@@ -29,7 +29,12 @@ STAGES = {  # command -> (module:trainer, module of its recipes)
     "own": ("sgm_vfi.training.user_network:UserNetworkTrainer", "sgm_vfi.training.user_network"),
     "zoo": ("sgm_vfi.training.baselines:ZooTrainer", "sgm_vfi.training.baseline_recipes"),
 }
-TOOLS = {"curves": "sgm_vfi.training.curves", "release": "sgm_vfi.training.release_weights"}
+TOOLS = {
+    "pipeline": "sgm_vfi.training.pipeline",
+    "ablations": "sgm_vfi.training.ablations",
+    "curves": "sgm_vfi.training.curves",
+    "release": "sgm_vfi.training.release_weights",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

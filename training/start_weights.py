@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
+from sgm_vfi.model.flow.gmflow_refine import GMFlowRefineFeatures, load_gmflow_refine_weights
 from sgm_vfi.model.sgm.checkpoint_names import from_published, is_published, published_config
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.model.weight_io import CheckpointError, Weights, load_weights, read_weights
@@ -54,6 +55,8 @@ def load_features(features: GMFlowFeatures, name_or_path: str | None = None) -> 
     weights = read_weights(find_features(name_or_path))
     if weights.metadata.get("network") == FEATURES_NETWORK:
         load_weights(features, weights)
+    elif isinstance(features, GMFlowRefineFeatures):
+        load_gmflow_refine_weights(features, weights)
     else:
         load_gmflow_features(features, weights)
     logger.info("Features for matching from %s", weights.source)

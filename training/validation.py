@@ -19,7 +19,7 @@ BEST_PSNR = 100.0  # dB, of equal frames, so that means stay finite
 class InterpolationTrainer(Trainer[Output]):
     """Base class of trainers whose network interpolates frames."""
 
-    METRICS = ("psnr", "psnr_blend")
+    METRICS: tuple[str, ...] = ("psnr", "psnr_blend")
 
     def validation_metrics(self, network: nn.Module, batch: Triplet) -> Tensor:
         """Return the PSNR of the prediction and of the average of both frames."""

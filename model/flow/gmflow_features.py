@@ -81,13 +81,14 @@ class GMFlowFeatures(nn.Module):
         pad = (*symmetric_padding(width, PADDED_TO), *symmetric_padding(height, PADDED_TO))
         if any(pad):
             frames = F.pad(frames, pad, mode="replicate")
-        features = apply_per_sample(
-            self.backbone, frames, channels=self.backbone.channels_per_pixel
-        )
-        tokens = features.permute(0, 2, 3, 1)
+        tokens = self.extract(frames).permute(0, 2, 3, 1)
         height, width = (side // self.splits for side in tokens.shape[1:3])
         embedding = sine_position_encoding(height, width, CHANNELS, frames.device)
         return tokens + embedding.repeat(self.splits, self.splits, 1)
+
+    def extract(self, frames: Tensor) -> Tensor:
+        """Compute features of frames by convolutions. Shapes: -> (B, 128, H/8, W/8)."""
+        return apply_per_sample(self.backbone, frames, channels=self.backbone.channels_per_pixel)
 
     def attend(self, tokens: Tensor) -> Tensor:
         """Apply attention within and between the frames. Shapes: (2B, h', w', 128), twice."""

@@ -21,8 +21,10 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow import COLOUR_MEAN, COLOUR_SPREAD, HEAD_NAMES, FlowPropagation
 from sgm_vfi.model.flow.gmflow_features import (
     CHANNELS,
+    FLOW_HEAD_PREFIXES,
     PUBLISHED_NAMES,
     FeatureTransformer,
+    GMFlowFeatures,
     ResidualUnit,
 )
 from sgm_vfi.model.layers.position_encoding import sine_position_encoding
@@ -79,11 +81,8 @@ class GMFlowRefine(FlowEstimator):
         (left, right), (top, bottom) = (
             symmetric_padding(side, MULTIPLE) for side in reversed(frame.shape[-2:])
         )
-        mean, deviation = (
-            frame.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
-        )
         padding = (left, right, top, bottom)
-        frame = F.pad((frame - mean) / deviation, padding, mode="replicate")
+        frame = F.pad(normalise_colours(frame), padding, mode="replicate")
         coarse, fine = self.backbone(frame)
         return FrameFeatures(coarse, fine, padding)
 
@@ -164,6 +163,29 @@ class TwoScaleBackbone(nn.Module):
         return self.conv2(x)
 
 
+class GMFlowRefineFeatures(GMFlowFeatures):
+    """The features at 1/8 of the two-scale network, for global matching.
+
+    Frames are RGB; they are normalised here.
+    """
+
+    def __init__(self, num_layers: int = 6) -> None:
+        super().__init__(num_layers, splits=SPLITS[0])
+        self.backbone = TwoScaleBackbone()  # type: ignore[assignment]
+
+    def extract(self, frames: Tensor) -> Tensor:
+        """Compute the coarse features of frames. Shapes: (B, 3, H, W) -> (B, 128, H/8, W/8)."""
+        return self.backbone(normalise_colours(frames))[0]
+
+
+def normalise_colours(frame: Tensor) -> Tensor:
+    """Normalise RGB in [0, 1] as the published weights expect it. Shapes: (B, 3, H, W)."""
+    mean, deviation = (
+        frame.new_tensor(values).view(3, 1, 1) for values in (COLOUR_MEAN, COLOUR_SPREAD)
+    )
+    return (frame - mean) / deviation
+
+
 def match_locally(source: Tensor, target: Tensor, radius: int) -> Tensor:
     """Return the expected displacement to the cells of the target around each cell.
 
@@ -180,7 +202,13 @@ def match_locally(source: Tensor, target: Tensor, radius: int) -> Tensor:
     return torch.stack([(weights * step).sum(dim=1) for step in (across, down)], dim=1)
 
 
-def load_gmflow_refine_weights(estimator: GMFlowRefine, weights: Weights) -> None:
-    """Load published weights, all or none."""
-    state = {translate_name(name, SCOPES): tensor for name, tensor in weights.state.items()}
-    load_weights(estimator, weights._replace(state=state))
+def load_gmflow_refine_weights(
+    network: GMFlowRefine | GMFlowRefineFeatures, weights: Weights
+) -> None:
+    """Load published weights, all or none; features leave out the flow head."""
+    state = {
+        translate_name(name, SCOPES): tensor
+        for name, tensor in weights.state.items()
+        if isinstance(network, GMFlowRefine) or not name.startswith(FLOW_HEAD_PREFIXES)
+    }
+    load_weights(network, weights._replace(state=state))

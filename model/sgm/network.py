@@ -17,7 +17,7 @@ their own size. Cells are pixels at 1/8.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
+from sgm_vfi.model.flow.gmflow_refine import GMFlowRefineFeatures
 from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, convert_frames
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
@@ -43,6 +44,7 @@ from sgm_vfi.model.sgm.flow_merge import FlowMatching, refine_input
 from sgm_vfi.model.sgm.state import SGMFrames, SGMMotion, SGMState
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps
+FEATURES = {"gmflow": GMFlowFeatures, "gmflow_refine": GMFlowRefineFeatures}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ class SGMConfig:
     keypoint_ratio: float | None = 0.5  # share of cells matched; 1: all; None: no matching branch
     dense_up_to: int = 32  # cells: maps no higher than this match every cell, as published
     colour_order: ColourOrder = "rgb"  # that the weights expect; published ones: "bgr"
+    features: Literal["gmflow", "gmflow_refine"] = "gmflow"  # for matching: one scale, as published
     any_time: bool = False  # whether the weights were trained at times other than 1/2
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class SGMConfig:
                 f"local branch alone, got {self.keypoint_ratio}."
             )
         require_colour_order(self.colour_order)
+        if self.features == "gmflow_refine" and self.colour_order != "rgb":
+            raise ValueError("Features of gmflow_refine need colour_order=rgb, got bgr.")
 
 
 SGM_SMALL = SGMConfig()
@@ -87,7 +92,7 @@ class SGM(TileableInterpolator):
         self.synthesis = SynthesisNetwork(2 * channels)
         self.synthesis.unet.apply(initialise_weights)
         has_matching = config.keypoint_ratio is not None
-        self.gmflow = GMFlowFeatures() if has_matching else None
+        self.gmflow = FEATURES[config.features]() if has_matching else None
         feature_channels = 2 * (GLOBAL_CHANNELS + 8 * channels)
         self.matching = FlowMatching(channels, feature_channels) if has_matching else None
         # Features follow this layout, so that convolutions need no copies.
