@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sgm_vfi.command_line import RefusedRequest
+from sgm_vfi.command_errors import RefusedRequest
 from sgm_vfi.config_base import Experiment
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.graceful_stop import StopRequest

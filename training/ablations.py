@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.benchmark.metrics import psnr
-from sgm_vfi.benchmark.tidy_rows import format_csv
-from sgm_vfi.command_line import CommandParser, report_errors
+from sgm_vfi.benchmark.export_rows import format_csv
+from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.config_base import FOOTAGE_LIKE_SCENES, SHORT_TRAINING, SYNTHETIC_DATA, Experiment
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.checkpoints import CheckpointStore

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sgm_vfi.command_line import is_out_of_memory
+from sgm_vfi.command_errors import is_out_of_memory
 from sgm_vfi.config_base import Experiment
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.run_command import RunContext

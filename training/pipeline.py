@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.command_line import CommandParser, refuse, report_errors
+from sgm_vfi.command_errors import CommandParser, refuse, report_errors
 from sgm_vfi.config_base import Experiment
 from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.distributed import select_device

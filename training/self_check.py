@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sgm_vfi.command_line import REFUSED
+from sgm_vfi.command_errors import REFUSED
 from sgm_vfi.engine.runlog import FILE, read_rows
 
 logger = logging.getLogger(__name__)
