@@ -22,12 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.benchmark.export_rows import format_csv
+from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.config_base import FOOTAGE_LIKE_SCENES, SHORT_TRAINING, SYNTHETIC_DATA, Experiment
 from sgm_vfi.dataset.triplet import Triplet
-from sgm_vfi.engine.checkpoints import CheckpointStore
 from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.engine.run_command import FORMAT, RunContext
@@ -149,6 +148,11 @@ class AblationTrainer(LocalBranchTrainer):
         everywhere = torch.ones_like(maps["flow"])
         return loss + weight * motion_error(prediction.explanation, maps["flow"], everywhere)
 
+    def validate(self) -> dict[str, float]:
+        """Log the processor time of the run so far, and validate."""
+        self.log.append_rows([{"step": self.step, "cpu_seconds": self.time_budget.elapsed()}])
+        return super().validate()
+
     def validation_metrics(self, network: nn.Module, batch: Triplet) -> Tensor:
         """Return PSNR, that of a blend, and the end-point error over visible pixels."""
         batch = self.prepare_batch(batch)
@@ -183,22 +187,19 @@ def run_variant(name: str, seed: int, samples: int, side: int, folder: Path) -> 
 
 
 def read_validations(run: Path) -> list[dict[str, Any]]:
-    """Return tidy rows of the validations of a run, with the processor time of a sample."""
+    """Return tidy rows of the validations of a run, with the processor time before each."""
     variant, _, seed = run.name.rpartition("-")
     rows = [row for row in read_rows(run) if "epe" in row]
-    state = CheckpointStore(run / "ckpt").load()
-    assert state is not None
-    batch, last = BASE.training.batch_size, rows[-1]["step"]
-    cost = state["training"]["clock"]["elapsed"] / (batch * last)
+    seconds = [row["cpu_seconds"] for row in read_rows(run) if "cpu_seconds" in row]
     return [
         {
             "variant": variant,
             "seed": int(seed),
-            "samples": batch * row["step"],
-            "cpu_seconds": round(cost * batch * row["step"], 1),
+            "samples": BASE.training.batch_size * row["step"],
+            "cpu_seconds": round(spent, 1),
             **{metric: round(row[metric], 3) for metric in AblationTrainer.METRICS},
         }
-        for row in rows
+        for row, spent in zip(rows, seconds, strict=True)
     ]
 
 
