@@ -1,8 +1,8 @@
-"""Convert trained weights to released files: float16, in parts, with an index.
+r"""Convert trained weights to released files: float16, in parts, with an index.
 
-  sgm-vfi train release log/ours-local-small/ckpt/ours-local-small.safetensors \\
+  sgm-vfi train release log/ours-local-small/ckpt/ours-local-small.safetensors \
       --recipe "python train_base.py --synthetic" --measured "30.1 dB" --curve ours-local-small.png
-  sgm-vfi train release log/ours-small-1-2/ckpt/ours-small-1-2.safetensors --name ours-small \\
+  sgm-vfi train release log/ours-small-1-2/ckpt/ours-small-1-2.safetensors --name ours-small \
       --builds_on pretrained/ours-local-small.json --recipe "python train_x4k.py --synthetic"
 
 Tensors that equal those of the `--builds_on` weights after rounding are not written again. A row of

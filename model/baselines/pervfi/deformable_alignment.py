@@ -35,7 +35,9 @@ class DeformableAlignment(nn.Module):
     def forward(
         self, splatted: list[SplattedFeatures], levels: list[Tensor], flow: Tensor
     ) -> list[Tensor]:
-        """Shapes: levels of both frames, fine to coarse; flow (B, 2, H, W) from time t to frame 1
+        """Align the features of frame 1 to time t.
+
+        Shapes: levels of both frames, fine to coarse; flow (B, 2, H, W) from time t to frame 1
         -> one map per level, of its channels.
         """
         aligned: list[AlignedFeatures] = []  # coarse first

@@ -1,5 +1,6 @@
-"""PerVFI (Wu et al., Perception-Oriented Video Frame Interpolation via Asymmetric Blending, CVPR
-2024).
+"""PerVFI: Perception-Oriented Video Frame Interpolation (Wu et al., CVPR 2024).
+
+The full title goes on: via Asymmetric Blending.
 
 Stages, in order:
     1. `encoder_decoder`: a feature pyramid of each frame, at 1, 1/2 and 1/4 of the resolution.
