@@ -13,7 +13,7 @@ MODULES = {  # name -> module, imported when the name is asked for, as PyTorch l
     "interpolate": "sgm_vfi.video.stream_api",
     "interpolate_file": "sgm_vfi.video.job",
     "InterpolationCancelled": "sgm_vfi.video.progress_and_cancel",
-    "Target": "sgm_vfi.video.timeline",
+    "Target": "sgm_vfi.video.output_timestamps",
     "VideoOptions": "sgm_vfi.video.options",
 }
 __all__ = ["__version__", *MODULES]

@@ -13,7 +13,7 @@ from sgm_vfi.config_base import (
     TrainConfig,
 )
 from sgm_vfi.config_base import SMOKE as SMOKE_LOCAL
-from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.dataset.data_config_and_loaders import DataConfig
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL
 
 __all__ = ["EXPERIMENTS", "FLAGS"]

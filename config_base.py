@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.dataset.data_config_and_loaders import DataConfig
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.model.sgm.network import SGM_BASE, SGM_SMALL, SGMConfig
 

@@ -7,7 +7,7 @@ python train_base.py --config smoke                     # does everything once, 
 
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS
-from sgm_vfi.engine.run_command import launch
+from sgm_vfi.engine.training_command_line import launch
 from sgm_vfi.Trainer_base import Trainer
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from sgm_vfi.app.jobs import (
+from sgm_vfi.app.interpolate_clip_or_pair import (
     FPS,
     MULTIPLES,
     RATES,

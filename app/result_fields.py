@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from sgm_vfi.app.jobs import Result
+from sgm_vfi.app.interpolate_clip_or_pair import Result
 from sgm_vfi.command_errors import describe_error
 from sgm_vfi.video.progress_and_cancel import InterpolationCancelled
 from sgm_vfi.video.progress_bar import TimeLeft, format_duration

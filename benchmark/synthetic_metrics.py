@@ -7,7 +7,7 @@ from sgm_vfi.benchmark.metrics import psnr, ssim
 from sgm_vfi.benchmark.tables import FLOW_ERRORS
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.model import Interpolation
-from sgm_vfi.model.flow.motion_at_time import OUTSIDE_WEIGHT
+from sgm_vfi.model.flow.motion_hypotheses_at_time import OUTSIDE_WEIGHT
 from sgm_vfi.model.ops.warp import backward_warp
 
 TRUTH = "truth"  # the model name of `warp_true_motion`

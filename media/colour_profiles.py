@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from sgm_vfi.media.image_header import find_ink_model
-from sgm_vfi.media.png_chunks import SIGNATURE, Chunk, read_chunks, read_colour_chunks
+from sgm_vfi.media.png_colour_chunks import SIGNATURE, Chunk, read_chunks, read_colour_chunks
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgm_vfi.media.colour_profiles import encode_with_profile
 from sgm_vfi.media.image_header import MAX_PIXELS, read_declared_size
-from sgm_vfi.media.png_chunks import Chunk, find_chunk, insert_chunks
+from sgm_vfi.media.png_colour_chunks import Chunk, find_chunk, insert_chunks
 from sgm_vfi.storage.atomic_write import write_atomically
 
 HIGH_BIT_DEPTH_SUFFIXES = (".png", ".tif", ".tiff")  # lossless 16-bit formats

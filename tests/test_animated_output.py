@@ -9,7 +9,7 @@ from PIL import Image
 
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.video.animated_output import choose_animation_target
-from sgm_vfi.video.timeline import Target
+from sgm_vfi.video.output_timestamps import Target
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, decode_samples, moving_frames, write_clip
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sgm_vfi.app import __main__ as command
-from sgm_vfi.app.jobs import FPS, SLOW, JobRunner, plan_text, read_clip_options
+from sgm_vfi.app.interpolate_clip_or_pair import FPS, SLOW, JobRunner, plan_text, read_clip_options
 from sgm_vfi.app.network_choices import describe_missing_weights, list_runnable_networks
 from sgm_vfi.app.session_files import SessionFiles
 from sgm_vfi.media.images import read_frame, write_frame

@@ -14,7 +14,7 @@ from sgm_vfi.media.colour_profiles import (
     read_profile,
 )
 from sgm_vfi.media.images import FrameError, read_frame, write_frame
-from sgm_vfi.media.png_chunks import insert_chunks, read_colour_chunks
+from sgm_vfi.media.png_colour_chunks import insert_chunks, read_colour_chunks
 from tests.fixtures.demo import run
 
 

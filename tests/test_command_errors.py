@@ -8,7 +8,7 @@ import torch
 
 from sgm_vfi import cli
 from sgm_vfi.command_errors import REFUSED, CommandParser, describe_error, report_errors
-from sgm_vfi.engine.run_command import launch
+from sgm_vfi.engine.training_command_line import launch
 
 WRONG = {  # arguments of a command -> its name in the error
     "nonsense": "sgm-vfi",

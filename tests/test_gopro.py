@@ -11,7 +11,12 @@ import torch
 from sgm_vfi.config_base import SMALL_SCENES
 from sgm_vfi.dataset import gopro, vimeo90k
 from sgm_vfi.dataset.augment import IFRNET_AUGMENTATION, Augmentation, TripletIndices, sample_chance
-from sgm_vfi.dataset.data_config import DataConfig, LoaderShard, build_augmentation, build_loader
+from sgm_vfi.dataset.data_config_and_loaders import (
+    DataConfig,
+    LoaderShard,
+    build_augmentation,
+    build_loader,
+)
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator, sample_inner_frame
 from sgm_vfi.engine.distributed import process_group

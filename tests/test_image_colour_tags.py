@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from sgm_vfi.media.colour_profiles import ImageColours
 from sgm_vfi.media.images import write_frame
-from sgm_vfi.media.png_chunks import Chunk, insert_chunks, read_colour_chunks
+from sgm_vfi.media.png_colour_chunks import Chunk, insert_chunks, read_colour_chunks
 from sgm_vfi.video.av_frames import ColourTags, HDRMetadata, read_colour_tags
 from sgm_vfi.video.image_colour_tags import (
     find_image_tags,

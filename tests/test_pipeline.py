@@ -184,7 +184,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     score = {"step": 20, "psnr": 20.0, "psnr_blend": 25.0}
     StandIn.rows = [*FALLING, SPEED | {"step": 20}, score]
     monkeypatch.setitem(PIPELINES, "smoke", stages)
-    group = "sgm_vfi.engine.run_command.process_group"
+    group = "sgm_vfi.engine.training_command_line.process_group"
     monkeypatch.setattr(group, lambda device: nullcontext(world))
     measured = {2: BatchCost(2, 0.1, 0.1)}
     monkeypatch.setattr(pipeline, "measure_batch_sizes", lambda *_: measured)

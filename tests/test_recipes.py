@@ -17,7 +17,7 @@ from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.schedule import TimeBudget
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.ops.window_partition import attention_window_mask
-from sgm_vfi.model.sgm.encoder import CrossFrameBlock
+from sgm_vfi.model.sgm.local_encoder import CrossFrameBlock
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer

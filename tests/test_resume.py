@@ -30,7 +30,7 @@ WATCHING = """
 import sys
 from pathlib import Path
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS
-from sgm_vfi.engine.run_command import launch
+from sgm_vfi.engine.training_command_line import launch
 from sgm_vfi.Trainer_base import Trainer
 
 class Watching(Trainer):

@@ -11,7 +11,7 @@ import torch
 
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS, Experiment
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.run_command import launch
+from sgm_vfi.engine.training_command_line import launch
 from sgm_vfi.storage.file_lock import FileLock
 
 pytestmark = pytest.mark.usefixtures("world", "info_logs")
@@ -46,7 +46,7 @@ def _no_group(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     from contextlib import nullcontext
 
     monkeypatch.setattr(
-        "sgm_vfi.engine.run_command.process_group", lambda device: nullcontext(world)
+        "sgm_vfi.engine.training_command_line.process_group", lambda device: nullcontext(world)
     )
 
 

@@ -17,8 +17,8 @@ from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator, time_like
 from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate, interpolate_file
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
+from sgm_vfi.video.output_timestamps import Timeline
 from sgm_vfi.video.pipeline import find_needed_frames
-from sgm_vfi.video.timeline import Timeline
 from tests.conftest import randomize_weights
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 

@@ -14,8 +14,8 @@ from sgm_vfi.video.job import interpolate_file
 from sgm_vfi.video.job_plan import VideoPlan, plan_video
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.time_estimate import estimate_seconds_per_frame, find_explanation_names
-from sgm_vfi.video.timeline import Target
 from tests.fixtures.videos import moving_frames, write_clip
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sgm_vfi.model import Interpolation, load_interpolator, time_like
-from sgm_vfi.video.comparison import ExplainView, compare
+from sgm_vfi.video.comparison_views import ExplainView, compare
 from sgm_vfi.video.frame_producer import MAX_LISTED, SegmentStats
 from sgm_vfi.video.reliability import THRESHOLD, make_fallback, measure_reliability
 from tests.video_scenes import SIZE, draw_scenes, draw_texture, pan_camera

@@ -17,7 +17,7 @@ from importlib import import_module
 
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.command_errors import CommandParser
-from sgm_vfi.engine.run_command import launch
+from sgm_vfi.engine.training_command_line import launch
 
 STAGES = {  # command -> (module:trainer, module of its recipes)
     "gmflow": (

@@ -29,9 +29,9 @@ from sgm_vfi.config_base import FOOTAGE_LIKE_SCENES, SHORT_TRAINING, SYNTHETIC_D
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.distributed import process_group
-from sgm_vfi.engine.run_command import FORMAT, RunContext
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.engine.schedule import TimeBudget
+from sgm_vfi.engine.training_command_line import FORMAT, RunContext
 from sgm_vfi.media.charts import Curve, plot_line_charts, write_png
 from sgm_vfi.model.cli_options import argument_type, parse_positive
 from sgm_vfi.model.interpolator import Interpolation

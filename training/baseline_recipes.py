@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sgm_vfi.config_base import FLAGS, SMOKE, Experiment, TrainConfig
-from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.dataset.data_config_and_loaders import DataConfig
 from sgm_vfi.model.baselines.ifrnet.network import IFRNET, IFRNET_LARGE, IFRNET_SMALL, IFRNetConfig
 from sgm_vfi.model.baselines.pervfi.network import PERVFI, PERVFI_VB
 from sgm_vfi.model.baselines.rife.network import RIFE_BASE, RIFE_M, RIFEConfig

@@ -14,7 +14,7 @@ import torch
 from sgm_vfi.command_errors import is_out_of_memory
 from sgm_vfi.config_base import Experiment
 from sgm_vfi.engine.distributed import World
-from sgm_vfi.engine.run_command import RunContext
+from sgm_vfi.engine.training_command_line import RunContext
 
 STEPS = 3  # timed, after one that is not
 LONG = 12.0  # seconds: after a trial as long, larger batches are not tried

@@ -11,7 +11,7 @@ from sgm_vfi.config_base import (
     FeaturesConfig,
     TrainConfig,
 )
-from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.dataset.data_config_and_loaders import DataConfig
 
 __all__ = ["EXPERIMENTS", "FLAGS"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.model.ops.global_matching import cell_positions
-from sgm_vfi.model.sgm.encoder import CrossFrameAttention, CrossFrameBlock
+from sgm_vfi.model.sgm.local_encoder import CrossFrameAttention, CrossFrameBlock
 from sgm_vfi.training.loss_functions import motion_error
 
 Maps = tuple[Tensor, Tensor]  # a flow and its visibility

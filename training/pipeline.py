@@ -29,7 +29,7 @@ from sgm_vfi.command_errors import CommandParser, refuse, report_errors
 from sgm_vfi.config_base import Experiment
 from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.distributed import select_device
-from sgm_vfi.engine.run_command import FORMAT, launch, parse_changes
+from sgm_vfi.engine.training_command_line import FORMAT, launch, parse_changes
 from sgm_vfi.model.cli_options import argument_type, parse_number
 from sgm_vfi.model.weight_io import read_weights
 from sgm_vfi.read_json import read_json_object

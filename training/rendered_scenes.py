@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
-from sgm_vfi.dataset.data_config import DataConfig, LoaderShard, build_loader
+from sgm_vfi.dataset.data_config_and_loaders import DataConfig, LoaderShard, build_loader
 from sgm_vfi.dataset.synthetic.scene_reuse import compress_scenes
 from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.dataset.triplet_sampling import build_generator

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.sgm.encoder import CrossFrameAttention
+from sgm_vfi.model.sgm.local_encoder import CrossFrameAttention
 from sgm_vfi.model.sgm.network import SGM
 
 PICTURES = (12, 6)  # of the fine head's input channels, and of the coarse one's: frames, warped

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sgm_vfi.config_base import Experiment
-from sgm_vfi.dataset.data_config import LoaderShard, build_loader
+from sgm_vfi.dataset.data_config_and_loaders import LoaderShard, build_loader
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.engine.guarded_adamw import GuardedAdamW
-from sgm_vfi.engine.run_command import RunContext
 from sgm_vfi.engine.runlog import MetricMeans, RunLog, StepLog
 from sgm_vfi.engine.schedule import TimeBudget, learning_rate_at
+from sgm_vfi.engine.training_command_line import RunContext
 from sgm_vfi.media.images import as_samples
 from sgm_vfi.model.malloc_settings import keep_freed_memory
 from sgm_vfi.model.precision_and_compile import compile_modules, use_bfloat16_in_training

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sgm_vfi.config_base import FLAGS, SMOKE, Experiment, TrainConfig
-from sgm_vfi.dataset.data_config import DataConfig
+from sgm_vfi.dataset.data_config_and_loaders import DataConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.model.import_by_name import build_referenced_interpolator
 from sgm_vfi.model.interpolator import Interpolation

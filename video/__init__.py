@@ -10,8 +10,8 @@ from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.job import interpolate_file
 from sgm_vfi.video.memory_fallback import MemoryBudget
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.stream_api import TimedFrame, interpolate
-from sgm_vfi.video.timeline import Target
 
 __all__ = [
     "EncodingOptions",

@@ -15,7 +15,7 @@ from av.filter.context import FilterContext
 from sgm_vfi.media.frame_readers import VideoReader, to_rgb_samples
 from sgm_vfi.media.open_local_media import open_output
 from sgm_vfi.video.long_gaps import find_usual_gap
-from sgm_vfi.video.timeline import Target, to_pts
+from sgm_vfi.video.output_timestamps import Target, to_pts
 
 MIN_GIF_DELAY = 2  # hundredths of a second; players slow shorter delays down to a tenth
 DITHER = "dither=bayer:bayer_scale=4"  # the same pattern in every frame: nothing flickers

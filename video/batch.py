@@ -18,8 +18,8 @@ from sgm_vfi.video.header import read_header
 from sgm_vfi.video.job_paths import default_output
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.progress_bar import FrameBar, count_declared_frames
-from sgm_vfi.video.timeline import Target
 
 RunVideo = Callable[[Path, Path, FrameBar], dict[str, Any] | None]
 

@@ -11,7 +11,7 @@ from sgm_vfi.media.colour_matrices import MATRICES, RGB_MATRIX, guess_matrix
 from sgm_vfi.video.av_frames import ColourTags
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 from sgm_vfi.video.encoding_options import SAME_CODEC, EncodingOptions, apply_purpose
-from sgm_vfi.video.player_support import (
+from sgm_vfi.video.playable_pixel_formats import (
     PLAYED_CODECS,
     choose_wanted_layout,
     describe_players,

@@ -9,8 +9,8 @@ from time import perf_counter
 from tqdm import tqdm
 
 from sgm_vfi.media.colour_profiles import find_common_colours
-from sgm_vfi.media.frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.images import read_frame, write_frame
+from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.output_paths import (
     explain_full_disk,
     require_no_other_images,

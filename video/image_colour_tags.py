@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from sgm_vfi.media.colour_matrices import UNSPECIFIED
 from sgm_vfi.media.colour_profiles import ImageColours
-from sgm_vfi.media.png_chunks import Chunk
+from sgm_vfi.media.png_colour_chunks import Chunk
 from sgm_vfi.video.av_frames import ColourTags, HDRMetadata
 
 SRGB = (1, 13)  # primaries and transfer in ITU-T H.273

@@ -9,8 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sgm_vfi.media.colour_profiles import find_common_colours
-from sgm_vfi.media.frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.images import FrameError, read_frame
+from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.sequences import probe_frames
 from sgm_vfi.video.av_frames import read_colour_tags, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat

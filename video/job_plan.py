@@ -32,7 +32,8 @@ from sgm_vfi.video.long_gaps import find_holds
 from sgm_vfi.video.mux import CONTAINERS, CopiedStreams, FrameClock
 from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import EncodingOptions, VideoOptions
-from sgm_vfi.video.picture_losses import find_picture_losses
+from sgm_vfi.video.output_timestamps import Timeline, to_pts
+from sgm_vfi.video.picture_only_outputs import find_picture_losses
 from sgm_vfi.video.progress_bar import count_declared_frames, show_progress
 from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.segment_writers import choose_png_encoding
@@ -41,7 +42,6 @@ from sgm_vfi.video.source_analysis import record_cuts, record_distinct, repeat_f
 from sgm_vfi.video.source_decoder import DecodedFrame
 from sgm_vfi.video.source_rate import find_usual_rate
 from sgm_vfi.video.source_video import SourceVideo, probe_video
-from sgm_vfi.video.timeline import Timeline, to_pts
 
 BITS_PER_PIXEL = 0.25  # of x264 at CRF 16, on footage
 LOSSLESS_BITS = 5  # per pixel

@@ -11,7 +11,7 @@ import torch
 
 from sgm_vfi.storage.file_identity import require_unchanged
 from sgm_vfi.video.compare_networks import ComparedNetwork, ComparingProducer
-from sgm_vfi.video.comparison import REPEATED
+from sgm_vfi.video.comparison_views import REPEATED
 from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
 from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.job_paths import is_folder

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, get_args
 
 from sgm_vfi.media.scene_cuts import THRESHOLD as CUT_THRESHOLD
-from sgm_vfi.video.comparison import CompareLayout
+from sgm_vfi.video.comparison_views import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducerOptions
@@ -19,10 +19,10 @@ from sgm_vfi.video.option_fields import (
     read_options,
 )
 from sgm_vfi.video.other_streams import KINDS, parse_drop
+from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.reliability import Fallback
 from sgm_vfi.video.slow_sound import SlowSound
 from sgm_vfi.video.source_options import SourceOptions
-from sgm_vfi.video.timeline import Target
 
 UNIT_INTERVAL = ("cut_threshold", "dedup_threshold", "min_reliability")
 

@@ -33,7 +33,7 @@ from sgm_vfi.video.header import read_header
 from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.option_fields import format_given
 from sgm_vfi.video.options import VideoOptions, read_video_options
-from sgm_vfi.video.player_support import lossless_layout
+from sgm_vfi.video.playable_pixel_formats import lossless_layout
 from sgm_vfi.video.source_decoder import SourceDecoder
 from sgm_vfi.video.stream_api import SourceFrame, expected_times, interpolate_stream
 from sgm_vfi.video.y4m import (

@@ -14,10 +14,10 @@ from torch import Tensor
 from sgm_vfi.media.colour_matrices import UNSPECIFIED, guess_matrix
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.images import list_frames, write_frame
-from sgm_vfi.media.png_chunks import Chunk
+from sgm_vfi.media.png_colour_chunks import Chunk
 from sgm_vfi.video.av_frames import ColourTags, apply_orientation
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
-from sgm_vfi.video.comparison import REPEATED, CompareLayout, ExplainView, compare
+from sgm_vfi.video.comparison_views import REPEATED, CompareLayout, ExplainView, compare
 from sgm_vfi.video.encoder_choice import EncoderSettings, EncodingError
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.frame_producer import ProducedFrame

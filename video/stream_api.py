@@ -16,8 +16,8 @@ from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_timestamps import Interval, Target, output_times
 from sgm_vfi.video.schedule import schedule_frames
-from sgm_vfi.video.timeline import Interval, Target, output_times
 
 DEFAULT_DURATION = Fraction(1, 25)  # seconds that a single frame lasts
 

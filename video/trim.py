@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import av
 
 from sgm_vfi.media.open_local_media import open_input
-from sgm_vfi.video.timeline import to_pts
+from sgm_vfi.video.output_timestamps import to_pts
 
 MAX_SLACK = Fraction(1, 1000)  # seconds that a rounded timestamp may miss a position by
 TIMECODE = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?([0-5]?\d(?:\.\d+)?)")

@@ -9,7 +9,7 @@ from sgm_vfi.dataset.triplet import GroundTruth, Triplet
 from sgm_vfi.dataset.triplet_sampling import build_generator
 
 if TYPE_CHECKING:
-    from sgm_vfi.dataset.data_config import BatchLoader
+    from sgm_vfi.dataset.data_config_and_loaders import BatchLoader
 
 
 class ReusingLoader:

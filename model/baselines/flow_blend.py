@@ -1,7 +1,7 @@
 """Interpolation by an optical flow estimator, without trained synthesis.
 
 Stages, in order: the flow is estimated both ways (`sgm_vfi.model.flow`); several motion hypotheses
-per pixel are derived and weighted (`sgm_vfi.model.flow.motion_at_time`); the frames are warped
+per pixel are derived and weighted (`sgm_vfi.model.flow.motion_hypotheses_at_time`); the frames are warped
 along each of them and averaged.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from sgm_vfi.model.flow import gmflow_refine
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
-from sgm_vfi.model.flow.motion_at_time import (
+from sgm_vfi.model.flow.motion_hypotheses_at_time import (
     SHRINK,
     BidirectionalMotion,
     Composition,

@@ -32,7 +32,6 @@ from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 from sgm_vfi.model.sgm.difference_map import difference_map
-from sgm_vfi.model.sgm.encoder import LocalEncoder, initialise_weights
 from sgm_vfi.model.sgm.flow_compensation import (
     match_globally,
     replace_unmatched,
@@ -41,6 +40,7 @@ from sgm_vfi.model.sgm.flow_compensation import (
 )
 from sgm_vfi.model.sgm.flow_head import FlowHead, coarse_input, expand_motion, fine_input
 from sgm_vfi.model.sgm.flow_merge import FlowMatching, refine_input
+from sgm_vfi.model.sgm.local_encoder import LocalEncoder, initialise_weights
 from sgm_vfi.model.sgm.state import SGMFrames, SGMMotion, SGMState
 
 CELL = 8  # pixels, each way, of one cell of the coarse maps

@@ -11,7 +11,7 @@ import torch
 from sgm_vfi import demo_2x
 from sgm_vfi.benchmark.__main__ import main as run_benchmark
 from sgm_vfi.config_base import EXPERIMENTS, FLAGS
-from sgm_vfi.engine.run_command import launch
+from sgm_vfi.engine.training_command_line import launch
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.storage.file_identity import hash_path
 from sgm_vfi.Trainer_base import Trainer

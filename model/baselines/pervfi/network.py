@@ -9,7 +9,7 @@ Stages, in order:
        and so is the flow from time t to frame 1.
     3. `deformable_alignment`: frame 1 is aligned to time t by deformable convolution.
     4. `asymmetric_blending`: a quasi-binary mask fills the holes of frame 0 with frame 1.
-    5. `feature_fusion`: an HRNet-like network exchanges information between the levels.
+    5. `multi_scale_fusion`: an HRNet-like network exchanges information between the levels.
     6. `normalizing_flow` generates the picture from noise, conditioned on these features; PerVFI-vb
        uses the decoder of `encoder_decoder` instead.
 
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from sgm_vfi.model.baselines.pervfi.asymmetric_blending import AsymmetricBlending
 from sgm_vfi.model.baselines.pervfi.deformable_alignment import DeformableAlignment
 from sgm_vfi.model.baselines.pervfi.encoder_decoder import PerVFIDecoder, PerVFIEncoder
-from sgm_vfi.model.baselines.pervfi.feature_fusion import MultiscaleFusion
+from sgm_vfi.model.baselines.pervfi.multi_scale_fusion import MultiscaleFusion
 from sgm_vfi.model.baselines.pervfi.normalizing_flow import ConditionalNormalizingFlow, noise_shapes
 from sgm_vfi.model.baselines.pervfi.splatting import (
     SplatMetric,
@@ -39,7 +39,7 @@ from sgm_vfi.model.baselines.pervfi.splatting import (
 )
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
-from sgm_vfi.model.flow.motion_at_time import flow_to_size
+from sgm_vfi.model.flow.motion_hypotheses_at_time import flow_to_size
 from sgm_vfi.model.interpolator import (
     Interpolation,
     Interpolator,

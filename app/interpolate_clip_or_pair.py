@@ -19,13 +19,13 @@ from sgm_vfi.video.job_paths import default_output, receipt_path, worst_frames_p
 from sgm_vfi.video.job_plan import VideoPlan, plan_video
 from sgm_vfi.video.option_fields import parse_rate, parse_slow
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.pair_job import interpolate_pair
 from sgm_vfi.video.pipeline import decode_rgb
 from sgm_vfi.video.plan_text import describe_plan
 from sgm_vfi.video.progress_and_cancel import JobMonitor, Progress
 from sgm_vfi.video.segment_writers import EXPLAIN, MAIN
 from sgm_vfi.video.slow_sound import SlowSound
-from sgm_vfi.video.timeline import Target
 from sgm_vfi.video.trim import parse_position
 
 MULTIPLES = {"2x": 2, "3x": 3, "4x": 4}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.media.frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.images import read_frame, write_frame
+from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import read_timestamps
 
