@@ -1,8 +1,8 @@
 """Interpolation by an optical flow estimator, without trained synthesis.
 
 Stages, in order: the flow is estimated both ways (`sgm_vfi.model.flow`); several motion hypotheses
-per pixel are derived and weighted (`sgm_vfi.model.flow.motion_hypotheses_at_time`); the frames are warped
-along each of them and averaged.
+per pixel are derived and weighted (`sgm_vfi.model.flow.motion_hypotheses_at_time`); the frames are
+warped along each of them and averaged.
 """
 
 from dataclasses import dataclass
