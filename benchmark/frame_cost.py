@@ -2,10 +2,11 @@
 
 import argparse
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,18 +17,23 @@ from sgm_vfi.benchmark.profiler import (
     OperationCount,
     count_operations,
     count_stage_operations,
-    measure_bandwidth,
-    measure_convolution_throughput,
     measure_stage_seconds,
     peak_memory,
     reset_peak_memory,
     time_call,
 )
-from sgm_vfi.model import time_like
+from sgm_vfi.model import Interpolator, load_interpolator, time_like
 from sgm_vfi.model.cli_options import accelerate
-from sgm_vfi.model.import_by_name import is_reference
+from sgm_vfi.model.import_by_name import PythonReferenceError, import_reference, is_reference
 from sgm_vfi.model.inference.padding import Padded
-from sgm_vfi.model.zoo import ZOO, find_builder, resolve_alias
+from sgm_vfi.model.zoo import (
+    ZOO,
+    find_builder,
+    find_weights,
+    has_weights,
+    needs_weights,
+    resolve_alias,
+)
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -44,6 +50,7 @@ class SpeedConfig(NamedTuple):
     precision: str = "fp32"
     compiled: bool | str = False
     stages: bool = False
+    beside: str | None = None  # file.py:function, timed in turn with the network
 
 
 class StageCost(NamedTuple):
@@ -61,14 +68,9 @@ class FrameCost(NamedTuple):
     operations: OperationCount
     seconds: list[float]
     gib: float
-    gflop_s: float  # of a 3 x 3 convolution in the same precision and process
-    gbyte_s: float  # of a copy, read and written, in the same process
+    weights: str  # name of their file, or what takes their place
     stages: tuple[StageCost, ...] = ()
-
-    @property
-    def floor(self) -> float:
-        """Seconds that arithmetic and memory traffic take at least."""
-        return self.operations.floor(self.gflop_s, self.gbyte_s)
+    beside: tuple[float, ...] = ()  # seconds of `SpeedConfig.beside`
 
 
 def measure_in_subprocess(config: SpeedConfig) -> FrameCost | str:
@@ -88,15 +90,16 @@ def measure_in_subprocess(config: SpeedConfig) -> FrameCost | str:
 
 
 def measure_frame(config: SpeedConfig) -> FrameCost:
-    """Measure one interpolated frame of a network with random weights.
+    """Measure one interpolated frame of a network.
 
     Raises:
-        ValueError: the network does not take this size, flow scale, precision or compilation.
+        ValueError: the network does not take this size, flow scale, precision or compilation, or
+            what is timed beside it cannot be called.
     """
     device = torch.device(config.device)
     torch.manual_seed(0)
-    network = find_builder(config.model)().eval().to(device)
-    accelerate(network, config.precision, config.compiled)
+    network, weights = load_or_build(config.model)
+    accelerate(network.to(device), config.precision, config.compiled)
     frame0, frame1 = torch.rand(2, 1, 3, config.height, config.width, device=device)
     time = time_like(frame0, 0.5)
     padded = Padded(network)
@@ -109,12 +112,15 @@ def measure_frame(config: SpeedConfig) -> FrameCost:
         before = reset_peak_memory(device)
         predict()
         gib = (peak_memory(device) - before) / GIB
-        gflop_s = measure_convolution_throughput(device, config.precision)
-        gbyte_s = measure_bandwidth(device)
-        seconds = [time_call(predict, device) for _ in range(config.runs)]
+        other = import_callable(config.beside, frame0, frame1) if config.beside else None
+        seconds, beside = [], []
+        for _ in range(config.runs):
+            seconds.append(time_call(predict, device))
+            if other is not None:
+                beside.append(time_call(other, device))
         stages: tuple[StageCost, ...] = ()
         if config.compiled:  # compiled code cannot be counted: take the eager network
-            network = find_builder(config.model)().eval().to(device)
+            network = load_or_build(config.model)[0].to(device)
             padded = Padded(network)
         if config.stages:
             split = measure_stage_seconds(network, predict, device)
@@ -123,7 +129,33 @@ def measure_frame(config: SpeedConfig) -> FrameCost:
         else:
             count = count_operations(predict)
     parameters = sum(weight.numel() for weight in network.parameters())
-    return FrameCost(parameters, count, seconds, gib, gflop_s, gbyte_s, stages)
+    return FrameCost(parameters, count, seconds, gib, weights, stages, tuple(beside))
+
+
+def load_or_build(name: str) -> tuple[Interpolator, str]:
+    """Load a network if its weights are found, else build it; return it and what weights it has."""
+    if Path(name).is_file() or has_weights(name):
+        return load_interpolator(name), find_weights(name).name
+    return find_builder(name)().eval(), "random" if needs_weights(name) else "none"
+
+
+def import_callable(reference: str, frame0: Tensor, frame1: Tensor) -> Callable[[], Any]:
+    """Import `file.py:function`, call it once on two frames, and return the call.
+
+    Shapes: frames (1, 3, H, W), RGB in [0, 1].
+
+    Raises:
+        PythonReferenceError: there is no such function, or it fails on these frames.
+    """
+    function = import_reference(reference)
+    try:
+        function(frame0, frame1, 0.5)
+    except Exception as error:
+        raise PythonReferenceError(
+            f"{reference} raised {type(error).__name__}: {error}. It is called as "
+            f"function(frame0, frame1, time), with RGB frames (1, 3, H, W) in [0, 1]."
+        ) from error
+    return lambda: function(frame0, frame1, 0.5)
 
 
 def measure_costs(names: Iterable[str], args: argparse.Namespace) -> dict[str, str]:

@@ -250,6 +250,20 @@ def measure_bandwidth(device: torch.device) -> float:
     return 2 * PROBE_BYTES / best / 1e9
 
 
+class MachineLimits(NamedTuple):
+    """What a device reaches in one run."""
+
+    gflop_s: float  # of a 3 x 3 convolution
+    gbyte_s: float  # of a copy, read and written
+
+
+def measure_limits(device: torch.device, precision: str = "fp32") -> MachineLimits:
+    """Measure the limits of a device in a precision."""
+    return MachineLimits(
+        measure_convolution_throughput(device, precision), measure_bandwidth(device)
+    )
+
+
 def reset_peak_memory(device: torch.device) -> int:
     """Reset the peak on a GPU; return the bytes in use."""
     if device.type == "cuda":

@@ -6,14 +6,24 @@ import statistics
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import torch
 from tqdm import tqdm
 
 from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subprocess
-from sgm_vfi.benchmark.profiler import GIB
+from sgm_vfi.benchmark.profiler import GIB, MachineLimits, measure_limits
 from sgm_vfi.benchmark.row_files import describe_environment
+from sgm_vfi.benchmark.speed_comparison import (
+    KEY,
+    SpeedReport,
+    SpeedRow,
+    describe_machine,
+    format_beside,
+    format_comparison,
+    label,
+    read_figures,
+    require_same_machine,
+)
 from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.media.images import parse_size
 from sgm_vfi.model import ZOO
@@ -24,17 +34,16 @@ from sgm_vfi.model.cli_options import (
     parse_flow_scale,
     parse_positive,
 )
+from sgm_vfi.model.import_by_name import is_reference
+from sgm_vfi.model.weight_search import ENDINGS
 from sgm_vfi.model.zoo import find_builder, resolve_alias
-from sgm_vfi.read_json import explain_structure, parse_json_object
 from sgm_vfi.storage.atomic_write import write_atomically
 
-SpeedRow: TypeAlias = dict[str, Any]  # of the JSON file
-KEY = ("model", "width", "height", "flow_scale", "precision", "compiled")  # identifies a row
 ALL = "all"  # networks of the zoo
 SMALL_SHARE = 0.01  # of the time: shorter stages are shown as one
 LEGEND = """
 floor: what the arithmetic takes at the throughput of a convolution, and the traffic of
-convolutions, products and attention at the bandwidth of a copy, both measured in the same run.
+convolutions, products and attention at the bandwidth of a copy, both measured once in this run.
 GiB: beyond weights and frames."""
 
 
@@ -47,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["ours-small-1-2"],
         type=argument_type(parse_network),
         metavar="NAME",
-        help="names of networks, file.py:Class, or all; weights are random "
-        "(default: ours-small-1-2)",
+        help="names of networks, files of weights, file.py:Class, or all; weights are random where "
+        "none are found (default: ours-small-1-2)",
     )
     add(
         "--size",
@@ -69,24 +78,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_option(parser)
     add("--stages", action="store_true", help="also split time and memory by stage of the network")
     add("--output", type=Path, help="write the figures as JSON")
-    add("--against", type=Path, metavar="FILE", help="compare with figures of an earlier run")
+    add(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="print ratios to an earlier run on this machine, as --output wrote it",
+    )
+    add(
+        "--beside",
+        type=argument_type(parse_function),
+        metavar="FILE.py:FUNCTION",
+        help="time function(frame0, frame1, time) in turn with each network, and print the ratio",
+    )
 
 
 def parse_network(text: str) -> str:
-    """Parse the name of a network, a class of the user, or all."""
-    if text != ALL:
+    """Parse the name of a network, a file of weights, a class of the user, or all."""
+    if Path(text).suffix in ENDINGS and not Path(text).is_file():
+        raise ValueError(f"there is no file of weights {text} ({Path(text).absolute()})")
+    if text != ALL and not Path(text).is_file():
         find_builder(text)
     return resolve_alias(text)
+
+
+def parse_function(text: str) -> str:
+    """Parse a reference to a function of the user."""
+    if not is_reference(text):
+        raise ValueError(f"expected file.py:function or module:function, got {text!r}")
+    return text
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the tables; every row is measured in a process of its own."""
     if args.output is not None and args.output.suffix != ".json":
         raise ValueError(f"The figures are JSON: --output ends in .json, got {args.output}.")
-    earlier = read_figures(args.against) if args.against else []
+    device = torch.device(args.device)
+    machine = describe_machine(device)
+    earlier = read_figures(args.against) if args.against else None
+    if earlier is not None:
+        require_same_machine(args.against, earlier, machine)
     names = list(ZOO) if ALL in args.model else args.model
-    facts = describe_environment(torch.device(args.device))
+    facts = describe_environment(device)
+    limits = measure_limits(device, args.precision)
     rows: list[SpeedRow] = []
+    report: SpeedReport = {"command": args.command, "provenance": facts, "machine": machine}
+    report |= {"limits": limits._asdict(), "rows": rows}
     sizes = product(names, args.size)
     for name, (height, width) in tqdm(list(sizes), unit="row", disable=None):
         config = SpeedConfig(
@@ -99,33 +135,37 @@ def run(args: argparse.Namespace) -> None:
             args.precision,
             args.compile,
             args.stages,
+            args.beside,
         )
-        rows.append(as_row(config, measure_in_subprocess(config)))
+        rows.append(as_row(config, measure_in_subprocess(config), limits))
         if args.output is not None:  # after every row: a run may take long
-            report = {"command": args.command, "provenance": facts, "rows": rows}
             args.output.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(args.output, json.dumps(report, indent=1).encode())
-    print(format_costs(rows))
-    print("\n".join([*format_stages(rows), *format_comparison(rows, earlier)]))
+    print(format_costs(rows, limits))
+    print("\n".join([*format_stages(rows), *format_beside(rows)]))
+    if earlier is not None:
+        print("\n".join(format_comparison(report, earlier)))
     print(LEGEND + "\n\n" + ", ".join(f"{name} {value}" for name, value in facts.items() if value))
-    print(f"threads {torch.get_num_threads()}, command: {args.command}")
+    print(f"{machine['name']}, threads {machine['threads']}, command: {args.command}")
 
 
-def as_row(config: SpeedConfig, cost: FrameCost | str) -> SpeedRow:
+def as_row(config: SpeedConfig, cost: FrameCost | str, limits: MachineLimits) -> SpeedRow:
     """Convert a cost, or the reason why there is none, to plain values."""
     row: SpeedRow = {name: getattr(config, name) for name in KEY}
     if isinstance(cost, str):
         return row | {"problem": cost}
-    names = ("parameters", "seconds", "gib", "floor", "gflop_s", "gbyte_s")
-    row |= {name: getattr(cost, name) for name in names}
+    row |= {name: getattr(cost, name) for name in ("weights", "parameters", "seconds", "gib")}
+    if config.beside is not None:
+        row["beside"] = {"function": config.beside, "seconds": cost.beside}
     row |= {"gflop": cost.operations.gflop, "gbyte": cost.operations.gbyte}
+    row["floor"] = cost.operations.floor(*limits)
     row["stages"] = [
         {
             "name": stage.name,
             "seconds": stage.seconds,
             "gflop": stage.operations.gflop,
             "gbyte": stage.operations.gbyte,
-            "floor": stage.operations.floor(cost.gflop_s, cost.gbyte_s),
+            "floor": stage.operations.floor(*limits),
             "gib": stage.operations.peak / GIB,
         }
         for stage in cost.stages
@@ -133,15 +173,15 @@ def as_row(config: SpeedConfig, cost: FrameCost | str) -> SpeedRow:
     return row
 
 
-def format_costs(rows: list[SpeedRow]) -> str:
+def format_costs(rows: list[SpeedRow], limits: MachineLimits) -> str:
     """Format a Markdown table with one line per row."""
-    head = ["model", "size", "flow scale", "parameters", "GFLOP", "GB"]
+    head = ["model", "size", "flow scale", "weights", "parameters", "GFLOP", "GB"]
     head += ["seconds", "floor", "share", "GiB"]
     lines = []
     for row in rows:
         line = [label(row), f"{row['width']}x{row['height']}", f"{row['flow_scale']:g}"]
         if "problem" in row:
-            lines.append([*line, "", "", "", row["problem"], "", "", ""])
+            lines.append([*line, "", "", "", "", row["problem"], "", "", ""])
             continue
         seconds = row["seconds"]
         median = statistics.median(seconds)
@@ -149,6 +189,7 @@ def format_costs(rows: list[SpeedRow]) -> str:
         lines.append(
             [
                 *line,
+                row["weights"],
                 f"{row['parameters']:,}",
                 f"{row['gflop']:.0f}",
                 f"{row['gbyte']:.1f}",
@@ -158,13 +199,10 @@ def format_costs(rows: list[SpeedRow]) -> str:
                 f"{row['gib']:.2f}",
             ]
         )
-    measured = [row for row in rows if "problem" not in row]
-    text = markdown_table(head, lines)
-    if measured:
-        gflop_s = statistics.median(row["gflop_s"] for row in measured)
-        gbyte_s = statistics.median(row["gbyte_s"] for row in measured)
-        text += f"\n\nA convolution: {gflop_s:.0f} GFLOP/s; a copy: {gbyte_s:.1f} GB/s."
-    return text
+    return (
+        f"{markdown_table(head, lines)}\n\nA convolution: {limits.gflop_s:.0f} GFLOP/s; "
+        f"a copy: {limits.gbyte_s:.1f} GB/s."
+    )
 
 
 def format_stages(rows: list[SpeedRow]) -> Iterator[str]:
@@ -193,49 +231,3 @@ def format_stages(rows: list[SpeedRow]) -> Iterator[str]:
         lines.append(["all others", f"{1e3 * others:.1f}", f"{others / total:.0%}", *[""] * 5])
         yield f"\n{label(row)}, {row['width']}x{row['height']}:\n"
         yield markdown_table(head, lines)
-
-
-def format_comparison(rows: list[SpeedRow], earlier: list[SpeedRow]) -> Iterator[str]:
-    """Format a Markdown table of speed and memory relative to an earlier run.
-
-    A row that the earlier run lacks is compared with the same network at the same size.
-    """
-    if not earlier:
-        return
-    lines = []
-    for row in rows:
-        alike = [
-            old
-            for old in earlier
-            if "seconds" in old and all(old[name] == row[name] for name in KEY[:4])
-        ]
-        alike.sort(key=lambda old: sum(old[name] != row[name] for name in KEY))
-        size = f"{row['width']}x{row['height']}"
-        if not alike or "seconds" not in row:
-            lines.append([label(row), "not in both", size, *[""] * 4])
-            continue
-        old = alike[0]
-        before, now = (statistics.median(one["seconds"]) for one in (old, row))
-        memory = f"{row['gib'] / old['gib']:.2f}" if old["gib"] > 0 else "-"
-        numbers = (f"{before:.3g}", f"{now:.3g}", f"{before / now:.2f}", memory)
-        lines.append([label(row), label(old), size, *numbers])
-    head = ["now", "before", "size", "before, s", "now, s", "times as fast", "memory"]
-    yield "\n" + markdown_table(head, lines)
-
-
-def label(row: SpeedRow) -> str:
-    """Return the model with its precision and compilation."""
-    extra = [] if row["precision"] == "fp32" else [row["precision"]]
-    if row["compiled"]:
-        extra.append("compiled" if row["compiled"] is True else row["compiled"])
-    return ", ".join([row["model"], *extra])
-
-
-def read_figures(path: Path) -> list[SpeedRow]:
-    """Read the rows of an earlier run."""
-    with explain_structure(path, "file of figures of this command"):
-        rows: list[SpeedRow] = parse_json_object(path.read_text(encoding="utf-8"))["rows"]
-        for row in rows:
-            if missing := [name for name in KEY if name not in row]:
-                raise ValueError(f"a row lacks {', '.join(missing)}")
-    return rows

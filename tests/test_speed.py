@@ -1,5 +1,6 @@
 """What an interpolator costs is counted and measured right."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sgm_vfi.benchmark.frame_cost import (
 )
 from sgm_vfi.benchmark.profiler import (
     REST,
+    MachineLimits,
     Operation,
     OperationCount,
     count_operations,
@@ -27,10 +29,12 @@ from sgm_vfi.benchmark.profiler import (
     measure_convolution_throughput,
     measure_stage_seconds,
 )
-from sgm_vfi.benchmark.speed import as_row, format_comparison, format_costs
+from sgm_vfi.benchmark.speed import as_row, format_costs
+from sgm_vfi.benchmark.speed_comparison import format_comparison
 from sgm_vfi.media import images
 from sgm_vfi.model import cli_options, time_like
 from sgm_vfi.model.sgm.network import SGM
+from sgm_vfi.model.weight_io import save_weights
 from tests.fixtures.training_runs import quick_probes
 
 CPU = torch.device("cpu")
@@ -117,8 +121,7 @@ def test_a_job_is_measured_in_a_process_of_its_own() -> None:
     cost = measure_in_subprocess(SpeedConfig("blend", 64, 32, 1.0, "cpu", 2))
     assert isinstance(cost, FrameCost)
     assert len(cost.seconds) == 2
-    assert cost.gflop_s > 0
-    assert cost.gbyte_s > 0
+    assert cost.weights == "none"
 
 
 def test_out_of_memory_is_a_result() -> None:
@@ -133,7 +136,8 @@ def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
     job = SpeedConfig("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
     problem = measure_in_subprocess(job)
     assert problem == "Blend has no compute modules for bf16; it runs in fp32."
-    assert problem in format_costs([as_row(job, problem)]).splitlines()[2]
+    limits = MachineLimits(1.0, 1.0)
+    assert problem in format_costs([as_row(job, problem, limits)], limits).splitlines()[2]
 
 
 def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
@@ -158,16 +162,50 @@ def test_table_has_a_row_for_each_model_and_size_and_is_compared_with(
     out = capsys.readouterr().out
     assert "| blend | blend | 64x32 |" in out
     assert "| blend | not in both | 8x8 |" in out
+    report = json.loads(Path(kept).read_text())
+    report["machine"]["threads"] += 1
+    Path(kept).write_text(json.dumps(report))
+    with pytest.raises(SystemExit):
+        main(["speed", "--model", "blend", "--against", kept])
+    said = capsys.readouterr().err
+    assert "kept.json was measured on cpu" in said
+    assert "Their times cannot be compared" in said
+
+
+def test_weights_are_loaded_and_a_function_is_timed_beside_them(
+    tiny: SGM, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_probes(monkeypatch)
+    monkeypatch.setattr("sgm_vfi.benchmark.speed.measure_in_subprocess", measure_frame)
+    weights, published = tmp_path / "mine.safetensors", tmp_path / "published.py"
+    save_weights(tiny, weights, {"config": dataclasses.asdict(tiny.config)})
+    published.write_text("def mean(a, b, time): return a + (b - a) * time\ndef wrong(a): pass\n")
+    size = ["--size", "32x32", "--runs", "1"]
+    main(["speed", "--model", str(weights), *size, "--beside", f"{published}:mean"])
+    out = capsys.readouterr().out
+    assert f"| {weights} | 32x32 | 1 | mine.safetensors |" in out
+    row = next(line for line in out.splitlines() if line.endswith("published.py:mean |"))
+    own, other, ratio = (float(cell) for cell in row.split("|")[3:6])
+    assert ratio == pytest.approx(other / own, abs=0.01, rel=0.02)
+    for wrong, reason in (
+        (["--beside", "mean"], "expected file.py:function"),
+        (["--model", "none.safetensors"], "there is no file of weights none.safetensors"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["speed", *size, *wrong])
+        assert reason in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"wrong raised TypeError.*function\(frame0, frame1, time"):
+        measure_frame(SpeedConfig("blend", 8, 8, 1.0, "cpu", 1, beside=f"{published}:wrong"))
 
 
 def test_comparison_is_in_times() -> None:
     job = {"model": "m", "width": 8, "height": 8, "flow_scale": 1.0, "precision": "bf16"}
     row = job | {"compiled": False, "seconds": [1.0, 2.0, 9.0], "gib": 1.0}
     old = row | {"precision": "fp32", "seconds": [3.0], "gib": 4.0}
-    assert (
-        "\n".join(format_comparison([row], [old])).splitlines()[-1]
-        == "| m, bf16 | m | 8x8 | 3 | 2 | 1.50 | 0.25 |"
-    )
+    now, then = ({"rows": [one], "limits": {"gflop_s": g}} for one, g in ((row, 3), (old, 2)))
+    table, machine = "\n".join(format_comparison(now, then)).split("\n\n")
+    assert table.splitlines()[-1] == "| m, bf16 | m | 8x8 | 3 | 2 | 1.50 | 0.25 |"
+    assert "1.50 times as fast" in machine
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"rows": [{"model": "m"}]}'])
