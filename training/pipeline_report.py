@@ -50,7 +50,7 @@ def summarise_run(run: Path) -> dict[str, Any]:
         "name": run.name,
         "steps": rows[-1]["step"],
         "trained_samples_per_second": round(statistics.median(speeds), 3),
-        "waiting_for_data": round(statistics.median(waits), 3),
+        "waiting_for_data": round(statistics.fmean(waits), 3),
         "psnr_blend": scores[-1]["psnr_blend"],
         "psnr": [round(row["psnr"], 3) for row in scores],
     }

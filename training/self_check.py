@@ -63,10 +63,8 @@ def _find_slowness(rows: Sequence[Mapping[str, Any]], expected: Expectation) -> 
     """Return why training is slow. The first row, of slow first steps, is left out before."""
     if not rows:
         return None
-    speed, waiting = (
-        statistics.median(row[name] for row in rows)
-        for name in ("samples_per_second", "waiting_for_data")
-    )
+    speed = statistics.median(row["samples_per_second"] for row in rows)
+    waiting = statistics.fmean(row["waiting_for_data"] for row in rows)
     if waiting > expected.max_waiting:
         return (
             f"{waiting:.0%} of the time is spent waiting for data, expected "
