@@ -1,6 +1,7 @@
 """Files and streams from Python: the examples of docs/api.md, progress, cancellation, threads."""
 
 import re
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import torch
 
 import sgm_vfi
 from sgm_vfi.video.options import VideoOptions
-from tests.fixtures.training_runs import ROOT, python
+from tests.fixtures.processes import ROOT
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 
 TEXT = (ROOT / "docs" / "api.md").read_text()
@@ -81,7 +82,7 @@ def test_two_threads_share_a_network(name: str, tiny: torch.nn.Module) -> None:
 
 def test_the_package_loads_pytorch_only_where_it_is_needed() -> None:
     code = "import sgm_vfi, sys; print('torch' in sys.modules, sorted(sgm_vfi.__all__))"
-    output, _ = python("-c", code).communicate(timeout=60)
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert output.startswith("False")
     assert "interpolate_file" in output
     assert "torch" in sys.modules

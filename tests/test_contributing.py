@@ -14,7 +14,8 @@ from sgm_vfi.config_base import SMOKE
 from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.media.images import read_frame, write_frame
-from tests.fixtures.training_runs import ROOT, run_script
+from tests.fixtures.processes import ROOT
+from tests.fixtures.training_runs import run_script
 from tests.fixtures.videos import moving_frames, write_clip
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sgm_vfi.storage.file_lock import FileLock, LockedError, require_unlocked
-from tests.fixtures.training_runs import ROOT
+from tests.fixtures.processes import ROOT
 
 HOLDER = """
 import os, sys, time

@@ -2,9 +2,6 @@
 
 import errno
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,11 +12,9 @@ from sgm_vfi import demo_2x
 from sgm_vfi.media.images import write_frame
 from tests.fixtures.demo import run
 from tests.fixtures.image_samples import even, noise, samples, write_image
+from tests.fixtures.processes import python, wait_for
 
 pytestmark = pytest.mark.usefixtures("workdir")
-
-ROOT = Path(demo_2x.__file__).resolve().parent
-PYTHON = (sys.executable, str(ROOT / "demo_2x.py"))
 
 
 def test_interrupted_folder_keeps_whole_frames(workdir: Path) -> None:
@@ -30,13 +25,11 @@ def test_interrupted_folder_keeps_whole_frames(workdir: Path) -> None:
             write_image(path, noise(number, 192, 256))
         else:
             path.hardlink_to(path.with_name(f"{number % 2}.png"))
-    process = subprocess.Popen([*PYTHON, "clip"], stderr=subprocess.PIPE, text=True)
+    process = python(demo_2x.__file__, "clip")
     output = workdir / "output" / "clip"
-    deadline = time.monotonic() + 60
-    while not (output / "000005.png").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(output / "000005.png", process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in said
     assert "Traceback" not in said

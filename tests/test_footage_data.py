@@ -19,7 +19,8 @@ from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.media.open_local_media import VideoError
-from tests.fixtures.training_runs import ROOT, run_script
+from tests.fixtures.processes import ROOT
+from tests.fixtures.training_runs import run_script
 from tests.fixtures.videos import moving_frames, write_clip
 
 PLAIN = Augmentation()

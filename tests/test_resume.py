@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,8 @@ import torch
 
 from sgm_vfi.engine.runlog import read_rows
 from sgm_vfi.model import load_interpolator
+from tests.fixtures.processes import ROOT, ForkedProcess
 from tests.fixtures.training_runs import (
-    ROOT,
     SIDE,
     losses,
     outcome,
@@ -69,7 +68,7 @@ def arguments(vimeo: Path, output: Path, batch_size: int, *changes: str) -> list
     ]
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process: ForkedProcess) -> str:
     """Wait for a run that is to succeed; give what it said."""
     code, output = outcome(process)
     assert code == 0, output
@@ -93,7 +92,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert scores[0] == scores[1]
 
 
-def wait_for_step(output: Path, step: int, process: subprocess.Popen) -> None:
+def wait_for_step(output: Path, step: int, process: ForkedProcess) -> None:
     """Until a running process has logged a step."""
     log, deadline = run_of(output) / "log.jsonl", time.monotonic() + PATIENCE
     while not (log.is_file() and len(losses(log)) >= step):
@@ -102,7 +101,7 @@ def wait_for_step(output: Path, step: int, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-def worker(launcher: subprocess.Popen, rank: int) -> int:
+def worker(launcher: ForkedProcess, rank: int) -> int:
     """The process that torchrun started as `rank`."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -30,7 +29,8 @@ from sgm_vfi.media.images import read_frame
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.weight_io import save_weights
 from tests.conftest import TINY, randomize_weights
-from tests.fixtures.training_runs import ROOT, python, run_script, start_as_ranks
+from tests.fixtures.processes import ROOT, ForkedProcess, python
+from tests.fixtures.training_runs import run_script, start_as_ranks
 
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 TREES = {  # data set -> scenes, (height, width)
@@ -75,7 +75,7 @@ def _as_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     torch.set_num_threads(threads)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: ForkedProcess) -> str:
     """Wait for a process that has to succeed; returns what it said."""
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said

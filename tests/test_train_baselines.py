@@ -16,7 +16,8 @@ from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.network_from_weights import ARCHITECTURES
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS, ZooExperiment
 from sgm_vfi.training.baselines import CRITERIA, ZooTrainer, flow_label
-from tests.fixtures.training_runs import ROOT, losses, recipe, run_in
+from tests.fixtures.processes import ROOT
+from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity import recipe as parity
 from tests.parity.zoo.check_rife import SMALL, golden_network
 

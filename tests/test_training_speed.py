@@ -17,7 +17,8 @@ from sgm_vfi.training.profiling import (
     format_step_profile,
     profile_training_step,
 )
-from tests.fixtures.training_runs import ROOT, outcome, quick_probes, run_script, start_as_ranks
+from tests.fixtures.processes import ROOT
+from tests.fixtures.training_runs import outcome, quick_probes, run_script, start_as_ranks
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,8 @@ from sgm_vfi.video import command, finish_output, job
 from sgm_vfi.video.make_segments import SegmentMaker
 from sgm_vfi.video.work_folder import WorkFolder
 from tests.fixtures.demo import receipt, run
-from tests.fixtures.training_runs import ROOT, outcome, python, start_as_ranks
+from tests.fixtures.processes import ROOT, python
+from tests.fixtures.training_runs import outcome, start_as_ranks
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 
 pytestmark = pytest.mark.usefixtures("workdir")

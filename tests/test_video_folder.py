@@ -1,8 +1,5 @@
 """A folder of frames that becomes a video, with new frames between them."""
 
-import os
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from sgm_vfi.media.images import read_frame, write_frame
 from sgm_vfi.video import pipeline
 from sgm_vfi.video.image_sequence_source import probe_images
 from tests.fixtures.demo import receipt, run
+from tests.fixtures.training_runs import outcome, start_as_ranks
 from tests.fixtures.videos import decode_pictures, moving_frames, read_timestamps
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -169,13 +167,6 @@ def test_cuts_and_repeats_of_images_are_found() -> None:
 def test_several_processes_share_a_folder() -> None:
     images(6)
     options = ("--model", "blend", "--rate", "24", "--output", "out.mkv", "--segment_frames", "4")
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, demo_2x.__file__, "frames", *options],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    ranks = start_as_ranks(demo_2x.__file__, "frames", *options, processes=2)
+    assert [outcome(rank)[0] for rank in ranks] == [0, 0]
     assert len(decode_pictures(Path("out.mkv"))) == 12

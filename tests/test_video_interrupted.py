@@ -1,11 +1,7 @@
 """Video jobs that are killed, interrupted or shared go on, and lose nothing."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +13,8 @@ from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.video.work_folder import WorkFolder
 from tests.conftest import randomize_weights
 from tests.fixtures.demo import receipt, run
+from tests.fixtures.processes import python, wait_for
+from tests.fixtures.training_runs import start_as_ranks
 from tests.fixtures.videos import (
     decode_pictures,
     decode_samples,
@@ -28,7 +26,7 @@ from tests.fixtures.videos import (
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
-PYTHON = (sys.executable, demo_2x.__file__)
+SCRIPT = demo_2x.__file__
 FAST = ("--model", "blend", "--preset", "ultrafast")
 
 
@@ -36,10 +34,8 @@ def test_killed_and_started_again_gives_the_same_frames() -> None:
     """kill -9 when some segments are finished; the same command makes only what is missing."""
     source = write_clip(Path("in.mp4"), moving_frames(60, 48, 64), audio=1.0)
     command = [str(source), "--segment_frames", "6", *FAST, "--output"]
-    process = subprocess.Popen([*PYTHON, *command, "killed.mp4"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not Path("killed.mp4.parts/00012.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    process = python(SCRIPT, *command, "killed.mp4")
+    wait_for(Path("killed.mp4.parts/00012.json"), process)
     process.kill()
     process.wait()
     assert not Path("killed.mp4").exists()
@@ -75,12 +71,10 @@ def test_other_weights_are_another_run(tiny: SGM) -> None:
 def test_interrupted_ends_cleanly_and_goes_on() -> None:
     source = write_clip(Path("in.mp4"), moving_frames(200, 32, 48, step=1))
     command = [str(source), "--segment_frames", "4", *FAST, "--output", "out.mp4"]
-    process = subprocess.Popen([*PYTHON, *command], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not Path("out.mp4.parts/00012.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    process = python(SCRIPT, *command)
+    wait_for(Path("out.mp4.parts/00012.json"), process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     found = re.search(r"interrupted\. (\d+) of 400 frames are kept in out\.mp4\.parts\.", said)
     assert found, said
@@ -95,16 +89,7 @@ def test_two_processes_share_the_work() -> None:
     """As under torchrun: each makes every second segment, the first joins; the same frames."""
     source = write_clip(Path("in.mp4"), moving_frames(40, 32, 48), audio=1.0)
     command = [str(source), "--segment_frames", "8", *FAST, "--output"]
-    processes = [
-        subprocess.Popen(
-            [*PYTHON, *command, "shared.mp4"],
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (1, 0)
-    ]
+    processes = start_as_ranks(SCRIPT, *command, "shared.mp4", processes=2, merges=False)[::-1]
     said = [process.communicate(timeout=100) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert said[0][0] == ""  # the first process speaks for all
