@@ -49,6 +49,13 @@ def test_a_log_says_what_is_wrong(rows: list[dict[str, Any]], reason: str | None
     assert problem is None if reason is None else problem is not None and reason in problem
 
 
+def test_a_slow_device_takes_few_steps() -> None:
+    assert EXPECTED.after(60, 0.1, 2).min_steps == 1
+    assert EXPECTED.after(60, 100, 2).min_steps == EXPECTED.min_steps
+    slow = replace(EXPECTED, min_steps=2)
+    assert find_problem(RISING[:6], slow) is None  # too few to tell a trend
+
+
 def write_log(folder: Path, rows: list[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

@@ -121,8 +121,9 @@ class Pipeline:
         if stage is not self.stages[0]:
             first = self.stages[0].experiment.name
             experiment = replace(experiment, start_from=str(self._result(first)))
-        expected = replace(stage.expected, samples_per_second=plan["samples_per_second"])
-        watch = ProgressWatch(self._run(name), expected, first=stage.check_after)
+        seconds = stage.check_after
+        expected = stage.expected.after(seconds, plan["samples_per_second"], plan["batch_size"])
+        watch = ProgressWatch(self._run(name), expected, first=seconds)
         arguments = ["--resume", "--output", str(self.folder), "--device", str(self.device)]
         try:
             with watch:

@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,9 +21,11 @@ from sgm_vfi.engine.runlog import FILE, read_rows
 
 logger = logging.getLogger(__name__)
 
-FIRST_CHECK, LAST_CHECK = 60.0, 75.0  # seconds after the start; between them, more steps may come
-GRACE = 12.0  # seconds that the training loop has to stop by itself
+FIRST_CHECK, LAST_CHECK = 60.0, 77.0  # seconds after the start; between them, more steps may come
+GRACE = 10.0  # seconds that the training loop has to stop by itself
 POLL = 1.0
+FEW = 4  # steps in either half of the losses
+ENOUGH = 0.4  # share of the planned steps that must have been taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,12 @@ class Expectation:
     max_waiting: float = 0.4  # largest share of the time that may be spent waiting for data
     max_loss_ratio: float = 1.0  # largest loss of the second half of the steps over the first half
     min_steps: int = 16
+
+    def after(self, seconds: float, samples_per_second: float, batch_size: int) -> "Expectation":
+        """Return what is expected after some seconds of training at a measured speed."""
+        steps = max(round(ENOUGH * seconds * samples_per_second / batch_size), 1)
+        fewest = min(self.min_steps, steps)
+        return replace(self, samples_per_second=samples_per_second, min_steps=fewest)
 
 
 def find_problem(rows: Sequence[Mapping[str, Any]], expected: Expectation) -> str | None:
@@ -50,17 +58,20 @@ def find_problem(rows: Sequence[Mapping[str, Any]], expected: Expectation) -> st
     if unusable:
         return f"{unusable} of {len(losses)} steps have no finite loss. Lower the learning rate."
     half = len(losses) // 2
+    if half < FEW:  # too few to compare
+        return _find_slowness(rows, expected)
     first, second = (statistics.median(part) for part in (losses[:half], losses[half:]))
     if second > expected.max_loss_ratio * first:
         return (
             f"the loss does not fall: {first:.4g} in the first {half} steps, {second:.4g} after "
             f"them. Lower the learning rate, or look at the data."
         )
-    return _find_slowness([row for row in rows if "samples_per_second" in row][1:], expected)
+    return _find_slowness(rows, expected)
 
 
 def _find_slowness(rows: Sequence[Mapping[str, Any]], expected: Expectation) -> str | None:
-    """Return why training is slow. The first row, of slow first steps, is left out before."""
+    """Return why training is slow. The first row, of slow first steps, does not count."""
+    rows = [row for row in rows if "samples_per_second" in row][1:]
     if not rows:
         return None
     speed = statistics.median(row["samples_per_second"] for row in rows)
