@@ -27,6 +27,13 @@ from tests.fixtures.videos import (
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, str(ROOT / "demo_2x.py")]
+WRITER = """
+import sys
+out = sys.stdout.buffer
+out.write(b"YUV4MPEG2 C420 W64 H48 F25:1 Ip A0:0 XLENGTH=4\\n")
+for number in range(4):
+    out.write(b"FRAME\\n" + bytes([40 * number + 20]) * 3072 + bytes([128]) * 1536)
+"""  # as vspipe does
 HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 C420jpeg\n"
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -183,9 +190,10 @@ def test_options_that_need_files_are_refused(
         run_piped(monkeypatch, HEADER, *options)
 
 
-def test_a_stream_becomes_a_stream_only() -> None:
-    with pytest.raises(SystemExit, match="add -o -"):
-        run("-", "-o", "out.mp4")
+def test_streams_need_an_output_that_holds_them() -> None:
+    for output in ((), ("-o", "folder")):
+        with pytest.raises(SystemExit, match=r"Say where the stream goes: -o OUT\.mp4, or -o -"):
+            run("-", *output)
     with pytest.raises(SystemExit, match=r"one video, or a y4m stream .* not a\.png, b\.png"):
         run("a.png", "b.png", "-o", "-")
 
@@ -219,6 +227,41 @@ def test_a_reader_that_ends_early_is_no_error() -> None:
     assert process.wait() == 141
     assert "Error" not in said
     assert "Exception" not in said
+
+
+def test_a_stream_of_another_process_becomes_a_file() -> None:
+    """Its header is as vspipe writes it."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [*COMMAND, "-", "--model", "blend", "--slow", "3/2", "-o", "out.mp4"],
+        stdin=process.stdout, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == process.wait() == 0, done.stderr
+    assert decode_pictures(Path("out.mp4"))[0].format.name == "yuv420p"
+    assert read_timestamps(Path("out.mp4")) == [Fraction(k, 25) for k in range(6)]
+    assert "file    out.mp4" in done.stdout
+    assert [*Path().iterdir()] == [Path("out.mp4")]
+
+
+def test_a_stream_becomes_an_animation(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_y4m(Path("in.y4m"), moving_frames(4)).read_bytes()
+    monkeypatch.setattr(sys, "stdin", Pipe(data))
+    run("-", "--model", "blend", "--max_size", 30, "-o", "out.gif")
+    assert decode_pictures(Path("out.gif"))[0].width == 30
+    assert read_timestamps(Path("out.gif")) == [Fraction(k, 50) for k in range(7)]
+
+
+def test_nothing_is_left_of_a_stream_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing that exists is overwritten."""
+    data = HEADER + (b"FRAME\n" + bytes(12)) * 2 + b"FRAME\nabc"
+    monkeypatch.setattr(sys, "stdin", Pipe(data))
+    with pytest.raises(SystemExit, match="ends within frame 2"):
+        run("-", "--model", "blend", "-o", "out.mkv")
+    assert [*Path().iterdir()] == []
+    Path("out.mkv").touch()
+    monkeypatch.setattr(sys, "stdin", Pipe(data))
+    with pytest.raises(SystemExit, match="exists already"):
+        run("-", "--model", "blend", "-o", "out.mkv")
 
 
 def test_with_the_command_line_of_ffmpeg() -> None:

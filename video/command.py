@@ -67,7 +67,7 @@ EXAMPLES = """Interpolate frames between two images, the images of a folder, or 
   %(prog)s CLIP.mp4                    a video with twice as many frames
   %(prog)s CLIP.mp4 --fps 60           a video of the same duration at another rate
   %(prog)s CLIP.mp4 --slow 4           slow motion
-  ffmpeg ... | %(prog)s - -o - | ffmpeg ...    a y4m stream, frame by frame
+  ffmpeg ... | %(prog)s - -o B.mp4             a y4m stream, frame by frame; or to another: -o -
   %(prog)s CLIP.mp4 --start 0:10 --end 0:20    a part of a video
   %(prog)s FOLDER_OF_VIDEOS --output RESULTS   every video of a folder; or A.mp4 B.mp4, '*.mp4'
 

@@ -10,6 +10,7 @@ from sgm_vfi.media.frame_readers import require_quarter_turn
 from sgm_vfi.media.sequences import find_sequence
 from sgm_vfi.storage.file_identity import FileIdentity, fingerprint_files, identify_files
 from sgm_vfi.video.animated_output import (
+    ANIMATIONS,
     choose_animation_target,
     describe_left_out,
     is_animation_output,
@@ -248,12 +249,9 @@ def choose_output_format(
         encoding = choose_png_encoding(options.encoding, source, rate)
         return encoding, find_picture_losses(source, options.drop)
     suffix = output.suffix.lower()
+    encoding = choose_video_encoding(options.encoding, source, rate, suffix)
     if is_animation_output(output):
-        if options.encoding != EncodingOptions():
-            raise ValueError(f"{suffix} files take no options of encoders. Name a video instead.")
-        encoding = choose_encoding(EncodingOptions(lossless=True), source, rate, ".mkv")
         return encoding, find_picture_losses(source, options.drop, suffix)
-    encoding = choose_encoding(options.encoding, source, rate, suffix)
     copied = choose_copied_streams(
         source,
         encoding,
@@ -264,3 +262,14 @@ def choose_output_format(
         sound_codecs=PURPOSE_SOUND.get(options.encoding.purpose or ""),
     )
     return encoding, copied
+
+
+def choose_video_encoding(
+    requested: EncodingOptions, source: SourceVideo, rate: Fraction, suffix: str
+) -> EncoderSettings:
+    """Choose the encoding of a video, or of the lossless one that an animation is made of."""
+    if suffix not in ANIMATIONS:
+        return choose_encoding(requested, source, rate, suffix)
+    if requested != EncodingOptions():
+        raise ValueError(f"{suffix} files take no options of encoders. Name a video instead.")
+    return choose_encoding(EncodingOptions(lossless=True), source, rate, ".mkv")

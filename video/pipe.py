@@ -1,4 +1,4 @@
-"""Interpolation of a stream: y4m from standard input, or a video, to y4m on standard output.
+"""Interpolation of a stream: y4m from standard input, to standard output or a file.
 
 Frames are read, interpolated and written one by one; nothing is kept on disk.
 """
@@ -6,9 +6,9 @@ Frames are read, interpolated and written one by one; nothing is kept on disk.
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
-from dataclasses import Field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from dataclasses import Field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -21,7 +21,9 @@ from sgm_vfi.command_errors import INTERRUPTED
 from sgm_vfi.media.colour_matrices import MATRICES, guess_matrix
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.media.frame_readers import require_quarter_turn
+from sgm_vfi.media.output_paths import require_no_result
 from sgm_vfi.media.sequences import is_video
+from sgm_vfi.video.animated_output import choose_animation_target
 from sgm_vfi.video.av_frames import (
     apply_orientation,
     read_pixel_format,
@@ -29,13 +31,18 @@ from sgm_vfi.video.av_frames import (
 )
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.encoding_options import EncodingOptions
+from sgm_vfi.video.frame_size import fit_size, resize_planes
 from sgm_vfi.video.header import read_header
+from sgm_vfi.video.job_paths import is_folder, require_outputs
+from sgm_vfi.video.job_plan import fit_source
 from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.option_fields import format_given
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.playable_pixel_formats import lossless_layout
 from sgm_vfi.video.source_decoder import SourceDecoder
+from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.stream_api import SourceFrame, expected_times, interpolate_stream
+from sgm_vfi.video.stream_to_file import describe_stream, open_stream_file
 from sgm_vfi.video.y4m import (
     Y4MHeader,
     chroma_parameter,
@@ -57,6 +64,10 @@ class PipeSource(NamedTuple):
     header: Y4MHeader  # of the output, at the rate of the input
     pixel_format: PixelFormat  # of the output
     frames: Iterator[SourceFrame]
+    described: SourceVideo | None = None  # for a file that it becomes
+
+
+WriteFrame = Callable[[Tensor], None]  # takes (1, 3, H, W)
 
 
 def is_pipe(args: argparse.Namespace) -> bool:
@@ -65,31 +76,36 @@ def is_pipe(args: argparse.Namespace) -> bool:
 
 
 def run_pipe(args: argparse.Namespace) -> None:
-    """Interpolate a stream; all messages go to standard error."""
+    """Interpolate a stream; where it goes to standard output, all messages go to standard error."""
     options = read_video_options(args)
     require_pipe(args, os.environ)
     sink = sys.stdout.buffer
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr) if args.output == PIPE else nullcontext():
         try:
-            write_stream(open_source(args, options), options, args, sink)
+            source = open_source(args, options)
+            if args.output == PIPE:
+                write_stream(source, options, args, lambda rate: open_y4m(sink, source, rate))
+            else:
+                write_file(source, options, args)
         except BrokenPipeError:  # the reader has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())  # for what Python flushes
             sys.exit(BROKEN_PIPE)
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            print("interrupted; a stream cannot be continued", file=sys.stderr)
             sys.exit(INTERRUPTED)
 
 
 def require_pipe(args: argparse.Namespace, environment: Mapping[str, str]) -> None:
-    """Raise unless one stream or video is written to a stream, with options that this allows."""
-    if args.output != PIPE:
-        raise ValueError(f"A stream becomes a stream: add -o - and encode it after, as in\n{USAGE}")
+    """Raise unless a stream or video is written to a stream or file, with options they allow."""
+    to_file = args.output != PIPE
+    if to_file and (args.output is None or is_folder(args.output)):
+        raise ValueError(f"Say where the stream goes: -o OUT.mp4, or -o - as in\n{USAGE}")
     if len(args.inputs) != 1 or not (args.inputs[0] == PIPE or is_video(args.inputs[0])):
         got = ", ".join(map(str, args.inputs)) or "nothing"
         raise ValueError(f"To -o - goes one video, or a y4m stream from - , not {got}.")
     if args.inputs[0] == PIPE and sys.stdin.isatty():
         raise ValueError(f"Standard input is a terminal. Send a y4m stream:\n{USAGE}")
-    if sys.stdout.isatty():
+    if not to_file and sys.stdout.isatty():
         raise ValueError(f"Standard output is a terminal. Send the stream on:\n{USAGE}")
     if int(environment.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("A stream is for one process; torchrun shares out files only.")
@@ -97,11 +113,12 @@ def require_pipe(args: argparse.Namespace, environment: Mapping[str, str]) -> No
     def needs_file(declared: Field[Any]) -> bool:
         """Tell whether an option needs a file instead of a stream."""
         is_read = args.inputs[0] == PIPE and declared.name in FILE_OPTIONS
-        return is_read or not declared.metadata["for_pipes"]
+        is_written = to_file and declared.name == "overwrite"
+        return is_read or not (declared.metadata["for_pipes"] or is_written)
 
     given = [
         text
-        for cls in (EncodingOptions, VideoOptions)
+        for cls in ((VideoOptions,) if to_file else (EncodingOptions, VideoOptions))
         for text in format_given(args, cls, needs_file)
     ]
     if given:
@@ -112,22 +129,26 @@ def open_source(args: argparse.Namespace, options: VideoOptions) -> PipeSource:
     """Open the input and read as much as says what it is."""
     path = args.inputs[0]
     if path == PIPE:
-        return open_stream(sys.stdin.buffer, "Standard input", args.device)
+        return open_stream(sys.stdin.buffer, "Standard input", args, options)
     return open_video(path, options, args.device)
 
 
-def open_stream(file: BinaryIO, name: str, device: torch.device) -> PipeSource:
+def open_stream(
+    file: BinaryIO, name: str, args: argparse.Namespace, options: VideoOptions
+) -> PipeSource:
     """Read the header of a y4m stream."""
     header = read_y4m_header(file, name)
     pixel_format = header.pixel_format
+    source = fit_source(describe_stream(header, name), args.output, options)
 
     def read() -> Iterator[SourceFrame]:
         """Read source frames one by one."""
         for index, planes in enumerate(read_y4m_frames(file, header, name)):
-            frame = pixel_format.to_rgb([plane.to(device) for plane in planes])
-            yield SourceFrame(index, index / header.rate, frame)
+            samples = [plane.to(args.device) for plane in source.resize(planes)]
+            yield SourceFrame(index, index / header.rate, pixel_format.to_rgb(samples))
 
-    return PipeSource(name, header, pixel_format, read())
+    fitted = header._replace(height=source.height, width=source.width)
+    return PipeSource(name, fitted, pixel_format, read(), source)
 
 
 def open_video(path: Path, options: VideoOptions, device: torch.device) -> PipeSource:
@@ -140,8 +161,10 @@ def open_video(path: Path, options: VideoOptions, device: torch.device) -> PipeS
     orientation = parse_display_matrix(read_display_matrix(first.picture))
     require_quarter_turn(orientation)
     is_turned = bool(orientation.quarter_turns % 2)
-    height, width = first.picture.height, first.picture.width
-    height, width = (width, height) if is_turned else (height, width)
+    largest = options.max_size
+    largest = largest[::-1] if largest and is_turned else largest
+    stored = fit_size(first.picture.height, first.picture.width, largest, is_even=False)
+    height, width = stored[::-1] if is_turned else stored
     aspect = header.pixel_aspect or Fraction(1)
     output = choose_stream_format(pixel_format, height)
     for note in notes:
@@ -151,6 +174,7 @@ def open_video(path: Path, options: VideoOptions, device: torch.device) -> PipeS
         """Read source frames one by one."""
         for decoded in SourceDecoder(path, header, options.trim):
             planes = read_planes(decoded.picture, pixel_format.layout)
+            planes = resize_planes(planes, pixel_format.layout, *stored)
             frame = pixel_format.to_rgb([plane.to(device) for plane in planes])
             upright = apply_orientation(frame, orientation)
             yield SourceFrame(decoded.index, decoded.timestamp, upright)
@@ -176,41 +200,72 @@ def choose_stream_format(pixel_format: PixelFormat, height: int) -> PixelFormat:
 
 
 def write_stream(
-    source: PipeSource, options: VideoOptions, args: argparse.Namespace, sink: BinaryIO
-) -> None:
-    """Interpolate the frames of a source, and write them as they are made."""
-    header, target = source.header, options.target
-    rate = target.rate or header.rate * (target.multi or 1)
+    source: PipeSource,
+    options: VideoOptions,
+    args: argparse.Namespace,
+    open_sink: Callable[[Fraction], AbstractContextManager[WriteFrame]],
+) -> int:
+    """Interpolate the frames of a source, write them, and return how many there are.
+
+    Args:
+        open_sink: opens the output for a number of frames per second.
+    """
+    header = source.header
+    target = replace(options.target, source_rate=header.rate)
+    options = replace(options, target=target)
+    rate = (target.rate or header.rate * target.frames_per_interval) / target.stretch
     print(
         f"stream  {source.name}: {header.width}x{header.height} {header.chroma}, "
         f"{float(header.rate):.5g} fps to {float(rate):.5g} fps"
     )
-    if source.pixel_format.matrix != guess_matrix(header.height):
-        name = MATRICES[source.pixel_format.matrix][0]
-        print(f"note    samples are of {name}, which a y4m stream cannot say: tag the result")
     loaded = load_network_for_size(
         args, header.height, header.width, expected_times(target), print_line
     )
-    sink.write(header._replace(rate=rate).encode())
     start, count = None, 0
     frames = interpolate_stream(source.frames, options, loaded.interpolator)
-    for timestamp, frame in tqdm(frames, unit="frame", disable=None):
-        start = timestamp if start is None else start
-        if abs(timestamp - start - count / rate) > 1 / rate / 2:
-            raise ValueError(
-                f"{source.name} has a variable frame rate (at {float(timestamp):.3f} s), which a "
-                f"y4m stream cannot hold. Add --fps, such as --fps {round(rate)}."
-            )
-        write_frame(sink, source.pixel_format, frame)
-        count += 1
-    if not count:
-        raise ValueError(f"{source.name} holds no frame.")
+    with open_sink(rate) as write:
+        for timestamp, frame in tqdm(frames, unit="frame", disable=None):
+            start = timestamp if start is None else start
+            if abs(timestamp - start - count / rate) > 1 / rate / 2:
+                raise ValueError(
+                    f"{source.name} has a variable frame rate (at {float(timestamp):.3f} s), which "
+                    f"a y4m stream cannot hold. Add --fps, such as --fps {round(rate)}."
+                )
+            write(frame[None])
+            count += 1
+        if not count:
+            raise ValueError(f"{source.name} holds no frame.")
     print(f"done    {count} frames")
+    return count
 
 
-def write_frame(sink: BinaryIO, pixel_format: PixelFormat, frame: Tensor) -> None:
-    """Write an RGB frame (3, H, W)."""
-    write_y4m_frame(sink, pixel_format.layout, pixel_format.to_planes(frame[None]))
+@contextmanager
+def open_y4m(file: BinaryIO, source: PipeSource, rate: Fraction) -> Iterator[WriteFrame]:
+    """Write the header of a y4m stream, and give a function that writes a frame."""
+    if source.pixel_format.matrix != guess_matrix(source.header.height):
+        name = MATRICES[source.pixel_format.matrix][0]
+        print(f"note    samples are of {name}, which a y4m stream cannot say: tag the result")
+    file.write(source.header._replace(rate=rate).encode())
+    layout = source.pixel_format.layout
+    yield lambda frame: write_y4m_frame(file, layout, source.pixel_format.to_planes(frame))
+
+
+def write_file(source: PipeSource, options: VideoOptions, args: argparse.Namespace) -> None:
+    """Interpolate a stream into a video file or an animation."""
+    output, described = args.output, source.described
+    assert described is not None, "a video becomes a file in another way"
+    require_outputs([described.path], output, options)
+    require_no_result([output], overwrite=options.overwrite)
+    gap = (Fraction(0), 1 / source.header.rate)
+    target, notes = choose_animation_target(options.target, gap, output.suffix.lower())
+    described = replace(described, notes=(*described.notes, *notes))
+    write_stream(
+        source,
+        replace(options, target=target),
+        args,
+        lambda rate: open_stream_file(output, described, options.encoding, rate),
+    )
+    print(f"file    {output}")
 
 
 def print_line(name: str, text: object) -> None:

@@ -86,10 +86,11 @@ class SourceVideo:
         if (height, width) == (self.height, self.width):
             return self
         is_cut = self.height - height < 2 and self.width - width < 2
-        how = (
-            "loses its odd row or column, for players" if is_cut else "is scaled, before new frames"
-        )
-        note = f"{self.width}x{self.height} {how}: {width}x{height}"
+        sizes = f"{self.width}x{self.height}", f"{width}x{height}"
+        note = "{} is scaled to {} before new frames are made"
+        if is_cut:
+            note = "{} loses its odd row or column, as players need: {}"
+        note = note.format(*sizes)
         return replace(
             self,
             height=height,

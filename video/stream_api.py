@@ -198,5 +198,5 @@ def record_cuts(
 
 def expected_times(target: Target) -> list[Fraction]:
     """Return the times between two frames that are likely to be needed."""
-    shares = MAX_TIMES if target.fps is not None else target.frames_per_interval
+    shares = MAX_TIMES if target.rate is not None else target.frames_per_interval
     return [Fraction(share, shares) for share in range(1, shares)]
