@@ -114,9 +114,11 @@ def choose_video_stream(
     raise VideoError(f"{path} has no video in stream {index}. It has {known}.")
 
 
-def is_cover_art(stream: av.VideoStream) -> bool:
-    """Return whether a video stream is a cover picture or holds thumbnails."""
-    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+def is_cover_art(stream: av.stream.Stream) -> bool:
+    """Return whether a stream is a cover picture or holds thumbnails."""
+    return stream.type == "video" and bool(
+        stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
+    )
 
 
 def count_pixels(stream: av.VideoStream) -> int:

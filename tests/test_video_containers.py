@@ -11,6 +11,7 @@ import pytest
 from av.stream import Disposition
 
 from sgm_vfi.media.display_matrix import read_side_data
+from sgm_vfi.video.av_frames import HDRMetadata, read_chroma_location, read_hdr_metadata
 from sgm_vfi.video.side_data import SIDE_DATA
 from sgm_vfi.video.tags import convert_timecode
 from tests.fixtures.containers import (
@@ -72,10 +73,11 @@ CASES: dict[str, tuple[Callable[[Path], Path], str, str, str]] = {  # and a text
     "captions": (write_captions, "in.mkv", "out.mkv", "closed captions"),
     "alpha": (write_alpha, "in.webm", "out.webm", "transparency"),
     "cover, MP4": (write_cover, "in.mp4", "out.mp4", ""),
-    "cover, to Matroska": (write_cover, "in.mp4", "out.mkv", "cover stream 1"),
+    "cover, to Matroska": (write_cover, "in.mp4", "out.mkv", ""),
     "cropping": (write_cropped, "in.mp4", "out.mp4", "cropping by the container"),
     "Dolby Vision": (write_dolby_vision, "in.mp4", "out.mp4", "Dolby Vision configuration"),
-    "spherical": (write_spherical, "in.mp4", "out.mp4", "spherical"),
+    "spherical": (write_spherical, "in.mp4", "out.mp4", ""),
+    "spherical, to Matroska": (write_spherical, "in.mp4", "out.mkv", ""),
     "EXIF": (write_jpegs, "in.avi", "out.mp4", "side data of a kind that is not known"),
     "statistics": (write_statistics, "in.mkv", "out.mkv", ""),
 }
@@ -128,6 +130,20 @@ def test_every_difference_is_in_the_list(case: str) -> None:
     assert bool(lost) == bool(said["lost"]), said["lost"]
     assert after.get("alpha_mode") != "1"
     assert "bps" not in after
+
+
+def test_vp9_keeps_hdr10_and_the_place_of_chroma() -> None:
+    """In the header of the file: VP9 has neither in its own stream."""
+    options = {"preset": "ultrafast", "x264-params": "chromaloc=2:cll=1000,400:mastering-display="
+               "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"}  # fmt: skip
+    source = write_clip(Path("in.mkv"), moving_frames(2), options=options, tags=(9, 1, 9, 16))
+    before = decode_pictures(source)[0]
+    for output in ("out.webm", "out.mp4"):
+        run(source, "--output", output, *FAST)
+        picture = decode_pictures(Path(output))[0]
+        assert receipt(output)["lost"] == []
+        assert read_hdr_metadata(picture) == read_hdr_metadata(before) != HDRMetadata(None, None)
+        assert read_chroma_location(picture) == "topleft"
 
 
 def test_quicktime_keys_stay_one_by_one() -> None:

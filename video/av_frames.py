@@ -1,5 +1,6 @@
 """PyAV video frames: read their colour metadata, and convert them to tensors and back."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -122,6 +123,31 @@ def read_hdr_metadata(picture: av.VideoFrame) -> HDRMetadata:
         levels = np.frombuffer(side_data["CONTENT_LIGHT_LEVEL"], np.uint32)[:2]
         content_light = tuple(levels.tolist())
     return HDRMetadata(mastering_display, content_light)
+
+
+def read_chroma_location(picture: av.VideoFrame) -> str:
+    """Return where a decoded frame has its chroma samples, by FFmpeg's name; "left" if unstated.
+
+    PyAV does not tell; FFmpeg's filter `showinfo` writes it to the log.
+    """
+    graph, level = av.filter.Graph(), av.logging.get_level()
+    source = graph.add_buffer(
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
+        time_base=picture.time_base or Fraction(1, 25),
+    )
+    graph.link_nodes(source, graph.add("showinfo"), graph.add("buffersink"))
+    av.logging.set_level(av.logging.INFO)
+    try:
+        with av.logging.Capture() as messages:
+            graph.configure()
+            graph.push(picture)
+            graph.pull()
+    finally:
+        av.logging.set_level(level)
+    found = re.search(r" cl:(\w+) ", " ".join(text for _, _, text in messages))
+    return found[1] if found and found[1] != "unspecified" else "left"
 
 
 def read_planes(picture: av.VideoFrame, layout: PlaneLayout) -> list[Tensor]:

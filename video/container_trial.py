@@ -243,7 +243,10 @@ def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[st
         lost["the file"] = find_lost_keys(copyable_tags(original.metadata), container.metadata)
         video = original.streams[trial.source.header.stream]
         wanted = copyable_tags(video.metadata, of_video=True)
+        if "STEREO3D" in trial.source.side_data:  # which says the same
+            wanted.pop("stereo_mode", None)
         lost["the video"] = find_lost_keys(wanted, container.streams.video[0].metadata)
+        lost["the video"] += name_lost_flags(video, container.streams.video[0])
         left = list(container.streams)[1:]
         for other in trial.source.header.other_streams:
             if other.index in copied.streams:
@@ -251,11 +254,14 @@ def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[st
                 left.remove(match)
                 template = original.streams[other.index]
                 lost[str(other)] = find_lost_keys(copyable_tags(template.metadata), match.metadata)
-                flags = template.disposition & ~match.disposition & ~Disposition.default
-                lost[str(other)] += [
-                    f"the flag {flag.name}" for flag in Disposition if flag in flags
-                ]
+                lost[str(other)] += name_lost_flags(template, match)
     return {scope: keys for scope, keys in lost.items() if keys}
+
+
+def name_lost_flags(before: av.stream.Stream, after: av.stream.Stream) -> list[str]:
+    """Name the flags of a stream that its copy lacks, such as "forced"."""
+    flags = before.disposition & ~after.disposition & ~Disposition.default
+    return [f"the flag {flag.name}" for flag in Disposition if flag in flags]
 
 
 def holds_timecode(file: Path, timecode: str) -> bool:

@@ -66,6 +66,7 @@ ENCODERS = {
     "libsvtav1": EncoderSpec(20, 63, "6", tuple(map(str, range(-1, 14)))),
     "ffv1": EncoderSpec(lossless=(), allows_odd_sizes=True, fixed_options=(("level", "3"),)),
 }
+CHROMA_LOCATIONS = ("center", "topleft", "top", "bottomleft", "bottom")  # of H.264, from 1
 HDR_OPTIONS = {  # encoder -> its option for HDR10 metadata, and the two names in that
     "libx264": ("x264-params", "mastering-display", "cll"),
     "libx265": ("x265-params", "master-display", "max-cll"),
@@ -116,6 +117,8 @@ def choose_encoding(
         option, *names = HDR_OPTIONS[name]
         given = [options[option]] if option in options else []
         parameters = [*given, *source.hdr_metadata.encoder_parameters(*names)]
+        if source.chroma_location in CHROMA_LOCATIONS:
+            parameters.append(f"chromaloc={CHROMA_LOCATIONS.index(source.chroma_location) + 1}")
         options |= {option: ":".join(parameters)} if parameters else {}
     layout, notes = choose_layout(requested, source, name, encoder)
     pixel_format, tags = choose_pixel_format(source, layout)

@@ -3,6 +3,7 @@
 Packets of audio, subtitles and data are copied unchanged; so are chapters and metadata.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from fractions import Fraction
 from heapq import merge
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import av
 from av.bitstream import BitStreamFilterContext
 
-from sgm_vfi.media.open_local_media import open_input, open_output
+from sgm_vfi.media.open_local_media import is_cover_art, open_input, open_output
 from sgm_vfi.video.header import VideoHeader
+from sgm_vfi.video.matroska_header import HEAD_BYTES, write_template
 from sgm_vfi.video.output_timestamps import to_pts
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
 from sgm_vfi.video.slow_sound import SoundFile, add_sound
@@ -25,6 +28,7 @@ from sgm_vfi.video.tags import TIMECODE, copyable_tags
 from sgm_vfi.video.trim import stretch_chapters, trim_chapters, trim_packet
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
+EYES_BOX = re.compile(rb"vexu(?=\0\0\0.(eyes|proj))", re.DOTALL)
 MP4 = (".mp4", ".m4v", ".mov")
 
 
@@ -89,9 +93,11 @@ def assemble(
     """
     is_mp4 = output.suffix.lower() in MP4
     flags = "+faststart+use_metadata_tags" if copied.any_keys else "+faststart"
-    options = {"movflags": flags} if is_mp4 else {}
+    options = {"movflags": flags, "strict": "unofficial"} if is_mp4 else {}  # for 3D and spheres
     with ExitStack() as stack:
-        first = stack.enter_context(open_input(segments[0].path))
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        template = write_template(segments[0].path, folder / "template.mkv", source)
+        first = stack.enter_context(open_input(template))
         container = stack.enter_context(open_output(output, **options))
         rate = copied.timecode_rate if is_mp4 and copied.timecode else None
         video = add_video(container, first.streams.video[0], rate)
@@ -105,9 +111,9 @@ def assemble(
         packets = [read_video_packets(segments, clock, video)]
         if source.path.is_file():  # images have no container
             original = stack.enter_context(source.open_file())
-            video.metadata.update(
-                copyable_tags(original.streams[source.header.stream].metadata, of_video=True)
-            )
+            film = original.streams[source.header.stream]
+            video.metadata.update(copyable_tags(film.metadata, of_video=True))
+            video.disposition = film.disposition
             copies = copy_headers(original, container, copied, source)
             packets += (
                 [read_copied_packets(original, copies, source, max_packets)] if copies else []
@@ -117,6 +123,19 @@ def assemble(
             packets.append(add_sound(container, made, sound, original, source))
         for _, packet in merge(*packets, key=lambda timed: timed[0]):
             container.mux_one(packet)
+    if is_mp4 and "STEREO3D" in source.side_data:
+        hide_eyes_box(output)
+
+
+def hide_eyes_box(file: Path) -> None:
+    """Turn FFmpeg's box of the eyes of a 3D video, without their arrangement, into free space.
+
+    Readers prefer it to the box before it (st3d), which states the arrangement.
+    """
+    with file.open("r+b") as output:
+        if found := EYES_BOX.search(output.read(HEAD_BYTES)):
+            output.seek(found.start())
+            output.write(b"free")
 
 
 def add_video(
@@ -151,6 +170,9 @@ def copy_headers(
     copies = {}
     for index in copied.streams:
         template = original.streams[index]
+        if is_cover_art(template) and container.format.name == "matroska":
+            attach_cover(container, source, template)
+            continue
         copies[index] = container.add_stream_from_template(template, opaque=True)
         copies[index].metadata.update(copyable_tags(template.metadata))
         copies[index].disposition = template.disposition
@@ -161,6 +183,19 @@ def copy_headers(
             chapters = trim_chapters(chapters, source.offset, source.end)
         container.set_chapters(stretch_chapters(chapters, source.timestamps[0], copied.stretch))
     return copies
+
+
+def attach_cover(
+    container: av.container.OutputContainer, source: SourceVideo, cover: av.VideoStream
+) -> None:
+    """Attach a cover picture, as Matroska has them."""
+    with source.open_file() as original:
+        packet = next(p for p in original.demux(original.streams[cover.index]) if p.size)
+    kind = cover.codec_context.name.replace("mjpeg", "jpeg")
+    tags = copyable_tags(cover.metadata)
+    name = tags.pop("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
+    attached = container.add_attachment(name, tags.pop("mimetype", f"image/{kind}"), bytes(packet))
+    attached.metadata.update(tags)
 
 
 def read_video_packets(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.media.open_local_media import open_input
-from sgm_vfi.video.av_frames import read_colour_tags, read_hdr_metadata
+from sgm_vfi.video.av_frames import read_chroma_location, read_colour_tags, read_hdr_metadata
 from sgm_vfi.video.encoder_choice import EncoderSettings
 from sgm_vfi.video.side_data import find_lost_side_data
 from sgm_vfi.video.source_video import SourceVideo
@@ -27,6 +27,9 @@ def find_format_changes(file: Path, source: SourceVideo, encoding: EncoderSettin
         found.append(f"the shape of its pixels: {aspect} for {source.header.pixel_aspect}")
     if read_hdr_metadata(picture) != source.hdr_metadata:
         found.append("its HDR10 metadata (mastering display, light levels)")
+    has_420 = encoding.pixel_format.layout.step_y > 1
+    if has_420 and (got := read_chroma_location(picture)) != source.chroma_location:
+        found.append(f"the place of its chroma samples: {got} for {source.chroma_location}")
     tags = zip(encoding.tags._fields, encoding.tags, read_colour_tags(picture), strict=True)
     for name, wanted, got in tags:
         both_narrow = name == "colour_range" and {wanted, got} == {0, 1}  # unstated means narrow

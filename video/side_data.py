@@ -1,5 +1,6 @@
 """Side data of pictures and streams: what becomes of each kind in the output."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -58,6 +59,7 @@ STREAM_SIDE_DATA = {  # as FFmpeg describes it -> what is lost; frames do not ha
     "DOVI configuration record": "Dolby Vision configuration",
     "Frame cropping": "cropping by the container; the whole picture is kept and shown",
 }
+PROGRAM_TAGS = re.compile(r"^  Program.*\n    Metadata:\n((?:      .*\n)+)", re.MULTILINE)
 TRANSPARENCY = "its transparency"
 
 
@@ -83,6 +85,7 @@ def find_header_losses(
         text = container.dumps_format()  # type: ignore[attr-defined]
     finally:
         av.logging.set_level(level)
+    named = (" ".join(found.split()) for found in PROGRAM_TAGS.findall(text))
     _, _, ours = text.partition(f"Stream #0:{stream.index}")
     lines = [line.strip() for line in ours.partition("Stream #0:")[0].splitlines()]
     modes = [text for key, text in stream.metadata.items() if key.lower() == "alpha_mode"]
@@ -90,6 +93,7 @@ def find_header_losses(
         *((TRANSPARENCY,) if modes == ["1"] else ()),
         *(loss for name, loss in STREAM_SIDE_DATA.items()
           if any(line.lower().startswith(name.lower()) for line in lines)),
+        *(f"metadata of a program: {tags}" for tags in named),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from sgm_vfi.media.open_local_media import VideoError, open_input
 from sgm_vfi.video.av_frames import (
     ColourTags,
     HDRMetadata,
+    read_chroma_location,
     read_colour_tags,
     read_hdr_metadata,
     read_pixel_format,
@@ -60,6 +61,7 @@ class SourceVideo:
     trim: Trim = WHOLE  # frames and timestamps are those of this part of the file
     offset: Fraction = Fraction(0)  # timestamp in the file of what is shown at 0 s
     side_data: Mapping[str, bytes] = field(default_factory=dict)  # the first of each kind
+    chroma_location: str = "left"  # of 4:2:0 samples, by FFmpeg's name
     stored_size: tuple[int, int] | None = None  # (height, width), if frames are resized
 
     @property
@@ -171,6 +173,7 @@ def probe_video(
         pixel_format=pixel_format,
         tags=read_colour_tags(first),
         hdr_metadata=read_hdr_metadata(first),
+        chroma_location=read_chroma_location(first) if pixel_format.layout.step_y > 1 else "left",
         timestamps=tuple(timestamp - offset for timestamp in decoder.timestamps),
         end=end - offset,
         display_matrix=read_display_matrix(first),

@@ -15,6 +15,7 @@ DEFAULTS = {  # key -> values that muxers write by themselves
     "handler_name": ("VideoHandler", "SoundHandler", "SubtitleHandler", "DataHandler"),
     "vendor_id": ("FFMP", "[0][0][0][0]"),
 }
+WHOLE_SECOND = re.compile(r"\.0+Z$")  # of dates, which only some muxers write with fractions
 TIMECODE = "timecode"
 TIMECODE_FORMAT = re.compile(r"(\d\d:\d\d:\d\d)([:;.])(\d+)")
 
@@ -37,11 +38,12 @@ def is_false(key: str) -> bool:
 
 def find_lost_keys(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     """Return the keys of wanted metadata that are missing or different in what was found."""
-    texts = {key.lower(): text for key, text in found.items()}
+    texts = {key.lower(): WHOLE_SECOND.sub("Z", text) for key, text in found.items()}
     return [
         key
         for key, text in wanted.items()
-        if texts.get(key.lower()) != text and text not in DEFAULTS.get(key.lower(), ())
+        if texts.get(key.lower()) != WHOLE_SECOND.sub("Z", text)
+        and text not in DEFAULTS.get(key.lower(), ())
     ]
 
 

@@ -6,6 +6,7 @@ its operations on files, half of those among the last ones. The same command the
 
 import argparse
 import importlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -13,7 +14,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +28,7 @@ OPERATIONS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link
 LAST = 12  # operations at the end of a job
 MODULES = "modules"  # file with the names of those that a job imports
 MOST_KILLS = 3  # of one job
+POLL_SECONDS = 0.004
 PATIENCE = 900  # seconds for one command, on a busy machine
 
 
@@ -119,7 +122,7 @@ class Trial:
             if time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)
                 deadline += PATIENCE
-            time.sleep(0.001)
+            time.sleep(POLL_SECONDS)
 
 
 def import_modules(names: Path) -> None:
@@ -194,30 +197,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", nargs="+", choices=list(JOBS), default=list(JOBS), help="kinds (default: all)"
     )
+    parser.add_argument("--processes", type=int, default=2, help="kinds at a time (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+
+
+def run_kind(name: str, root: Path, seed: int, numbers: Sequence[int]) -> tuple[int, int]:
+    """Kill jobs of one kind; return the kills, and how many results differ."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    trial = Trial(name, root, random.Random(f"{seed} {name}"))
+    kills = wrong = 0
+    for number in numbers:
+        count, problem = trial.run(number)
+        kills += count
+        if problem:
+            wrong += 1
+            print(f"run {number}, {name}: {problem}", flush=True)
+    print(f"{name}: {kills} kills, {len(numbers) - wrong} of {len(numbers)} equal", flush=True)
+    return kills, wrong
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the trial and print its figures; return 1 if any result differs."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    kills, wrong = Counter[str](), Counter[str]()
-    with tempfile.TemporaryDirectory() as root:
-        trials = [
-            Trial(name, Path(root, name), random.Random(f"{args.seed} {name}"))
-            for name in args.jobs
-        ]
-        for number in range(args.runs):
-            trial = trials[number % len(trials)]
-            count, problem = trial.run(number)
-            kills[trial.name] += count
-            if problem:
-                wrong[trial.name] += 1
-                print(f"run {number}, {trial.name}: {problem}", flush=True)
-            if (number + 1) % 25 == 0:
-                print(f"{number + 1} results, {wrong.total()} differ", file=sys.stderr, flush=True)
-    for number, name in enumerate(args.jobs):
-        runs = len(range(number, args.runs, len(args.jobs)))
-        print(f"{name}: {kills[name]} kills, {runs - wrong[name]} of {runs} results equal")
-    print(f"all: {kills.total()} kills, {args.runs - wrong.total()} of {args.runs} results equal")
+    fork = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory() as root,
+        ProcessPoolExecutor(args.processes, fork) as pool,
+    ):
+        tried = [
+            pool.submit(run_kind, name, Path(root, name), args.seed,
+                        range(number, args.runs, len(args.jobs)))
+            for number, name in enumerate(args.jobs)
+        ]  # fmt: skip
+        figures = [future.result() for future in tried]
+    kills, wrong = (sum(column) for column in zip(*figures, strict=True))
+    print(f"all: {kills} kills, {args.runs - wrong} of {args.runs} results equal")
     return int(bool(wrong))
