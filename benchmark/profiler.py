@@ -132,6 +132,10 @@ def _linear_flop(x: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
     return 2 * x.numel() * len(weight)
 
 
+def _convolution_flop(x: Tensor, weight: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
+    return 2 * out_val.numel() * weight[0].numel()
+
+
 def _convolution_backward_flop(
     gradient: Tensor, x: Tensor, weight: Tensor, *options: Any, **_: Any
 ) -> int:
@@ -146,6 +150,7 @@ FORMULAS = {
     torch.ops.aten.convolution_backward: _convolution_backward_flop,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
     torch.ops.mkldnn._linear_pointwise: _linear_flop,
+    torch.ops.mkldnn._convolution_pointwise: _convolution_flop,
 }
 
 

@@ -12,7 +12,7 @@ from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.model.ops.banded_convolution import apply_in_bands
 from sgm_vfi.model.ops.resize import resize_flow
-from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.ops.warp import backward_warp, stack_flows
 from sgm_vfi.model.weight_io import NameScope
 
 PUBLISHED_NAMES = (  # in the files of both
@@ -121,7 +121,7 @@ class SynthesisNetwork(nn.Module):
         Shapes: frames (2B, 3, H, W), context levels (2B, ...), flow (B, 4, h, w),
         blend_logits (B, 1, h, w) -> frame and blend before refinement, (B, 3, h, w) each.
         """
-        flows = torch.cat(flow.chunk(2, dim=1))  # (2B, 2, h, w)
+        flows = stack_flows(flow)
         warped = backward_warp(frames, flows, origin=origin)
         merged = blend(warped, blend_logits)
         (top, left), (height, width) = origin, flow.shape[-2:]
@@ -135,9 +135,8 @@ class SynthesisNetwork(nn.Module):
 
 def blend(warped: Tensor, blend_logits: Tensor) -> Tensor:
     """Blend two warped frames. Shapes: warped (2B, 3, H, W), logits (B, 1, H, W) -> (B, ...)."""
-    share = blend_logits.sigmoid()
     warped0, warped1 = warped.chunk(2)
-    return share * warped0 + (1 - share) * warped1
+    return torch.lerp(warped1, warped0, blend_logits.sigmoid())
 
 
 def warp_levels(

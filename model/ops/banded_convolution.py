@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from sgm_vfi.model.ops.cat_channels import cat_channels
+
 # Of the widest map of a band: 32 MiB in float32; a GPU would rather have few large bands.
 BAND_ELEMENTS = {"cpu": 2**23, "cuda": 2**25}
 
@@ -36,14 +38,14 @@ def apply_in_bands(
     elements = elements or _elements_for(sources[0])
     rows = max(elements // (batch * channels * width) & ~1, 2)
     if rows >= height or _must_be_whole():
-        return layers(_joined(sources))
+        return layers(cat_channels(sources))
     bands = -(-height // rows)
     rows = 2 * -(-height // (2 * bands))  # as many bands, of one height
     whole: Tensor | None = None
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         first, last = max(top - margin, 0), min(bottom + margin, height)
-        part = layers(_joined([source[:, :, first:last] for source in sources]))
+        part = layers(cat_channels([source[:, :, first:last] for source in sources]))
         if whole is None:
             whole = _room_for(part, last - first, height)
         start, stop, skipped = (
@@ -80,10 +82,6 @@ def _elements_for(source: Tensor) -> int:
 
 def _must_be_whole() -> bool:
     return torch.is_grad_enabled() or torch.compiler.is_compiling()
-
-
-def _joined(sources: Sequence[Tensor]) -> Tensor:
-    return sources[0] if len(sources) == 1 else torch.cat(list(sources), dim=1)
 
 
 def _room_for(part: Tensor, rows: int, height: int) -> Tensor:

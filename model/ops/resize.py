@@ -29,12 +29,20 @@ def resize_to(tensor: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=False)
 
 
+def halve(tensor: Tensor) -> Tensor:
+    """Return `resize(tensor, 1 / 2)` of even sides in half the time: the mean of four pixels."""
+    rows = tensor[..., ::2, :] + tensor[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
 def resize_flow(flow: Tensor, scale: float) -> Tensor:
     """Resize a flow and scale its vectors to pixels of the new size.
 
     Shapes: (B, 2 or 4, H, W) -> (B, 2 or 4, scale * H, scale * W), rounded down.
     """
-    return flow if scale == 1 else resize(flow, scale) * scale
+    if scale == 1:
+        return flow
+    return resize(flow * scale, scale) if scale > 1 else resize(flow, scale) * scale
 
 
 def symmetric_padding(size: int, multiple: int) -> tuple[int, int]:

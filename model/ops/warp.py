@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.model.ops.pixel_grid import pixel_grid
+from sgm_vfi.model.ops.resize import halve, resize
 
 WORTH_SHARING = 2**14  # pixels: one thread is faster below this
 
@@ -33,17 +34,27 @@ def backward_warp(
 
     Shapes: source (B, C, H, W), flow (B, 2, h, w) -> (B, C, h, w); h, w = H, W without a window.
     """
-    height, width = source.shape[-2:]
     x, y = pixel_grid(flow)
     top, left = origin
-    grid = torch.stack(
-        (
-            (x + left + flow[:, 0]) * (2 / max(width - 1, 1)) - 1,
-            (y + top + flow[:, 1]) * (2 / max(height - 1, 1)) - 1,
-        ),
-        dim=-1,
-    )  # (B, h, w, 2), in [-1, 1] inside the frame
-    grid = grid.nan_to_num_(nan=-2, posinf=2, neginf=-2)
+    return _sample(source, flow, x + left, y + top, padding, mode)
+
+
+def _sample(
+    source: Tensor,
+    flow: Tensor,
+    x: Tensor,
+    y: Tensor,
+    padding: str = "border",
+    mode: str = "bilinear",
+) -> Tensor:
+    """Read the source at x + u and y + v. Shapes: flow (B, 2, h, w), x (1, w), y (h, 1)."""
+    lines = zip((x, y), flow.unbind(1), (source.shape[-1], source.shape[-2]), strict=True)
+    axes = []  # in [-1, 1] inside the frame
+    for line, offset, size in lines:
+        scale = 2 / max(size - 1, 1)
+        axes.append(torch.add(line * scale - 1, offset, alpha=scale))
+    grid = torch.stack(axes, dim=1).nan_to_num_(nan=-2, posinf=2, neginf=-2)
+    grid = grid.permute(0, 2, 3, 1)  # not copied: rows of x and of y are read faster than pairs
     if should_split_rows(source, grid):
         pairs = zip(source.split(1), grid.split(1), strict=True)
         sampled = [grid_sample_in_bands(*pair, mode, padding) for pair in pairs]
@@ -76,9 +87,30 @@ def grid_sample_in_bands(source: Tensor, grid: Tensor, mode: str, padding: str) 
     return sampled.transpose(0, 1).flatten(1, 2)[None]
 
 
-def warp_pair(frames: Tensor, flow: Tensor) -> Tensor:
-    """Warp two frames, stacked on the batch axis, each by its half of the flow.
+def warp_pair(frames: Tensor, flow: Tensor, reduction: float = 1) -> Tensor:
+    """Warp two frames, stacked on the batch axis, each by its half of the flow, and resize them.
 
-    Shapes: frames (2B, C, H, W), flow (B, 4, H, W) -> (2B, C, H, W).
+    Args:
+        reduction: the warped frames are resized by 1 / reduction. Bilinear resizing by an even
+            factor reads the two middle pixels of each row of `reduction`: only those are warped.
+
+    Shapes: frames (2B, C, H, W), flow (B, 4, H, W) -> (2B, C, H / reduction, W / reduction).
     """
-    return backward_warp(frames, torch.cat(flow.chunk(2, dim=1)))
+    flow = stack_flows(flow)
+    if reduction % 2 or any(side % reduction for side in flow.shape[-2:]):
+        return resize(backward_warp(frames, flow), 1 / reduction)
+    x, y = pixel_grid(flow)
+    x, y = _middle_pixels(x, reduction, dim=1), _middle_pixels(y, reduction, dim=0)
+    flow = _middle_pixels(_middle_pixels(flow, reduction, dim=2), reduction, dim=3)
+    return halve(_sample(frames, flow, x, y))
+
+
+def stack_flows(flow: Tensor) -> Tensor:
+    """Stack both flows on the batch axis. Shapes: (B, 4, H, W) -> (2B, 2, H, W)."""
+    return flow.unflatten(1, (2, 2)).transpose(0, 1).flatten(0, 1)  # a view for one pair
+
+
+def _middle_pixels(tensor: Tensor, count: float, dim: int) -> Tensor:
+    """Select the two middle pixels of each `count` along an axis."""
+    rows = tensor.unflatten(dim, (-1, int(count)))
+    return rows.narrow(dim + 1, int(count) // 2 - 1, 2).flatten(dim, dim + 1)

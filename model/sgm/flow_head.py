@@ -1,9 +1,9 @@
 """Step 0 of SGM-VFI: heads that estimate and correct the motion, and their inputs."""
 
-import torch
 from torch import Tensor, nn
 
 from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.resize import resize, resize_flow
 
 
@@ -46,7 +46,7 @@ def coarse_input(frames: Tensor, time: Tensor, features: Tensor) -> Tensor:
     """
     small = resize(frames, 1 / 8)
     plane = time.expand(-1, 1, *small.shape[-2:])
-    return torch.cat((*small.chunk(2), plane, *features.chunk(2)), dim=1)
+    return cat_channels((*small.chunk(2), plane, *features.chunk(2)))
 
 
 def fine_input(
@@ -63,7 +63,7 @@ def fine_input(
     time (B, 1, 1, 1), features (2B, 4F, H/4, W/4) -> (B, 18 + 8F, H/4, W/4).
     """
     mask = resize(blend_logits, 1 / 4)
-    return torch.cat(
+    return cat_channels(
         (
             *resize(frames, 1 / 4).chunk(2),
             *resize(warped, 1 / 4).chunk(2),
@@ -71,6 +71,5 @@ def fine_input(
             time.expand(-1, 1, *mask.shape[-2:]),
             resize_flow(flow, 1 / 4),
             *features.chunk(2),
-        ),
-        dim=1,
+        )
     )

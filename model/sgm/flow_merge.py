@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model.layers.prelu import PReLU
+from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.resize import resize, resize_flow
-from sgm_vfi.model.ops.warp import backward_warp
+from sgm_vfi.model.ops.warp import warp_pair
 from sgm_vfi.model.sgm.flow_head import FlowHead
 
 
@@ -37,7 +38,7 @@ class FlowMerge(nn.Module):
 
     def forward(self, local: Tensor, compensated: Tensor, features: Tensor) -> Tensor:
         """Return the merged flow."""
-        logits = self.logits(torch.cat((local, compensated, features), dim=1))
+        logits = self.logits(cat_channels((local, compensated, features)))
         weights = logits.unflatten(1, (2, 1, -1)).softmax(dim=3)  # (B, 2, 1, 2K, h, w)
         candidates = torch.cat((self.neighbours(local), self.neighbours(compensated)), dim=3)
         return (weights * candidates).sum(dim=3).flatten(1, 2)
@@ -66,8 +67,8 @@ def refine_input(
     blend_logits (B, 1, H, W), merged_flow (B, 4, h, w) in pixels of 1/8 -> (B, 27, h, w).
     """
     small, small_warped = resize(frames, 1 / 8), resize(warped, 1 / 8)
-    rewarped = backward_warp(small, torch.cat(merged_flow.chunk(2, dim=1)))
-    return torch.cat(
+    rewarped = warp_pair(small, merged_flow)
+    return cat_channels(
         (
             *small.chunk(2),
             *small_warped.chunk(2),
@@ -75,6 +76,5 @@ def refine_input(
             resize_flow(flow, 1 / 8),
             *rewarped.chunk(2),
             merged_flow,
-        ),
-        dim=1,
+        )
     )

@@ -28,6 +28,7 @@ from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
 from sgm_vfi.model.flow.gmflow_refine import GMFlowRefineFeatures
 from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, convert_frames
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
+from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
@@ -234,7 +235,7 @@ class SGM(TileableInterpolator):
             shifted = shift_to_time(matched, time, count)
         features = (*state.matchable.chunk(2), *state.coarse.detach().chunk(2))
         compensated = replace_unmatched(shifted, local)
-        merged = self.matching.merge(local, compensated, torch.cat(features, dim=1))
+        merged = self.matching.merge(local, compensated, cat_channels(features))
         if notes is not None:
             notes |= {"compensation": shifted, "merged_flow": merged}
         return self.matching.refine(refine_input(state.small, warped, flow, logits, merged))

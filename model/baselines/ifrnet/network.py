@@ -32,6 +32,7 @@ from sgm_vfi.model.interpolator import (
 )
 from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.prelu import PReLU
+from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 
@@ -106,6 +107,8 @@ class IFRNet(Interpolator):
         self.decoders: Sequence[IFRNetDecoder] = cast(
             Any, nn.ModuleList(IFRNetDecoder(*shape, config.side_channels) for shape in shapes)
         )
+        # Features follow this layout, in which convolutions on CPUs are faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
         """Return the multiple for which the scaled size is one of 16: 20 at a scale of 4/5."""
@@ -151,12 +154,12 @@ class IFRNet(Interpolator):
         *finer, coarse = state.features
         both = torch.cat(coarse.chunk(2), dim=1)
         plane = time.expand(len(both), 1, *both.shape[-2:])
-        out = self.decoders[0](torch.cat((both, plane), dim=1))
+        out = self.decoders[0](cat_channels((both, plane)))
         flows, features = [out[:, :4]], [out[:, 4:]]
         for decoder, level in zip(self.decoders[1:], reversed(finer), strict=True):
             flow = flows[-1]
             warped = warp_pair(level, flow).chunk(2)
-            out = decoder(torch.cat((features[-1], *warped, flow), dim=1))
+            out = decoder(cat_channels((features[-1], *warped, flow)))
             flows.append(out[:, :4] + resize_flow(flow, 2))
             features.append(out[:, 4:])
         *features, last = features
@@ -220,7 +223,7 @@ class SideChannelResBlock(nn.Module):
         y = x
         for whole, side in ((self.conv1, self.conv2), (self.conv3, self.conv4)):
             kept, refined = whole(y).split(self.split, dim=1)
-            y = torch.cat((kept, side(refined)), dim=1)
+            y = cat_channels((kept, side(refined)))
         return self.activation(x + self.conv5(y))
 
 

@@ -31,6 +31,7 @@ from sgm_vfi.model.interpolator import (
 )
 from sgm_vfi.model.layers.conv import conv_prelu
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
+from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
@@ -116,6 +117,8 @@ class RIFE(TileableInterpolator):
         if config.teacher:
             self.teacher = IFBlock(widths[-1] + 3, config.channels[-1], doubled=config.doubled)
         self.synthesis = SynthesisNetwork(config.context_channels, doubled=config.doubled)
+        # Features follow this layout, in which convolutions on CPUs are faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> RIFEState:
         """Compute the context features of both frames. Shapes: frames (B, 3, H, W)."""
@@ -198,22 +201,23 @@ class RIFE(TileableInterpolator):
         *extra: Tensor,
     ) -> IFBlockOutput:
         """Run a block, and add its output to the motion before it, if any."""
-        inputs = [*state.frames.chunk(2)]
+        frames = resize(state.frames, 1 / scale)
+        inputs = [*frames.chunk(2)]
         if self.any_time:
-            inputs.append(time.expand(-1, 1, *state.frames.shape[-2:]))
+            inputs.append(time.expand(-1, 1, *frames.shape[-2:]))
         if previous is None:
-            return block(torch.cat(inputs, dim=1), None, scale)
-        warped = warp_pair(state.frames, previous.flow)
-        inputs += [*warped.chunk(2), previous.blend_logits, *extra]
-        change = block(torch.cat(inputs, dim=1), previous.flow, scale)
+            return block(cat_channels(inputs), scale)
+        inputs += warp_pair(state.frames, previous.flow, scale).chunk(2)
+        inputs += (resize(part, 1 / scale) for part in (previous.blend_logits, *extra))
+        inputs.append(resize_flow(previous.flow, 1 / scale))
+        change = block(cat_channels(inputs), scale)
         return IFBlockOutput(*(old + new for old, new in zip(previous, change, strict=True)))
 
 
 class IFBlock(nn.Module):
     """Estimates flows and a blend mask on downscaled inputs, and upscales them.
 
-    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `IFBlockOutput`;
-    `in_channels` is C, plus 4 with a flow.
+    Shapes: (B, in_channels, H / scale, W / scale) -> `IFBlockOutput`.
     """
 
     def __init__(self, in_channels: int, channels: int, *, doubled: bool = False) -> None:
@@ -227,11 +231,8 @@ class IFBlock(nn.Module):
         self.residual = nn.Sequential(*convs)
         self.output = nn.ConvTranspose2d(channels, 5, kernel_size=4, stride=2, padding=1)
 
-    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> IFBlockOutput:
-        """Estimate the motion on inputs downscaled by `scale`."""
-        x = resize(x, 1 / scale)
-        if flow is not None:
-            x = torch.cat((x, resize_flow(flow, 1 / scale)), dim=1)
+    def forward(self, x: Tensor, scale: float) -> IFBlockOutput:
+        """Estimate the motion on inputs that are downscaled by `scale`."""
         x = self.head(x)
         raw = self.output(x + self.residual(x))
         enlarged = self.reduction * scale

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.baselines.rife.checkpoint_names import PARTS
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, convert_frames
+from sgm_vfi.model.layers.conv import LeakyConv, ScaledResidualConv
 from sgm_vfi.model.layers.synthesis_unet import blend
+from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.resize import resize, resize_flow
 from sgm_vfi.model.ops.warp import warp_pair
 from sgm_vfi.model.weight_io import (
@@ -65,8 +67,12 @@ class PracticalBlockOutput(NamedTuple):
     """Flows, blend mask and features after a block, at full resolution."""
 
     flow: Tensor  # (B, 4, H, W)
-    blend_logits: Tensor  # (B, 1, H, W)
-    carried: Tensor  # (B, 0 or 8, H, W)
+    rest: Tensor  # blend logits and, in 4.25, features for the next block, (B, 1 or 9, H, W)
+
+    @property
+    def blend_logits(self) -> Tensor:
+        """Logits of the weight of frame 0. Shapes: (B, 1, H, W)."""
+        return self.rest[:, :1]
 
 
 class PracticalRIFE(Interpolator):
@@ -91,6 +97,8 @@ class PracticalRIFE(Interpolator):
                 for i, channels in enumerate(config.channels)
             ),
         )
+        # Features follow this layout, in which convolutions on CPUs are faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def prepare(
         self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0
@@ -107,13 +115,12 @@ class PracticalRIFE(Interpolator):
         self, state: PracticalRIFEState, time: Tensor, *, explain: bool = False
     ) -> Interpolation:
         """Interpolate the frame at `time`. Shapes: time (B, 1, 1, 1) -> frame (B, 3, H, W)."""
-        plane = time.expand(-1, 1, *state.frames.shape[-2:])
         blocks = iter(zip(self.blocks, self.scales, strict=True))
         block, scale = next(blocks)
-        motion = self._step(block, state, plane, None, scale / state.flow_scale)
+        motion = self._step(block, state, time, None, scale / state.flow_scale)
         first = motion.flow if explain else None
         for block, scale in blocks:
-            motion = self._step(block, state, plane, motion, scale / state.flow_scale)
+            motion = self._step(block, state, time, motion, scale / state.flow_scale)
         frame = blend(warp_pair(state.frames, motion.flow), motion.blend_logits)
         maps = None
         if first is not None:
@@ -132,20 +139,23 @@ class PracticalRIFE(Interpolator):
         self,
         block: "PracticalBlock",
         state: PracticalRIFEState,
-        plane: Tensor,
+        time: Tensor,
         previous: PracticalBlockOutput | None,
         scale: float,
     ) -> PracticalBlockOutput:
         """Run a block, and add its flows to the motion before it, if any."""
         if previous is None:
-            return block(torch.cat((*state.inputs.chunk(2), plane), dim=1), None, scale)
-        flow, logits, carried = previous
-        warped0, warped1 = warp_pair(state.inputs, flow).chunk(2)
+            frames = resize(state.inputs, 1 / scale)
+            plane = time.expand(-1, 1, *frames.shape[-2:])
+            return block(torch.cat((*frames.chunk(2), plane), dim=1), scale)
+        warped0, warped1 = warp_pair(state.inputs, previous.flow, scale).chunk(2)
         known = (warped0[:, :3], warped1[:, :3], warped0[:, 3:], warped1[:, 3:])
-        change = block(torch.cat((*known, plane, logits, carried), dim=1), flow, scale)
+        plane = time.expand(-1, 1, *warped0.shape[-2:])
+        motion = (resize(previous.rest, 1 / scale), resize_flow(previous.flow, 1 / scale))
+        flow, rest = block(cat_channels((*known, plane, *motion)), scale)
         if not self.config.encoded:  # later versions do not accumulate the mask
-            change = change._replace(blend_logits=logits + change.blend_logits)
-        return change._replace(flow=flow + change.flow)
+            rest = previous.rest + rest
+        return PracticalBlockOutput(previous.flow + flow, rest)
 
 
 class PracticalEncoder(nn.Sequential):
@@ -153,9 +163,9 @@ class PracticalEncoder(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(
-            conv_leaky(3, 16, stride=2),
-            conv_leaky(16, 16),
-            conv_leaky(16, 16),
+            LeakyConv(3, 16, SLOPE, stride=2),
+            LeakyConv(16, 16, SLOPE),
+            LeakyConv(16, 16, SLOPE),
             nn.ConvTranspose2d(16, ENCODED, kernel_size=4, stride=2, padding=1),
         )
 
@@ -163,18 +173,17 @@ class PracticalEncoder(nn.Sequential):
 class PracticalBlock(nn.Module):
     """Estimates flows and a blend mask on downscaled inputs, and upscales them.
 
-    Shapes: x (B, C, H, W), flow (B, 4, H, W) or None -> `PracticalBlockOutput`;
-    `in_channels` is C, plus 4 with a flow.
+    Shapes: (B, in_channels, H / scale, W / scale) -> `PracticalBlockOutput`.
     """
 
     def __init__(self, in_channels: int, channels: int, carried: int) -> None:
         super().__init__()
         self.head = nn.Sequential(
-            conv_leaky(in_channels, channels // 2, stride=2),
-            conv_leaky(channels // 2, channels, stride=2),
+            LeakyConv(in_channels, channels // 2, SLOPE, stride=2),
+            LeakyConv(channels // 2, channels, SLOPE, stride=2),
         )
         self.residual = nn.Sequential(
-            *(ScaledResidualConv(channels) for _ in range(RESIDUAL_CONVS))
+            *(ScaledResidualConv(channels, SLOPE) for _ in range(RESIDUAL_CONVS))
         )
         self.unused = 0 if carried else 1  # output channels of the published layer that are ignored
         out = 4 + 1 + carried + self.unused
@@ -183,36 +192,11 @@ class PracticalBlock(nn.Module):
             nn.PixelShuffle(2),
         )
 
-    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> PracticalBlockOutput:
-        """Estimate the motion on inputs downscaled by `scale`."""
-        x = resize(x, 1 / scale)
-        if flow is not None:
-            x = torch.cat((x, resize_flow(flow, 1 / scale)), dim=1)
-        raw = resize(self.output(self.residual(self.head(x))), scale)
-        return PracticalBlockOutput(
-            raw[:, :4] * scale, raw[:, 4:5], raw[:, 5 : raw.shape[1] - self.unused]
-        )
-
-
-class ScaledResidualConv(nn.Module):
-    """A residual convolution with a learned weight per channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        self.beta = nn.Parameter(torch.ones(1, channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve, weight and add."""
-        return nn.functional.leaky_relu(self.conv(x) * self.beta + x, SLOPE)
-
-
-def conv_leaky(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """Return a 3 x 3 convolution followed by a LeakyReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
-        nn.LeakyReLU(SLOPE),
-    )
+    def forward(self, x: Tensor, scale: float) -> PracticalBlockOutput:
+        """Estimate the motion on inputs that are downscaled by `scale`."""
+        raw = self.output(self.residual(self.head(x)))
+        rest = raw[:, 4 : raw.shape[1] - self.unused]
+        return PracticalBlockOutput(resize_flow(raw[:, :4], scale), resize(rest, scale))
 
 
 PUBLISHED_NAMES = (
