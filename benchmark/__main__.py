@@ -7,6 +7,8 @@ sgm-vfi benchmark footage --path my_video.mp4 --model blend classical --gap 1 2
 sgm-vfi benchmark synthetic --model ours-local-small ours-small-1-2 classical
 sgm-vfi benchmark speed --model ours-small-1-2 --size 448x256 960x544
 sgm-vfi benchmark splat --size 1024x544 2048x1088
+sgm-vfi benchmark operations --size 960x544
+sgm-vfi benchmark device_check
 sgm-vfi benchmark curation --list SNU-FILM/test-hard.txt --path SNU-FILM
 sgm-vfi benchmark figure --path A.png B.png TRUTH.png --model blend dis --crop 100,50,96,96
 sgm-vfi benchmark report output/footage.json
@@ -24,7 +26,9 @@ from sgm_vfi.benchmark import (
     compare,
     crop_figure,
     curation,
+    device_check,
     footage_command,
+    operation_speed,
     report_page,
     runner,
     speed,
@@ -42,6 +46,8 @@ COMMANDS = {
     "synthetic": synthetic,
     "speed": speed,
     "splat": splat_speed,
+    "operations": operation_speed,
+    "device_check": device_check,
     "curation": curation,
     "figure": crop_figure,
     "report": report_page,
