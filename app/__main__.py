@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sgm_vfi.app.session_files import SessionFiles
+from sgm_vfi.app.session_files import PREFIX, SessionFiles
 from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.model.cli_options import add_device_option, argument_type, parse_positive
 
@@ -68,7 +68,7 @@ def serve(args: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with TemporaryDirectory(prefix="sgm_vfi_app_", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
         sessions = SessionFiles(Path(folder))
         os.environ["GRADIO_TEMP_DIR"] = str(sessions.uploads)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

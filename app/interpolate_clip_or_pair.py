@@ -22,7 +22,6 @@ from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.pair_job import interpolate_pair
 from sgm_vfi.video.pipeline import decode_rgb
-from sgm_vfi.video.plan_text import describe_plan
 from sgm_vfi.video.progress_and_cancel import JobMonitor, Progress
 from sgm_vfi.video.segment_writers import EXPLAIN, MAIN
 from sgm_vfi.video.slow_sound import SlowSound
@@ -41,8 +40,7 @@ class Result(NamedTuple):
     before: Path | None = None  # pictures for the slider
     after: Path | None = None
     video: Path | None = None
-    pictures: Sequence[tuple[Path, str]] = ()  # with captions
-    steps: Path | None = None  # video of the network's steps
+    views: Sequence[tuple[Path, str]] = ()  # of flow and reliability, with captions
 
 
 def read_clip_options(
@@ -131,16 +129,16 @@ class JobRunner:
         if worst := receipt.get("least reliable"):
             summary += f" Least reliable: {worst[0]['score']:.2f}, at {worst[0]['seconds']:.2f} s."
         before, after = write_slider_pictures(plan)
-        worst_frames = worst_frames_path(plan.output)
-        shown = [(worst_frames, "least reliable frames")] if worst_frames.is_file() else []
+        views = [(worst_frames_path(plan.output), "The least reliable frames")] if worst else []
+        if EXPLAIN in plan.outputs:
+            views.append((plan.outputs[EXPLAIN], "Flow and the network's other steps"))
         return Result(
             summary=summary,
             files=[*plan.outputs.values(), receipt_path(plan.output)],
             before=before,
             after=after,
             video=plan.outputs[MAIN],
-            pictures=shown,
-            steps=plan.outputs.get(EXPLAIN),
+            views=views,
         )
 
     def run_pair(
@@ -176,12 +174,13 @@ class JobRunner:
         average = folder / "average.png"
         write_frame(average, (read_frame(first) + read_frame(second)) / 2)
         reliability = "" if made.reliability is None else f" Reliability {made.reliability:.2f}."
+        count = "1 new frame" if multi == 2 else f"{multi - 1} new frames"
         return Result(
-            summary=f"{len(made.files)} new frames in {made.seconds:.1f} s.{reliability}",
+            summary=f"{count} in {made.seconds:.1f} s.{reliability}",
             files=made.files,
             before=average,
             after=made.middle,
-            pictures=[(path, path.stem) for path in made.pictures],
+            views=[(path, path.stem.capitalize()) for path in made.pictures],
         )
 
 
@@ -199,11 +198,3 @@ def write_slider_pictures(plan: VideoPlan) -> tuple[Path, Path] | tuple[None, No
     ((_, made),) = VideoReader(plan.output.name, plan.output).read_frames({number})
     write_frame(after, made)
     return before, after
-
-
-def plan_text(plan: VideoPlan) -> str:
-    """Return the plan as the command line prints it, with names of files instead of paths."""
-    text = describe_plan(plan)
-    for path in {plan.source.path.parent, plan.output.parent}:
-        text = text.replace(f"{path}/", "")
-    return text

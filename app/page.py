@@ -13,7 +13,6 @@ from sgm_vfi.app.interpolate_clip_or_pair import (
     RATES,
     SLOW,
     JobRunner,
-    plan_text,
     read_clip_options,
 )
 from sgm_vfi.app.network_choices import describe_missing_weights, list_runnable_networks
@@ -25,16 +24,17 @@ from sgm_vfi.app.result_fields import (
     describe_failure,
     report_to,
 )
-from sgm_vfi.app.session_files import SessionFiles
+from sgm_vfi.app.session_files import SessionFiles, hide_folders
 from sgm_vfi.model.zoo import default_interpolator
 from sgm_vfi.video.job_plan import VideoPlan
+from sgm_vfi.video.plan_text import describe_plan
 from sgm_vfi.video.slow_sound import SlowSound
 
 CSS = """
 .gradio-container {max-width: 1240px !important}
 .plan textarea {font: 12px ui-monospace, monospace; white-space: pre-wrap}
 .result {margin: 0} .result figcaption {padding: 4px 0; color: var(--block-label-text-color)}
-.result video {width: 100%; border-radius: 8px; background: black}
+.result video, .result img {width: 100%; border-radius: 8px}
 footer {display: none !important}
 """
 PROGRESS = gr.Progress()  # Gradio finds it among the defaults of a function's arguments
@@ -103,7 +103,7 @@ def add_clip_tab(runner: JobRunner, sessions: SessionFiles, model: gr.Dropdown) 
         """Show the plan only."""
         yield fields.begin("Reading the clip ...", can_cancel=False)
         try:
-            text = plan_text(plan_job(typed, str(request.session_hash)))
+            text = hide_folders(describe_plan(plan_job(typed, str(request.session_hash))))
         except Exception as error:
             yield fields.end(describe_failure(error))
         else:
@@ -118,7 +118,7 @@ def add_clip_tab(runner: JobRunner, sessions: SessionFiles, model: gr.Dropdown) 
         yield fields.begin("Reading the clip ...")
         try:
             plan = plan_job(typed, session)
-            shown = gr.update(value=plan_text(plan), visible=True)
+            shown = gr.update(value=hide_folders(describe_plan(plan)), visible=True)
             yield {fields.plan: shown, fields.status: "Making frames ..."}
             result = runner.run_clip(plan, typed[model], report_to(progress), cancel)
         except Exception as error:

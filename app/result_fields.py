@@ -9,7 +9,9 @@ from urllib.parse import quote
 import gradio as gr
 
 from sgm_vfi.app.interpolate_clip_or_pair import Result
+from sgm_vfi.app.session_files import hide_folders
 from sgm_vfi.command_errors import describe_error
+from sgm_vfi.media.images import is_image
 from sgm_vfi.video.progress_and_cancel import InterpolationCancelled
 from sgm_vfi.video.progress_bar import TimeLeft, format_duration
 
@@ -28,13 +30,12 @@ class ResultFields(NamedTuple):
     plan: gr.Textbox
     slider: gr.ImageSlider
     video: gr.HTML
-    steps: gr.HTML
-    pictures: gr.Gallery
     files: gr.File
+    views: gr.HTML  # of flow, reliability and the network's steps
 
     def begin(self, text: str, *, can_cancel: bool = True) -> Update:
         """Clear the result, and let the job be cancelled."""
-        shown = (self.plan, self.slider, self.video, self.steps, self.pictures, self.files)
+        shown = (self.plan, self.slider, self.video, self.files, self.views)
         return {
             self.start: gr.update(interactive=False),
             self.cancel: gr.update(interactive=can_cancel),
@@ -54,31 +55,32 @@ class ResultFields(NamedTuple):
         """Show the result of a job."""
         values: dict[Any, Any] = {
             self.slider: result.before and (str(result.before), str(result.after)),
-            self.video: video_player(result.video, "Result"),
-            self.steps: video_player(result.steps, "Flow and the network's other steps"),
-            self.pictures: [(str(path), caption) for path, caption in result.pictures],
+            self.video: result.video and show_file(result.video, "Result"),
+            self.views: "".join(show_file(*view) for view in result.views),
             self.files: [str(path) for path in result.files],
         }
         shown = {field: gr.update(value=v, visible=bool(v)) for field, v in values.items()}
-        shown[self.pictures]["columns"] = min(len(result.pictures), 2) or 1
         return self.end(f"**Done.** {result.summary}") | shown
 
 
-def video_player(path: Path | None, caption: str) -> str:
-    """Return a player of a file as HTML; nothing for a format that browsers do not play."""
-    if path is None or path.suffix.lower() not in PLAYED:
-        return ""
+def show_file(path: Path, caption: str) -> str:
+    """Return a picture, or a player of a video, as HTML; nothing that browsers do not play."""
     source = f"/gradio_api/file={quote(str(path))}"
-    player = f'<video controls autoplay loop muted playsinline src="{source}"></video>'
-    return f'<figure class="result"><figcaption>{caption}</figcaption>{player}</figure>'
+    if is_image(path):
+        shown = f'<a href="{source}" target="_blank"><img src="{source}" alt="{caption}"></a>'
+    elif path.suffix.lower() in PLAYED:
+        shown = f'<video controls autoplay loop muted playsinline src="{source}"></video>'
+    else:
+        return ""
+    return f'<figure class="result"><figcaption>{caption}</figcaption>{shown}</figure>'
 
 
 def describe_failure(error: Exception) -> str:
     """Return one sentence for what ended a job."""
     if isinstance(error, InterpolationCancelled):
-        return f"**Cancelled.** {error.kept or error}"
+        return f"**Cancelled.** {hide_folders(error.kept or str(error))}"
     if isinstance(error, (ValueError, OSError, MemoryError, RuntimeError)):
-        return f"**Error:** {describe_error(error)}"
+        return f"**Error:** {hide_folders(describe_error(error))}"
     logger.error("a job of the page failed", exc_info=error)
     return f"**Error:** {type(error).__name__}; the terminal of `sgm-vfi app` shows more."
 
@@ -106,15 +108,7 @@ def add_result_fields(start: gr.Button, cancel: gr.Button) -> ResultFields:
             slider=gr.ImageSlider(
                 label="Without and with the network", visible=False, interactive=False, buttons=[]
             ),
-            pictures=gr.Gallery(
-                label="Pictures",
-                visible=False,
-                height="auto",
-                object_fit="contain",
-                interactive=False,
-                buttons=["fullscreen"],
-            ),
-            steps=gr.HTML(visible=False),
+            views=gr.HTML(visible=False),
         )
 
 

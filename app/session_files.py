@@ -1,10 +1,18 @@
 """Temporary files of the page: one folder for all, one folder in it for each session."""
 
+import re
 import shutil
 import threading
 from collections import defaultdict
 from pathlib import Path
 from secrets import token_hex
+
+PREFIX = "sgm_vfi_app_"  # of the name of the folder
+
+
+def hide_folders(text: str) -> str:
+    """Return a text with the names of temporary files instead of their paths."""
+    return re.sub(rf"/\S*{PREFIX}\w+/\S+/", "", text)
 
 
 class SessionFiles:
