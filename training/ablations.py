@@ -105,7 +105,7 @@ REFERENCE = "blend"  # the average of both frames
 
 
 class AblationTrainer(LocalBranchTrainer):
-    """Trains on rendered scenes for a given processor time; may learn the flows of a teacher."""
+    """Trains on rendered scenes, and measures processor time; may learn the flows of a teacher."""
 
     METRICS = ("psnr", "psnr_blend", "epe")
     experiment: AblationExperiment
@@ -118,16 +118,14 @@ class AblationTrainer(LocalBranchTrainer):
             load_or_render(folder / f"{part}.pt", data, training=part == "train")
             for part in ("train", "val")
         )
-        growing = self.experiment.growing
-        self.loader = RenderedScenes(train, batch, EPOCH, seed=config.seed, growing=growing)
-        self.validation = RenderedScenes(val, config.val_batch_size, len(val.time))
+        growing, scale = self.experiment.growing, self.experiment.scale
+        self.loader = RenderedScenes(
+            train, batch, EPOCH, seed=config.seed, growing=growing, scale=scale
+        )
+        self.validation = RenderedScenes(val, config.val_batch_size, len(val.time), scale=scale)
         self.samples_per_step = config.samples_per_step(self.world.size)
         self.total_steps = config.total_steps(len(self.loader))
         self.time_budget = TimeBudget(None, self.world, now=time.process_time)
-
-    def prepare_batch(self, batch: Triplet) -> Triplet:
-        """Resize the scenes."""
-        return batch.resized(self.experiment.scale)
 
     def build_network(self) -> SGM:
         """Build the network, and load the teacher if there is one."""
@@ -155,7 +153,6 @@ class AblationTrainer(LocalBranchTrainer):
 
     def validation_metrics(self, network: nn.Module, batch: Triplet) -> Tensor:
         """Return PSNR, that of a blend, and the end-point error over visible pixels."""
-        batch = self.prepare_batch(batch)
         prediction: Interpolation = network(*batch.inputs(), explain=True)
         assert prediction.explanation is not None
         true, visible = batch.target_flow()

@@ -27,6 +27,7 @@ class RenderedScenes:
         seed: of the order; None: all scenes in their order, as validation needs them.
         growing: epochs of a curriculum: scenes of small motion come first, and the share of the
             scenes that are drawn from grows linearly to all of them.
+        scale: that the scenes are resized by.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class RenderedScenes:
         *,
         seed: int | None = None,
         growing: int = 0,
+        scale: float = 1.0,
     ) -> None:
         self.scenes, self.batch_size, self.epoch_size = scenes, batch_size, epoch_size
-        self.seed, self.growing = seed, growing
+        self.seed, self.growing, self.scale = seed, growing, scale
         self.epoch = self.start = 0
         motion = scenes.require_truth().flow_01.float().norm(dim=1).flatten(1).quantile(0.95, dim=1)
         self.by_motion = motion.argsort()
@@ -57,7 +59,7 @@ class RenderedScenes:
         for chosen in batches[self.start : self.start + len(self)]:
             batch = tree_map(lambda field, chosen=chosen: field[chosen], self.scenes)
             truth = GroundTruth(*(field.float() for field in batch.require_truth()))
-            yield batch._replace(truth=truth)
+            yield batch._replace(truth=truth).to(truth.flow_01.device).resized(self.scale)
 
     def _order(self) -> Tensor:
         """Return the scenes of this epoch, as indices."""
