@@ -250,7 +250,8 @@ def require_finite(frame: Tensor, network: str, where: str) -> None:
         network: its name.
         where: which frame it is, such as "at 0.5 between a.png and b.png".
     """
-    if not frame.isfinite().all():
+    total = frame.sum(dtype=torch.float32)  # ten times as fast to test as all values
+    if not (total.isfinite() or frame.isfinite().all()):
         raise ValueError(
             f"{network} predicts values that are not numbers (NaN or infinite) {where}. Is it "
             f"trained? Its weights may be damaged or of a training that diverged: take others; "

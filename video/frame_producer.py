@@ -161,8 +161,9 @@ class FrameProducer:
     def _prepare(self, output_frame: OutputFrame, frames: FrameWindow) -> None:
         """Compute what all output frames between two source frames share."""
         frame0, frame1 = frames.get_pair(output_frame)
+        follows = self.pair is not None and self.pair[1] == output_frame.left
         self.pair = (output_frame.left, output_frame.right)
-        self.clamped = (frame0.clamp(0, 1), frame1.clamp(0, 1))
+        self.clamped = (self.clamped[1] if follows else frame0.clamp(0, 1), frame1.clamp(0, 1))
         self.overshoot = shared_overshoot(frame0, frame1)
         if self.options.protect_static:
             self.overlay = self.tracker.mask()  # before the tracker observes later frames

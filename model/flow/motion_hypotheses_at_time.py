@@ -118,8 +118,8 @@ def occluder_confidence(
     Shapes: flow and trust of the frame, those of the other one -> (B, 1, h, w).
     """
     lost = 1 - trust_back
-    came, _ = splat(-back, back, lost, epsilon=1e-3)
-    return trust * motion_separation(flow, came, shrink) * splat_sum(lost, back).clamp(max=1)
+    came, landed = splat(-back, back, lost, epsilon=1e-3)
+    return trust * motion_separation(flow - came, shrink) * landed.clamp(max=1)
 
 
 def compose_layers(motion: BidirectionalMotion, time: Tensor) -> Composition:
@@ -143,7 +143,7 @@ def compose_layers(motion: BidirectionalMotion, time: Tensor) -> Composition:
         Hypothesis(flow_01, 0.0, 1, "bilinear"),
     )
     looks = [gather_evidence(motion, guess.velocity, time) for guess in guesses]
-    still = gather_evidence(motion, torch.zeros_like(flow_01), time)
+    still = gather_evidence(motion, None, time)
     best = torch.stack([x.likely for x in (*looks, still)]).amax(dim=0)
     shares = (1 - time) * cover0, time * cover1
     layers = [
@@ -190,41 +190,65 @@ def splat_velocity(
     Shapes: velocity and step (B, 2, h, w), weight and front (B, 1, h, w) -> splatted velocity,
     coverage (B, 1, h, w), which is low in holes, and splatted `front`, which is zero in holes.
     """
-    landed, _ = splat(torch.cat((velocity, front), dim=1), step, weight, epsilon=1e-12)
-    mass = splat_sum(torch.ones_like(weight), step)
+    source = torch.cat((velocity * weight, front * weight, weight, torch.ones_like(weight)), dim=1)
+    landed, total, mass = splat_sum(source, step).split((3, 1, 1), dim=1)
+    landed = landed / (total + 1e-12)
     filled = fill_holes(landed[:, :2], 2 * mass)
     return filled, (HOLE_COVERAGE + 4 * mass).clamp(max=1), landed[:, 2:] * (2 * mass).clamp(max=1)
 
 
-def gather_evidence(motion: BidirectionalMotion, velocity: Tensor, time: Tensor) -> Evidence:
-    """Compare both frames along a velocity; occluded pixels do not count."""
+def gather_evidence(motion: BidirectionalMotion, velocity: Tensor | None, time: Tensor) -> Evidence:
+    """Compare both frames along a velocity, or as they are; occluded pixels do not count."""
     frames = (
         (motion.small0, motion.flow_01, motion.trust0, -time),
         (motion.small1, -motion.flow_10, motion.trust1, 1 - time),
     )
     colours, shown, seen = [], [], torch.ones_like(motion.trust0)
     for small, own, trusted, step in frames:
-        flow = step * velocity
-        read = backward_warp(torch.cat((small, own, trusted), dim=1), flow)
-        colour, there, surely = read.split((3, 2, 1), dim=1)
-        covered = surely * motion_separation(there, velocity, motion.shrink)
+        colour, there, surely = small, own, trusted
+        if velocity is not None:
+            flow = step * velocity
+            read = backward_warp(torch.cat((small, own, trusted), dim=1), flow)
+            colour, there, surely = read.split((3, 2, 1), dim=1)
+            there = there - velocity
+            seen = seen * inside_frame_weight(flow)
+        covered = surely * motion_separation(there, motion.shrink)
         colours.append(colour)
         shown.append(1 - (1 - OCCLUDED_WEIGHT) * covered)
-        seen = seen * inside_frame_weight(flow) * shown[-1]
+        seen = seen * shown[-1]
     seen = seen + OUTSIDE_WEIGHT
     difference = (colours[0] - colours[1]).abs().mean(dim=1, keepdim=True)
     reach = WINDOW // (2 * motion.shrink)
-    both = torch.cat((difference * seen, seen), dim=1)
-    for way in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
-        both = F.avg_pool2d(both, way, stride=1, padding=[side // 2 for side in way])
-    around, seen = both.split(1, dim=1)
+    both = F.pad(torch.cat((difference * seen, seen), dim=1), [reach] * 4)
+    around, seen = sum_windows(sum_windows(both, reach, -1), reach, -2).split(1, dim=1)
     return Evidence((around / seen + NOISE) ** -2, (shown[0], shown[1]))
 
 
-def motion_separation(velocity: Tensor, other: Tensor, shrink: int) -> Tensor:
+def sum_windows(x: Tensor, reach: int, dim: int) -> Tensor:
+    """Add up all windows of 2 * reach + 1 values along a dimension.
+
+    Sums of 1, 2, 4, ... values are made of each other: six times as fast as an average pool.
+    """
+    length, start, total = x.shape[dim] - 2 * reach, 0, None
+    width, power = 1, x
+    for bit in f"{2 * reach + 1:b}"[::-1]:
+        if bit == "1":
+            part = power.narrow(dim, start, length)
+            total = part if total is None else total + part
+            start += width
+        count = power.shape[dim] - width
+        power = (
+            power.narrow(dim, 0, count) + power.narrow(dim, width, count) if count > 0 else power
+        )
+        width *= 2
+    assert total is not None, "a window has an odd number of values"
+    return total
+
+
+def motion_separation(difference: Tensor, shrink: int) -> Tensor:
     """Return 0 for equal, 1 for different motions. Shapes: (B, 2, h, w) -> (B, 1, h, w)."""
     return (
-        (shrink * flow_magnitude(velocity - other) - SAME_MOTION) / (OTHER_MOTION - SAME_MOTION)
+        (shrink * flow_magnitude(difference) - SAME_MOTION) / (OTHER_MOTION - SAME_MOTION)
     ).clamp(0, 1)
 
 
