@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="recipes (default: gpu on a GPU, cpu on a CPU, which is only a rehearsal)",
     )
     add(
-        *("--set", "--changes"),
+        "--set",
         nargs="+",
         action="extend",
         default=[],
