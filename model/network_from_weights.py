@@ -1,7 +1,12 @@
 """Build the network that a file of weights is for, by its tensors or its metadata."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sgm_vfi.model.baselines.flow_blend import ARCHITECTURE as FLOW_BLEND_ARCHITECTURE
 from sgm_vfi.model.baselines.ifrnet.checkpoint_names import ARCHITECTURE as IFRNET_ARCHITECTURE
@@ -20,6 +25,7 @@ from sgm_vfi.model.weight_io import (
     report_config_errors,
 )
 
+SPARE = 2**20  # parameters beyond those of a file: tensors that published files leave out
 DENSE = -1  # what the published code calls matching every cell
 # The first is meant where a file written here names none.
 ARCHITECTURES = (
@@ -66,12 +72,40 @@ def build_from_weights(
                 f"leave num_key_points out, or name a checkpoint with global matching."
             )
         config = replace(config, keypoint_ratio=keypoint_ratio(num_key_points))
-    with report_config_errors(weights):
+    with report_config_errors(weights), limit_parameters(2 * count_values(weights) + SPARE):
         network = architecture.network(config)
     if is_published:
         weights = weights._replace(state=weights.state | architecture.extra_tensors(config))
     load_weights(network, weights)
     return network
+
+
+def count_values(weights: Weights) -> int:
+    """Return how many numbers the tensors of a file hold."""
+    return sum(tensor.numel() for tensor in weights.state.values())
+
+
+@contextmanager
+def limit_parameters(most: int) -> Iterator[None]:
+    """Raise ValueError as soon as modules that are built have more parameters.
+
+    A few bytes of a file can ask for a network of gigabytes. PyTorch reserves memory before a
+    parameter is registered, and touches it afterwards.
+    """
+    count = 0
+
+    def watch(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        """Count a parameter that is being registered."""
+        nonlocal count
+        count += 0 if parameter is None else parameter.numel()
+        if count > most:
+            raise ValueError(f"its config asks for over {most} parameters, the file holds fewer")
+
+    handle = register_module_parameter_registration_hook(watch)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def require_match(

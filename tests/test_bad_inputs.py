@@ -19,7 +19,7 @@ from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.image_header import read_declared_size
 from sgm_vfi.media.images import FrameError, read_frame, write_frame
 from sgm_vfi.media.output_paths import require_writable_path
-from sgm_vfi.model.weight_io import CheckpointError, read_weights
+from sgm_vfi.model.weight_io import CheckpointError, read_weights, save_weights
 from sgm_vfi.model.zoo import build_interpolator, load_interpolator
 from tests.stress.fuzz import fuzz
 
@@ -82,6 +82,18 @@ def test_weights_of_other_tools_are_read(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_file(state, path, own | {"format": "pt"})
     assert type(load_interpolator(path)) is type(network)
+
+
+@pytest.mark.parametrize("widths", [[40000, 40000, 40000, 40000], [10**9, 10**9, 10**9, 10**9]])
+def test_weights_that_describe_a_huge_network_are_refused(
+    widths: list[int], tmp_path: Path
+) -> None:
+    network = build_interpolator("ifrnet_s")
+    config = asdict(network.config) | {"widths": widths}
+    path = tmp_path / "net.safetensors"
+    save_weights(network, path, {"network": "ifrnet", "config": config})
+    with pytest.raises(CheckpointError, match="describes a network that is not known here"):
+        load_interpolator(path)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\tx"])
