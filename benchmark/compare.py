@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         notes = (f"A: {args.a}", f"B: {args.b}", *warnings)
         is_page = path.suffix == ".html"
         text = format_page(comparisons, head, notes) if is_page else format_csv(comparisons)
-        write_atomically(path, text.encode())
+        write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def compare_results(

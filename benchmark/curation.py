@@ -206,7 +206,7 @@ def write_selection(output: Path, rows: Sequence[Row], about: Mapping[str, Any])
             for c, title in zip(COLUMNS, ("Mean motion", "Motion sufficiency"), strict=True)
         }
     )
-    write_atomically(output.with_suffix(".csv"), text.getvalue().encode())
+    write_atomically(output.with_suffix(".csv"), text.getvalue().encode(errors="backslashreplace"))
     write_atomically(output.with_suffix(".json"), f"{to_json(report)}\n".encode())
     write_frame(output.with_suffix(".png"), as_frame(chart))
     write_atomically(output, "".join(f"{row['triplet']}\n" for row in sets["chosen"]).encode())

@@ -37,7 +37,7 @@ def write_tidy_rows(path: Path, results: Sequence[ProtocolResult], **about: Any)
     else:
         text = format_report(about | {"rows": rows})
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode())
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def tidy_rows(results: Iterable[ProtocolResult]) -> Iterable[Row]:

@@ -271,7 +271,7 @@ def write_report(
         for rows in samples[:NUM_SHOWN]
     ]
     title = "Frames left out of footage and predicted"
-    write_atomically(page, format_page(title, [result], figures).encode())
+    write_atomically(page, format_page(title, [result], figures).encode(errors="backslashreplace"))
     journal.path.unlink()
     print(format_clip_tables(means, metrics))
     if args.random_weights:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from sgm_vfi.media.images import printable_name
 from sgm_vfi.storage.atomic_write import write_atomically
 
 WIDTH, HEIGHT = 1100, 420  # of one chart, in pixels
@@ -282,12 +283,12 @@ def put_text(
     scale: float = FONT_SCALE,
 ) -> None:
     """Write text whose baseline starts at (left, baseline)."""
-    cv2.putText(canvas, text, (left, baseline), FONT, scale, colour, 1, cv2.LINE_AA)
+    cv2.putText(canvas, printable_name(text), (left, baseline), FONT, scale, colour, 1, cv2.LINE_AA)
 
 
 def text_width(text: str) -> int:
     """Return the width of a text in pixels."""
-    return cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0]
+    return cv2.getTextSize(printable_name(text), FONT, FONT_SCALE, 1)[0][0]
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

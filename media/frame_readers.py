@@ -22,6 +22,7 @@ from sgm_vfi.media.images import (
     is_image,
     list_frames,
     natural_sort_key,
+    printable_name,
     read_samples,
 )
 from sgm_vfi.media.open_local_media import VideoError, choose_video_stream, open_input
@@ -220,7 +221,7 @@ def find_frame_readers(paths: Iterable[Path]) -> list[FrameReader]:
                 raise VideoError(
                     f"{path} is one image, not a clip: name its folder, {path.parent}."
                 )
-            found.setdefault(path, VideoReader(path.name, path))
+            found.setdefault(path, VideoReader(printable_name(path.name), path))
             continue
         if not path.is_dir():
             raise VideoError(f"There is no clip at {path}: {describe_path(path)}.")
@@ -234,7 +235,9 @@ def find_frame_readers(paths: Iterable[Path]) -> list[FrameReader]:
             found.setdefault(clip.path, clip)
     names = [clip.name for clip in found.values()]
     return [
-        clip if names.count(clip.name) == 1 else type(clip)(str(clip.path), clip.path)
+        clip
+        if names.count(clip.name) == 1
+        else type(clip)(printable_name(str(clip.path)), clip.path)
         for clip in found.values()
     ]
 
@@ -266,8 +269,9 @@ def find_readers_below(
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """Return the path relative to the root, or the root's name for itself."""
-    return root.resolve().name if path == root else path.relative_to(root).as_posix()
+    """Return the path relative to the root, or the root's name for itself, to be printed."""
+    name = root.resolve().name if path == root else path.relative_to(root).as_posix()
+    return printable_name(name)
 
 
 def describe_format(samples: np.ndarray) -> str:

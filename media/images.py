@@ -153,6 +153,11 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
+def printable_name(name: str) -> str:
+    """Return a text with what is no valid Unicode, as bytes of file names, as backslash escapes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def natural_sort_key(path: Path) -> tuple[list[str | int], str]:
     """Return a sort key that compares runs of digits as numbers."""
     parts = re.split(r"(\d+)", path.name.lower())

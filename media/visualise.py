@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.media.images import FrameError, as_frame, as_samples
+from sgm_vfi.media.images import FrameError, as_frame, as_samples, printable_name
 from sgm_vfi.storage.atomic_write import write_atomically
 
 GAP = 8  # pixels between the pictures of a grid
@@ -271,9 +271,9 @@ def _write(
     size: int = FONT_SIZE,
 ) -> None:
     """Write text into an RGB canvas; (x, y) is its lower left corner."""
-    cv2.putText(canvas, text, (x, y), colour, cv2.FontFace("sans"), size, 500)
+    cv2.putText(canvas, printable_name(text), (x, y), colour, cv2.FontFace("sans"), size, 500)
 
 
 def _text_width(text: str, size: int = FONT_SIZE) -> int:
-    box = cv2.getTextSize((0, 0), text, (0, 0), cv2.FontFace("sans"), size, 500)
+    box = cv2.getTextSize((0, 0), printable_name(text), (0, 0), cv2.FontFace("sans"), size, 500)
     return box[2]

@@ -24,6 +24,7 @@ except ModuleNotFoundError:  # Windows
 
 PATIENCE = 2.0  # seconds in which a killed owner's last threads end
 POLL_SECONDS = 0.05
+WAIT_SECONDS = 1.0  # between looks at a lock that is waited for
 
 logger = logging.getLogger(__name__)
 
@@ -123,15 +124,34 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_in_child)
 
 
-def require_unlocked(path: Path, work: str | Path) -> None:
-    """Raise LockedError if a process holds a lock; take nothing."""
+def require_unlocked(path: Path, work: str | Path, *, wait: bool = False) -> None:
+    """Raise LockedError if a process holds a lock; take nothing.
+
+    Args:
+        wait: log who holds it, and wait until it is free.
+    """
+    told = False
+    while is_locked(path):
+        if not wait:
+            raise LockedError(describe_owner(path, work))
+        if not told:
+            logger.warning(
+                "%s Waiting for it.", describe_owner(path, work).partition(". ")[0] + "."
+            )
+        told = True
+        time.sleep(WAIT_SECONDS)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock."""
     if fcntl is None or not path.is_file():
-        return
+        return False
     with suppress(OSError), path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(describe_owner(path, work)) from None
+            return True
+    return False
 
 
 def read_owner(path: Path) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from safetensors.torch import save_file
 
 from sgm_vfi import cli
 from sgm_vfi.benchmark.tables import protect_cell
+from sgm_vfi.media.charts import put_text
 from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.image_header import read_declared_size
 from sgm_vfi.media.images import FrameError, read_frame, write_frame
 from sgm_vfi.media.output_paths import require_writable_path
 from sgm_vfi.model.weight_io import CheckpointError, read_weights, save_weights
 from sgm_vfi.model.zoo import build_interpolator, load_interpolator
+from tests.fixtures.videos import moving_frames, write_clip
 from tests.stress.fuzz import fuzz
 
 
@@ -94,6 +96,20 @@ def test_weights_that_describe_a_huge_network_are_refused(
     save_weights(network, path, {"network": "ifrnet", "config": config})
     with pytest.raises(CheckpointError, match="describes a network that is not known here"):
         load_interpolator(path)
+
+
+def test_clips_whose_names_are_not_utf8_are_drawn_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV crashed on such texts."""
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path(os.fsdecode(b"caf\xe9.mp4")), moving_frames(3))
+    arguments = ["--model", "repeat", "--metrics", "psnr", "--output", "r.json"]
+    cli.main(["benchmark", "footage", "--path", ".", *arguments])
+    assert all(r"caf\udce9.mp4" in Path(f"r.{kind}").read_text() for kind in ("json", "html"))
+    assert (
+        put_text(np.zeros((20, 90, 3), np.uint8), os.fsdecode(b"caf\xe9"), 2, 12, (9, 9, 9)) is None
+    )
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\tx"])

@@ -74,3 +74,14 @@ def test_a_lock_leaves_nothing_behind(lock: Path, tmp_path: Path) -> None:
     with FileLock(lock, "out.mp4"):
         (lock.parent / "out.mp4").touch()
     assert [path.name for path in lock.parent.iterdir()] == ["out.mp4"]
+
+
+def test_a_process_that_waits_goes_on_when_the_other_ends(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder = start_holder(lock)
+    monkeypatch.setattr("sgm_vfi.storage.file_lock.time.sleep", lambda _: holder.kill())
+    require_unlocked(lock, "out.mp4", wait=True)
+    holder.wait()
+    assert f"Process {holder.pid} on " in caplog.text
+    assert caplog.text.count("Waiting for it.") == 1

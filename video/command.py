@@ -220,7 +220,7 @@ def run_video(
     output = output or default_output(path, options, args.model)
     rank = read_segment_rank(os.environ)
     if rank.rank == 0 and not options.dry_run:
-        require_unlocked(lock_path(output), output)
+        require_unlocked(lock_path(output), output, wait=options.wait)
         require_no_finished_job(path, output, options)
     plan = plan_video(path, output, options)
     say = print_plan_line if rank.rank == 0 else (lambda name, text: None)

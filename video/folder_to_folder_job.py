@@ -32,7 +32,7 @@ from sgm_vfi.storage.file_identity import (
     identify_files,
     require_unchanged,
 )
-from sgm_vfi.storage.file_lock import FileLock, read_owner
+from sgm_vfi.storage.file_lock import FileLock, read_owner, require_unlocked
 from sgm_vfi.video.job import inference_settings
 from sgm_vfi.video.job_paths import lock_path, work_path
 from sgm_vfi.video.memory_fallback import MemoryBudget
@@ -52,6 +52,7 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     work = WorkFolder(work_path(output))
     require_not_input(files, paths)
     require_no_other_images(files)
+    require_unlocked(lock_path(output), output, wait=args.wait)
     was_killed = lock_path(output).exists()
     if not work.is_open() and not was_killed:
         require_no_result(files, overwrite=args.overwrite)

@@ -15,6 +15,7 @@ from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
 from sgm_vfi.storage.atomic_write import remove_temporaries
 from sgm_vfi.storage.file_identity import InputChangedError, hash_path
+from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.compare_networks import ComparedNetwork
 from sgm_vfi.video.finish_output import find_finished, join_segments
 from sgm_vfi.video.job_paths import (
@@ -85,6 +86,7 @@ def interpolate_file(
     if options.dry_run:
         plan = plan_video(path, output, options)
         return build_receipt(plan, plan.settings(), {})
+    require_unlocked(lock_path(output), output, wait=options.wait)
     require_no_finished_job(path, output, options)
     plan = plan_video(path, output, options)
     network = load_interpolator(DEFAULT) if network is None else network

@@ -159,6 +159,14 @@ class VideoOptions(SourceOptions):
         default=False, metadata=option("discard unfinished work", changes_frames=False)
     )
 
+    wait: bool = field(
+        default=False,
+        metadata=option(
+            "if another process works on the same output, wait until it has finished",
+            changes_frames=False,
+            for_videos=False,
+        ),
+    )
     overwrite: bool = field(
         default=False,
         metadata=option(
