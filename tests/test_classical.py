@@ -4,12 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.model.baselines.flow_blend import FlowBlend
 from sgm_vfi.model.baselines.repeat_and_blend import Blend, Repeat
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
+from sgm_vfi.model.flow.motion_hypotheses_at_time import sum_windows
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.ops.hole_filling import fill_holes
 from sgm_vfi.model.ops.warp import backward_warp
@@ -50,6 +52,23 @@ class KnownFlow(FlowEstimator):
 @pytest.fixture
 def classical() -> FlowBlend:
     return FlowBlend(DISFlow())
+
+
+def test_both_directions_are_those_of_one() -> None:
+    frame0, frame1 = texture(0, 0), texture(3, -2)
+    flow = DISFlow()
+    flow_01, flow_10 = flow.bidirectional(frame0, frame1)
+    assert torch.equal(flow_01, flow(frame0, frame1))
+    assert torch.equal(flow_10, flow(frame1, frame0))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (20, 17)])
+@pytest.mark.parametrize("reach", [3, 7])
+def test_sums_of_windows_are_those_of_an_average_pool(reach: int, size: tuple[int, int]) -> None:
+    x, side = torch.rand(1, 2, *size), 2 * reach + 1
+    padded = F.pad(x, [reach] * 4)
+    summed = sum_windows(sum_windows(padded, reach, -1), reach, -2)
+    torch.testing.assert_close(summed, side**2 * F.avg_pool2d(padded, side, stride=1))
 
 
 @pytest.mark.parametrize("shift", [(3.0, -2.0), (-0.5, 0.25), (7.0, 5.0)])

@@ -2,7 +2,7 @@
 
 Stages, in order: frames become 8-bit grey on the CPU and are padded; OpenCV searches patches from
 coarse to fine, optionally from given flows, and refines the result variationally, one thread per
-sample. Tensors: frames (B, 3, H, W), RGB in [0, 1]; flows (B, 2, H, W), (u, v) in pixels. It has
+pair. Tensors: frames (B, 3, H, W), RGB in [0, 1]; flows (B, 2, H, W), (u, v) in pixels. It has
 no trained weights and no gradient.
 """
 
@@ -67,6 +67,18 @@ class DISFlow(FlowEstimator):
             map_in_threads(lambda *given: self.create_search().calc(*given), *greys, starts)
         )
         return torch.from_numpy(flow[:, :height, :width]).movedim(-1, 1).to(source).contiguous()
+
+    def estimate_both(self, seen0: Tensor, seen1: Tensor) -> tuple[Tensor, Tensor]:
+        """Return flow_01 and flow_10 of two frames, searched at the same time."""
+        return self.search_both(seen0, seen1)
+
+    def search_both(
+        self, frame0: Tensor, frame1: Tensor, starts: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return flow_01 and flow_10; `starts` are those of both, stacked on the batch axis."""
+        frames = torch.cat((frame0, frame1)), torch.cat((frame1, frame0))
+        flow_01, flow_10 = self(*frames, starts).chunk(2)
+        return flow_01, flow_10
 
     def padding(self, side: int) -> int:
         """Return the padding of a side: OpenCV fails on small frames and on odd halved sizes."""

@@ -91,20 +91,16 @@ class SIFTDISFlow(FlowEstimator):
 
     def estimate(self, source: SIFTFeatures, target: SIFTFeatures) -> Tensor:
         """Match the key points, then search."""
-        return self.search(
-            source, target, map_in_threads(match_frames, source.points, target.points)
-        )
+        found = map_in_threads(match_frames, source.points, target.points)
+        starts = map_in_threads(densify_matches, found, repeat(source.frame.shape[-2:]))
+        return self.dense(source.frame, target.frame, torch.stack(starts))
 
     def estimate_both(self, seen0: SIFTFeatures, seen1: SIFTFeatures) -> tuple[Tensor, Tensor]:
         """Match once, and search in both directions."""
         found = map_in_threads(match_frames, seen0.points, seen1.points)
-        turned = [pairs.reversed() for pairs in found]
-        return self.search(seen0, seen1, found), self.search(seen1, seen0, turned)
-
-    def search(self, source: SIFTFeatures, target: SIFTFeatures, found: list[Matches]) -> Tensor:
-        """Return the dense flow that starts at matches, whose `places0` are in the source."""
-        starts = map_in_threads(densify_matches, found, repeat(source.frame.shape[-2:]))
-        return self.dense(source.frame, target.frame, torch.stack(starts))
+        found += [pairs.reversed() for pairs in found]
+        starts = map_in_threads(densify_matches, found, repeat(seen0.frame.shape[-2:]))
+        return self.dense.search_both(seen0.frame, seen1.frame, torch.stack(starts))
 
 
 @torch.no_grad()
