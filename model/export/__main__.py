@@ -1,10 +1,11 @@
-"""Export an interpolator as ONNX, TorchScript or pt2, for other programs.
+"""Export an interpolator as ONNX, TorchScript, pt2 or ncnn, for other programs.
 
     sgm-vfi export ifrnet_gopro --format onnx --size 1280x720
     sgm-vfi export log/mine/ckpt/mine.safetensors --format torchscript --output mine.pt
 
 The file is for frames of one size. Its inputs are `frame0` and `frame1`, (1, 3, H, W), RGB in
 [0, 1], and `time`, (1, 1, 1, 1) in (0, 1), if the network supports any time; its output is `frame`.
+An ncnn archive holds network.param and network.bin, with in0, in1, in2 and out0 for these.
 It is compared with the network before it is kept.
 """
 
@@ -23,7 +24,7 @@ from sgm_vfi.model.cli_options import (
 from sgm_vfi.model.export.formats import FORMATS, INPUTS
 from sgm_vfi.model.export.graph import export
 from sgm_vfi.model.interpolator import flow_scale_fraction
-from sgm_vfi.model.zoo import load_interpolator
+from sgm_vfi.model.zoo import ZOO, load_interpolator
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_device_option(
         parser, default="cpu", help="device that a TorchScript file will run on (default: cpu)"
     )
-    parser.add_argument("--output", type=Path, help="default: MODEL-WIDTHxHEIGHT.onnx or .pt, here")
+    parser.add_argument(
+        "--output", type=Path, help="default: MODEL-WIDTHxHEIGHT and the suffix of the format, here"
+    )
     args = parser.parse_args(arguments)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with report_errors(parser.prog):
@@ -59,7 +62,8 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
     height, width = args.size
     ending = FORMATS[args.format].ending
-    path = args.output or Path(f"{Path(args.model).stem}-{width}x{height}{ending}")
+    stem = args.model if args.model in ZOO else Path(args.model).stem  # "rife_v4.6" has no suffix
+    path = args.output or Path(f"{stem}-{width}x{height}{ending}")
     inputs = ", ".join(INPUTS if network.any_time else INPUTS[:2])
     about = {
         "network": args.model,

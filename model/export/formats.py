@@ -1,4 +1,4 @@
-"""Export formats: how a graph is written as ONNX, TorchScript or pt2, and run again."""
+"""Export formats: how a graph is written as ONNX, TorchScript, pt2 or ncnn, and run again."""
 
 import json
 import re
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+
+from sgm_vfi.model.export.ncnn_format import FOR_NCNN, open_ncnn, write_ncnn
 
 INPUTS = ("frame0", "frame1", "time")
 FOR_ONNX = (("onnx", "1.23.2"), ("onnxscript", "0.7.2"), ("onnxruntime", "1.31.1"))
@@ -119,8 +121,24 @@ def open_onnx(path: Path) -> tuple[Run, str]:
     return run, f"onnxruntime {onnxruntime.__version__}"
 
 
+def write_archive(
+    program: ExportedProgram, inputs: tuple[Tensor, ...], path: Path, about: dict[str, str]
+) -> None:
+    """Write an archive of the files that ncnn loads."""
+    try:
+        write_ncnn(program, inputs, path, about)
+    except ValueError as error:
+        raise ExportError(f"It cannot be exported to ncnn: {first_line(error)}.") from error
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise ExportError(
+            f"It cannot be exported to ncnn, which has no batch axis, as it does more with the "
+            f"batch than stack both frames ({first_line(error)}). IFRNet and RIFE can be exported."
+        ) from error
+
+
 FORMATS = {
     "onnx": ExportFormat(".onnx", write_onnx, open_onnx, FOR_ONNX),
     "torchscript": ExportFormat(".pt", write_torchscript, open_torchscript),
     "pt2": ExportFormat(".pt2", write_pt2, open_pt2),
+    "ncnn": ExportFormat(".ncnn.zip", write_archive, open_ncnn, FOR_NCNN),
 }

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def resize_to(tensor: Tensor, size: Sequence[int]) -> Tensor:
     The result does not depend on the number of threads: PyTorch has another kernel, with other
     rounding, for three channels on one thread. As single planes they are also resized faster.
     """
-    if tensor.shape[1] == 3:
+    if tensor.shape[1] == 3 and not torch.compiler.is_compiling():
         return resize_to(tensor.flatten(0, 1)[:, None], size).unflatten(0, (-1, 3)).flatten(1, 2)
     return F.interpolate(tensor, size=list(size), mode="bilinear", align_corners=False)
 

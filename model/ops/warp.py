@@ -92,12 +92,14 @@ def warp_pair(frames: Tensor, flow: Tensor, reduction: float = 1) -> Tensor:
 
     Args:
         reduction: the warped frames are resized by 1 / reduction. Bilinear resizing by an even
-            factor reads the two middle pixels of each row of `reduction`: only those are warped.
+            factor reads the two middle pixels of each row of `reduction`: only those are warped,
+            except in graphs for other programs.
 
     Shapes: frames (2B, C, H, W), flow (B, 4, H, W) -> (2B, C, H / reduction, W / reduction).
     """
     flow = stack_flows(flow)
-    if reduction % 2 or any(side % reduction for side in flow.shape[-2:]):
+    is_plain = reduction % 2 or torch.compiler.is_compiling()
+    if is_plain or any(side % reduction for side in flow.shape[-2:]):
         return resize(backward_warp(frames, flow), 1 / reduction)
     x, y = pixel_grid(flow)
     x, y = _middle_pixels(x, reduction, dim=1), _middle_pixels(y, reduction, dim=0)
@@ -107,6 +109,8 @@ def warp_pair(frames: Tensor, flow: Tensor, reduction: float = 1) -> Tensor:
 
 def stack_flows(flow: Tensor) -> Tensor:
     """Stack both flows on the batch axis. Shapes: (B, 4, H, W) -> (2B, 2, H, W)."""
+    if torch.compiler.is_compiling():  # other programs know this better
+        return torch.cat(flow.chunk(2, dim=1))
     return flow.unflatten(1, (2, 2)).transpose(0, 1).flatten(0, 1)  # a view for one pair
 
 
