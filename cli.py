@@ -16,7 +16,10 @@ COMMANDS = {  # sub-command -> (module with a `main`, what it does)
     "dataset": ("sgm_vfi.dataset.__main__", "verify, pack and write data sets"),
     "weights": ("sgm_vfi.model.fetch", "list and fetch trained weights"),
     "app": ("sgm_vfi.app.__main__", "serve a page to try interpolators in the browser"),
-    "export": ("sgm_vfi.model.export.__main__", "write a network as ONNX, TorchScript, pt2 or ncnn"),
+    "export": (
+        "sgm_vfi.model.export.__main__",
+        "write a network as ONNX, TorchScript, pt2 or ncnn",
+    ),
 }
 
 
