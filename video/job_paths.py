@@ -139,7 +139,8 @@ def default_output(path: Path, options: VideoOptions, model: str) -> Path:
         done = f"{float(target.fps):.6g}fps"
     else:
         done = f"{target.multi}x" if target.multi else f"slow{float(target.slow or 1):.6g}x"
-    suffix = path.suffix.lower() if path.suffix.lower() in CONTAINERS else ".mkv"
+    suffix = path.suffix.lower().replace(".png", ".apng")  # animated
+    suffix = suffix if suffix in (*CONTAINERS, *ANIMATIONS) else ".mkv"
     suffix = PURPOSE_SUFFIXES.get(options.encoding.purpose or "", suffix)
     network = re.sub(r"[^\w.+-]", "_", Path(model).stem if is_path(model) else model)
     return Path("output", f"{path.stem}_{done}_{network}{suffix}")

@@ -108,7 +108,7 @@ def assemble(
             video.metadata[TIMECODE] = copied.timecode
         if with_rotation and source.display_matrix is not None:
             video.set_display_matrix(source.display_matrix)
-        packets = [read_video_packets(segments, clock, video)]
+        packets = [hold_last(read_video_packets(segments, clock, video), clock.end)]
         if source.path.is_file():  # images have no container
             original = stack.enter_context(source.open_file())
             film = original.streams[source.header.stream]
@@ -223,6 +223,30 @@ def read_video_packets(
                 place += 1
                 yield packet.dts * clock.time_base, packet
         start = place
+
+
+def hold_last(
+    packets: Iterator[tuple[Fraction, av.Packet]], end: int
+) -> Iterator[tuple[Fraction, av.Packet]]:
+    """Pass packets on, the last of which lasts as long as the video lacks, as MP4 adds durations.
+
+    Args:
+        end: of the video, in ticks.
+    """
+    waiting, start, first_pts, last_pts = None, 0, 0, 0
+    for timed in packets:
+        pts, dts = timed[1].pts or 0, timed[1].dts or 0
+        if waiting is None:
+            start, first_pts, last_pts = dts, pts, pts
+        else:
+            yield waiting
+        waiting, last_pts = timed, max(last_pts, pts)
+    if waiting is not None:
+        packet = waiting[1]
+        if packet.pts != last_pts:  # the last frame that is shown was decoded before
+            left = (end - first_pts) - ((packet.dts or 0) - start)
+            packet.duration = max(packet.duration or 0, left)
+        yield waiting
 
 
 class TimestampLookup:

@@ -1,0 +1,42 @@
+"""Animated images as input: GIF and APNG are videos whose frames last differently long."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.fixtures.demo import receipt, run
+from tests.fixtures.videos import read_timestamps
+
+pytestmark = pytest.mark.usefixtures("workdir")
+
+DELAYS = [40, 40, 100, 40, 40, 200]  # milliseconds; the last frame is looked at for longer
+
+
+def write_animation(name: str, *, has_alpha: bool = False) -> Path:
+    """Six colours of 65x49 pixels."""
+    colours = [(20 * k, 100, 200 - 20 * k, 128 if has_alpha else 255) for k in range(6)]
+    first, *others = [Image.new("RGBA" if has_alpha else "RGB", (65, 49), c) for c in colours]
+    first.save(name, save_all=True, append_images=others, duration=DELAYS, loop=0)
+    return Path(name)
+
+
+@pytest.mark.parametrize("name", ["in.gif", "in.png"])
+@pytest.mark.parametrize("output", ["out.mp4", "out.mkv"])
+def test_every_frame_lasts_as_long_as_before(name: str, output: str) -> None:
+    """Also the last one, and the job ends well: the output is checked against the plan."""
+    run(write_animation(name), "--model", "blend", "--output", output)
+    times = [float(time) for time in read_timestamps(Path(output))]
+    starts = [0, 0.04, 0.08, 0.18, 0.22, 0.26, 0.46]
+    expected = [x for a, b in pairwise(starts) for x in (a, (a + b) / 2)]
+    assert times == pytest.approx(expected, abs=0.001)
+    assert receipt(output)["duration"] == 0.46
+
+
+def test_an_animation_becomes_one_of_its_kind() -> None:
+    """And what is lost is said."""
+    run(write_animation("in.png", has_alpha=True), "--model", "blend")
+    with Image.open("output/in_2x_blend.apng") as animation:
+        assert animation.n_frames == 12
+    assert "its transparency" in receipt("output/in_2x_blend.apng")["lost"]
