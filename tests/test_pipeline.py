@@ -66,6 +66,7 @@ def test_a_failing_run_is_stopped_with_a_reason(tmp_path: Path) -> None:
     """By the signal that saves it."""
     folder = write_log(tmp_path, RISING)
     with StopRequest() as stop, ProgressWatch(folder, EXPECTED, first=0.01, last=0.02) as watch:
+        watch.start()
         deadline = time.monotonic() + 10
         while not stop.is_requested and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -82,6 +83,7 @@ def test_a_run_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         StopRequest(),
         ProgressWatch(tmp_path / "no log", EXPECTED, first=0.01, last=0.02) as watch,
     ):
+        watch.start()
         deadline = time.monotonic() + 10
         while not ended and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -92,6 +94,7 @@ def test_a_run_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_healthy_run_goes_on(tmp_path: Path) -> None:
     folder, passed = write_log(tmp_path, [*FALLING, SPEED]), []
     with ProgressWatch(folder, EXPECTED, lambda: passed.append(1), first=0.01) as watch:
+        watch.start()
         deadline = time.monotonic() + 10
         while not passed and time.monotonic() < deadline:
             time.sleep(0.01)

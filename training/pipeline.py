@@ -29,7 +29,7 @@ from sgm_vfi.command_errors import CommandParser, refuse, report_errors
 from sgm_vfi.config_base import Experiment
 from sgm_vfi.engine.config_overrides import override
 from sgm_vfi.engine.distributed import select_device
-from sgm_vfi.engine.training_command_line import FORMAT, launch, parse_changes
+from sgm_vfi.engine.training_command_line import FORMAT, RunContext, launch, parse_changes
 from sgm_vfi.model.cli_options import argument_type, parse_number
 from sgm_vfi.model.weight_io import read_weights
 from sgm_vfi.read_json import read_json_object
@@ -124,10 +124,17 @@ class Pipeline:
         seconds = stage.check_after
         expected = stage.expected.after(seconds, plan["samples_per_second"], plan["batch_size"])
         watch = ProgressWatch(self._run(name), expected, first=seconds)
+
+        def start(experiment: Experiment, run: RunContext) -> Any:
+            """Build the trainer, then start the self-check."""
+            training = stage.trainer(experiment, run)
+            watch.start()
+            return training
+
         arguments = ["--resume", "--output", str(self.folder), "--device", str(self.device)]
         try:
             with watch:
-                launch(stage.trainer, {name: experiment}, arguments=arguments)
+                launch(start, {name: experiment}, arguments=arguments)
         except SystemExit:
             if watch.problem is None:
                 raise

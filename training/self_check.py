@@ -91,7 +91,7 @@ def _find_slowness(rows: Sequence[Mapping[str, Any]], expected: Expectation) -> 
 
 
 class ProgressWatch:
-    """Checks a run from a thread while the context is open; ends the process if it goes wrong.
+    """Checks a run from a thread until the context ends; ends the process if it goes wrong.
 
     The training loop gets a SIGTERM first, which saves and stops it; `problem` then has the reason.
     A loop that does not stop is ended at once.
@@ -116,8 +116,11 @@ class ProgressWatch:
         self.problem: str | None = None
         self._closed = threading.Event()
 
-    def __enter__(self) -> "ProgressWatch":
+    def start(self) -> None:
+        """Begin: training starts now."""
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def __enter__(self) -> "ProgressWatch":
         return self
 
     def __exit__(
