@@ -1,6 +1,7 @@
 """Checkpoints of a run on disk, written atomically; a damaged one falls back to the previous."""
 
 import logging
+import textwrap
 import pickle
 import zipfile
 import zlib
@@ -124,4 +125,4 @@ class CheckpointStore:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+    return textwrap.shorten(str(error), 120, placeholder=" ...")

@@ -170,8 +170,9 @@ def copy_headers(
     copies = {}
     for index in copied.streams:
         template = original.streams[index]
-        if is_cover_art(template) and container.format.name == "matroska":
-            attach_cover(container, source, template)
+        is_cover = isinstance(template, av.VideoStream) and is_cover_art(template)
+        if is_cover and container.format.name == "matroska":
+            attach_cover(container, source, index)
             continue
         copies[index] = container.add_stream_from_template(template, opaque=True)
         copies[index].metadata.update(copyable_tags(template.metadata))
@@ -185,14 +186,12 @@ def copy_headers(
     return copies
 
 
-def attach_cover(
-    container: av.container.OutputContainer, source: SourceVideo, cover: av.VideoStream
-) -> None:
-    """Attach a cover picture, as Matroska has them."""
+def attach_cover(container: av.container.OutputContainer, source: SourceVideo, index: int) -> None:
+    """Attach the cover picture in a stream of the source, as Matroska has them."""
     with source.open_file() as original:
-        packet = next(p for p in original.demux(original.streams[cover.index]) if p.size)
-    kind = cover.codec_context.name.replace("mjpeg", "jpeg")
-    tags = copyable_tags(cover.metadata)
+        cover = original.streams[index]
+        packet = next(p for p in original.demux(cover) if p.size)
+        kind, tags = cover.name.replace("mjpeg", "jpeg"), copyable_tags(cover.metadata)
     name = tags.pop("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
     attached = container.add_attachment(name, tags.pop("mimetype", f"image/{kind}"), bytes(packet))
     attached.metadata.update(tags)

@@ -28,8 +28,8 @@ def find_format_changes(file: Path, source: SourceVideo, encoding: EncoderSettin
     if read_hdr_metadata(picture) != source.hdr_metadata:
         found.append("its HDR10 metadata (mastering display, light levels)")
     has_420 = encoding.pixel_format.layout.step_y > 1
-    if has_420 and (got := read_chroma_location(picture)) != source.chroma_location:
-        found.append(f"the place of its chroma samples: {got} for {source.chroma_location}")
+    if has_420 and (place := read_chroma_location(picture)) != source.chroma_location:
+        found.append(f"the place of its chroma samples: {place} for {source.chroma_location}")
     tags = zip(encoding.tags._fields, encoding.tags, read_colour_tags(picture), strict=True)
     for name, wanted, got in tags:
         both_narrow = name == "colour_range" and {wanted, got} == {0, 1}  # unstated means narrow
