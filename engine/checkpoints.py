@@ -1,8 +1,8 @@
 """Checkpoints of a run on disk, written atomically; a damaged one falls back to the previous."""
 
 import logging
-import textwrap
 import pickle
+import textwrap
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
