@@ -165,3 +165,19 @@ def test_times_that_do_not_increase() -> None:
 
 def test_no_frames_give_none() -> None:
     assert list(interpolate([], rate=25, network=BLEND)) == []
+
+
+def test_long_gaps_of_a_stream_are_held_as_those_of_a_file(tmp_path: Path) -> None:
+    """Motion takes the last usual gap of a pause; 0 spreads it over all of it."""
+    times = [Fraction(k, 25) for k in (0, 1, 2, 3, 4, 5, 30, 31)]
+    pairs = list(zip(times, (frame[0] for frame in moving_frames(8)), strict=True))
+    network = load_interpolator("blend")
+    target = Target(multi=2)
+    held = [f.seconds for f in interpolate(pairs, VideoOptions(target=target), network=network)]
+    spread = VideoOptions(target=target, hold_gaps=0)
+    plain = [f.seconds for f in interpolate(pairs, spread, network=network)]
+    assert held[:11] == plain[:11]
+    assert (held[11], plain[11]) == (Fraction(59, 50), Fraction(35, 50))
+    assert held[12:] == plain[12:]
+    with pytest.raises(ValueError, match="no loop"):
+        next(interpolate(pairs, VideoOptions(target=target, loop=True), network=network))

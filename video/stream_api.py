@@ -1,7 +1,7 @@
 """Interpolation of a stream of frames, for programs with a decoder of their own."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -14,12 +14,14 @@ from sgm_vfi.model import DEFAULT, Interpolator
 from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
 from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow
+from sgm_vfi.video.long_gaps import find_usual_gap
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.output_timestamps import Interval, Target, output_times
 from sgm_vfi.video.schedule import schedule_frames
 
 DEFAULT_DURATION = Fraction(1, 25)  # seconds that a single frame lasts
+RECENT_FRAMES, FEWEST_FRAMES = 100, 3  # that tell the usual gap between frames
 
 
 class TimedFrame(NamedTuple):
@@ -44,10 +46,18 @@ class FrameStream:
     Args:
         frames: those to interpolate between.
         timestamps: of all frames of the input; grows as `frames` are read.
+        holds: by the timestamp of a frame, when motion towards it begins; grows too.
     """
 
-    def __init__(self, frames: Iterator[SourceFrame], timestamps: deque[Fraction]) -> None:
+    def __init__(
+        self,
+        frames: Iterator[SourceFrame],
+        timestamps: deque[Fraction],
+        holds: Mapping[Fraction, Fraction],
+    ) -> None:
         self.frames = frames
+        self.holds = holds
+        self.motions: dict[int, Fraction] = {}  # as `holds`, by the index of the frame
         self.timestamps = timestamps
         self.unscheduled: deque[tuple[int, Fraction]] = deque()
         self.unread: deque[tuple[int, Tensor]] = deque()  # by the producer
@@ -61,6 +71,8 @@ class FrameStream:
         if self.last is not None:
             self.gap = source.timestamp - self.last
         self.last = source.timestamp
+        if source.timestamp in self.holds:
+            self.motions[source.index] = self.holds[source.timestamp]
         self.unscheduled.append((source.index, source.timestamp))
         self.unread.append((source.index, source.frame))
         return True
@@ -78,7 +90,8 @@ class FrameStream:
             if len(self.timestamps) < 2:
                 break
             begin = self.timestamps.popleft()
-            yield Interval(begin, self.timestamps[0])
+            end = self.timestamps[0]
+            yield Interval(begin, end, motion=self.holds.get(end))
         for begin in self.timestamps:
             yield Interval(begin, begin + self.gap, is_last=True)
 
@@ -101,6 +114,7 @@ def interpolate(
     What comes in and falls on an output time goes out as it is. Some frames are held at once: two,
     four for a network that looks around, the next few where cuts or repeats are looked for, and a
     byte per pixel of eight where overlays are. See `Timeline.num_frames` for how many there are.
+    After a gap that is far longer than the last ones (`hold_gaps`) motion takes one usual gap.
 
     Args:
         frames: RGB in [0, 1], (3, H, W), on any device; with `rate`, at that rate from 0 s on;
@@ -115,6 +129,8 @@ def interpolate(
     Shapes: (3, H, W) -> the same.
     """
     options = options or VideoOptions()
+    if options.loop or options.max_size is not None:
+        raise ValueError("A stream of frames has no loop and no max_size: give scaled frames.")
     interpolator = MemoryAwareInterpolator(
         unwrap_network(DEFAULT if network is None else network),
         budget or MemoryBudget(),
@@ -130,7 +146,8 @@ def interpolate_stream(
     cuts: set[int] = set()  # grows as they are detected
     producer = FrameProducer(interpolator, options.producer_options(cuts))
     timestamps: deque[Fraction] = deque()
-    frames = record_timestamps(frames, timestamps)
+    holds: dict[Fraction, Fraction] = {}
+    frames = record_holds(record_timestamps(frames, timestamps), options.hold_gaps, holds)
     if options.cuts:
         frames = record_cuts(frames, options.cut_threshold, cuts)
     if options.dedup:
@@ -140,11 +157,12 @@ def interpolate_stream(
             lambda first, second: is_duplicate(first.frame, second.frame, threshold),
             lambda source: source.timestamp,
         )
-    stream = FrameStream(frames, timestamps)
+    stream = FrameStream(frames, timestamps, holds)
     window = FrameWindow(stream.read_frames(), producer.observe)
     schedule = schedule_frames(
         stream.read_times(),
         output_times(stream.read_intervals(), options.target),
+        holds=stream.motions,
         is_cut=producer.options.crosses_cut if options.at_cuts == "hold" else None,
         uses_context_frames=producer.interpolator.uses_context_frames,
     )
@@ -183,6 +201,26 @@ def record_timestamps(
     """Pass frames on, and append their timestamps to a queue."""
     for source in frames:
         timestamps.append(source.timestamp)
+        yield source
+
+
+def record_holds(
+    frames: Iterator[SourceFrame], hold_gaps: float, holds: dict[Fraction, Fraction]
+) -> Iterator[SourceFrame]:
+    """Pass frames on, and record the long gaps in which the frame before is held.
+
+    As `find_holds` does, but the usual gap is that of the last frames, as later ones are unknown.
+
+    Args:
+        holds: receives, by the timestamp of the frame after a long gap, when motion begins.
+    """
+    recent: deque[Fraction] = deque(maxlen=RECENT_FRAMES)
+    for source in frames:
+        if hold_gaps and len(recent) > FEWEST_FRAMES:
+            usual = find_usual_gap(recent)
+            if source.timestamp - recent[-1] > usual * Fraction(hold_gaps):
+                holds[source.timestamp] = source.timestamp - usual
+        recent.append(source.timestamp)
         yield source
 
 
