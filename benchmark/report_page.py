@@ -104,9 +104,8 @@ def run(args: argparse.Namespace) -> None:
     for path in args.output:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".html":
-            write_atomically(
-                path, format_page("Results", results, figures).encode(errors="backslashreplace")
-            )
+            page = format_page("Results", results, figures)
+            write_atomically(path, page.encode(errors="backslashreplace"))
             print(f"{path}: tables and plots, for a browser.")
         else:
             write_tidy_rows(path, results, command=args.command, date=utc_now())
