@@ -228,3 +228,15 @@ def test_a_killed_run_goes_on_where_it_was(
 def test_minutes_that_are_over_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedRequest, match="more --minutes"):
         run(tmp_path, "--minutes", "0")
+
+
+@pytest.mark.usefixtures("_stand_in")
+def test_a_loss_that_is_not_finite_stops_it_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: StandIn) -> None:
+        raise FloatingPointError("20 steps in a row had no finite gradient")
+
+    monkeypatch.setattr(StandIn, "fit", fail)
+    with pytest.raises(RefusedRequest, match="pipeline-local stopped: 20 steps in a row"):
+        run(tmp_path)

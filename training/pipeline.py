@@ -139,6 +139,8 @@ class Pipeline:
             if watch.problem is None:
                 raise
             refuse("sgm-vfi train pipeline", f"{name} stopped: {watch.problem}")
+        except FloatingPointError as error:
+            refuse("sgm-vfi train pipeline", f"{name} stopped: {error}")
         plan["finished"] = True
         # A resumed stage ran longer than this process did.
         least = plan["begun"] + 60 * plan["minutes"]
