@@ -296,6 +296,5 @@ def write_png(path: Path, image: np.ndarray) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"Plots are PNG files, got {path}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        path, cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-    )
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    write_atomically(path, data.tobytes())

@@ -3,7 +3,6 @@
 Packets of audio, subtitles and data are copied unchanged; so are chapters and metadata.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from av.bitstream import BitStreamFilterContext
 
 from sgm_vfi.media.open_local_media import is_cover_art, open_input, open_output
 from sgm_vfi.video.header import VideoHeader
-from sgm_vfi.video.matroska_header import HEAD_BYTES, write_template
+from sgm_vfi.video.matroska_header import write_template
+from sgm_vfi.video.mp4_stereo import hide_eyes_box
 from sgm_vfi.video.output_timestamps import to_pts
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
 from sgm_vfi.video.slow_sound import SoundFile, add_sound
@@ -28,7 +28,6 @@ from sgm_vfi.video.tags import TIMECODE, copyable_tags
 from sgm_vfi.video.trim import stretch_chapters, trim_chapters, trim_packet
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps
-EYES_BOX = re.compile(rb"vexu(?=\0\0\0.(eyes|proj))", re.DOTALL)
 MP4 = (".mp4", ".m4v", ".mov")
 
 
@@ -125,17 +124,6 @@ def assemble(
             container.mux_one(packet)
     if is_mp4 and "STEREO3D" in source.side_data:
         hide_eyes_box(output)
-
-
-def hide_eyes_box(file: Path) -> None:
-    """Turn FFmpeg's box of the eyes of a 3D video, without their arrangement, into free space.
-
-    Readers prefer it to the box before it (st3d), which states the arrangement.
-    """
-    with file.open("r+b") as output:
-        if found := EYES_BOX.search(output.read(HEAD_BYTES)):
-            output.seek(found.start())
-            output.write(b"free")
 
 
 def add_video(
