@@ -11,6 +11,7 @@ from sgm_vfi.media.colour_matrices import MATRICES, RGB_MATRIX, guess_matrix
 from sgm_vfi.video.av_frames import ColourTags
 from sgm_vfi.video.colour_conversion import FULL_RANGE, PLANE_LAYOUTS, PixelFormat, PlaneLayout
 from sgm_vfi.video.encoding_options import SAME_CODEC, EncodingOptions, apply_purpose
+from sgm_vfi.video.hardware_quality import find_hardware_quality
 from sgm_vfi.video.playable_pixel_formats import (
     PLAYED_CODECS,
     choose_wanted_layout,
@@ -145,6 +146,8 @@ def choose_quality(requested: EncodingOptions, name: str, encoder: EncoderSpec) 
             raise EncodingError(f"Give either --lossless or --crf {requested.crf}, not both.")
         return dict(encoder.lossless)
     if encoder.crf is None:
+        if hardware := find_hardware_quality(name, requested.crf):
+            return hardware
         if requested.crf is not None:
             raise EncodingError(f"{name} takes no --crf. Leave it out.")
         return {}
