@@ -34,8 +34,10 @@ class LeakyConv(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
         conv, activation = self
-        stride = conv.stride[0]
-        return conv_leaky_relu(x, conv.weight, conv.bias, activation.negative_slope, stride)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(activation, nn.LeakyReLU)
+        slope = activation.negative_slope
+        return conv_leaky_relu(x, conv.weight, conv.bias, slope, conv.stride[0])
 
 
 class ScaledResidualConv(nn.Module):
@@ -55,6 +57,7 @@ class ScaledResidualConv(nn.Module):
         weight, bias, beta = self.conv.weight, self.conv.bias, self.beta.flatten()
         if not runs_fused(x, weight):
             return F.leaky_relu(self.conv(x) * self.beta + x, self.slope)
+        assert bias is not None
         weight = weight * beta[:, None, None, None]  # factor and addition are part of the weights
         weight[:, :, 1, 1].diagonal().add_(1)
         return conv_leaky_relu(x, weight, bias * beta, self.slope)
