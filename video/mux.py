@@ -179,7 +179,7 @@ def attach_cover(container: av.container.OutputContainer, source: SourceVideo, i
     with source.open_file() as original:
         cover = original.streams[index]
         packet = next(p for p in original.demux(cover) if p.size)
-        kind, tags = cover.name.replace("mjpeg", "jpeg"), copyable_tags(cover.metadata)
+        kind, tags = (cover.name or "").replace("mjpeg", "jpeg"), copyable_tags(cover.metadata)
     name = tags.pop("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
     attached = container.add_attachment(name, tags.pop("mimetype", f"image/{kind}"), bytes(packet))
     attached.metadata.update(tags)
