@@ -66,32 +66,42 @@ def build_page(runner: JobRunner, sessions: SessionFiles) -> gr.Blocks:
     return page
 
 
+def add_rate_fields() -> tuple[gr.Radio, gr.Textbox, gr.Radio]:
+    """Add the fields for the rate, for the number that it needs, and for the sound."""
+    rate = gr.Radio(RATES, value=RATES[0], label="Rate")
+    amount = gr.Textbox(label="How many", visible=False)
+    choices = get_args(SlowSound)
+    sound = gr.Radio(choices, value="drop", label="Sound of slow motion", visible=False)
+
+    def choose_rate(name: str) -> tuple[Update, Update]:
+        """Show the fields that a rate needs."""
+        label, value = ("Frames per second", "60") if name == FPS else ("Times as long", "4")
+        number = gr.update(visible=name not in MULTIPLES, label=label, value=value)
+        return number, gr.update(visible=name == SLOW)
+
+    rate.change(choose_rate, rate, [amount, sound], api_visibility="private")
+    return rate, amount, sound
+
+
+def add_part_fields() -> tuple[gr.Textbox, gr.Textbox]:
+    """Add the fields for the start and the end of the part that is used."""
+    with gr.Row():
+        start = gr.Textbox(label="Start", placeholder="0:10 or 250f", min_width=120)
+        return start, gr.Textbox(label="End", placeholder="the end", min_width=120)
+
+
 def add_clip_tab(runner: JobRunner, sessions: SessionFiles, model: gr.Dropdown) -> None:
     """Add the fields for a clip, and its job."""
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             clip = gr.File(label="Clip", file_types=["video"], height=130)
-            rate = gr.Radio(RATES, value=RATES[0], label="Rate")
-            amount = gr.Textbox(label="How many", visible=False)
-            sound = gr.Radio(
-                get_args(SlowSound), value="drop", label="Sound of slow motion", visible=False
-            )
-            with gr.Row():
-                start_at = gr.Textbox(label="Start", placeholder="0:10 or 250f", min_width=120)
-                end_at = gr.Textbox(label="End", placeholder="the end", min_width=120)
+            rate, amount, sound = add_rate_fields()
+            start_at, end_at = add_part_fields()
             explain = gr.Checkbox(label="Also show flow and the network's other steps (a video)")
             find_worst = gr.Checkbox(label="Also find the least reliable frames")
             preview = gr.Button("Show the plan")
             buttons = add_result_buttons()
         fields = add_result_fields(*buttons)
-
-    def choose_rate(name: str) -> tuple[Update, Update]:
-        """Show the field for the number that a rate needs."""
-        label, value = ("Frames per second", "60") if name == FPS else ("Times as long", "4")
-        return (
-            gr.update(visible=name not in MULTIPLES, label=label, value=value),
-            gr.update(visible=name == SLOW),
-        )
 
     def plan_job(typed: Update, session: str) -> VideoPlan:
         """Read the clip, and return the plan."""
@@ -127,7 +137,6 @@ def add_clip_tab(runner: JobRunner, sessions: SessionFiles, model: gr.Dropdown) 
             yield fields.show(result)
 
     typed = {clip, model, rate, amount, sound, start_at, end_at, explain, find_worst}
-    rate.change(choose_rate, rate, [amount, sound], api_visibility="private")
     connect_upload(clip, sessions)
     preview.click(show_plan, typed, list(fields), show_progress_on=fields.status, **WORK)
     connect_job(fields, run, typed, sessions)

@@ -15,6 +15,7 @@ from sgm_vfi.model import load_interpolator
 from tests.fixtures.processes import ROOT, ForkedProcess
 from tests.fixtures.training_runs import (
     SIDE,
+    finish,
     losses,
     outcome,
     run_script,
@@ -66,13 +67,6 @@ def arguments(vimeo: Path, output: Path, batch_size: int, *changes: str) -> list
         *("--data_path", str(vimeo), "--batch_size", str(batch_size), "--patch_size", str(SIDE)),
         *("--set", *(f"{name}={value}" for name, value in settings.items()), *changes),
     ]
-
-
-def finish(process: ForkedProcess) -> str:
-    """Wait for a run that is to succeed; give what it said."""
-    code, output = outcome(process)
-    assert code == 0, output
-    return output
 
 
 def run_of(output: Path) -> Path:

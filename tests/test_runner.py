@@ -29,8 +29,8 @@ from sgm_vfi.media.images import read_frame
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.weight_io import save_weights
 from tests.conftest import TINY, randomize_weights
-from tests.fixtures.processes import ROOT, ForkedProcess, python
-from tests.fixtures.training_runs import run_script, start_as_ranks
+from tests.fixtures.processes import ROOT, python
+from tests.fixtures.training_runs import finish, run_script, start_as_ranks
 
 SMALL = SyntheticConfig(textures=12, texture_size=64, masks=10, mask_size=48, blur=0.0)
 TREES = {  # data set -> scenes, (height, width)
@@ -75,13 +75,6 @@ def _as_in_other_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     torch.set_num_threads(threads)
 
 
-def finish(process: ForkedProcess) -> str:
-    """Wait for a process that has to succeed; returns what it said."""
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
-
-
 def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A file of rows: what was measured, and the rows."""
     about, *rows = map(json.loads, path.read_text().splitlines())
@@ -94,9 +87,6 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def run(protocol: str, *arguments: object) -> int:
     return main([protocol, "--device", "cpu", *map(str, arguments)])
-
-
-# --- every protocol ------------------------------------------------------------------------------
 
 
 def everything(data: Path, output: Path) -> list[object]:
@@ -222,9 +212,6 @@ def test_published_commands_work_as_published(
         assert renamed == rows_of(measured / f"{name}.jsonl")
 
 
-# --- rows, kept and gone on with -----------------------------------------------------------------
-
-
 def test_several_models_share_one_reading(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,9 +330,6 @@ def test_all_says_what_it_did_not_find(
     with pytest.raises(SystemExit):
         run("all", "--path", tmp_path / "rows", *common)
     assert "no data for any protocol" in capsys.readouterr().err
-
-
-# --- lists and files -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", ["data/SNU-FILM/", "", "/other/machine/SNU/", "absolute"])

@@ -229,10 +229,9 @@ def run_video(
     if args.device.type == "cuda" and args.device.index is None:
         args.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     loaded, compared = load_networks(plan, args, say)
-    interpolator = loaded.interpolator
     if options.dry_run:
         if rank.rank == 0:
-            say("time", describe_duration(plan, interpolator, args.device))
+            say("time", describe_duration(plan, loaded.interpolator, args.device))
             if compared is not None:
                 say("beside", describe_duration(plan, compared.interpolator, args.device))
         return None
@@ -240,21 +239,12 @@ def run_video(
         say("resume", f"where {work_folder(plan).folder} left off")
     settings = inference_settings(
         loaded.network, loaded.wanted, args.device, flip_ensemble=args.flip_ensemble
-    )
-    settings |= {"model": origin}
+    ) | {"model": origin}
     opened = FrameBar(is_shown=rank.rank == 0) if bar is None else nullcontext(bar)
     with StopRequest() as stop, opened as shown:
         monitor = JobMonitor(cancel=lambda: stop.is_requested)
-        receipt = run_job(
-            plan,
-            interpolator,
-            args.device,
-            settings,
-            rank,
-            monitor=monitor,
-            bar=shown,
-            compared=compared,
-        )
+        watched: dict[str, Any] = {"monitor": monitor, "bar": shown, "compared": compared}
+        receipt = run_job(plan, loaded.interpolator, args.device, settings, rank, **watched)
     if receipt is not None:
         print_result(plan, receipt)
     return receipt

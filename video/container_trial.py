@@ -91,13 +91,10 @@ def choose_copied_streams(
     """
     header = source.header
     others, dropped = header.other_streams, find_dropped(header.other_streams, drop)
-    is_encoded_again = stretches_sound if stretch != 1 else sound_codecs is not None
-    encoded_again = tuple(
-        other.index
-        for other in others
-        if other.kind == "audio" and other.index not in dropped and is_encoded_again
-        if stretch != 1 or other.codec not in (sound_codecs or ())
-    )
+    sounds = [o for o in others if o.kind == "audio" and o.index not in dropped]
+    if stretch == 1:
+        sounds = [o for o in sounds if sound_codecs is not None and o.codec not in sound_codecs]
+    encoded_again = tuple(o.index for o in sounds if stretch == 1 or stretches_sound)
     kept = [o for o in others if o.index not in (*dropped, *encoded_again) and stretch == 1]
     kept = [o for o in kept if not (source.trim and o.kind == "data")]
     with tempfile.TemporaryDirectory() as folder:
@@ -108,23 +105,16 @@ def choose_copied_streams(
             Path(folder, f"trial{suffix}"),
             count_packets(source, [o.index for o in kept]),
         )
-        copied = try_video(trial, stretch)
-        copied = try_streams(trial, copied, kept)
+        copied = try_streams(trial, try_video(trial, stretch), kept)
         copied = try_metadata(trial, copied)
-        lost = dict.fromkeys(
-            (*source.header.lost, *find_format_changes(trial.file, source, encoding))
-        )
+        changes = find_format_changes(trial.file, source, encoding)
         kinds = tuple(sorted(kind for kind, *_ in read_streams(trial.file)))
     explained = [f"{o}: left out by --drop" for o in others if o.index in dropped]
     for other in (o for o in others if o.index not in {*dropped, *encoded_again}):
         if why := explain_loss(other, trial, copied, stretch):
             explained.append(f"{other}: {why}")
-    return replace(
-        copied,
-        encoded_again=encoded_again,
-        lost=(*lost, *explained, *copied.lost),
-        kinds=kinds,
-    )
+    lost = (*dict.fromkeys((*source.header.lost, *changes)), *explained, *copied.lost)
+    return replace(copied, encoded_again=encoded_again, lost=lost, kinds=kinds)
 
 
 def explain_loss(other: OtherStream, trial: Trial, copied: CopiedStreams, stretch: Fraction) -> str:

@@ -197,8 +197,7 @@ def plan_video(path: Path, output: Path, options: VideoOptions) -> VideoPlan:
         *find_irregularities(source, options),
         is_loop=options.loop,
     )
-    times = (frame.timestamp for frame in timeline.output_frames())
-    notes += describe_left_out(times, suffix)
+    notes += describe_left_out((f.timestamp for f in timeline.output_frames()), suffix)
     encoding, copied = choose_output_format(source, timeline, output, options)
     return VideoPlan(
         source=source,

@@ -91,20 +91,18 @@ def assemble(
         sounds: stretched sound to add.
     """
     is_mp4 = output.suffix.lower() in MP4
-    flags = "+faststart+use_metadata_tags" if copied.any_keys else "+faststart"
-    options = {"movflags": flags, "strict": "unofficial"} if is_mp4 else {}  # for 3D and spheres
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         template = write_template(segments[0].path, folder / "template.mkv", source)
         first = stack.enter_context(open_input(template))
-        container = stack.enter_context(open_output(output, **options))
+        container = stack.enter_context(open_output(output, **choose_muxer_options(output, copied)))
         rate = copied.timecode_rate if is_mp4 and copied.timecode else None
         video = add_video(container, first.streams.video[0], rate)
         video.time_base = clock.time_base
-        if is_mp4 and first.streams.video[0].codec_context.name == "hevc":
-            video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
         if copied.timecode is not None:
             video.metadata[TIMECODE] = copied.timecode
+        if is_mp4 and first.streams.video[0].codec_context.name == "hevc":
+            video.codec_context.codec_tag = "hvc1"  # which Apple's players insist on
         if with_rotation and source.display_matrix is not None:
             video.set_display_matrix(source.display_matrix)
         packets = [hold_last(read_video_packets(segments, clock, video), clock.end)]
@@ -113,10 +111,8 @@ def assemble(
             film = original.streams[source.header.stream]
             video.metadata.update(copyable_tags(film.metadata, of_video=True))
             video.disposition = film.disposition
-            copies = copy_headers(original, container, copied, source)
-            packets += (
-                [read_copied_packets(original, copies, source, max_packets)] if copies else []
-            )
+            if copies := copy_headers(original, container, copied, source):
+                packets.append(read_copied_packets(original, copies, source, max_packets))
         for sound in sounds:
             made = stack.enter_context(open_input(sound.path))
             packets.append(add_sound(container, made, sound, original, source))
@@ -124,6 +120,14 @@ def assemble(
             container.mux_one(packet)
     if is_mp4 and "STEREO3D" in source.side_data:
         hide_eyes_box(output)
+
+
+def choose_muxer_options(output: Path, copied: CopiedStreams) -> dict[str, str]:
+    """Return what the writer of MP4 must be told; 3D and spheres count as unofficial."""
+    if output.suffix.lower() not in MP4:
+        return {}
+    flags = "+faststart+use_metadata_tags" if copied.any_keys else "+faststart"
+    return {"movflags": flags, "strict": "unofficial"}
 
 
 def add_video(

@@ -37,15 +37,7 @@ def describe_plan(plan: VideoPlan) -> str:
         ("cuts", describe_cuts(plan)),
     ]
     if timeline.is_loop:
-        is_cut = len(source.timestamps) in plan.cuts
-        lines.append(
-            (
-                "loop",
-                "the last frame and the first are two scenes: the last is held (--no-cuts: not)"
-                if is_cut
-                else "new frames lead from the last frame back to the first",
-            )
-        )
+        lines.append(("loop", describe_loop(plan)))
     if timeline.holds:
         text = describe_holds(source.timestamps, timeline.holds, plan.options.hold_gaps)
         lines.append(("holds", text))
@@ -65,6 +57,13 @@ def describe_plan(plan: VideoPlan) -> str:
     disk = f"about {format_bytes(plan.bytes_needed)} while at work, {format_bytes(free)} free"
     lines.append(("disk", disk + (": that may not do" if free < plan.bytes_needed else "")))
     return "\n".join(f"{name:8}{text}" for name, text in lines)
+
+
+def describe_loop(plan: VideoPlan) -> str:
+    """Say what lies between the last frame and the first."""
+    if len(plan.source.timestamps) in plan.cuts:
+        return "the last frame and the first are two scenes: the last is held (--no-cuts: not)"
+    return "new frames lead from the last frame back to the first"
 
 
 def describe_cuts(plan: VideoPlan) -> str:

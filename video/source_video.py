@@ -155,9 +155,8 @@ def probe_video(
     decoder, telecine = SourceDecoder(path, header, trim), TelecineDetector()
     first = read_all_frames(path, decoder, telecine, analyse)
     pixel_format, notes = read_pixel_format(path, first)
-    notes += describe_decoding(path, header, decoder, telecine)
     end, missing = find_end(path, header, decoder, trim)
-    notes += missing
+    notes += [*describe_decoding(path, header, decoder, telecine), *missing]
     offset = decoder.timestamps[0] if trim else Fraction(0)
     if trim:
         chapters = read_chapters(path, follow_playlists=follow_playlists)

@@ -33,7 +33,7 @@ class LeakyConv(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        conv, activation = self
+        conv, activation = self[0], self[1]
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(activation, nn.LeakyReLU)
         slope = activation.negative_slope
