@@ -191,6 +191,7 @@ def fit_to_machine(experiment: Experiment, plan: dict[str, Any]) -> Experiment:
     rendered = max(round(steps / EPOCHS / reuse), 1)  # batches of an epoch
 
     def every(seconds: float) -> int:
+        """Return how many steps take a time."""
         return max(round(seconds * steps_per_second), 1)
 
     training = replace(
