@@ -2,15 +2,16 @@
 
 python -m tests.stress kills --runs 200
 python -m tests.stress fuzz --files 500
+python -m tests.stress busy
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.stress import fuzz, kills
+from tests.stress import busy, fuzz, kills
 
-COMMANDS = {"kills": kills, "fuzz": fuzz}
+COMMANDS = {"kills": kills, "fuzz": fuzz, "busy": busy}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
