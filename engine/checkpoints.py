@@ -42,10 +42,16 @@ class CheckpointStore:
         self.folder = folder
         self.active = active
         self.parts = parts
+        self.last_is_damaged = False
 
     def save_last(self, state: dict[str, Any]) -> bool:
-        """Write last.pth and keep the one before as previous.pth; return whether it succeeded."""
-        return self._save(LAST, state, keep_as=PREVIOUS)
+        """Write last.pth and keep the one before as previous.pth; return whether it succeeded.
+
+        A damaged one is not kept: previous.pth stays as it is.
+        """
+        is_saved = self._save(LAST, state, keep_as=None if self.last_is_damaged else PREVIOUS)
+        self.last_is_damaged &= not is_saved
+        return is_saved
 
     def save_best(self, state: dict[str, Any]) -> bool:
         """Write best.pth; return whether it succeeded."""
@@ -74,6 +80,7 @@ class CheckpointStore:
                 damaged.append(f"{path} ({path.stat().st_size} bytes: {_short(error)})")
                 continue
             if damaged:
+                self.last_is_damaged = True
                 logger.warning("%s cannot be resumed; resuming from %s", damaged[0], path)
             return state
         if damaged:

@@ -44,6 +44,18 @@ def test_store_falls_back_from_a_damaged_last(
     assert ("last.pth" in caplog.text) == (damage != "gone")
 
 
+def test_a_damaged_last_does_not_replace_the_good_one_before(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for step in (1, 2):
+        store.save_last(some_state(step))
+    (tmp_path / "last.pth").write_bytes(b"damaged")
+    assert store.load()["step"] == 1
+    assert store.save_last(some_state(3))
+    assert torch.load(tmp_path / "previous.pth", weights_only=True)["step"] == 1
+    assert store.save_last(some_state(4))
+    assert torch.load(tmp_path / "previous.pth", weights_only=True)["step"] == 3
+
+
 def test_store_refuses_to_begin_anew_in_silence(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     store.save_last(some_state(1))
