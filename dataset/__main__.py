@@ -15,6 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import sgm_vfi.startup  # noqa: F401 - before PyTorch
+
+# isort: split
 import cv2
 import torch
 from torch import Tensor

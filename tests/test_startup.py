@@ -17,6 +17,7 @@ COMMANDS = {  # command -> the code that starts it
     "train_x4k.py": "runpy.run_path('train_x4k.py')",
     "python -m benchmark": "runpy.run_module('benchmark')",
     "python -m training": "runpy.run_module('training')",
+    "python -m dataset": "runpy.run_module('dataset')",
     "benchmark/Xiph.py": "runpy.run_path('benchmark/Xiph.py', run_name='__main__')",
 }
 PROGRAM = """
