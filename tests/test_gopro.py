@@ -21,7 +21,7 @@ from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator, sample_inner_frame
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS
-from sgm_vfi.training.baselines import ZooTrainer
+from sgm_vfi.training.baselines import BaselineTrainer
 from tests.fixtures.training_runs import run_in
 
 SHARE = LoaderShard(torch.device("cpu"))
@@ -150,7 +150,7 @@ def test_ifrnet_learns_from_it(tree: Path, tmp_path: Path) -> None:
         training=replace(published.training, steps=2, batch_size=2, log_every=1, validate_every=99),
     )
     with process_group(torch.device("cpu")):
-        trainer = ZooTrainer(experiment, run_in(tmp_path))
+        trainer = BaselineTrainer(experiment, run_in(tmp_path))
         convolutions = [w for w in trainer.model.parameters() if w.ndim > 1]
         before = [weight.clone() for weight in convolutions]
         trainer.train_epoch()

@@ -25,7 +25,7 @@ from sgm_vfi.model.inference.bisection import Bisected
 from sgm_vfi.model.ops.correlation import local_correlation
 from sgm_vfi.model.weight_io import CheckpointError, load_weights, published_name, save_weights
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS
-from sgm_vfi.training.baselines import ZooTrainer
+from sgm_vfi.training.baselines import BaselineTrainer
 from sgm_vfi.training.ifrnet_loss import (
     adaptive_charbonnier,
     distillation_loss,
@@ -318,7 +318,7 @@ def test_a_step_has_the_published_loss(tmp_path: Path) -> None:
     smoke = recipe(EXPERIMENTS["smoke-ifrnet"], data={"train_scenes": 16})
     published = replace(EXPERIMENTS["ifrnet_s"], data=smoke.data)
     with process_group(torch.device("cpu")):
-        trainer = ZooTrainer(published, run_in(tmp_path))
+        trainer = BaselineTrainer(published, run_in(tmp_path))
         load_weights(
             trainer.model, from_published(filled("ifrnet", trainer.model, PUBLISHED_NAMES)[0])
         )

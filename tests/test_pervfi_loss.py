@@ -23,7 +23,7 @@ from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.zoo import load_interpolator
 from sgm_vfi.training import pervfi_loss as loss
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS
-from sgm_vfi.training.baselines import ZooTrainer
+from sgm_vfi.training.baselines import BaselineTrainer
 from sgm_vfi.training.perceptual import PerceptualLoss, load_perceptual
 from sgm_vfi.training.pervfi_loss import pervfi_loss
 from tests.fixtures.training_runs import losses, recipe, run_in
@@ -75,7 +75,7 @@ def test_training_initialises_from_data_and_its_checkpoint_loads(tmp_path: Path)
     """One step of the loop, whole; the file it leaves is found by what is in it."""
     few = {"train_scenes": 2, "val_scenes": 1}
     experiment = recipe(EXPERIMENTS["smoke-pervfi"], data=few, steps=1, val_batch_size=1)
-    trainer = ZooTrainer(experiment, run_in(tmp_path))
+    trainer = BaselineTrainer(experiment, run_in(tmp_path))
     assert begun(trainer.model) == {1}
     trainer.fit()
     loaded = load_interpolator(tmp_path / "ckpt" / "smoke-pervfi.safetensors")
@@ -107,7 +107,7 @@ def test_a_step_has_the_published_loss(
     """
     few = {"train_scenes": 2, "val_scenes": 1}
     experiment = recipe(EXPERIMENTS[f"smoke-{name}"], data=few, steps=1)
-    trainer = ZooTrainer(experiment, run_in(tmp_path))
+    trainer = BaselineTrainer(experiment, run_in(tmp_path))
     golden, invertible = np.load(GOLDEN / f"{GOLDEN_NAMES[name]}.npz"), experiment.model.invertible
     trainer.model.load_state_dict(golden_network(invertible, torch.device("cpu"))[0].state_dict())
     arrays = {key: torch.from_numpy(array[:1]) for key, array in golden_inputs().items()}

@@ -15,7 +15,7 @@ from sgm_vfi.model import load_interpolator, time_like
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.network_from_weights import ARCHITECTURES
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS, ZooExperiment
-from sgm_vfi.training.baselines import CRITERIA, ZooTrainer, flow_label
+from sgm_vfi.training.baselines import CRITERIA, BaselineTrainer, flow_label
 from tests.fixtures.processes import ROOT
 from tests.fixtures.training_runs import losses, recipe, run_in
 from tests.parity import recipe as parity
@@ -51,7 +51,7 @@ def test_a_step_of_rife_has_the_published_loss(
     """
     published, smoke = EXPERIMENTS[name], EXPERIMENTS[f"smoke-{name}"]
     few = recipe(smoke, data={"train_scenes": 16}).data
-    trainer = ZooTrainer(replace(published, data=few), run_in(tmp_path))
+    trainer = BaselineTrainer(replace(published, data=few), run_in(tmp_path))
     weights = golden_network(published.model, CPU)[0].state_dict()
     trainer.model.load_state_dict(weights)
     trainer.model.train()
@@ -87,7 +87,7 @@ def test_every_family_that_has_a_recipe_has_its_loss() -> None:
 def test_smoke(tmp_path: Path, name: str) -> None:
     """Trains, validates, draws, and leaves weights that load and predict."""
     experiment: ZooExperiment = recipe(EXPERIMENTS[name], steps=3, panel_every=2)
-    ZooTrainer(experiment, run_in(tmp_path)).fit()
+    BaselineTrainer(experiment, run_in(tmp_path)).fit()
     rows = read_rows(tmp_path)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
     assert [row["psnr"] > 5 for row in rows if "psnr" in row] == [True]
@@ -103,7 +103,7 @@ def test_distillation_is_the_recipes_to_weigh(tmp_path: Path) -> None:
     told = []
     for weight in (0.0, 1.0):
         experiment = replace(recipe(SMOKE, steps=1), distillation=weight)
-        ZooTrainer(experiment, run_in(tmp_path / str(weight))).fit()
+        BaselineTrainer(experiment, run_in(tmp_path / str(weight))).fit()
         told.append(losses(tmp_path / str(weight))[0][1])
     assert told[1] > told[0]
 

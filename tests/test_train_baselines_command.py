@@ -12,7 +12,7 @@ from sgm_vfi.model.baselines.rife.network import RIFE
 from sgm_vfi.model.weight_io import CheckpointError, load_weights, read_weights
 from sgm_vfi.training.__main__ import main
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS
-from sgm_vfi.training.baselines import ZooTrainer
+from sgm_vfi.training.baselines import BaselineTrainer
 from tests.fixtures.training_runs import recipe, run_in
 
 CPU = torch.device("cpu")
@@ -32,11 +32,11 @@ def test_the_script_runs_and_another_run_starts_from_its_end(
 
     with process_group(CPU):
         experiment = replace(recipe(SMOKE, steps=1), start_from=str(result), name="next")
-        trainer = ZooTrainer(experiment, run_in(tmp_path / "next"))
+        trainer = BaselineTrainer(experiment, run_in(tmp_path / "next"))
         before = RIFE(SMOKE.model)
         load_weights(before, read_weights(result))
         both = zip(before.state_dict().values(), trainer.model.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in both)
         other = replace(experiment, model=replace(SMOKE.model, colour_order="bgr"))
         with pytest.raises(CheckpointError, match=r"colour_order='bgr'"):
-            ZooTrainer(other, run_in(tmp_path / "other"))
+            BaselineTrainer(other, run_in(tmp_path / "other"))

@@ -18,7 +18,7 @@ from sgm_vfi.model.sgm.checkpoint_names import to_published
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.Trainer_base import Trainer
 from sgm_vfi.Trainer_x4k import X4KTrainer
-from sgm_vfi.training.baselines import ZooTrainer
+from sgm_vfi.training.baselines import BaselineTrainer
 from sgm_vfi.training.matching_features import GMFlowTrainer
 from sgm_vfi.training.trainer import Trainer as AbstractTrainer
 from tests.fixtures.training_runs import (
@@ -122,7 +122,7 @@ def test_every_stage_changes_hooks_only() -> None:
         for name, value in vars(AbstractTrainer).items()
         if inspect.isfunction(value) and (value.__doc__ or "").startswith("Hook:")
     }
-    for stage in (Trainer, X4KTrainer, GMFlowTrainer, ZooTrainer):
+    for stage in (Trainer, X4KTrainer, GMFlowTrainer, BaselineTrainer):
         own = {name for name, value in vars(stage).items() if inspect.isfunction(value)}
         assert own <= hooks
 

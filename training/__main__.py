@@ -27,7 +27,7 @@ STAGES = {  # command -> (module:trainer, module of its recipes)
     "base": ("sgm_vfi.Trainer_base:Trainer", "sgm_vfi.config_base"),
     "x4k": ("sgm_vfi.Trainer_x4k:X4KTrainer", "sgm_vfi.config"),
     "own": ("sgm_vfi.training.user_network:UserNetworkTrainer", "sgm_vfi.training.user_network"),
-    "zoo": ("sgm_vfi.training.baselines:ZooTrainer", "sgm_vfi.training.baseline_recipes"),
+    "zoo": ("sgm_vfi.training.baselines:BaselineTrainer", "sgm_vfi.training.baseline_recipes"),
 }
 TOOLS = {
     "pipeline": "sgm_vfi.training.pipeline",

@@ -38,7 +38,7 @@ class TrainingForward(nn.Module):
         return self.network.training_forward(frame0, frame1, time, target)
 
 
-class ZooTrainer(InterpolationTrainer[NamedTuple]):
+class BaselineTrainer(InterpolationTrainer[NamedTuple]):
     """Trains any network that has a `training_forward`, with its own loss."""
 
     experiment: ZooExperiment
