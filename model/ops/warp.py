@@ -52,7 +52,7 @@ def _sample(
     axes = []  # in [-1, 1] inside the frame
     for line, offset, size in lines:
         scale = 2 / max(size - 1, 1)
-        axes.append(torch.add(line * scale - 1, offset, alpha=scale))
+        axes.append((line + offset).mul_(scale).sub_(1))  # rounded once before the scale
     grid = torch.stack(axes, dim=1).nan_to_num_(nan=-2, posinf=2, neginf=-2)
     grid = grid.permute(0, 2, 3, 1)  # not copied: rows of x and of y are read faster than pairs
     if should_split_rows(source, grid):
