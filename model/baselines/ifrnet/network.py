@@ -107,8 +107,16 @@ class IFRNet(Interpolator):
         self.decoders: Sequence[IFRNetDecoder] = cast(
             Any, nn.ModuleList(IFRNetDecoder(*shape, config.side_channels) for shape in shapes)
         )
-        # Features follow this layout, in which convolutions on CPUs are faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train(self, mode: bool = True) -> "IFRNet":
+        """Set the mode. Outside of training, features are channels-last: faster on CPUs.
+
+        Training keeps the order of additions that its golden gradients have.
+        """
+        layout = torch.contiguous_format if mode else torch.channels_last
+        self.to(memory_format=layout)  # type: ignore[call-overload]
+        super().train(mode)
+        return self
 
     def size_multiple(self, flow_scale: float = 1.0) -> int:
         """Return the multiple for which the scaled size is one of 16: 20 at a scale of 4/5."""

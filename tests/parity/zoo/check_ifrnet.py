@@ -59,15 +59,15 @@ def check_size(
     net = IFRNet(replace(config, any_time=True))
     weights, weights_crc = filled("ifrnet", net, PUBLISHED_NAMES)
     load_weights(net, from_published(weights))
-    net.to(device).eval()
+    net.to(device)
     i0, i1 = recipe.inputs(zoo.CASES["zoo_small"])
     gt, label = recipe.target(zoo.CASES["zoo_small"]), pseudo_label()
     arrays = {"flow": label, "gt": gt, "i0": i0, "i1": i1}
     ours = {"weights_crc": weights_crc, "inputs_crc": zoo.fingerprint(arrays)}
     tensors = [torch.from_numpy(array).to(device) for array in (i0, i1, gt, label)]
-    ours |= trained(net, *tensors)
+    ours |= trained(net.train(), *tensors)
     with torch.inference_mode():
-        ours |= inferred(net, *tensors[:2])
+        ours |= inferred(net.eval(), *tensors[:2])
     if case != "ifrnet_base":
         ours["out"] = ours["out"][:1]
     relative = (*LOSSES, "grad_norm")
