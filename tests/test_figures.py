@@ -3,8 +3,6 @@
 import base64
 import math
 import re
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +13,6 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 from sgm_vfi.benchmark.html_document import encode_data_url
-from sgm_vfi.benchmark.result_summary import (
-    ProtocolResult,
-)
-from sgm_vfi.benchmark.row_journal import Row, to_json
 from sgm_vfi.benchmark.sample_figures import (
     CROP_SIDE,
     build_figure,
@@ -33,22 +27,7 @@ from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame
 from sgm_vfi.media.visualise import Picture
 from sgm_vfi.model import Interpolation, time_like
-
-
-def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
-    return {"model": model, "protocol": "xtest", "sample": sample, "psnr": psnr, **others}
-
-
-def save(path: Path, rows: list[Row], **about: Any) -> Path:
-    lines = [{"protocol": "xtest", **about}, *rows]
-    path.write_text("".join(f"{to_json(line)}\n" for line in lines))
-    return path
-
-
-def result_of(rows: list[Row], **about: Any) -> ProtocolResult:
-    keys = [key for key in rows[0] if key not in ("model", "psnr", "ssim", "lpips", "motion")]
-    metrics = [key for key in ("psnr", "ssim", "lpips") if key in rows[0]]
-    return ProtocolResult("xtest", about, rows, metrics, keys)
+from tests.fixtures.result_rows import result_of
 
 
 # which samples

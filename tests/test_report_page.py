@@ -4,7 +4,6 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,10 +13,9 @@ from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.metrics import psnr
 from sgm_vfi.benchmark.report_page import add_images, format_page
 from sgm_vfi.benchmark.result_summary import (
-    ProtocolResult,
     read_results,
 )
-from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
+from sgm_vfi.benchmark.row_journal import ReportError
 from sgm_vfi.benchmark.sample_figures import (
     build_figure,
 )
@@ -26,6 +24,7 @@ from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame, write_frame
 from sgm_vfi.model import Interpolation, time_like
+from tests.fixtures.result_rows import result_of, row
 
 VOID = {"meta", "img", "br", "line", "circle", "polyline"}
 
@@ -54,22 +53,6 @@ class Elements(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.found if name == tag]
-
-
-def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
-    return {"model": model, "protocol": "xtest", "sample": sample, "psnr": psnr, **others}
-
-
-def save(path: Path, rows: list[Row], **about: Any) -> Path:
-    lines = [{"protocol": "xtest", **about}, *rows]
-    path.write_text("".join(f"{to_json(line)}\n" for line in lines))
-    return path
-
-
-def result_of(rows: list[Row], **about: Any) -> ProtocolResult:
-    keys = [key for key in rows[0] if key not in ("model", "psnr", "ssim", "lpips", "motion")]
-    metrics = [key for key in ("psnr", "ssim", "lpips") if key in rows[0]]
-    return ProtocolResult("xtest", about, rows, metrics, keys)
 
 
 def triplet_of(height: int, width: int) -> Triplet:

@@ -3,35 +3,18 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sgm_vfi.benchmark.result_summary import (
-    ProtocolResult,
     average_by_model,
     format_results,
     read_results,
     summarise,
 )
-from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
+from sgm_vfi.benchmark.row_journal import ReportError
 from sgm_vfi.benchmark.tables import find_best_cells
-
-
-def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
-    return {"model": model, "protocol": "xtest", "sample": sample, "psnr": psnr, **others}
-
-
-def save(path: Path, rows: list[Row], **about: Any) -> Path:
-    lines = [{"protocol": "xtest", **about}, *rows]
-    path.write_text("".join(f"{to_json(line)}\n" for line in lines))
-    return path
-
-
-def result_of(rows: list[Row], **about: Any) -> ProtocolResult:
-    keys = [key for key in rows[0] if key not in ("model", "psnr", "ssim", "lpips", "motion")]
-    metrics = [key for key in ("psnr", "ssim", "lpips") if key in rows[0]]
-    return ProtocolResult("xtest", about, rows, metrics, keys)
+from tests.fixtures.result_rows import result_of, row, save
 
 
 # results read back
