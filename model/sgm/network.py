@@ -27,6 +27,7 @@ from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
 from sgm_vfi.model.flow.gmflow_refine import GMFlowRefineFeatures
 from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, convert_frames
+from sgm_vfi.model.layers.memory_layout import set_memory_layout
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
 from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
@@ -97,7 +98,7 @@ class SGM(TileableInterpolator):
         feature_channels = 2 * (GLOBAL_CHANNELS + 8 * channels)
         self.matching = FlowMatching(channels, feature_channels) if has_matching else None
         # Features follow this layout, so that convolutions need no copies.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_memory_layout(self, torch.channels_last)
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> SGMState:
         """Compute the features of both frames."""

@@ -31,6 +31,7 @@ from sgm_vfi.model.interpolator import (
     require_time,
 )
 from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.layers.memory_layout import set_memory_layout
 from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.resize import resize, resize_flow
@@ -114,7 +115,7 @@ class IFRNet(Interpolator):
         Training keeps the order of additions that its golden gradients have.
         """
         layout = torch.contiguous_format if mode else torch.channels_last
-        self.to(memory_format=layout)  # type: ignore[call-overload]
+        set_memory_layout(self, layout)
         super().train(mode)
         return self
 

@@ -30,6 +30,7 @@ from sgm_vfi.model.interpolator import (
     require_time,
 )
 from sgm_vfi.model.layers.conv import conv_prelu
+from sgm_vfi.model.layers.memory_layout import set_memory_layout
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend
 from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.colour_order import ColourOrder, reorder_colours, require_colour_order
@@ -118,7 +119,7 @@ class RIFE(TileableInterpolator):
             self.teacher = IFBlock(widths[-1] + 3, config.channels[-1], doubled=config.doubled)
         self.synthesis = SynthesisNetwork(config.context_channels, doubled=config.doubled)
         # Features follow this layout, in which convolutions on CPUs are faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_memory_layout(self, torch.channels_last)
 
     def prepare(self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0) -> RIFEState:
         """Compute the context features of both frames. Shapes: frames (B, 3, H, W)."""

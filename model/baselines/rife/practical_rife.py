@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sgm_vfi.model.baselines.rife.checkpoint_names import PARTS
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, convert_frames
 from sgm_vfi.model.layers.conv import LeakyConv, ScaledResidualConv
+from sgm_vfi.model.layers.memory_layout import set_memory_layout
 from sgm_vfi.model.layers.synthesis_unet import blend
 from sgm_vfi.model.ops.cat_channels import cat_channels
 from sgm_vfi.model.ops.resize import resize, resize_flow
@@ -98,7 +99,7 @@ class PracticalRIFE(Interpolator):
             ),
         )
         # Features follow this layout, in which convolutions on CPUs are faster.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_memory_layout(self, torch.channels_last)
 
     def prepare(
         self, frame0: Tensor, frame1: Tensor, flow_scale: float = 1.0
