@@ -150,3 +150,17 @@ def test_a_finished_folder_is_replaced_on_request_only(workdir: Path) -> None:
     assert all(map(np.array_equal, before, after))
     with pytest.raises(SystemExit, match=r"holds 2 images .*000006.png"):
         run("clip", "--multi", "2")  # would leave two of the seven behind
+
+
+def test_a_run_killed_twice_at_its_end_leaves_nothing(workdir: Path) -> None:
+    """Killed while finished work is deleted, and again before that is noted: refused, but tidy."""
+    for number in range(3):
+        write_image(workdir / "clip" / f"{number}.png", noise(number))
+    run("clip", "--model", "blend", "--output", "out")
+    trash = workdir / ".out.parts.trash.7"
+    trash.mkdir()
+    (trash / "00001.json").touch()
+    (workdir / "out.lock").touch()
+    with pytest.raises(SystemExit):
+        run("clip", "--model", "blend", "--output", "out")
+    assert not trash.exists()

@@ -24,7 +24,7 @@ from sgm_vfi.model.cli_options import describe_weights, load_network
 from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.sequence import interpolate_sequence
 from sgm_vfi.model.interpolator import require_finite
-from sgm_vfi.storage.atomic_write import remove_temporaries
+from sgm_vfi.storage.atomic_write import remove_temporaries, remove_trash
 from sgm_vfi.storage.checked_json import hash_json
 from sgm_vfi.storage.file_identity import (
     FileIdentity,
@@ -77,7 +77,9 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     is_finished = read_owner(lock_path(output)).get("finished") == finished
     with FileLock(lock_path(output), output) as lock, explain_full_disk(output):
         work_is_done = was_killed and is_finished and all(file.is_file() for file in files)
+        remove_trash(work.folder)  # also where the command is refused below
         if work_is_done and not args.overwrite:
+            lock.note(finished=finished)  # again, as this run may be killed too
             work.remove()
             print(f"done    {output} was finished before. --overwrite makes it again.")
             return
