@@ -23,10 +23,10 @@ from collections.abc import Sequence
 
 import sgm_vfi.startup  # noqa: F401 - before PyTorch
 from sgm_vfi.benchmark import (
-    compare,
+    check_device_speed_and_tests,
+    compare_results,
     crop_figure,
     curation,
-    device_check,
     footage_command,
     operation_speed,
     report_page,
@@ -47,11 +47,11 @@ COMMANDS = {
     "speed": speed,
     "splat": splat_speed,
     "operations": operation_speed,
-    "device_check": device_check,
+    "device_check": check_device_speed_and_tests,
     "curation": curation,
     "figure": crop_figure,
     "report": report_page,
-    "compare": compare,
+    "compare": compare_results,
 }
 
 

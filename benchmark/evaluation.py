@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.benchmark.metrics import METRICS, Metric, MetricError, interpolation_error, load_lpips
+from sgm_vfi.benchmark.protocol_and_footage_samples import FrameGroup, ProtocolSample
 from sgm_vfi.benchmark.protocols import Protocol
 from sgm_vfi.benchmark.row_journal import Row
-from sgm_vfi.benchmark.sample_sources import FrameGroup, ProtocolSample
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.model import Interpolation, Interpolator, load_interpolator, time_like
 from sgm_vfi.model.cli_options import accelerate

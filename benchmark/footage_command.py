@@ -23,6 +23,7 @@ from sgm_vfi.benchmark.footage_evaluation import (
 from sgm_vfi.benchmark.metrics import METRICS, Metric
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
+from sgm_vfi.benchmark.protocol_and_footage_samples import ClipSamples, probe_clips, select_targets
 from sgm_vfi.benchmark.report_page import format_page
 from sgm_vfi.benchmark.result_summary import read_results
 from sgm_vfi.benchmark.row_files import describe_environment, format_report, utc_now
@@ -32,7 +33,6 @@ from sgm_vfi.benchmark.sample_figures import (
     select_worst,
     stack_strips,
 )
-from sgm_vfi.benchmark.sample_sources import ClipSamples, probe_clips, select_targets
 from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.media.open_local_media import VideoError

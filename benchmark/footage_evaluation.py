@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sgm_vfi.benchmark.metrics import Metric
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
+from sgm_vfi.benchmark.protocol_and_footage_samples import ClipSamples
 from sgm_vfi.benchmark.result_summary import MOTION, average
 from sgm_vfi.benchmark.row_journal import Row, RowJournal
 from sgm_vfi.benchmark.sample_figures import (
@@ -19,7 +20,6 @@ from sgm_vfi.benchmark.sample_figures import (
     describe_scores,
     draw_strip,
 )
-from sgm_vfi.benchmark.sample_sources import ClipSamples
 from sgm_vfi.benchmark.tables import format_metric, markdown_table
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import quantise

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sgm_vfi.benchmark.compare import Comparison, compare_results
+from sgm_vfi.benchmark.compare_results import Comparison, compare_results
 from sgm_vfi.benchmark.result_summary import MOTION, ProtocolResult, average
 from sgm_vfi.benchmark.tables import format_metric, markdown_table, metric_heading
 from sgm_vfi.media.charts import LEFT, RIGHT, WIDTH, Axis, Curve, plot_lines

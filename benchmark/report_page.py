@@ -14,6 +14,12 @@ from sgm_vfi.benchmark.evaluation import interpolate_at
 from sgm_vfi.benchmark.export_rows import TIDY_SUFFIXES, write_tidy_rows
 from sgm_vfi.benchmark.html_document import html_details, html_document, html_figure
 from sgm_vfi.benchmark.motion_statistics import FAST_MAX_SIDE, estimate_motion
+from sgm_vfi.benchmark.protocol_and_footage_samples import (
+    ProtocolSample,
+    find_samples,
+    group_by_inputs,
+    read_frame_groups,
+)
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.benchmark.result_summary import (
     MOTION,
@@ -31,12 +37,6 @@ from sgm_vfi.benchmark.sample_figures import (
     describe_scores,
     select_median,
     select_worst,
-)
-from sgm_vfi.benchmark.sample_sources import (
-    ProtocolSample,
-    find_samples,
-    group_by_inputs,
-    read_frame_groups,
 )
 from sgm_vfi.benchmark.svg_scatter_plot import (
     MIN_TREND_POINTS,

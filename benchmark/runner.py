@@ -20,6 +20,13 @@ from sgm_vfi.benchmark.evaluation import (
 from sgm_vfi.benchmark.export_rows import OUTPUT_HELP, split_output, write_tidy_rows
 from sgm_vfi.benchmark.metrics import Metric
 from sgm_vfi.benchmark.perceptual_metrics import LOADABLE_METRICS
+from sgm_vfi.benchmark.protocol_and_footage_samples import (
+    ProtocolSample,
+    ProtocolSamples,
+    find_samples,
+    group_by_inputs,
+    read_frame_groups,
+)
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.result_summary import (
     ProtocolResult,
@@ -35,13 +42,6 @@ from sgm_vfi.benchmark.row_files import (
     utc_now,
 )
 from sgm_vfi.benchmark.row_journal import Row
-from sgm_vfi.benchmark.sample_sources import (
-    ProtocolSample,
-    ProtocolSamples,
-    find_samples,
-    group_by_inputs,
-    read_frame_groups,
-)
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.images import read_samples
 from sgm_vfi.model.cli_options import (

@@ -10,10 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subprocess
-from sgm_vfi.benchmark.profiler import GIB, MachineLimits, measure_limits
-from sgm_vfi.benchmark.row_files import describe_environment
-from sgm_vfi.benchmark.speed_comparison import (
+from sgm_vfi.benchmark.compare_speed_with_earlier_run import (
     KEY,
     SpeedReport,
     SpeedRow,
@@ -24,6 +21,9 @@ from sgm_vfi.benchmark.speed_comparison import (
     read_figures,
     require_same_machine,
 )
+from sgm_vfi.benchmark.frame_cost import FrameCost, SpeedConfig, measure_in_subprocess
+from sgm_vfi.benchmark.profiler import GIB, MachineLimits, measure_limits
+from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.media.images import parse_size
 from sgm_vfi.model import ZOO

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sgm_vfi.benchmark.sample_sources import subsample
+from sgm_vfi.benchmark.protocol_and_footage_samples import subsample
 from sgm_vfi.media.charts import COLOURS, Axis, format_number, value_range
 
 WIDTH, HEIGHT = 640, 360  # of the drawing, in its own units; it is as wide as the page

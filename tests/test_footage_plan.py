@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sgm_vfi.benchmark.sample_sources import select_targets, subsample
+from sgm_vfi.benchmark.protocol_and_footage_samples import select_targets, subsample
 from sgm_vfi.media.frame_readers import FrameReader, FrameReaderInfo, ImageFolderReader
 
 

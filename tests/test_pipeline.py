@@ -16,11 +16,11 @@ from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.weight_io import read_weights, save_weights
-from sgm_vfi.training import batch_size, pipeline, self_check
-from sgm_vfi.training.batch_size import BatchCost, choose_batch_size, measure_batch_sizes
+from sgm_vfi.training import pipeline, stop_unhealthy_run
+from sgm_vfi.training.choose_batch_size import BatchCost, choose_batch_size, measure_batch_sizes
 from sgm_vfi.training.pipeline import fit_to_machine, split_time
 from sgm_vfi.training.pipeline_recipes import PIPELINES, SMOKE_STAGES
-from sgm_vfi.training.self_check import Expectation, ProgressWatch, find_problem
+from sgm_vfi.training.stop_unhealthy_run import Expectation, ProgressWatch, find_problem
 from tests.fixtures.training_runs import LOCAL, SPARSE
 
 EXPECTED = Expectation(samples_per_second=10.0, min_steps=8)
@@ -77,8 +77,8 @@ def test_a_failing_run_is_stopped_with_a_reason(tmp_path: Path) -> None:
 
 def test_a_run_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
-    monkeypatch.setattr(self_check, "GRACE", 0.01)
-    monkeypatch.setattr(self_check.os, "_exit", ended.append)
+    monkeypatch.setattr(stop_unhealthy_run, "GRACE", 0.01)
+    monkeypatch.setattr(stop_unhealthy_run.os, "_exit", ended.append)
     with (
         StopRequest(),
         ProgressWatch(tmp_path / "no log", EXPECTED, first=0.01, last=0.02) as watch,
@@ -133,7 +133,7 @@ def test_batches_that_do_not_fit_are_left_out(monkeypatch: pytest.MonkeyPatch) -
             raise MemoryError
         return BatchCost(size, 0.0, 1.0)
 
-    monkeypatch.setattr(batch_size, "measure_batch", measure)
+    monkeypatch.setattr(f"{choose_batch_size.__module__}.measure_batch", measure)
     device, limit = pipeline.select_device("cpu"), 4
     sizes = measure_batch_sizes(None, None, (2, 4, 8), device)  # type: ignore[arg-type]
     assert list(sizes) == [2, 4]

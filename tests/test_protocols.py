@@ -20,8 +20,7 @@ from sgm_vfi.benchmark.crop_and_resize import (
 )
 from sgm_vfi.benchmark.evaluation import ProtocolEvaluator, interpolate_at, pad_to_canvas
 from sgm_vfi.benchmark.metrics import interpolation_error
-from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
-from sgm_vfi.benchmark.sample_sources import (
+from sgm_vfi.benchmark.protocol_and_footage_samples import (
     FrameGroup,
     ProtocolSample,
     find_samples,
@@ -30,6 +29,7 @@ from sgm_vfi.benchmark.sample_sources import (
     read_frame_groups,
     subsample,
 )
+from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.dataset import gopro, middlebury, ucf101, x4k1000fps
 from sgm_vfi.dataset.stand_in import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig

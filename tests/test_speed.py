@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sgm_vfi.benchmark.__main__ import main
+from sgm_vfi.benchmark.compare_speed_with_earlier_run import format_comparison
 from sgm_vfi.benchmark.frame_cost import (
     OUT_OF_MEMORY,
     FrameCost,
@@ -30,7 +31,6 @@ from sgm_vfi.benchmark.profiler import (
     measure_stage_seconds,
 )
 from sgm_vfi.benchmark.speed import as_row, format_costs
-from sgm_vfi.benchmark.speed_comparison import format_comparison
 from sgm_vfi.media import images
 from sgm_vfi.model import cli_options, time_like
 from sgm_vfi.model.sgm.network import SGM

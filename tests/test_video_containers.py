@@ -12,8 +12,8 @@ from av.stream import Disposition
 
 from sgm_vfi.media.display_matrix import read_side_data
 from sgm_vfi.video.av_frames import HDRMetadata, read_chroma_location, read_hdr_metadata
+from sgm_vfi.video.metadata_tags import convert_timecode
 from sgm_vfi.video.side_data import SIDE_DATA
-from sgm_vfi.video.tags import convert_timecode
 from tests.fixtures.containers import (
     PHONE,
     write_alpha,

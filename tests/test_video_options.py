@@ -12,12 +12,12 @@ from torch import Tensor
 from sgm_vfi.media.display_matrix import Orientation
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.images import read_samples
-from sgm_vfi.video.frame_producer import FrameProducer, ProducerOptions
+from sgm_vfi.video.detect_static_overlays import OverlayTracker
 from sgm_vfi.video.output_timestamps import Target, Timeline
 from sgm_vfi.video.pipeline import find_needed_frames
+from sgm_vfi.video.produce_output_frames import FrameProducer, ProducerOptions
 from sgm_vfi.video.segment_writers import rotate_flow
 from sgm_vfi.video.segments_and_ranks import split_segments
-from sgm_vfi.video.static_overlays import OverlayTracker
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, decode_samples, moving_frames, write_clip
 

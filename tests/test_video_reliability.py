@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sgm_vfi.model import Interpolation, load_interpolator, time_like
 from sgm_vfi.video.comparison_views import ExplainView, compare
-from sgm_vfi.video.frame_producer import MAX_LISTED, SegmentStats
+from sgm_vfi.video.produce_output_frames import MAX_LISTED, SegmentStats
 from sgm_vfi.video.reliability import THRESHOLD, make_fallback, measure_reliability
 from tests.video_scenes import SIZE, draw_scenes, draw_texture, pan_camera
 

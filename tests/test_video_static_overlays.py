@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sgm_vfi.media.images import as_frame, as_samples
-from sgm_vfi.video.static_overlays import (
+from sgm_vfi.video.detect_static_overlays import (
     HISTORY_FRAMES,
     BlackBars,
     OverlayTracker,

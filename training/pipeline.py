@@ -34,12 +34,12 @@ from sgm_vfi.model.cli_options import argument_type, parse_number
 from sgm_vfi.model.weight_io import read_weights
 from sgm_vfi.read_json import read_json_object
 from sgm_vfi.storage.atomic_write import write_atomically
-from sgm_vfi.training.batch_size import choose_batch_size, measure_batch_sizes
+from sgm_vfi.training.choose_batch_size import choose_batch_size, measure_batch_sizes
 from sgm_vfi.training.pipeline_recipes import PIPELINES, Stage
 from sgm_vfi.training.pipeline_report import describe_device, write_report
 from sgm_vfi.training.release_weights import part_hashes, write_release
-from sgm_vfi.training.self_check import ProgressWatch
 from sgm_vfi.training.start_weights import find_features
+from sgm_vfi.training.stop_unhealthy_run import ProgressWatch
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from sgm_vfi.config import SMOKE as SMOKE_MATCHING
 from sgm_vfi.config import SYNTHETIC_HALF
 from sgm_vfi.config_base import CPU_SMALL, SMOKE, SYNTHETIC_SMALL, Experiment
 from sgm_vfi.model.sgm.network import SGMConfig
-from sgm_vfi.training.self_check import Expectation
 from sgm_vfi.training.sgm import LocalBranchTrainer, SparseMatchingTrainer
+from sgm_vfi.training.stop_unhealthy_run import Expectation
 
 FEATURES: Final = "gmflow_refine"  # published weights: sgm-vfi weights fetch gmflow_refine
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
-from sgm_vfi.video.frame_producer import (
+from sgm_vfi.video.load_network import load_network_for_size
+from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
+from sgm_vfi.video.produce_output_frames import (
     FrameProducer,
     FrameWindow,
     ProducedFrame,
     ProducerOptions,
 )
-from sgm_vfi.video.load_network import load_network_for_size
-from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.schedule import OutputFrame
 
 

@@ -16,6 +16,7 @@ from av.stream import Discard, Disposition
 
 from sgm_vfi.media.open_local_media import open_input
 from sgm_vfi.video.encoder_choice import EncoderSettings
+from sgm_vfi.video.metadata_tags import convert_timecode, copyable_tags, find_lost_keys, is_false
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
 from sgm_vfi.video.other_streams import (
     OtherStream,
@@ -26,7 +27,6 @@ from sgm_vfi.video.other_streams import (
 from sgm_vfi.video.output_against_request import find_format_changes
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE, SegmentEncoder
 from sgm_vfi.video.source_video import SourceVideo
-from sgm_vfi.video.tags import convert_timecode, copyable_tags, find_lost_keys, is_false
 from sgm_vfi.video.trim import trim_packet
 
 TRIAL_PACKETS = 8  # of each stream

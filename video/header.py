@@ -14,9 +14,9 @@ from sgm_vfi.media.open_local_media import (
     is_cover_art,
     open_input,
 )
+from sgm_vfi.video.metadata_tags import read_timecode
 from sgm_vfi.video.other_streams import OtherStream, find_other_streams
 from sgm_vfi.video.side_data import find_header_losses
-from sgm_vfi.video.tags import read_timecode
 
 RAW_FORMATS = ("h264", "hevc", "vvc")  # of FFmpeg: streams without a container
 

@@ -43,7 +43,7 @@ from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segments_and_ranks import SegmentRank
 from sgm_vfi.video.verify import build_receipt, write_receipt
 from sgm_vfi.video.work_folder import WorkFolder
-from sgm_vfi.video.worst_frames import write_worst_frames
+from sgm_vfi.video.worst_frames_image import write_worst_frames
 
 NUM_LISTED = 10  # least reliable frames in the receipt
 

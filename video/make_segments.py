@@ -12,12 +12,12 @@ import torch
 from sgm_vfi.storage.file_identity import require_unchanged
 from sgm_vfi.video.compare_networks import ComparedNetwork, ComparingProducer
 from sgm_vfi.video.comparison_views import REPEATED
-from sgm_vfi.video.frame_producer import FrameProducer, ProducedFrame
 from sgm_vfi.video.image_colour_tags import to_colour_chunks
 from sgm_vfi.video.job_paths import is_folder
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import OutputWriter, run_pipeline
+from sgm_vfi.video.produce_output_frames import FrameProducer, ProducedFrame
 from sgm_vfi.video.progress_and_cancel import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segment_plan import (

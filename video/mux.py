@@ -18,13 +18,13 @@ from av.bitstream import BitStreamFilterContext
 
 from sgm_vfi.media.open_local_media import is_cover_art, open_input, open_output
 from sgm_vfi.video.header import VideoHeader
-from sgm_vfi.video.matroska_header import write_template
+from sgm_vfi.video.metadata_tags import TIMECODE, copyable_tags
 from sgm_vfi.video.mp4_stereo import hide_eyes_box
 from sgm_vfi.video.output_timestamps import to_pts
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
+from sgm_vfi.video.side_data_in_matroska_header import write_template
 from sgm_vfi.video.slow_sound import SoundFile, add_sound
 from sgm_vfi.video.source_video import SourceVideo
-from sgm_vfi.video.tags import TIMECODE, copyable_tags
 from sgm_vfi.video.trim import stretch_chapters, trim_chapters, trim_packet
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # which hold any timestamps

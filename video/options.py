@@ -10,7 +10,6 @@ from sgm_vfi.media.scene_cuts import THRESHOLD as CUT_THRESHOLD
 from sgm_vfi.video.comparison_views import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding_options import EncodingOptions
-from sgm_vfi.video.frame_producer import ProducerOptions
 from sgm_vfi.video.long_gaps import HOLD_GAPS
 from sgm_vfi.video.option_fields import (
     add_options,
@@ -20,6 +19,7 @@ from sgm_vfi.video.option_fields import (
 )
 from sgm_vfi.video.other_streams import KINDS, parse_drop
 from sgm_vfi.video.output_timestamps import Target
+from sgm_vfi.video.produce_output_frames import ProducerOptions
 from sgm_vfi.video.reliability import Fallback
 from sgm_vfi.video.slow_sound import SlowSound
 from sgm_vfi.video.source_options import SourceOptions

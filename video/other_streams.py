@@ -8,7 +8,7 @@ import av
 from av.stream import Discard
 
 from sgm_vfi.media.open_local_media import is_cover_art, open_input
-from sgm_vfi.video.tags import is_timecode_track
+from sgm_vfi.video.metadata_tags import is_timecode_track
 
 KINDS = ("audio", "subtitle", "data", "attachment", "cover")
 

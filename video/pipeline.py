@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
+from sgm_vfi.video.produce_output_frames import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments_and_ranks import Segment
 from sgm_vfi.video.source_video import SourceVideo

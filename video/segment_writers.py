@@ -20,7 +20,7 @@ from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.comparison_views import REPEATED, CompareLayout, ExplainView, compare
 from sgm_vfi.video.encoder_choice import EncoderSettings, EncodingError
 from sgm_vfi.video.encoding_options import EncodingOptions
-from sgm_vfi.video.frame_producer import ProducedFrame
+from sgm_vfi.video.produce_output_frames import ProducedFrame
 from sgm_vfi.video.segment_encoder import SegmentEncoder
 from sgm_vfi.video.source_video import SourceVideo
 

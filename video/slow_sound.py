@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import av
 
 from sgm_vfi.media.open_local_media import open_input, open_output
+from sgm_vfi.video.metadata_tags import copyable_tags
 from sgm_vfi.video.output_timestamps import to_pts
 from sgm_vfi.video.source_video import SourceVideo
-from sgm_vfi.video.tags import copyable_tags
 
 SlowSound = Literal["drop", "stretch", "pitch"]
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from sgm_vfi.video.frame_producer import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import decode_rgb, find_needed_frames
+from sgm_vfi.video.produce_output_frames import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.progress_bar import format_duration
 from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments_and_ranks import Segment

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgm_vfi.benchmark.__main__ import main
-from sgm_vfi.benchmark.compare import PairedSample, bootstrap_interval, compare_results
+from sgm_vfi.benchmark.compare_results import PairedSample, bootstrap_interval, compare_results
 from sgm_vfi.benchmark.result_summary import ProtocolResult, read_results
 from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sgm_vfi.benchmark import device_check
+from sgm_vfi.benchmark import check_device_speed_and_tests
 from sgm_vfi.benchmark.__main__ import COMMANDS, main
-from sgm_vfi.benchmark.device_check import CheckPart, list_parts
+from sgm_vfi.benchmark.check_device_speed_and_tests import CheckPart, list_parts
 
 
 def test_a_part_that_fails_or_hangs_does_not_stop_the_others(
@@ -19,7 +19,7 @@ def test_a_part_that_fails_or_hangs_does_not_stop_the_others(
         CheckPart("works", ("-c", "print('| figure |')"), 30),
         CheckPart("late", ("-c", ""), 0),
     )
-    monkeypatch.setattr(device_check, "list_parts", lambda device: iter(parts))
+    monkeypatch.setattr(check_device_speed_and_tests, "list_parts", lambda device: iter(parts))
     file = tmp_path / "check.json"
     assert main(["device_check", "--device", "cpu", "--output", str(file)]) == 1
     found = {part["name"]: part["result"] for part in json.loads(file.read_text())["parts"]}

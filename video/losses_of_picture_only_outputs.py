@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from sgm_vfi.media.colour_matrices import UNSPECIFIED
 from sgm_vfi.video.image_colour_tags import to_colour_chunks
+from sgm_vfi.video.metadata_tags import copyable_tags, find_lost_keys
 from sgm_vfi.video.mux import CopiedStreams
 from sgm_vfi.video.other_streams import find_dropped
 from sgm_vfi.video.side_data import list_losses
 from sgm_vfi.video.source_video import SourceVideo
-from sgm_vfi.video.tags import copyable_tags, find_lost_keys
 
 
 def find_picture_losses(
