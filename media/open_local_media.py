@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
@@ -92,7 +93,9 @@ def choose_video_stream(
 ) -> av.VideoStream:
     """Return the video stream that players show: of those marked default, the largest.
 
-    Cover pictures and thumbnails are no videos. If no stream is marked, the largest is chosen.
+    Cover pictures and thumbnails are no videos. If no stream is marked, the largest is chosen. Its
+    decoder cuts off exactly what the stream tells it to: FFmpeg's default keeps columns on the left
+    for the alignment of memory.
 
     Args:
         index: of the stream in the file, from 0, to choose it instead.
@@ -106,12 +109,19 @@ def choose_video_stream(
         raise VideoError(f"{path} holds no video stream ({kinds} only).")
     if index is None:
         marked = [stream for stream in videos if stream.disposition & Disposition.default]
-        return max(marked or videos, key=count_pixels)  # of equals, the first
+        return crop_exactly(max(marked or videos, key=count_pixels))  # of equals, the first
     for stream in videos:
         if stream.index == index:
-            return stream
+            return crop_exactly(stream)
     known = "; ".join(map(describe_video_stream, videos))
     raise VideoError(f"{path} has no video in stream {index}. It has {known}.")
+
+
+def crop_exactly(stream: av.VideoStream) -> av.VideoStream:
+    """Make the decoder of a stream crop to the column, and return the stream."""
+    if stream.codec_context is not None:  # None: the codec is unknown
+        stream.codec_context.flags |= Flags.unaligned
+    return stream
 
 
 def is_cover_art(stream: av.stream.Stream) -> bool:

@@ -17,6 +17,7 @@ from sgm_vfi.media.images import (
     write_frame,
 )
 from tests.fixtures.photographs import error, photograph
+from tests.fixtures.videos import moving_frames, write_clip
 
 
 def save(path: Path, image: np.ndarray, bits: int = 8) -> None:
@@ -102,3 +103,13 @@ def test_what_holds_no_clip_is_an_error(tmp_path: Path) -> None:
     save(tmp_path / "one.png", photograph(8, 9))
     with pytest.raises(VideoError, match=r"one\.png is one image, not a clip: name its folder"):
         find_frame_readers([tmp_path / "one.png"])
+
+
+def test_cropping_is_exact(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "qp": "0"}
+    whole = write_clip(tmp_path / "whole.mkv", moving_frames(2), options=options)
+    options["x264-params"] = "crop-rect=10,4,2,6"  # columns and rows: left, top, right, bottom
+    cropped = write_clip(tmp_path / "cropped.mkv", moving_frames(2), options=options)
+    before = next(VideoReader("whole", whole).decode()).to_ndarray(format="gray")
+    after = next(VideoReader("cropped", cropped).decode()).to_ndarray(format="gray")
+    np.testing.assert_array_equal(after, before[4:-6, 10:-2])
