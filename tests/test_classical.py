@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sgm_vfi.model.baselines.flow_blend import FlowBlend
 from sgm_vfi.model.baselines.repeat_and_blend import Blend, Repeat
-from sgm_vfi.model.flow.dis import DISFlow
+from sgm_vfi.model.flow.dis import MAX_REFINED_PIXELS, DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.motion_hypotheses_at_time import sum_windows
 from sgm_vfi.model.interpolator import time_like
@@ -111,6 +111,17 @@ def test_flow_of_tiny_frames(size: tuple[int, int]) -> None:
     assert flow.shape == (2, 2, *size)
     assert flow.isfinite().all()
     assert not DISFlow()(frames[0], frames[0]).any()
+
+
+def test_flow_of_large_frames_is_right_without_refinement() -> None:
+    generator, size = torch.Generator().manual_seed(0), (MAX_REFINED_PIXELS // 1024 + 2, 1030)
+    octaves = [torch.rand(1, 3, 2**n, 2**n, generator=generator) for n in range(2, 9)]
+    picture = sum(F.interpolate(noise, size, mode="bicubic") for noise in octaves) / len(octaves)
+    source, target = picture[..., 6:], picture[..., :-6]
+    flow = DISFlow()(source, target)
+    assert torch.equal(flow, DISFlow(refinements=0)(source, target))
+    inner = flow[..., 16:-16, 16:-16]
+    assert (inner - torch.tensor([6.0, 0.0]).view(2, 1, 1)).abs().mean() < 0.1
 
 
 def test_flow_refuses_what_opencv_would_crash_on() -> None:

@@ -32,7 +32,7 @@ from sgm_vfi.model.interpolator import (
 from sgm_vfi.model.ops.resize import resize, resize_to
 from sgm_vfi.model.weight_io import Architecture, Weights, translate_name
 
-SMALL = 2**20  # pixels: smaller frames use finer motion hypotheses
+SMALL = 2**19  # pixels: smaller frames use finer motion hypotheses
 
 
 class FlowBlendState(NamedTuple):
