@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expect",
         type=Path,
         metavar="FILE",
-        help="JSON file of means and tolerances; exit with 1 if one is missed",
+        help="JSON file of means and tolerances; exit with 1 if one is missed (default: none)",
     )
     add(
         "--metrics",

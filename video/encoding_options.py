@@ -22,6 +22,7 @@ class EncodingOptions:
             name="for",
             choices=get_args(Purpose),
             changes_frames=False,  # the encoding that results is saved instead
+            is_common=True,
         ),
     )
     codec: str | None = field(
@@ -30,14 +31,16 @@ class EncodingOptions:
             "h264, hevc, av1, vp9, prores, ffv1, any encoder of FFmpeg, or "
             f"{SAME_CODEC} as the input; list: print those that work here (default: h264)",
             changes_frames=False,
+            is_common=True,
         ),
     )
     crf: int | None = field(
         default=None,
         metadata=option(
-            "quality: a lower value is better and larger (default: 16)",
+            "quality, such as 0 to 51 for h264: a lower value is better and larger (default: 16)",
             parse=int,
             changes_frames=False,
+            is_common=True,
         ),
     )
     preset: str | None = field(

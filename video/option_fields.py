@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from sgm_vfi.model.cli_options import argument_type, parse_fraction
+from sgm_vfi.short_help import RareHelp
 
 MIN_RATE, MAX_RATE = Fraction(1, 1000), 1000  # frames per second
 MAX_SLOW = 1000  # times as long
@@ -23,6 +24,7 @@ def option(
     changes_frames: bool = True,
     for_videos: bool = True,
     for_pipes: bool = False,
+    is_common: bool = False,
 ) -> dict[str, Any]:
     """Return the metadata of a dataclass field that is also the command-line option `--NAME`.
 
@@ -33,6 +35,7 @@ def option(
         changes_frames: an interrupted job continues only with the same value.
         for_videos: the option has no effect where images become images.
         for_pipes: the option has an effect where a stream is written to standard output.
+        is_common: most people may need the option; `-h` shows it, not only `--help_all`.
     """
     return {
         "help": help,
@@ -43,6 +46,7 @@ def option(
         "changes_frames": changes_frames,
         "for_videos": for_videos,
         "for_pipes": for_pipes,
+        "is_common": is_common,
     }
 
 
@@ -58,6 +62,7 @@ def add_options(parser: argparse._ActionsContainer, options: type) -> None:
         settings: dict[str, Any] = {"default": default, "help": about["help"]}
         if default is True:
             settings |= {"action": argparse.BooleanOptionalAction}
+            settings["help"] += " (default: on)"
         elif default is False:
             settings |= {"action": "store_true"}
         else:
@@ -65,7 +70,9 @@ def add_options(parser: argparse._ActionsContainer, options: type) -> None:
             settings |= {"type": argument_type(parse), "metavar": about["metavar"]}
             settings |= {"choices": about["choices"]} if about["choices"] else {}
             settings["help"] += "" if default is None else f" (default: {format_value(default)})"
-        parser.add_argument(f"--{option_name(declared)}", dest=declared.name, **settings)
+        action = parser.add_argument(f"--{option_name(declared)}", dest=declared.name, **settings)
+        help_ = settings["help"]  # without what BooleanOptionalAction of Python 3.10 adds
+        action.help = help_ if about["is_common"] else RareHelp(help_)
 
 
 def option_name(declared: Field[Any]) -> str:

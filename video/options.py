@@ -62,7 +62,8 @@ class VideoOptions(SourceOptions):
         default=False,
         metadata=option(
             "also interpolate from the last frame to the first, for animations and videos that "
-            "repeat without a jump"
+            "repeat without a jump",
+            is_common=True,
         ),
     )
     hold_gaps: float = field(
@@ -79,6 +80,7 @@ class VideoOptions(SourceOptions):
             "sound of slow motion: leave it out, stretch it at its pitch, or lower its pitch too",
             choices=get_args(SlowSound),
             changes_frames=False,
+            is_common=True,
         ),
     )
     dedup: bool = field(
@@ -110,15 +112,17 @@ class VideoOptions(SourceOptions):
     compare: CompareLayout | None = field(
         default=None,
         metadata=option(
-            "also write OUTPUT_compare: repeated and interpolated frames, side by side or split",
+            "also write OUTPUT_compare: repeated and interpolated frames, side by side or "
+            "split (default: off)",
             choices=get_args(CompareLayout),
+            is_common=True,
         ),
     )
     compare_model: str | None = field(
         default=None,
         metadata=option(
-            "compare with the frames of this network instead of repeated ones, by default side by "
-            "side",
+            "compare with the frames of this network instead of repeated ones (default: repeated "
+            "ones); side by side unless --compare says otherwise",
             metavar="NAME_OR_PATH",
         ),
     )
@@ -149,7 +153,8 @@ class VideoOptions(SourceOptions):
         ),
     )
     dry_run: bool = field(
-        default=False, metadata=option("print the plan and stop", changes_frames=False)
+        default=False,
+        metadata=option("print the plan and stop", changes_frames=False, is_common=True),
     )
     resume: bool = field(
         default=False,
@@ -170,7 +175,10 @@ class VideoOptions(SourceOptions):
     overwrite: bool = field(
         default=False,
         metadata=option(
-            "replace result files that exist already", changes_frames=False, for_videos=False
+            "replace result files that exist already",
+            changes_frames=False,
+            for_videos=False,
+            is_common=True,
         ),
     )
 

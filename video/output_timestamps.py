@@ -36,6 +36,7 @@ class Target:
             metavar="N",
             parse=parse_multiple,
             for_videos=False,
+            is_common=True,
         ),
     )
     fps: Fraction | int | None = field(
@@ -44,6 +45,7 @@ class Target:
             "videos: R frames per second, more or fewer, such as 60 or 24000/1001",
             metavar="R",
             parse=parse_rate,
+            is_common=True,
         ),
     )
     slow: Fraction | int | None = field(
@@ -52,6 +54,7 @@ class Target:
             "videos: slow motion, N times as long, such as 4, 1.5 or 5/3; see --slow_sound",
             metavar="N",
             parse=parse_slow,
+            is_common=True,
         ),
     )
     source_rate: Fraction | None = None

@@ -15,9 +15,11 @@ class SourceOptions:
     rate: Fraction | int | None = field(
         default=None,
         metadata=option(
-            "frames per second of a folder of images that becomes a video",
+            "frames per second of a folder of images that becomes a video (default: it stays a "
+            "folder)",
             metavar="R",
             parse=parse_rate,
+            is_common=True,
         ),
     )
     start: Position | None = field(
@@ -29,6 +31,7 @@ class SourceOptions:
             parse=parse_position,
             changes_frames=False,  # the start and the number of frames are saved instead
             for_pipes=True,
+            is_common=True,
         ),
     )
     end: Position | None = field(
@@ -39,16 +42,18 @@ class SourceOptions:
             parse=parse_position,
             changes_frames=False,
             for_pipes=True,
+            is_common=True,
         ),
     )
     max_size: tuple[int, int] | None = field(
         default=None,
         metadata=option(
             "scale frames down to fit, before anything is interpolated: pixels of the longer side "
-            "(1280) or WIDTHxHEIGHT (1280x720)",
+            "(1280) or WIDTHxHEIGHT (1280x720) (default: as they are)",
             metavar="SIZE",
             parse=parse_max_size,
             for_pipes=True,
+            is_common=True,
         ),
     )
     stream: int | None = field(

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="name of a network, file of weights, or file.py:Class")
-    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument("--format", choices=FORMATS, required=True, help="of the file")
     parser.add_argument(
         "--size",
         type=argument_type(parse_size),

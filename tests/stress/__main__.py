@@ -3,15 +3,16 @@
 python -m tests.stress kills --runs 200
 python -m tests.stress fuzz --files 500
 python -m tests.stress busy
+python -m tests.stress progress CLIP.mp4
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.stress import busy, fuzz, kills
+from tests.stress import busy, fuzz, kills, progress
 
-COMMANDS = {"kills": kills, "fuzz": fuzz, "busy": busy}
+COMMANDS = {"kills": kills, "fuzz": fuzz, "busy": busy, "progress": progress}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,8 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 FRAMES = """
 import sys, time, torch
@@ -44,15 +45,23 @@ def run(args: argparse.Namespace) -> int:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP", "OMP"))}
         environment |= variables
         idle = time_frames(args.model, args.frames, environment)
-        command = [sys.executable, "-c", NEIGHBOUR]
-        others = [subprocess.Popen(command, env=environment) for _ in range(args.neighbours)]
-        try:
+        with run_neighbours(args.neighbours, environment):
             busy = time_frames(args.model, args.frames, environment)
-        finally:
-            for other in others:
-                other.kill()
         print(f"{name}: idle {describe(idle)}, beside {args.neighbours} others {describe(busy)}")
     return 0
+
+
+@contextmanager
+def run_neighbours(count: int, environment: dict[str, str] | None = None) -> Iterator[None]:
+    """Run busy processes of PyTorch within a `with` block."""
+    command = [sys.executable, "-c", NEIGHBOUR]
+    others = [subprocess.Popen(command, env=environment) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def time_frames(model: str, count: int, environment: dict[str, str]) -> list[float]:
