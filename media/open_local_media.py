@@ -6,12 +6,15 @@ here, with the protocol `file:` and no other.
 """
 
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import av
 from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
+
+from sgm_vfi.media.animated_images import is_animated_webp_or_avif, read_as_apng
 
 # Demuxers of texts that name other files or addresses, and of numbered images.
 PLAYLIST_FORMATS = ("concat", "hls", "dash", "imf")
@@ -37,13 +40,15 @@ def open_input(path: Path, *, follow_playlists: bool = False) -> InputContainer:
 
     Raises:
         VideoError: the file is a playlist or a script, and these are not followed.
+        FrameError: it is an animated image that cannot be read.
         av.error.FFmpegError: FFmpeg cannot read the file.
     """
     refused = REFUSED_FORMATS if follow_playlists else (*REFUSED_FORMATS, *PLAYLIST_FORMATS)
     options = LOCAL_FILES | {"format_whitelist": ",".join(av.formats_available - {*refused})}
     options |= {"safe": "0"} if follow_playlists else {}  # concat scripts may name any local file
     try:
-        return av.open(to_url(path), options=options, metadata_errors="surrogateescape")
+        file = BytesIO(read_as_apng(path)) if is_animated_webp_or_avif(path) else to_url(path)
+        return av.open(file, options=options, metadata_errors="surrogateescape")
     except av.error.FFmpegError as error:
         if is_refused_format(path, options):
             raise VideoError(

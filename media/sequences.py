@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from sgm_vfi.media.animated_images import is_animated_png, is_animated_webp_or_avif
 from sgm_vfi.media.frame_readers import VIDEO_SUFFIXES
 from sgm_vfi.media.images import (
     BITS,
@@ -14,21 +15,11 @@ from sgm_vfi.media.images import (
     read_samples,
 )
 
-PNG_START = 1 << 20  # bytes in which an animated PNG says that it is one
-
 
 def is_video(path: Path) -> bool:
-    """Return True for a file that is no image, or an animated PNG."""
-    return path.is_file() and (not is_image(path) or is_animated_png(path))
-
-
-def is_animated_png(path: Path) -> bool:
-    """Return True for a PNG file of several frames, which FFmpeg reads as a video."""
-    if path.suffix.lower() != ".png":
-        return False
-    with path.open("rb") as file:
-        data = file.read(PNG_START)
-    return data.startswith(b"\x89PNG") and b"acTL" in data.partition(b"IDAT")[0]
+    """Return True for a file that is no image, or an animated one."""
+    is_animated = is_animated_png(path) or is_animated_webp_or_avif(path)
+    return path.is_file() and (not is_image(path) or is_animated)
 
 
 class FrameFormat(NamedTuple):
@@ -50,11 +41,6 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
             )
     if len(inputs) > 1 and any(path.is_dir() for path in inputs):
         raise FrameError(f"Got {' and '.join(map(str, inputs))}: give one folder, or two images.")
-    if len(inputs) == 1 and is_animation(inputs[0]):
-        raise FrameError(
-            f"{inputs[0]} is an animation of a kind that cannot be read here. Convert it to GIF, "
-            f"APNG or a video first, such as with ImageMagick: magick IN{inputs[0].suffix} OUT.gif"
-        )
     paths = list_frames(inputs[0]) if len(inputs) == 1 and inputs[0].is_dir() else inputs
     if len(paths) < 2:
         where = "" if paths == inputs else f" in {inputs[0]}"
@@ -63,16 +49,6 @@ def find_sequence(inputs: list[Path]) -> list[Path]:
             f"Give two images or a folder of frames."
         )
     return paths
-
-
-def is_animation(path: Path) -> bool:
-    """Return True for an animated WebP or AVIF file, which are not read."""
-    if not path.is_file():
-        return False
-    data = path.read_bytes()
-    if data[8:16] == b"WEBPVP8X":
-        return bool(data[20] & 2)  # the flag of animations
-    return data[4:12] == b"ftypavis"
 
 
 def probe_frames(paths: Iterable[Path]) -> FrameFormat:

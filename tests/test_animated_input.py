@@ -1,11 +1,14 @@
-"""Animated images as input: GIF and APNG are videos whose frames last differently long."""
+"""Animated images as input: videos whose frames last differently long."""
 
 from itertools import pairwise
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from PIL import Image
 
+from sgm_vfi.media.open_local_media import open_input
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import read_timestamps
 
@@ -22,8 +25,11 @@ def write_animation(name: str, *, has_alpha: bool = False) -> Path:
     return Path(name)
 
 
-@pytest.mark.parametrize("name", ["in.gif", "in.png"])
-@pytest.mark.parametrize("output", ["out.mp4", "out.mkv"])
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [("in.gif", "out.mp4"), ("in.gif", "out.mkv"), ("in.png", "out.mp4"), ("in.png", "out.mkv"),
+     ("in.webp", "out.mkv"), ("in.avif", "out.mp4")],
+)  # fmt: skip
 def test_every_frame_lasts_as_long_as_before(name: str, output: str) -> None:
     """Also the last one, and the job ends well: the output is checked against the plan."""
     run(write_animation(name), "--model", "blend", "--output", output)
@@ -40,3 +46,23 @@ def test_an_animation_becomes_one_of_its_kind() -> None:
     with Image.open("output/in_2x_blend.apng") as animation:
         assert animation.n_frames == 12
     assert "its transparency" in receipt("output/in_2x_blend.apng")["lost"]
+
+
+def read_pictures(name: str) -> list[av.VideoFrame]:
+    """Read all pictures as jobs do."""
+    with open_input(Path(name)) as container:
+        return list(container.decode(video=0))
+
+
+def test_an_animation_that_was_written_here_is_read_again(capsys: pytest.CaptureFixture) -> None:
+    """Its frames, and how long they last; and a damaged one is refused in a sentence."""
+    run(write_animation("in.png", has_alpha=True), "--model", "blend", "--output", "a.webp")
+    run("a.webp", "--model", "blend", "--dry_run")
+    assert "a.webp: 12 frames" in capsys.readouterr().out
+    expected = [picture.to_ndarray(format="rgb24") for picture in read_pictures("in.png")]
+    found = [picture.to_ndarray(format="rgb24") for picture in read_pictures("a.webp")]
+    for a, b in zip(expected, found[::2], strict=True):
+        assert np.abs(a.astype(int) - b).mean() <= 3  # WebP is lossy
+    Path("cut.webp").write_bytes(Path("a.webp").read_bytes()[:200])
+    with pytest.raises(SystemExit, match=r"cut\.webp is an animation that cannot be read.*magick"):
+        run("cut.webp")

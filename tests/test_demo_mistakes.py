@@ -80,8 +80,7 @@ MISTAKES = {
     "folder as a new image": ("clip --output x.png", r"make it first"),
     "two folders": ("clip mixed", r"Got clip and mixed: give one folder, or two images"),
     "folder and image": ("clip a.png --output x.mp4", r"clip and a.png: give one folder"),
-    "animated WebP": ("moves.webp", r"moves\.webp is an animation.*Convert it to GIF"),
-    "animated AVIF": ("moves.avif", r"moves\.avif is an animation"),
+    "animated AVIF": ("moves.avif", r"moves\.avif is an animation that cannot be read.*magick"),
     "over an input beside": (
         "pictures/comparison.jpg b.png --output pictures",
         r"among the frames",

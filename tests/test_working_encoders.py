@@ -1,22 +1,29 @@
 """The list of encoders: only those that encode a frame here."""
 
+import re
+
 import pytest
 
 from sgm_vfi.video.hardware_quality import find_hardware_quality
-from sgm_vfi.video.working_encoders import can_encode
+from sgm_vfi.video.working_encoders import find_reason
 from tests.fixtures.demo import run
 
 
-def test_working_encoders_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_encoders_are_tried_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with a reason, if it does not work."""
     run("--codec", "list")
-    software, hardware = capsys.readouterr().out.splitlines()
-    assert software.startswith("software  ")
-    assert {"libx264", "ffv1"} <= set(software.removeprefix("software  ").split(", "))
-    assert hardware.startswith("hardware  ")
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["encoder", "works", "here"]
+    end = lines.index("not in this build of PyAV, so not tried:")
+    tried = dict(line.split(maxsplit=1) for line in lines[:end])
+    assert tried["libx264"] == tried["ffv1"] == "yes"
+    assert all(re.fullmatch("yes|no: .*[a-z].*", says) for says in tried.values())
+    named = {*tried, *" ".join(lines[end + 1 :]).replace(",", "").split()}
+    assert {"h264_nvenc", "hevc_qsv", "av1_vaapi", "h264_videotoolbox"} <= named
 
 
-def test_missing_encoders_do_not_work() -> None:
-    assert not can_encode("nonsense")
+def test_a_missing_encoder_has_a_reason() -> None:
+    assert find_reason("nonsense") == "not in this build of PyAV"
 
 
 @pytest.mark.parametrize(
