@@ -1,8 +1,6 @@
 """Files and streams from Python: the examples of docs/api.md, progress, cancellation, threads."""
 
 import re
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -78,11 +76,3 @@ def test_two_threads_share_a_network(name: str, tiny: torch.nn.Module) -> None:
         for _ in range(2):
             results = pool.map(lambda pair: network(*pair, 0.5), pairs)
             assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
-
-
-def test_the_package_loads_pytorch_only_where_it_is_needed() -> None:
-    code = "import sgm_vfi, sys; print('torch' in sys.modules, sorted(sgm_vfi.__all__))"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert output.startswith("False")
-    assert "interpolate_file" in output
-    assert "torch" in sys.modules

@@ -1,8 +1,6 @@
 """Data sets on disk: written, verified, listed and read."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,7 @@ from sgm_vfi.dataset.triplet_sampling import SampleKey
 from sgm_vfi.dataset.verify import verify_data_set
 from sgm_vfi.media.images import read_samples, write_frame
 from tests.fixtures.data_sets import SCENES, SIZES, SMALL, damage
-
-ROOT = Path(__file__).resolve().parent.parent
-
+from tests.fixtures.processes import ROOT, python
 
 # ---- written trees -------------------------------------------------------------------------------
 
@@ -69,10 +65,12 @@ def test_command_errors(
     missing.unlink()
     assert main(["verify", "snu-film", str(trees["snu-film"])]) == 0
     assert str(missing) not in capsys.readouterr().out
-    command = [sys.executable, "-m", "dataset", "verify", "snu-film", tmp_path / "snu"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert str(missing) in done.stdout
+    process = python(
+        "-m", "dataset", "verify", "snu-film", tmp_path / "snu", cwd=ROOT, merges=False
+    )
+    output, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert str(missing) in output
 
 
 # ---- missing and damaged files -------------------------------------------------------------------

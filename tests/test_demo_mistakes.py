@@ -1,7 +1,5 @@
 """Mistakes with images: each is explained in one sentence, and nothing is written."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -11,11 +9,9 @@ import pytest
 from sgm_vfi import demo_2x
 from tests.fixtures.demo import assert_refused
 from tests.fixtures.image_samples import even, noise, write_image
+from tests.fixtures.processes import python
 
 pytestmark = pytest.mark.usefixtures("workdir")
-
-ROOT = Path(demo_2x.__file__).resolve().parent
-PYTHON = (sys.executable, str(ROOT / "demo_2x.py"))
 
 
 MISTAKES = {
@@ -124,8 +120,9 @@ def test_mistake_is_explained_and_leaves_nothing(
 
 def test_mistake_in_a_real_process(mistaken: Path) -> None:
     """One line on the error stream, nothing on the other, and a code for scripts."""
-    done = subprocess.run([*PYTHON, "a.png", "small.png"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("demo_2x.py: error: ")
-    assert done.stderr.count("\n") == 1 + ("loading PyTorch" in done.stderr)
-    assert done.stdout == ""  # no network was built before the images were looked at
+    process = python(demo_2x.__file__, "a.png", "small.png", merges=False)
+    output, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith("demo_2x.py: error: ")
+    assert errors.count("\n") == 1 + ("loading PyTorch" in errors)
+    assert output == ""  # no network was built before the images were looked at

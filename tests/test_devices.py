@@ -7,6 +7,7 @@ from torch.nn import Parameter
 
 from sgm_vfi.model import ZOO, Interpolator, time_like
 from sgm_vfi.model.inference.padding import Padded
+from tests.fixtures.networks import update_once
 
 
 def on_fake_gpu(network: Interpolator) -> Interpolator:
@@ -31,7 +32,7 @@ def like(tensor: torch.Tensor) -> torch.Tensor:
 def test_networks_mix_no_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames, times, positions, masks and splats: PyTorch refuses an operation on two devices."""
     monkeypatch.setattr(torch.backends.cudnn, "enabled", False)  # its sampling knows real ones only
-    network = ZOO[name].build().eval()
+    network = update_once(ZOO[name].build().eval())
     with FakeTensorMode(), torch.inference_mode():
         network = Padded(on_fake_gpu(network))
         frames = [torch.empty(1, 3, 272, 96, device="cuda") for _ in range(3)]

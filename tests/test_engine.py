@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,8 +17,8 @@ from sgm_vfi.engine.distributed import World
 from sgm_vfi.engine.graceful_stop import StopRequest
 from sgm_vfi.engine.rendezvous import Rendezvous, join_rendezvous
 from sgm_vfi.engine.runlog import MetricMeans, RunLog, StepLog, Throughput, read_rows
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.fixtures.processes import ROOT, python
+from tests.fixtures.training_runs import finish
 
 
 def test_records_report_skipped_steps_and_give_up(
@@ -84,7 +82,7 @@ with process_group(torch.device("cpu")) as world:
 assert network.reducer is None
 assert network.module.weight.grad is not None
 """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    finish(python("-c", code, cwd=ROOT))
 
 
 def test_processes_meet_where_nobody_was_before() -> None:

@@ -57,7 +57,7 @@ def ifrnet() -> IFRNet:
 
 def sparse_sgm() -> SGM:
     """With few layers, and few cells that are matched."""
-    net = SGM(replace(TINY, dense_up_to=2))
+    net = SGM(replace(TINY, depths=(1, 1, 1, 1), dense_up_to=2))
     net.gmflow = GMFlowFeatures(num_layers=1)
     return randomize_weights(net).eval()
 
@@ -94,12 +94,22 @@ def test_a_file_runs_without_this_project(
     assert (early - late).abs().mean() > 1e-3
 
 
-def test_a_network_with_times_is_a_pt2_file(tmp_path: Path) -> None:
+def test_a_network_with_times_is_a_pt2_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened once, by its check, which is slow."""
+    opened: list[tuple[formats.Run, str]] = []
+
+    def open_once(path: Path) -> tuple[formats.Run, str]:
+        opened.append(formats.open_pt2(path))
+        return opened[0]
+
+    monkeypatch.setitem(FORMATS, "pt2", FORMATS["pt2"]._replace(open=open_once))
     net = randomize_weights(RIFE(replace(TINY_RIFE, any_time=True))).eval()
     agreement = export(net, "pt2", SIZE, tmp_path / "net.pt2")
     assert agreement.largest < 1e-3
     assert agreement.mean < 1e-5
-    run, _ = FORMATS["pt2"].open(tmp_path / "net.pt2")
+    [(run, _)] = opened
     out = run(*frames(), torch.full((1, 1, 1, 1), 0.3))
     torch.testing.assert_close(out, expected(net, 0.3), atol=1e-4, rtol=0)
 

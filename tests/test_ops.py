@@ -1,5 +1,7 @@
 """Pure functions of tensors: conventions, and equality with slower definitions."""
 
+import os
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,10 +21,11 @@ from sgm_vfi.model.ops.window_partition import (
     partition_windows,
 )
 
-SIZES = st.integers(1, 12)
+SIZES = st.integers(1, 11)
+EXAMPLES = 10 if os.environ.get("TRITON_INTERPRET") == "1" else 50  # interpreted kernels are slow
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(height=SIZES, width=SIZES, reach=st.floats(0, 20), seed=st.integers(0, 999))
 def test_splat_is_adjoint_of_warp(height: int, width: int, reach: float, seed: int) -> None:
     """<splat(a), b> = <a, warp(b)>: pins sign, order, units and sub-pixel weights of both."""
@@ -141,8 +144,8 @@ def test_splat_mean_weighs_what_lands_together() -> None:
 def test_deterministic_splat_does_not_depend_on_the_order_of_addition() -> None:
     """Mirrored input gives the mirrored bits, although every sum runs the other way round."""
     torch.manual_seed(0)
-    source = torch.randn(1, 2, 16, 40)
-    flow = torch.randint(-40, 40, (1, 2, 16, 40)) / 4  # exact in both directions
+    source = torch.randn(1, 2, 6, 40)
+    flow = torch.randint(-40, 40, (1, 2, 6, 40)) / 4  # exact in both directions
     mirrored = flow.flip(3) * torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)
     once = splat_sum(source, flow, deterministic=True)
     again = splat_sum(source.flip(3), mirrored, deterministic=True).flip(3)

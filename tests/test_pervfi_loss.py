@@ -73,8 +73,8 @@ def test_one_step_of_training_reaches_every_weight(config: PerVFIConfig) -> None
 @pytest.mark.usefixtures("world")
 def test_training_initialises_from_data_and_its_checkpoint_loads(tmp_path: Path) -> None:
     """One step of the loop, whole; the file it leaves is found by what is in it."""
-    few = {"train_scenes": 2, "val_scenes": 1}
-    experiment = recipe(EXPERIMENTS["smoke-pervfi"], data=few, steps=1, val_batch_size=1)
+    few = {"train_scenes": 1, "val_scenes": 1}
+    experiment = recipe(EXPERIMENTS["smoke-pervfi"], data=few, steps=1, batch_size=1)
     trainer = BaselineTrainer(experiment, run_in(tmp_path))
     assert begun(trainer.model) == {1}
     trainer.fit()

@@ -14,6 +14,8 @@ from sgm_vfi.model import load_interpolator
 from sgm_vfi.model.fingerprint import describe_network
 from sgm_vfi.model.import_by_name import PythonReferenceError, is_reference
 from sgm_vfi.video.command import main as interpolate
+from tests.fixtures.processes import start_quickly
+from tests.fixtures.training_runs import quick_probes
 from tests.fixtures.videos import moving_frames
 
 DARK = """
@@ -100,7 +102,11 @@ def test_files_of_weights_are_no_references(workdir: Path) -> None:
     assert not is_reference("odd:name")
 
 
-def test_the_commands_take_it(own: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_commands_take_it(
+    own: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_quickly(monkeypatch)
+    quick_probes(monkeypatch)
     frames = moving_frames(5, 24, 32)
     Path("clip").mkdir()
     for number, frame in enumerate(frames):

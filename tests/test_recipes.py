@@ -165,7 +165,7 @@ def test_a_search_counts_what_it_could_have_found() -> None:
 def test_attention_learns_to_search(batch: Triplet) -> None:
     """Told where cells go, it finds them; a first look finds more than even attention does."""
     torch.manual_seed(0)
-    network = SGM(replace(TINY, channels=16)).train()  # four heads
+    network = SGM(replace(TINY, channels=16, keypoint_ratio=None)).train()  # four heads
     known = MotionSupervision(network, flows=0.0, attention=1.0)
     maps = batch.target_flow(), batch.downsampled_flow(8)
 

@@ -84,7 +84,7 @@ def test_tiles_equal_the_whole_frame(tiny: SGM) -> None:
     """In double precision, where a halo too small by one pixel would show."""
     tiny.double()
     torch.manual_seed(0)
-    frames = torch.rand(2, 1, 3, 208, 208, dtype=torch.double)  # halos end in it, on each side
+    frames = torch.rand(2, 1, 3, 192, 192, dtype=torch.double)  # halos end in it, on each side
     time = time_like(frames[0], 0.5)
     with torch.no_grad():
         whole = tiny(*frames, time).frame

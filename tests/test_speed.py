@@ -35,6 +35,7 @@ from sgm_vfi.media import images
 from sgm_vfi.model import cli_options, time_like
 from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.model.weight_io import save_weights
+from tests.fixtures.processes import start_quickly
 from tests.fixtures.training_runs import quick_probes
 
 CPU = torch.device("cpu")
@@ -116,23 +117,26 @@ def test_stages_share_out_all_of_the_work(
     assert all(value >= 0 for value in seconds.values())
 
 
-def test_a_job_is_measured_in_a_process_of_its_own() -> None:
+def test_a_job_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its peak of memory is not this process's, and what it found comes back whole."""
+    start_quickly(monkeypatch)
     cost = measure_in_subprocess(SpeedConfig("blend", 64, 32, 1.0, "cpu", 2))
     assert isinstance(cost, FrameCost)
     assert len(cost.seconds) == 2
     assert cost.weights == "none"
 
 
-def test_out_of_memory_is_a_result() -> None:
+def test_out_of_memory_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame of 1.2 TB."""
+    start_quickly(monkeypatch)
     assert (
         measure_in_subprocess(SpeedConfig("blend", 400_000, 250_000, 1.0, "cpu", 1))
         == OUT_OF_MEMORY
     )
 
 
-def test_what_a_network_refuses_is_a_row_that_says_why() -> None:
+def test_what_a_network_refuses_is_a_row_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_quickly(monkeypatch)
     job = SpeedConfig("blend", 32, 32, 1.0, "cpu", 1, precision="bf16")
     problem = measure_in_subprocess(job)
     assert problem == "Blend has no compute modules for bf16; it runs in fp32."

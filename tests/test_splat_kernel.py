@@ -27,7 +27,8 @@ def test_interpreted_kernels_pass_the_tests_of_the_gpu() -> None:
     """In a process of its own: Triton reads the variable when it is imported."""
     shown = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-         "--override-ini=addopts=", "tests/test_splat_on_gpu.py", "-k", QUICK],
+         "--noconftest", "--override-ini=addopts=--import-mode=importlib",
+         "tests/test_splat_on_gpu.py", "-k", QUICK],
         cwd=ROOT,
         env=os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

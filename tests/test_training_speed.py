@@ -1,5 +1,6 @@
 """What a step of training costs, and how that is found out."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sgm_vfi.model.layers.prelu import PReLU
+from sgm_vfi.Trainer_x4k import X4KTrainer
 from sgm_vfi.training.__main__ import main
 from sgm_vfi.training.loss_functions import laplacian_pyramid
 from sgm_vfi.training.profiling import (
@@ -18,9 +20,23 @@ from sgm_vfi.training.profiling import (
     profile_training_step,
 )
 from tests.fixtures.processes import ROOT
-from tests.fixtures.training_runs import outcome, quick_probes, run_script, start_as_ranks
+from tests.fixtures.training_runs import (
+    SIDE,
+    outcome,
+    quick_probes,
+    recipe_global,
+    run_in,
+    run_script,
+    start_as_ranks,
+)
 
 CPU = torch.device("cpu")
+WITH_QUICK_PROBES = """
+import runpy
+from sgm_vfi.benchmark import profiler
+profiler.PROBE, profiler.PROBE_BYTES = (4, 16, 16), 2**16
+runpy.run_path({script!r}, run_name="__main__")
+"""
 
 
 def test_a_step_is_counted_and_split() -> None:
@@ -82,7 +98,8 @@ def test_the_command_measures_and_leaves_nothing(
     """In real processes where there are several, or else here."""
     arguments = measuring("smoke-rife" if "zoo" in script else "smoke", tmp_path)
     if processes > 1:
-        ranks = start_as_ranks(ROOT / script, *arguments, processes=processes)
+        code = WITH_QUICK_PROBES.format(script=str(ROOT / script))
+        ranks = start_as_ranks("-c", code, *arguments, processes=processes)
         ended = [outcome(process) for process in ranks]
         assert [code for code, _ in ended] == [0] * processes, ended
         said = "".join(text for _, text in ended)
@@ -99,20 +116,26 @@ def test_the_command_measures_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("world")
 def test_of_the_sizes_that_a_recipe_draws_the_largest_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick_probes(monkeypatch)
-    rows = []
-    for scale_probabilities in ("1,0", "0,1"):
-        arguments = measuring(
-            "smoke", tmp_path, f"training.scale_probabilities={scale_probabilities}"
-        )
-        run_script(monkeypatch, ROOT / "train_x4k.py", *arguments)
-        said = capsys.readouterr().out
-        rows.append(next(line for line in said.splitlines() if " to " in line).split("|"))
-    assert rows[0][3] == rows[1][3]  # GFLOP
-    assert int(rows[0][3]) > 1  # so that another size would show
+    class Measured(Exception):
+        pass
+
+    def run_once(step: Callable[[], None], *_: object) -> None:
+        step()
+        raise Measured
+
+    sides: list[int] = []
+    monkeypatch.setattr("sgm_vfi.training.trainer.profile_training_step", run_once)
+    for probabilities in ((1.0, 0.0), (0.0, 1.0)):
+        scales = {"scales": (1.0, 0.5), "scale_probabilities": probabilities}
+        trainer = X4KTrainer(recipe_global(batch_size=1, **scales), run_in(tmp_path))
+        trainer.train_step = lambda batch: sides.append(batch.frame0.shape[-1])
+        with pytest.raises(Measured):
+            trainer.profile_steps(1)
+    assert sides == [SIDE, SIDE]
 
 
 @pytest.mark.parametrize("slopes", [1, 5])

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
 from sgm_vfi.model.baselines.repeat_and_blend import Blend, FramePair
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
@@ -19,7 +18,7 @@ from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate, in
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.output_timestamps import Timeline
 from sgm_vfi.video.pipeline import find_needed_frames
-from tests.conftest import randomize_weights
+from tests.fixtures.networks import small_raft_vfi
 from tests.fixtures.videos import decode_samples, moving_frames, write_clip
 
 HALF = Fraction(1, 2)
@@ -53,10 +52,6 @@ class Looking(Blend):
 def pan(count: int) -> list[Tensor]:
     """A picture that moves. Shapes: (3, 48, 64) each."""
     return [frame[0] for frame in moving_frames(count)]
-
-
-def small_network() -> RAFTVFI:
-    return randomize_weights(RAFTVFI(RAFTVFIConfig(iterations=1))).eval()
 
 
 Show = Callable[[Path, list[Tensor], VideoOptions, Interpolator], object]
@@ -122,7 +117,7 @@ def test_uneven_neighbours_are_of_no_use() -> None:
 
 def test_a_video_equals_the_network_asked_directly() -> None:
     """To the bit, though each frame is looked at once: what is known of a pair serves the next."""
-    network = small_network()
+    network = small_raft_vfi()
     frames = [frame[0] for frame in moving_frames(5, 40, 56)]
     shown = [timed.frame for timed in interpolate(frames, rate=25, network=network)]
     padded = Padded(network)
@@ -140,7 +135,7 @@ def test_the_next_pair_costs_one_look_and_two_flows(
     wrap: Callable[[Interpolator], Interpolator],
 ) -> None:
     """RAFT's encoder sees the new frame alone, whichever pair comes next, with equal results."""
-    network, frames = small_network(), moving_frames(5, 64, 64)
+    network, frames = small_raft_vfi(), moving_frames(5, 64, 64)
     wrapped, passes = wrap(network), 2 if wrap is FlipEnsemble else 1
     looks: list[int] = []
     flows: list[int] = []
@@ -175,7 +170,7 @@ def test_pieces_are_the_same_however_the_work_is_cut(tmp_path: Path) -> None:
     made = []
     for length in (2, 240):
         options = replace(EXACT, segment_frames=length)
-        interpolate_file(clip, tmp_path / f"{length}.mkv", options, network=small_network())
+        interpolate_file(clip, tmp_path / f"{length}.mkv", options, network=small_raft_vfi())
         made.append(decode_samples(tmp_path / f"{length}.mkv"))
     assert made[0] == made[1]
 

@@ -13,6 +13,7 @@ from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.model.zoo import build_interpolator
 from sgm_vfi.video import EncodingOptions, Target, VideoOptions, interpolate_file
 from tests.fixtures.demo import run
+from tests.fixtures.networks import update_once
 from tests.fixtures.videos import decode_samples, moving_frames, read_timestamps, write_clip
 
 NAMES = sorted(ZOO)
@@ -47,8 +48,11 @@ def test_rows_of_one_kind_are_of_one_network() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_interpolator_contract(name: str) -> None:
-    """Right shape, right range, no trace left in the state dict; of each kind same answer twice."""
-    network = ZOO[name].build().eval()
+    """Right shape, right range, no trace left in the state dict; of each kind same answer twice.
+
+    What is no pair of frames is refused.
+    """
+    network = update_once(ZOO[name].build().eval())
     torch.manual_seed(0)
     side = max(network.stride, 16)
     frame0, frame1 = torch.rand(2, 1, 3, 2 * side, 3 * side)
@@ -62,12 +66,14 @@ def test_interpolator_contract(name: str) -> None:
     assert first.min() >= 0
     assert first.max() <= 1
     assert set(network.state_dict()) == names
+    with pytest.raises(ValueError, match="two frames of one shape"):
+        network.prepare(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_prepared_once_asked_often(name: str) -> None:
     """`forward` is `prepare` and `interpolate`; every scale and explanation is accepted."""
-    network = ZOO[name].build().eval()
+    network = update_once(ZOO[name].build().eval())
     torch.manual_seed(0)
     side = network.size_multiple(1 / 2)
     frame0, frame1 = torch.rand(2, 1, 3, 2 * side, 2 * side)
@@ -82,18 +88,12 @@ def test_prepared_once_asked_often(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_refuses_what_is_no_pair_of_frames(name: str) -> None:
-    network = ZOO[name].build().eval()
-    with pytest.raises(ValueError, match="two frames of one shape"):
-        network.prepare(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 48))
-
-
-@pytest.mark.parametrize("name", KINDS)
 def test_thirds_of_a_video_file(workdir: Path, name: str) -> None:
     """What `--multi 3` asks for: every frame, at its time, whatever times the network knows."""
     clip = write_clip(Path("in.mp4"), moving_frames(2, 34, 64))
     options = VideoOptions(target=Target(multi=3), encoding=EncodingOptions(lossless=True))
-    receipt = interpolate_file(clip, "out.mp4", options, network=build_interpolator(name))
+    network = update_once(build_interpolator(name))
+    receipt = interpolate_file(clip, "out.mp4", options, network=network)
     assert receipt["frames made by the network"] == 2
     assert read_timestamps(Path("out.mp4")) == [Fraction(number, 75) for number in range(6)]
     assert decode_samples(Path("out.mp4"))[::3] == decode_samples(clip)

@@ -12,6 +12,7 @@ from torch import Tensor
 from sgm_vfi.engine.schedule import warmup_cosine
 from sgm_vfi.model.interpolator import time_like
 from sgm_vfi.model.sgm.checkpoint_names import to_published
+from sgm_vfi.model.sgm.network import SGM
 from sgm_vfi.training.loss_functions import interpolation_loss
 from tests.parity import recipe
 from tests.parity.check_sgm import Spy, build, compare_all, config_of, frames, steps
@@ -28,12 +29,7 @@ def findings(
     """Compare loss, gradients, updated weights and frozen parameters."""
     golden = json.loads((folder / case["file"]).read_text())
     net = build(config_of(case), device).train()
-    stage = case["variant"].split("_")[0]
-    if stage == "sgm":
-        for part in net.frozen_modules():
-            part.requires_grad_(False)
-    rate = warmup_cosine(case["step"], EPOCHS[stage] * STEPS_PER_EPOCH, WARMUP_STEPS[stage])
-    optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4)
+    optimiser, rate = published_optimiser(net, case)
     frame0, frame1 = frames(case, device)
     target = torch.from_numpy(recipe.target(case["frames"])).to(device)
     with Spy(net) as spy:
@@ -53,6 +49,16 @@ def findings(
     arrays = {key: value.detach().cpu().numpy() for key, value in steps(spy).items()}
     arrays["pred"] = prediction.frame.detach().cpu().numpy()
     yield from compare_all(name, case, np.load(folder / case["file_tensors"]), arrays)
+
+
+def published_optimiser(net: SGM, case: dict[str, Any]) -> tuple[torch.optim.Optimizer, float]:
+    """Freeze what the published training freezes; return its optimiser and learning rate."""
+    stage = case["variant"].split("_")[0]
+    if stage == "sgm":
+        for part in net.frozen_modules():
+            part.requires_grad_(False)
+    rate = warmup_cosine(case["step"], EPOCHS[stage] * STEPS_PER_EPOCH, WARMUP_STEPS[stage])
+    return torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4), rate
 
 
 def _probe(key: str, tensor: Tensor) -> float:

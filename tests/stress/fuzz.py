@@ -6,7 +6,6 @@ end off, repeats a part, or replaces a part by zeros. Files are tried in a pool 
 
 import argparse
 import io
-import multiprocessing
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from sgm_vfi import cli
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.model.weight_io import save_weights
 from sgm_vfi.model.zoo import build_interpolator
+from tests.fixtures.processes import fork_server
 from tests.fixtures.videos import moving_frames, write_clip
 
 LIMIT = 600  # seconds that one command may take on a busy machine
@@ -142,7 +142,7 @@ def fuzz(folder: Path, count: int, seed: int = 0, processes: int = 2) -> list[Ou
     mutated = folder / "mutated"
     mutated.mkdir()
     outcomes = []
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, fork_server()) as pool:
         files = list(mutate_files(originals, mutated, count, seed))
         tried = [
             (file, pool.submit(try_file, file, folder / "originals", folder / file.stem))
