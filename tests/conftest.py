@@ -1,16 +1,18 @@
 """What tests share."""
 
+import gc
 import logging
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
 from sgm_vfi.dataset.stand_in import write_stand_in
-from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator
+from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator, textures
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.model import zoo
@@ -40,6 +42,17 @@ SLOWEST = (  # files that take longest: begun first, so that none is waited for 
 )
 
 
+def pytest_collection() -> None:
+    """Collect no garbage while modules are imported, of which there is none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of all later collections of garbage, which it made slow."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest files come first, the others as they were."""
     order = {name: place for place, name in enumerate(SLOWEST)}
@@ -64,6 +77,14 @@ def no_fsync() -> Iterator[None]:
     """Do not wait for the disk: only a loss of power would show the difference."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def photographs_read_once() -> Iterator[None]:
+    """Read the photographs of synthetic textures once, not for every generator of scenes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textures, "read_photograph", cache(textures.read_photograph))
         yield
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sgm_vfi.dataset.synthetic import textures
 from sgm_vfi.dataset.synthetic.shapes import REACH, SHAPES, signed_distance
 from sgm_vfi.dataset.synthetic.textures import (
     PATTERNS,
@@ -84,3 +85,11 @@ def test_textures_have_something_to_see() -> None:
     for paint in set(PATTERNS):
         one, other = (paint(64, np.random.default_rng(seed)) for seed in (0, 1))
         assert np.abs(one - other).mean() > 0.02
+
+
+def test_only_the_photographs_that_are_shown_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    exact = textures.read_photograph
+    monkeypatch.setattr(textures, "read_photograph", lambda path: read.append(path) or exact(path))
+    draw_texture_tiles(5, 32, np.random.default_rng(0))
+    assert [path.name for path in read] == list(textures.PHOTOGRAPHS[:3])

@@ -40,8 +40,8 @@ PatternFunction = Callable[[int, np.random.Generator], np.ndarray]
 
 def draw_texture_tiles(count: int, side: int, random: np.random.Generator) -> list[np.ndarray]:
     """Draw `count` textures: photographs and patterns. Shapes: -> (side, side, 3) each."""
-    photographs = [read_photograph(path) for path in find_photographs()]
     num_photographs = round(count * PHOTOGRAPH_SHARE)
+    photographs = [read_photograph(path) for path in find_photographs()[:num_photographs]]
     cut = [
         crop_random_square(photographs[number % len(photographs)], side, random)
         for number in range(num_photographs)

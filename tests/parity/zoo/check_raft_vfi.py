@@ -137,7 +137,7 @@ def network(net: RAFTVFI, device: torch.device) -> Arrays:
     linear = state._replace(context_flows=None)
     return {
         "inputs_crc": zoo.fingerprint(named),
-        "raft_f12": net.flow(frames[1], frames[2]),
+        "raft_f12": state.raw[0],
         "raft_f10_mean": before.mean(dim=(2, 3)),
         "raft_f23_mean": after.mean(dim=(2, 3)),
         "refined_F12": flow_01,
