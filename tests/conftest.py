@@ -28,17 +28,20 @@ TINY = SGMConfig(channels=4, depths=(1, 1, 1, 2), keypoint_ratio=0.25, dense_up_
 
 
 SLOWEST = (  # files that take longest: begun first, so that none is waited for at the end
-    "test_runner",
-    "test_resume",
-    "test_zoo",
     "test_parity",
     "test_parity_zoo",
-    "test_training_speed",
-    "test_video_interrupted",
+    "test_zoo",
     "test_export",
+    "test_runner",
+    "test_resume",
     "test_splat_kernel",
     "test_training",
-    "test_speed",
+    "test_pervfi_loss",
+    "test_training_step",
+    "test_precision",
+    "test_devices",
+    "test_training_speed",
+    "test_raft_vfi",
 )
 
 
@@ -54,9 +57,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest files come first, the others as they were."""
+    """The slowest files come first, then those about videos, then the others as they were."""
     order = {name: place for place, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(SLOWEST)))
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        return order.get(name, len(SLOWEST) + (not name.startswith("test_video")))
+
+    items.sort(key=place)
 
 
 def randomize_weights(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

@@ -177,7 +177,7 @@ def test_attention_learns_to_search(batch: Triplet) -> None:
     first = missed().item()
     assert first < even - 0.3
     optimiser = torch.optim.Adam(network.encoder.parameters(), lr=2e-3)
-    for _ in range(25):
+    for _ in range(12):
         optimiser.zero_grad()
         missed().backward()
         optimiser.step()
