@@ -202,3 +202,22 @@ def test_telemetry_of_one_packet_is_known_at_planning() -> None:
     subprocess.run([*command.split(), "in.mov"], check=True)
     run(Path("in.mov"), "--output", "out.mov", *FAST)
     assert "data stream 1 (bin_data): it has no samples" in receipt("out.mov")["lost"][0]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_sound_that_an_edit_list_hides_stays_hidden(suffix: str) -> None:
+    whole = write_clip(Path("whole.mkv"), moving_frames(12), audio=0.48)
+    with av.open(whole) as clip, av.open("trimmed.mp4", "w") as container:
+        copies = [container.add_stream_from_template(s, opaque=True) for s in clip.streams]
+        for packet in clip.demux():
+            if packet.size:
+                cut = round(Fraction(6, 25) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - cut, packet.dts - cut
+                packet.stream = copies[packet.stream.index]
+                container.mux(packet)
+    run("trimmed.mp4", "--model", "blend", "--output", f"out.{suffix}")
+    with av.open(f"out.{suffix}") as clip:
+        packets = [packet for packet in clip.demux(audio=0) if packet.size]
+        pictures = clip.streams.video[0]
+        assert pictures.start_time * pictures.time_base < Fraction(1, 20)
+        assert 10 <= len(packets) <= 13  # of 1024 samples, in 0.24 s

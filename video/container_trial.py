@@ -20,6 +20,7 @@ from sgm_vfi.video.metadata_tags import convert_timecode, copyable_tags, find_lo
 from sgm_vfi.video.mux import MP4, CopiedStreams, EncodedSegment, FrameClock, assemble
 from sgm_vfi.video.other_streams import (
     OtherStream,
+    demux_shown,
     describe_stream,
     find_dropped,
     read_streams,
@@ -150,7 +151,7 @@ def count_packets(source: SourceVideo, indices: Collection[int]) -> dict[int, in
             if stream.index not in counts:
                 stream.discard = Discard.all
         streams = [container.streams[index] for index in counts]
-        for packet in container.demux(streams):
+        for packet in demux_shown(container, streams):
             if source.trim and not trim_packet(packet, source.offset, source.end):
                 continue
             if packet.size and counts[packet.stream.index] < TRIAL_PACKETS:

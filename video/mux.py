@@ -20,6 +20,7 @@ from sgm_vfi.media.open_local_media import is_cover_art, open_input, open_output
 from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.metadata_tags import TIMECODE, copyable_tags
 from sgm_vfi.video.mp4_stereo import hide_eyes_box
+from sgm_vfi.video.other_streams import demux_shown
 from sgm_vfi.video.output_timestamps import to_pts
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
 from sgm_vfi.video.side_data_in_matroska_header import write_template
@@ -277,7 +278,7 @@ def read_copied_packets(
     """
     last = Fraction(0)
     left = dict(max_packets or {})
-    for packet in original.demux([original.streams[index] for index in copies]):
+    for packet in demux_shown(original, [original.streams[index] for index in copies]):
         if max_packets is not None and not any(left[index] for index in copies):
             return
         if packet.size == 0 and packet.dts is None:  # the end

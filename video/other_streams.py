@@ -68,6 +68,27 @@ def find_dropped(streams: Iterable[OtherStream], drop: Iterable[str] | None) -> 
     return {stream.index for stream in streams if {str(stream.index), stream.kind} & names}
 
 
+def demux_shown(
+    container: av.container.InputContainer, streams: list[av.stream.Stream]
+) -> Iterator[av.Packet]:
+    """Yield the packets of streams without those that an edit list hides, as of a trimmed clip.
+
+    Of each stream the last hidden packet before the first shown one stays, as decoders need it.
+    """
+    waiting: dict[int, av.Packet] = {}
+    begun: set[int] = set()
+    for packet in container.demux(streams):
+        index = packet.stream.index
+        if packet.is_discard:
+            if index not in begun:
+                waiting[index] = packet
+            continue
+        begun.add(index)
+        if index in waiting:
+            yield waiting.pop(index)
+        yield packet
+
+
 def read_streams(file: Path) -> list[tuple[str, str, bool]]:
     """Return kind, codec and whether there are packets, of all streams of a file but the first."""
     with open_input(file) as container:
