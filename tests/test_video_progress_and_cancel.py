@@ -54,6 +54,19 @@ def test_the_time_left_follows_the_load_of_the_machine() -> None:
             assert true / 1.5 <= predicted <= 1.5 * true
 
 
+def test_the_start_of_the_second_segment_does_not_count() -> None:
+    """Decoding begins again there, once."""
+    now = 0.0
+    left = TimeLeft(100, clock=lambda: now)
+    for number in range(10):
+        now += 1.0
+        if number == 4:
+            now += 30.0
+            left.restart()
+        left.advance()
+    assert left.seconds_left == pytest.approx(90.0)
+
+
 def test_the_time_left_is_unknown_before_the_second_frame() -> None:
     left = TimeLeft(5)
     left.advance()

@@ -104,6 +104,8 @@ class SegmentMaker:
         first = self._first_length()
         head = islice(self.plan.segments(first), 1)
         self._make(find_missing(head, self.work), first, None)
+        if self.bar is not None:
+            self.bar.time_left.restart()  # decoding begins again
         length = DEFAULT_FRAMES
         if len(self._times) > 2:  # the first new frame also loads kernels and starts threads
             seconds = self._times[-1] - self._times[1]

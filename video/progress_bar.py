@@ -29,22 +29,30 @@ class TimeLeft:
         self.num_new = num_new
         self.clock = clock
         self.num_done = 0
-        self._finished: deque[tuple[float, int]] = deque()  # when how many were done
+        self._last: float | None = None  # when the newest frame was made
+        self._seconds: deque[float] = deque()  # of each of the newest frames
+        self._total = 0.0  # of these
 
     def advance(self) -> None:
         """Take note of a new frame."""
         now, self.num_done = self.clock(), self.num_done + 1
-        self._finished.append((now, self.num_done))
-        while len(self._finished) > WINDOW_FRAMES and now - self._finished[1][0] > WINDOW_SECONDS:
-            self._finished.popleft()
+        if self._last is not None:
+            self._seconds.append(now - self._last)
+            self._total += self._seconds[-1]
+        self._last = now
+        while (
+            len(self._seconds) > WINDOW_FRAMES and self._total - self._seconds[0] > WINDOW_SECONDS
+        ):
+            self._total -= self._seconds.popleft()
+
+    def restart(self) -> None:
+        """Let the next new frame start the clock again, as decoding and threads start again."""
+        self._last = None
 
     @property
     def seconds_per_frame(self) -> float | None:
         """Seconds for a new frame, or None before two of them."""
-        if len(self._finished) < 2:
-            return None
-        (start, before), (end, after) = self._finished[0], self._finished[-1]
-        return (end - start) / (after - before)
+        return self._total / len(self._seconds) if self._seconds else None
 
     @property
     def seconds_left(self) -> float | None:
