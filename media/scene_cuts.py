@@ -199,5 +199,5 @@ def extract_windows(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def average_blocks(picture: Tensor) -> Tensor:
-    """Average the block that starts at each pixel."""
-    return F.avg_pool2d(picture, BLOCK, stride=1)
+    """Average the block that starts at each pixel, along rows and then along columns."""
+    return F.avg_pool2d(F.avg_pool2d(picture, (1, BLOCK), stride=1), (BLOCK, 1), stride=1)
