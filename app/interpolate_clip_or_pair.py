@@ -17,8 +17,8 @@ from sgm_vfi.video.command import parse_arguments
 from sgm_vfi.video.job import run_plan
 from sgm_vfi.video.job_paths import default_output, receipt_path, worst_frames_path
 from sgm_vfi.video.job_plan import VideoPlan, plan_video
-from sgm_vfi.video.option_fields import parse_rate, parse_slow
 from sgm_vfi.video.options import VideoOptions
+from sgm_vfi.video.options_from_dataclass_fields import parse_rate, parse_slow
 from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.pair_job import interpolate_pair
 from sgm_vfi.video.pipeline import decode_rgb

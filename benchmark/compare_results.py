@@ -74,21 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("a", type=Path, metavar="A", help="results: .json or .jsonl, or a folder of them")
     add("b", type=Path, metavar="B", help="results to compare with A")
     add("--models", nargs=2, metavar=("OF_A", "OF_B"), help="default: models of the same name")
-    add(
-        "--by",
-        metavar="COLUMN",
-        help="resample rows with the same value together, such as the frames of a clip "
-        "(default: each row by itself)",
-    )
+    add("--by", metavar="COLUMN", help="keep rows of equal value together (default: no rows)")
     add("--confidence", type=float, default=0.95, help="of the interval (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
-    add(
-        "--output",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="a page (.html), all pairs (.csv) (default: none)",
-    )
+    add("--output", type=Path, nargs="+", default=[], help=".html, .csv (default: none)")
 
 
 def run(args: argparse.Namespace) -> None:

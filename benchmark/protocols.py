@@ -23,7 +23,7 @@ from sgm_vfi.benchmark.crop_and_resize import (
     keep_full_frame,
     round_down,
 )
-from sgm_vfi.benchmark.published import (
+from sgm_vfi.benchmark.published_values import (
     GOPRO_8X,
     MIDDLEBURY,
     SNU_FILM,

@@ -25,7 +25,7 @@ from torch import Tensor
 from sgm_vfi.command_errors import CommandParser, report_errors
 from sgm_vfi.dataset import vimeo90k, x4k1000fps
 from sgm_vfi.dataset.packed_cache import PackedFrameStack, is_packed, write_packed
-from sgm_vfi.dataset.stand_in import TREE_LAYOUTS, write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import TREE_LAYOUTS, write_stand_in
 from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig, SyntheticLoader
 from sgm_vfi.dataset.triplet_sampling import SampleKey
 from sgm_vfi.dataset.verify import DATA_SETS, verify_data_set

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_vfi.media.colour_profiles import encode_with_profile
+from sgm_vfi.media.image_colour_information import encode_with_profile
 from sgm_vfi.media.image_header import MAX_PIXELS, read_declared_size
 from sgm_vfi.media.png_colour_chunks import Chunk, find_chunk, insert_chunks
 from sgm_vfi.storage.atomic_write import write_atomically

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import write_stand_in
 from sgm_vfi.dataset.synthetic import SceneBatch, SceneGenerator, textures
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group

@@ -10,9 +10,9 @@ from sgm_vfi.dataset.synthetic import SceneGenerator, SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
-from sgm_vfi.training import ablations, rendered_scenes
+from sgm_vfi.training import ablations, scenes_rendered_once
 from sgm_vfi.training.ablations import format_table, main
-from sgm_vfi.training.rendered_scenes import RenderedScenes
+from sgm_vfi.training.scenes_rendered_once import RenderedScenes
 from tests.fixtures.training_runs import LOCAL, PLAIN, SIDE
 
 
@@ -51,7 +51,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     tiny = replace(base, data=data, training=training, model=replace(LOCAL, any_time=True))
     monkeypatch.setattr(ablations, "BASE", tiny)
     monkeypatch.setattr(ablations, "EPOCH", 4)
-    monkeypatch.setattr(rendered_scenes, "RENDER_BATCH", 4)
+    monkeypatch.setattr(scenes_rendered_once, "RENDER_BATCH", 4)
     monkeypatch.setattr(ablations, "load_interpolator", lambda name: Blend())
     monkeypatch.setattr(ablations, "process_group", lambda device: nullcontext(world))
 

@@ -18,8 +18,8 @@ from sgm_vfi.benchmark.tables import protect_cell
 from sgm_vfi.media.charts import put_text
 from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.image_header import read_declared_size
+from sgm_vfi.media.image_output_paths import require_writable_path
 from sgm_vfi.media.images import FrameError, read_frame, write_frame
-from sgm_vfi.media.output_paths import require_writable_path
 from sgm_vfi.model.weight_io import CheckpointError, read_weights, save_weights
 from sgm_vfi.model.zoo import build_interpolator, load_interpolator
 from tests.fixtures.videos import moving_frames, write_clip

@@ -23,7 +23,7 @@ from sgm_vfi.dataset import snu_film
 from sgm_vfi.media.images import as_frame, read_frame, write_frame
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.flow.gmflow_refine import SCOPES, GMFlowRefine
+from sgm_vfi.model.flow.gmflow_two_scales import SCOPES, GMFlowRefine
 from sgm_vfi.model.flow.raft import RAFT
 from sgm_vfi.model.weight_io import published_name
 from tests.conftest import randomize_weights

@@ -11,7 +11,7 @@ from sgm_vfi.dataset import snu_film, vimeo90k, x4k1000fps, xiph
 from sgm_vfi.dataset.__main__ import main
 from sgm_vfi.dataset.augment import Augmentation, TripletIndices
 from sgm_vfi.dataset.clip_frames import read_8_bit
-from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import write_stand_in
 from sgm_vfi.dataset.triplet import read_lines, resolve_listed_path
 from sgm_vfi.dataset.triplet_sampling import SampleKey
 from sgm_vfi.dataset.verify import verify_data_set

@@ -15,8 +15,8 @@ from sgm_vfi.model.baselines.repeat_and_blend import FramePair, Repeat
 from sgm_vfi.model.baselines.rife.network import RIFE, RIFEConfig
 from sgm_vfi.model.export import formats
 from sgm_vfi.model.export.__main__ import main
+from sgm_vfi.model.export.export_graph_and_check import LARGEST_MEAN, export
 from sgm_vfi.model.export.formats import FORMATS, ExportError
-from sgm_vfi.model.export.graph import LARGEST_MEAN, export
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolation, Interpolator, time_like

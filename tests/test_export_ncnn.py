@@ -13,8 +13,13 @@ from sgm_vfi.model.baselines.ifrnet.network import IFRNet, IFRNetConfig
 from sgm_vfi.model.baselines.repeat_and_blend import FramePair, Repeat
 from sgm_vfi.model.baselines.rife.practical_rife import PracticalConfig, PracticalRIFE
 from sgm_vfi.model.export import formats, ncnn_format
+from sgm_vfi.model.export.export_graph_and_check import (
+    FixedSizeNetwork,
+    build_test_inputs,
+    capture_graph,
+    export,
+)
 from sgm_vfi.model.export.formats import ExportError
-from sgm_vfi.model.export.graph import FixedSizeNetwork, build_test_inputs, capture_graph, export
 from sgm_vfi.model.export.ncnn_format import PerSampleGraph, convert
 from sgm_vfi.model.interpolator import Interpolation, Interpolator
 from tests.conftest import randomize_weights

@@ -17,7 +17,7 @@ from sgm_vfi.dataset.data_config_and_loaders import (
     build_augmentation,
     build_loader,
 )
-from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import write_stand_in
 from sgm_vfi.dataset.triplet_sampling import SampleKey, build_generator, sample_inner_frame
 from sgm_vfi.engine.distributed import process_group
 from sgm_vfi.training.baseline_recipes import EXPERIMENTS

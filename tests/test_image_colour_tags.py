@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms
 
-from sgm_vfi.media.colour_profiles import ImageColours
+from sgm_vfi.media.image_colour_information import ImageColours
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.media.png_colour_chunks import Chunk, insert_chunks, read_colour_chunks
 from sgm_vfi.video.av_frames import ColourTags, HDRMetadata, read_colour_tags

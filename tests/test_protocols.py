@@ -31,7 +31,7 @@ from sgm_vfi.benchmark.protocol_and_footage_samples import (
 )
 from sgm_vfi.benchmark.protocols import PROTOCOLS, Protocol
 from sgm_vfi.dataset import gopro, middlebury, ucf101, x4k1000fps
-from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import TripletPaths
 from sgm_vfi.dataset.verify import verify_data_set

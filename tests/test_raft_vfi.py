@@ -7,7 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.raft_vfi import flow_reversal, frame_synthesis, window_attention
+from sgm_vfi.model.baselines.raft_vfi import (
+    filter_flows_warp_and_blend,
+    flow_reversal,
+    window_attention,
+)
 from sgm_vfi.model.baselines.raft_vfi.network import RAFTVFI, RAFTVFIConfig
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.model.flow.estimator import FlowEstimator
@@ -180,22 +184,22 @@ def test_shifted_windows_mask_coarse_pixels_across_the_edge() -> None:
 def test_gradient_and_dilation_by_hand() -> None:
     ramp = torch.arange(5.0).expand(1, 1, 4, 5) * 3
     torch.testing.assert_close(
-        frame_synthesis.gradient_magnitude(ramp)[0, 0, 1, 1:4], torch.full((3,), 6.0)
+        filter_flows_warp_and_blend.gradient_magnitude(ramp)[0, 0, 1, 1:4], torch.full((3,), 6.0)
     )
     dot = torch.zeros(1, 1, 15, 15)
     dot[..., 7, 7] = 0.6
     expected = torch.zeros(1, 1, 15, 15)
     expected[..., 3:12, 3:12] = 0.6
-    assert torch.equal(frame_synthesis.dilate(dot), expected)
+    assert torch.equal(filter_flows_warp_and_blend.dilate(dot), expected)
 
 
 def test_static_content_is_cross_faded() -> None:
     frame0, frame1, flow = *torch.rand(2, 1, 3, 8, 8), 9 * torch.rand(1, 2, 8, 8)
     mask, static = torch.full((1, 1, 8, 8), 0.3), torch.ones(1, 1, 8, 8)
-    layers = frame_synthesis.SynthesisOutput(flow, flow, mask, static)
-    frame = frame_synthesis.compose(frame0, frame1, layers, time_like(frame0, 0.25))
+    layers = filter_flows_warp_and_blend.SynthesisOutput(flow, flow, mask, static)
+    frame = filter_flows_warp_and_blend.compose(frame0, frame1, layers, time_like(frame0, 0.25))
     torch.testing.assert_close(frame, 0.75 * frame0 + 0.25 * frame1)
-    share = frame_synthesis.blend_weight(torch.tensor(0.5), torch.tensor(0.25))
+    share = filter_flows_warp_and_blend.blend_weight(torch.tensor(0.5), torch.tensor(0.25))
     torch.testing.assert_close(share, torch.tensor(0.75))
 
 

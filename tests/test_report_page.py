@@ -19,7 +19,7 @@ from sgm_vfi.benchmark.row_journal import ReportError
 from sgm_vfi.benchmark.sample_figures import (
     build_figure,
 )
-from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.media.images import as_frame, write_frame

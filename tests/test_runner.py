@@ -22,7 +22,7 @@ from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.result_summary import read_results
 from sgm_vfi.benchmark.row_journal import PROTOCOL_KEY, RowJournal
 from sgm_vfi.dataset import snu_film
-from sgm_vfi.dataset.stand_in import write_stand_in
+from sgm_vfi.dataset.stand_in_data_sets import write_stand_in
 from sgm_vfi.dataset.synthetic import SyntheticConfig
 from sgm_vfi.dataset.triplet import read_lines
 from sgm_vfi.media.images import read_frame

@@ -12,7 +12,7 @@ from sgm_vfi.model.layers.prelu import PReLU
 from sgm_vfi.Trainer_x4k import X4KTrainer
 from sgm_vfi.training.__main__ import main
 from sgm_vfi.training.loss_functions import laplacian_pyramid
-from sgm_vfi.training.profiling import (
+from sgm_vfi.training.step_cost import (
     SECTIONS,
     WARM_UP,
     StepSections,

@@ -10,7 +10,7 @@ import torch
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS
 from sgm_vfi.video.encoding_options import EncodingOptions, apply_purpose, describe_purpose
-from sgm_vfi.video.frame_size import fit_size, parse_max_size, resize_planes
+from sgm_vfi.video.input_frame_size import fit_size, parse_max_size, resize_planes
 from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_pictures, moving_frames, write_clip
 

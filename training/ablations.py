@@ -39,7 +39,7 @@ from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.model.zoo import load_interpolator
 from sgm_vfi.storage.atomic_write import write_atomically
 from sgm_vfi.training.loss_functions import motion_error
-from sgm_vfi.training.rendered_scenes import RenderedScenes, load_or_render
+from sgm_vfi.training.scenes_rendered_once import RenderedScenes, load_or_render
 from sgm_vfi.training.sgm import LocalBranchTrainer
 
 EPOCH = 160  # training scenes between two validations

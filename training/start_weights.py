@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, load_gmflow_features
-from sgm_vfi.model.flow.gmflow_refine import GMFlowRefineFeatures, load_gmflow_refine_weights
+from sgm_vfi.model.flow.gmflow_two_scales import GMFlowRefineFeatures, load_gmflow_refine_weights
 from sgm_vfi.model.sgm.checkpoint_names import from_published, is_published, published_config
 from sgm_vfi.model.sgm.network import SGM, SGMConfig
 from sgm_vfi.model.weight_io import CheckpointError, Weights, load_weights, read_weights

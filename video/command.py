@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from sgm_vfi.command_errors import INTERRUPTED, report_errors
 from sgm_vfi.engine.graceful_stop import StopRequest
+from sgm_vfi.media.image_output_paths import require_output_folder
 from sgm_vfi.media.images import WRITABLE_SUFFIXES, is_image
-from sgm_vfi.media.output_paths import require_output_folder
 from sgm_vfi.media.sequences import find_sequence, is_video
 from sgm_vfi.model import DEFAULT
 from sgm_vfi.model.cli_options import (
@@ -50,13 +50,13 @@ from sgm_vfi.video.options import (
     read_video_options,
 )
 from sgm_vfi.video.pair_job import interpolate_pair
-from sgm_vfi.video.pipe import is_pipe, run_pipe
 from sgm_vfi.video.plan_text import describe_plan
 from sgm_vfi.video.progress_and_cancel import InterpolationCancelled, JobMonitor
 from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segments_and_ranks import read_segment_rank
 from sgm_vfi.video.time_estimate import describe_duration
 from sgm_vfi.video.working_encoders import describe_encoders
+from sgm_vfi.video.y4m_stream_job import is_pipe, run_pipe
 
 EXAMPLES = """Interpolate frames between two images, the images of a folder, or those of a video.
 

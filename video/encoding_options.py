@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from sgm_vfi.video.option_fields import option
+from sgm_vfi.video.options_from_dataclass_fields import option
 
 SAME_CODEC = "same"  # as the source
 Purpose = Literal["web", "edit", "archive"]

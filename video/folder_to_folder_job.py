@@ -8,16 +8,16 @@ from time import perf_counter
 
 from tqdm import tqdm
 
-from sgm_vfi.media.colour_profiles import find_common_colours
-from sgm_vfi.media.images import read_frame, write_frame
-from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
-from sgm_vfi.media.output_paths import (
+from sgm_vfi.media.image_colour_information import find_common_colours
+from sgm_vfi.media.image_output_paths import (
     explain_full_disk,
     require_no_other_images,
     require_no_result,
     require_not_input,
     require_writable_path,
 )
+from sgm_vfi.media.images import read_frame, write_frame
+from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.sequences import find_sequence, probe_frames
 from sgm_vfi.model import Interpolator
 from sgm_vfi.model.cli_options import describe_weights, load_network

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sgm_vfi.media.colour_matrices import UNSPECIFIED
-from sgm_vfi.media.colour_profiles import ImageColours
+from sgm_vfi.media.image_colour_information import ImageColours
 from sgm_vfi.media.png_colour_chunks import Chunk
 from sgm_vfi.video.av_frames import ColourTags, HDRMetadata
 

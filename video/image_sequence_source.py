@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from sgm_vfi.media.colour_profiles import find_common_colours
+from sgm_vfi.media.image_colour_information import find_common_colours
 from sgm_vfi.media.images import FrameError, read_frame
 from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.sequences import probe_frames

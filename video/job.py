@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sgm_vfi.media.output_paths import explain_full_disk
+from sgm_vfi.media.image_output_paths import explain_full_disk
 from sgm_vfi.model import DEFAULT, Interpolator, load_interpolator
 from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
@@ -29,6 +29,7 @@ from sgm_vfi.video.job_paths import (
     work_path,
 )
 from sgm_vfi.video.job_plan import VideoPlan, plan_video
+from sgm_vfi.video.least_reliable_frames_image import write_worst_frames
 from sgm_vfi.video.make_segments import SegmentMaker
 from sgm_vfi.video.memory_fallback import (
     MemoryAwareInterpolator,
@@ -43,7 +44,6 @@ from sgm_vfi.video.progress_bar import FrameBar
 from sgm_vfi.video.segments_and_ranks import SegmentRank
 from sgm_vfi.video.verify import build_receipt, write_receipt
 from sgm_vfi.video.work_folder import WorkFolder
-from sgm_vfi.video.worst_frames_image import write_worst_frames
 
 NUM_LISTED = 10  # least reliable frames in the receipt
 

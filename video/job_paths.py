@@ -5,13 +5,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgm_vfi.media.images import FrameError
-from sgm_vfi.media.output_paths import (
+from sgm_vfi.media.image_output_paths import (
     find_existing_parent,
     require_no_result,
     require_not_input,
     require_writable_path,
 )
+from sgm_vfi.media.images import FrameError
 from sgm_vfi.video.animated_output import ANIMATIONS
 from sgm_vfi.video.encoding_options import PURPOSE_SUFFIXES
 from sgm_vfi.video.mux import CONTAINERS

@@ -18,9 +18,9 @@ from sgm_vfi.video.animated_output import (
 from sgm_vfi.video.container_trial import choose_copied_streams
 from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding, needs_even_size
 from sgm_vfi.video.encoding_options import PURPOSE_SOUND
-from sgm_vfi.video.frame_size import fit_size
 from sgm_vfi.video.header import read_header
 from sgm_vfi.video.image_sequence_source import probe_images
+from sgm_vfi.video.input_frame_size import fit_size
 from sgm_vfi.video.job_paths import (
     is_folder,
     output_paths,
@@ -31,8 +31,8 @@ from sgm_vfi.video.job_paths import (
 from sgm_vfi.video.long_gaps import find_holds
 from sgm_vfi.video.losses_of_picture_only_outputs import find_picture_losses
 from sgm_vfi.video.mux import CONTAINERS, CopiedStreams, FrameClock
-from sgm_vfi.video.option_fields import saved_values
 from sgm_vfi.video.options import EncodingOptions, VideoOptions
+from sgm_vfi.video.options_from_dataclass_fields import saved_values
 from sgm_vfi.video.output_timestamps import Timeline, to_pts
 from sgm_vfi.video.produce_output_frames import ProducerOptions
 from sgm_vfi.video.progress_bar import count_declared_frames, show_progress

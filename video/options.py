@@ -11,7 +11,7 @@ from sgm_vfi.video.comparison_views import CompareLayout
 from sgm_vfi.video.duplicates import THRESHOLD as DEDUP_THRESHOLD
 from sgm_vfi.video.encoding_options import EncodingOptions
 from sgm_vfi.video.long_gaps import HOLD_GAPS
-from sgm_vfi.video.option_fields import (
+from sgm_vfi.video.options_from_dataclass_fields import (
     add_options,
     format_given,
     option,

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sgm_vfi.media.colour_profiles import find_common_colours
-from sgm_vfi.media.images import as_frame, read_frame, require_image_format, write_frame
-from sgm_vfi.media.output_paths import (
+from sgm_vfi.media.image_colour_information import find_common_colours
+from sgm_vfi.media.image_output_paths import (
     is_image_output,
     pair_output_paths,
     require_no_result,
     require_not_input,
     require_writable_path,
 )
+from sgm_vfi.media.images import as_frame, read_frame, require_image_format, write_frame
 from sgm_vfi.media.sequences import find_sequence, probe_frames
 from sgm_vfi.media.visualise import fit_to_box, visualise_pair, write_animation
 from sgm_vfi.model import Interpolation, Interpolator, time_like

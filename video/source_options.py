@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from sgm_vfi.video.frame_size import parse_max_size
-from sgm_vfi.video.option_fields import option, parse_rate
+from sgm_vfi.video.input_frame_size import parse_max_size
+from sgm_vfi.video.options_from_dataclass_fields import option, parse_rate
 from sgm_vfi.video.trim import Position, Trim, parse_position
 
 

@@ -21,8 +21,8 @@ from sgm_vfi.video.av_frames import (
     read_planes,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
-from sgm_vfi.video.frame_size import resize_planes
 from sgm_vfi.video.header import VideoHeader, read_header
+from sgm_vfi.video.input_frame_size import resize_planes
 from sgm_vfi.video.missing_end import (
     count_declared_frames,
     estimate_frame_duration,

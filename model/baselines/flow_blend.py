@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sgm_vfi.model.flow import gmflow_refine
+from sgm_vfi.model.flow import gmflow_two_scales
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.flow_zoo import build_flow_estimator
 from sgm_vfi.model.flow.motion_hypotheses_at_time import (
@@ -134,12 +134,12 @@ def build_flow_blend(config: FlowBlendConfig) -> FlowBlend:
 
 def is_published(weights: Weights) -> bool:
     """Tell whether these are names of the published two-scale GMFlow."""
-    return gmflow_refine.TRIDENT_WEIGHT in weights.state
+    return gmflow_two_scales.TRIDENT_WEIGHT in weights.state
 
 
 def from_published(weights: Weights) -> Weights:
     """Rename the tensors of a published flow network to those of a `FlowBlend` on it."""
-    scopes = gmflow_refine.SCOPES
+    scopes = gmflow_two_scales.SCOPES
     state = {f"flow.{translate_name(name, scopes)}": x for name, x in weights.state.items()}
     return weights._replace(state=state)
 

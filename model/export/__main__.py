@@ -21,8 +21,8 @@ from sgm_vfi.model.cli_options import (
     argument_type,
     parse_size,
 )
+from sgm_vfi.model.export.export_graph_and_check import export
 from sgm_vfi.model.export.formats import FORMATS, INPUTS
-from sgm_vfi.model.export.graph import export
 from sgm_vfi.model.interpolator import flow_scale_fraction
 from sgm_vfi.model.zoo import ZOO, load_interpolator
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sgm_vfi.model.flow.dis import DISFlow
 from sgm_vfi.model.flow.estimator import FlowEstimator
 from sgm_vfi.model.flow.gmflow import GMFlow, load_gmflow_weights
-from sgm_vfi.model.flow.gmflow_refine import GMFlowRefine, load_gmflow_refine_weights
+from sgm_vfi.model.flow.gmflow_two_scales import GMFlowRefine, load_gmflow_refine_weights
 from sgm_vfi.model.flow.liteflownet import LiteFlowNet, load_liteflownet_weights
 from sgm_vfi.model.flow.raft import RAFT, find_raft, load_raft_weights
 from sgm_vfi.model.weight_io import Weights, read_weights

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sgm_vfi.model.flow.gmflow_features import CHANNELS as GLOBAL_CHANNELS
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures, tokens_to_map
-from sgm_vfi.model.flow.gmflow_refine import GMFlowRefineFeatures
+from sgm_vfi.model.flow.gmflow_two_scales import GMFlowRefineFeatures
 from sgm_vfi.model.interpolator import Interpolation, TileableInterpolator, Window, convert_frames
 from sgm_vfi.model.layers.memory_layout import set_memory_layout
 from sgm_vfi.model.layers.synthesis_unet import SynthesisNetwork, blend

@@ -7,8 +7,8 @@ Stages, in order:
        attention (`window_attention`).
     3. `flow_reversal`: the displacement up to time t, linear or with acceleration, and its
        reversal by splatting, which gives the flows from time t to both frames.
-    4. `frame_synthesis`: a U-Net that filters these flows, a visibility mask, and a mask of static
-       content; the frames are warped and blended at full resolution.
+    4. `filter_flows_warp_and_blend`: a U-Net that filters these flows, a visibility mask, and a
+       mask of static content; the frames are warped and blended at full resolution.
 
 Flows are in pixels of the resized frames until stage 4. Frames are RGB in [0, 1]; the published
 weights take BGR less a mean, which the network converts to and from.
@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sgm_vfi.model.baselines.raft_vfi.flow_refinement import FlowRefinement
-from sgm_vfi.model.baselines.raft_vfi.flow_reversal import displacement_at, reverse_flow
-from sgm_vfi.model.baselines.raft_vfi.frame_synthesis import (
+from sgm_vfi.model.baselines.raft_vfi.filter_flows_warp_and_blend import (
     RAFTVFISynthesis,
     SynthesisOutput,
     blend_weight,
     compose,
     dilate,
 )
+from sgm_vfi.model.baselines.raft_vfi.flow_refinement import FlowRefinement
+from sgm_vfi.model.baselines.raft_vfi.flow_reversal import displacement_at, reverse_flow
 from sgm_vfi.model.flow.raft import RAFT
 from sgm_vfi.model.interpolator import (
     Interpolation,

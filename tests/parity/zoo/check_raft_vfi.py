@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sgm_vfi.model.baselines.raft_vfi import flow_reversal, frame_synthesis
+from sgm_vfi.model.baselines.raft_vfi import filter_flows_warp_and_blend, flow_reversal
 from sgm_vfi.model.baselines.raft_vfi.checkpoint_names import (
     FLOW_PREFIX,
     KERNELS,
@@ -174,8 +174,8 @@ def units(device: torch.device) -> Arrays:
         "unit_reverse_norm": weight.expand(-1, 2, -1, -1),
         "unit_holes": (weight == 0).expand(-1, 2, -1, -1),
         "unit_fill": flow_reversal.fill_from_neighbours(back, weight, -flows["12"]),
-        "unit_grad": frame_synthesis.gradient_magnitude(noise),
-        "unit_dilate": frame_synthesis.dilate(noise[:, :1]),
+        "unit_grad": filter_flows_warp_and_blend.gradient_magnitude(noise),
+        "unit_dilate": filter_flows_warp_and_blend.dilate(noise[:, :1]),
     }
 
 

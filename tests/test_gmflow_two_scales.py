@@ -10,7 +10,7 @@ from torch import Tensor
 from sgm_vfi.model import load_interpolator
 from sgm_vfi.model.flow.flow_zoo import load_flow_estimator
 from sgm_vfi.model.flow.gmflow import FlowPropagation
-from sgm_vfi.model.flow.gmflow_refine import (
+from sgm_vfi.model.flow.gmflow_two_scales import (
     SCOPES,
     SPLITS,
     GMFlowRefine,

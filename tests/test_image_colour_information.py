@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from sgm_vfi.media.colour_profiles import (
+from sgm_vfi.media.image_colour_information import (
     find_common_colours,
     find_common_profile,
     read_profile,

@@ -21,7 +21,7 @@ from sgm_vfi.command_errors import INTERRUPTED
 from sgm_vfi.media.colour_matrices import MATRICES, guess_matrix
 from sgm_vfi.media.display_matrix import parse_display_matrix, read_display_matrix
 from sgm_vfi.media.frame_readers import require_quarter_turn
-from sgm_vfi.media.output_paths import require_no_result
+from sgm_vfi.media.image_output_paths import require_no_result
 from sgm_vfi.media.sequences import is_video
 from sgm_vfi.video.animated_output import choose_animation_target
 from sgm_vfi.video.av_frames import (
@@ -31,13 +31,13 @@ from sgm_vfi.video.av_frames import (
 )
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.encoding_options import EncodingOptions
-from sgm_vfi.video.frame_size import fit_size, resize_planes
 from sgm_vfi.video.header import read_header
+from sgm_vfi.video.input_frame_size import fit_size, resize_planes
 from sgm_vfi.video.job_paths import is_folder, require_outputs
 from sgm_vfi.video.job_plan import fit_source
 from sgm_vfi.video.load_network import load_network_for_size
-from sgm_vfi.video.option_fields import format_given
 from sgm_vfi.video.options import VideoOptions, read_video_options
+from sgm_vfi.video.options_from_dataclass_fields import format_given
 from sgm_vfi.video.playable_pixel_formats import lossless_layout
 from sgm_vfi.video.source_decoder import SourceDecoder
 from sgm_vfi.video.source_video import SourceVideo
