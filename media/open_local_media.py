@@ -110,8 +110,9 @@ def choose_video_stream(
     """
     videos = [stream for stream in container.streams.video if not is_cover_art(stream)]
     if not videos:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise VideoError(f"{path} holds no video stream ({kinds} only).")
+        kinds = {"cover picture" if is_cover_art(s) else s.type for s in container.streams}
+        held = ", ".join(sorted(kinds)) or "nothing"
+        raise VideoError(f"{path} holds no video stream ({held} only).")
     if index is None:
         marked = [stream for stream in videos if stream.disposition & Disposition.default]
         return crop_exactly(max(marked or videos, key=count_pixels))  # of equals, the first

@@ -56,7 +56,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     add_scale_and_points(group)
     group.add_argument(
         "--tile",
-        type=int,
+        type=argument_type(parse_whole),
         metavar="PIXELS",
         help=RareHelp(
             "synthesise in tiles of this size, with equal results and less memory (default: off)"
@@ -226,6 +226,13 @@ def parse_number(text: str) -> float:
     return float(parse_fraction(text))
 
 
+def parse_whole(text: str) -> int:
+    """Parse a whole number of a few digits, which may be negative."""
+    if not text.removeprefix("-").isdecimal() or len(text) > DIGITS:
+        raise ValueError(f"expected a whole number, got {text[:40]!r}")
+    return int(text)
+
+
 def parse_time(text: str) -> float:
     """Parse a time between two frames."""
     value = parse_number(text)
@@ -244,7 +251,7 @@ def parse_multiple(text: str) -> int:
 def parse_positive(text: str) -> int:
     """Parse a whole number from 1 up."""
     if not text.isdecimal() or len(text) > DIGITS or not int(text):
-        raise ValueError(f"a whole number from 1 up is wanted, got {text!r}")
+        raise ValueError(f"a whole number from 1 up is wanted, got {text[:40]!r}")
     return int(text)
 
 
@@ -253,7 +260,7 @@ def parse_size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     sides = (width, height)
     if not all(side.isdecimal() and len(side) <= SIDE_DIGITS and int(side) for side in sides):
-        raise ValueError(f"expected WIDTHxHEIGHT in pixels, such as 1280x720, got {text!r}")
+        raise ValueError(f"expected WIDTHxHEIGHT in pixels, such as 1280x720, got {text[:40]!r}")
     return int(height), int(width)
 
 

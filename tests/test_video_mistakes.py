@@ -37,6 +37,11 @@ MISTAKES = {
     "preset of VP9": ("good.mp4 --codec vp9 --preset slow", r"libvpx-vp9 takes no --preset"),
     "quality beyond H.264's": ("good.mp4 --crf 52", r"libx264 takes a --crf from 0 to 51, got 52"),
     "quality beyond AV1's": ("good.mp4 --codec av1 --crf 64", r"a --crf from 0 to 63, got 64"),
+    "no quality": ("good.mp4 --crf 16.5", r"--crf: expected a whole number, got '16\.5'"),
+    "no limit": ("good.mp4 --hold_gaps x", r"--hold_gaps: expected a number such as 0\.5"),
+    "no stream": ("good.mp4 --stream x", r"--stream: expected a whole number, got 'x'"),
+    "palette": ("good.mp4 --codec gif", r"gif cannot write .* written here \(it takes others\)"),
+    "no output": ("good.mp4 --output /", r"--output: name a file or a folder, got '/'"),
     "negative quality": ("good.mp4 --codec hevc --crf -1", r"a --crf from 0 to 51, got -1"),
     "rate of MPEG-2": (
         "good.mp4 --codec mpeg2video --fps 7",

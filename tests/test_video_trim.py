@@ -49,13 +49,14 @@ def full_clip(name: str = "in.mkv") -> Path:
     ("1:15.5", Position(Fraction(151, 2))),
     ("00:01:15.500", Position(Fraction(151, 2))),
     ("120f", Position(Fraction(120), is_frame=True)),
+    ("0f", Position(Fraction(0), is_frame=True)),
     ("1/30", Position(Fraction(1, 30))),
 ])  # fmt: skip
 def test_positions_are_seconds_timecodes_or_frames(text: str, position: Position) -> None:
     assert parse_position(text) == position
 
 
-@pytest.mark.parametrize("text", ["-1", "f", "1:75", "x", "1.5f"])
+@pytest.mark.parametrize("text", ["-1", "f", "1:75", "x", "1.5f", "1e400", "-5f", "9" * 5000, "9" * 5000 + "f"])
 def test_wrong_positions_are_explained(text: str) -> None:
     with pytest.raises(ValueError, match=r"or a frame \(120f\), got "):
         parse_position(text)

@@ -107,7 +107,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=argument_type(parse_output),
         help="file or folder to write, or - for a y4m stream (default: output, or output/FOLDER)",
     )
     times = parser.add_mutually_exclusive_group()
@@ -124,6 +124,15 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Name
     multi = args.multi or 2
     args.times = sorted(set(args.time or [number / multi for number in range(1, multi)]))
     return args
+
+
+def parse_output(text: str) -> Path:
+    """Parse the path of an output; "." and ".." get their names, which other names are made of."""
+    path = Path(text)
+    path = path.resolve() if path.name in ("", "..") else path
+    if not text or not path.name:
+        raise ValueError(f"name a file or a folder, got {text!r}")
+    return path
 
 
 @torch.inference_mode()

@@ -230,8 +230,8 @@ def choose_layout(
     choices = [layout for layout in possible.values() if fits(layout)]
     if not choices:
         raise EncodingError(
-            f"{name} cannot write {source.width}x{source.height}, in any of its formats "
-            f"({', '.join(possible)}). Take --codec h264 or ffv1."
+            f"{name} cannot write {source.width}x{source.height} in any pixel format that is "
+            f"written here ({', '.join(possible) or 'it takes others'}). Take --codec h264 or ffv1."
         )
     layout = min(choices, key=lambda choice: layout_loss(wanted, choice))
     why = f"of odd size {source.width}x{source.height}" if is_odd else f"which {name} cannot write"

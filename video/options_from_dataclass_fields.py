@@ -6,11 +6,17 @@ from dataclasses import Field, fields
 from fractions import Fraction
 from typing import Any
 
-from sgm_vfi.model.cli_options import argument_type, parse_fraction
+from sgm_vfi.model.cli_options import (
+    argument_type,
+    parse_fraction,
+    parse_number,
+    parse_whole,
+)
 from sgm_vfi.short_help import RareHelp
 
 MIN_RATE, MAX_RATE = Fraction(1, 1000), 1000  # frames per second
 MAX_SLOW = 1000  # times as long
+PARSERS = {int: parse_whole, float: parse_number}  # whose errors are sentences
 MAX_DENOMINATOR = 1_000_000  # of a rate; containers hold 31 bits
 
 
@@ -67,6 +73,7 @@ def add_options(parser: argparse._ActionsContainer, options: type) -> None:
             settings |= {"action": "store_true"}
         else:
             parse = about["parse"] or (str if default is None else type(default))
+            parse = PARSERS.get(parse, parse)
             settings |= {"type": argument_type(parse), "metavar": about["metavar"]}
             settings |= {"choices": about["choices"]} if about["choices"] else {}
             settings["help"] += "" if default is None else f" (default: {format_value(default)})"

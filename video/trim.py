@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import av
 
 from sgm_vfi.media.open_local_media import open_input
+from sgm_vfi.model.cli_options import parse_fraction, parse_whole
 from sgm_vfi.video.output_timestamps import to_pts
 
 MAX_SLACK = Fraction(1, 1000)  # seconds that a rounded timestamp may miss a position by
@@ -65,20 +66,20 @@ WHOLE = Trim()
 
 def parse_position(text: str) -> Position:
     """Parse seconds (75.5), a timecode (1:15.5 or 00:01:15.500) or a frame number (120f)."""
-    if text.endswith("f") and text[:-1].isdecimal():
-        return Position(Fraction(int(text[:-1])), is_frame=True)
-    if found := TIMECODE.fullmatch(text):
-        hours, minutes, seconds = (Fraction(part or 0) for part in found.groups())
-        return Position(3600 * hours + 60 * minutes + seconds)
+    given, is_frame = text, text.endswith("f")
     try:
-        seconds = Fraction(text)
-    except (ValueError, ArithmeticError):
-        seconds = Fraction(-1)
-    if seconds < 0:
+        if is_frame:
+            text = str(parse_whole(text[:-1]))
+        parts = (text.split(":") if TIMECODE.fullmatch(text) else [text])[::-1]
+        seconds = sum(parse_fraction(part) * 60**power for power, part in enumerate(parts))
+        if seconds < 0:
+            raise ValueError("before the start")
+        return Position(Fraction(seconds), is_frame)
+    except ValueError as error:
         raise ValueError(
-            f"expected seconds (75.5), a timecode (00:01:15.500) or a frame (120f), got {text!r}"
-        )
-    return Position(seconds)
+            "expected seconds (75.5), a timecode (00:01:15.500) or a frame (120f), got "
+            f"{given[:40]!r}"
+        ) from error
 
 
 def read_chapters(path: Path, *, follow_playlists: bool = False) -> list[dict[str, Any]]:
