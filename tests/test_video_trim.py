@@ -56,7 +56,9 @@ def test_positions_are_seconds_timecodes_or_frames(text: str, position: Position
     assert parse_position(text) == position
 
 
-@pytest.mark.parametrize("text", ["-1", "f", "1:75", "x", "1.5f", "1e400", "-5f", "9" * 5000, "9" * 5000 + "f"])
+@pytest.mark.parametrize(
+    "text", ["-1", "f", "1:75", "x", "1.5f", "1e400", "-5f", "9" * 5000, "9" * 5000 + "f"]
+)
 def test_wrong_positions_are_explained(text: str) -> None:
     with pytest.raises(ValueError, match=r"or a frame \(120f\), got "):
         parse_position(text)
