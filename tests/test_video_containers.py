@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.stream import Disposition
 
@@ -202,6 +203,26 @@ def test_telemetry_of_one_packet_is_known_at_planning() -> None:
     subprocess.run([*command.split(), "in.mov"], check=True)
     run(Path("in.mov"), "--output", "out.mov", *FAST)
     assert "data stream 1 (bin_data): it has no samples" in receipt("out.mov")["lost"][0]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mov"])
+def test_a_lost_layout_of_channels_is_listed(suffix: str) -> None:
+    """Matroska has no layout of uncompressed sound; QuickTime has."""
+    write_clip(Path("film.mkv"), moving_frames(3))
+    with av.open("film.mkv") as film, av.open("quad.mov", "w") as container:
+        video = container.add_stream_from_template(film.streams.video[0], opaque=True)
+        sound = container.add_stream("pcm_s16le", rate=48000, layout="quad")
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 4 * 960), np.int16), "s16", "quad")
+        samples.sample_rate = 48000
+        container.mux(sound.encode(samples))
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                container.mux(packet)
+    run("quad.mov", "--model", "blend", "--output", f"out.{suffix}")
+    lost = " ".join(receipt(f"out.{suffix}")["lost"])
+    with av.open(f"out.{suffix}") as clip:
+        assert ("the channel layout quad" in lost) == (clip.streams.audio[0].layout.name != "quad")
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])

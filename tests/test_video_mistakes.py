@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from tests.fixtures.demo import assert_refused
 from tests.fixtures.videos import (
@@ -19,6 +20,7 @@ MISTAKES = {
     "text": ("text.mp4", r"text.mp4 is no video that can be read"),
     "truncated": ("truncated.mp4", r"truncated.mp4 is no video that can be read"),
     "sound only": ("sound.mp4", r"sound.mp4 holds no video stream \(audio only\)"),
+    "cover only": ("cover.mp4", r"cover.mp4 holds no video stream \(audio, cover picture only\)"),
     "one frame": ("one.mp4", r"one.mp4 holds one frame"),
     "over itself": ("good.mp4 --output good.mp4", r"good.mp4 is among the frames to read"),
     "into AVI": ("good.mp4 --output out.avi", r"name a file ending in .mp4"),
@@ -74,6 +76,13 @@ def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sound.sample_rate = 48000
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
+    with av.open(folder / "cover.mp4", "w") as container:
+        cover = container.add_stream("mjpeg", rate=1, width=64, height=48, pix_fmt="yuvj420p")
+        cover.disposition = Disposition.attached_pic
+        stream = container.add_stream("aac", rate=48000)
+        sound.pts = None
+        container.mux([*cover.encode(av.VideoFrame(64, 48, "yuvj420p")), *cover.encode(None)])
+        container.mux([*stream.encode(sound), *stream.encode(None)])
     return folder
 
 

@@ -246,6 +246,7 @@ def find_lost_metadata(trial: Trial, copied: CopiedStreams) -> dict[str, list[st
                 template = original.streams[other.index]
                 lost[str(other)] = find_lost_keys(copyable_tags(template.metadata), match.metadata)
                 lost[str(other)] += name_lost_flags(template, match)
+                lost[str(other)] += name_lost_layout(template, match)
     return {scope: keys for scope, keys in lost.items() if keys}
 
 
@@ -253,6 +254,15 @@ def name_lost_flags(before: av.stream.Stream, after: av.stream.Stream) -> list[s
     """Name the flags of a stream that its copy lacks, such as "forced"."""
     flags = before.disposition & ~after.disposition & ~Disposition.default
     return [f"the flag {flag.name}" for flag in Disposition if flag in flags]
+
+
+def name_lost_layout(before: av.stream.Stream, after: av.stream.Stream) -> list[str]:
+    """Name the layout of the channels of sound that a copy lacks and players do not guess."""
+    if not (isinstance(before, av.AudioStream) and isinstance(after, av.AudioStream)):
+        return []
+    was, name = before.layout, before.layout.name
+    is_guessed = was.nb_channels < 3 or name.endswith("channels")  # of an unknown layout
+    return [] if is_guessed or name == after.layout.name else [f"the channel layout {name}"]
 
 
 def holds_timecode(file: Path, timecode: str) -> bool:
