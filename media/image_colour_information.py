@@ -15,6 +15,7 @@ from sgm_vfi.media.png_colour_chunks import SIGNATURE, Chunk, read_chunks, read_
 
 logger = logging.getLogger(__name__)
 
+MAX_PROFILE = 2**24  # bytes
 PROFILE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats into which OpenCV writes profiles
 
 
@@ -82,11 +83,16 @@ def read_profile(path: Path) -> bytes | None:
             file.seek(0)
             _, _, packed = dict(read_chunks(file, ["iCCP"])).get("iCCP", b"").partition(b"\0")
             with suppress(zlib.error):
-                return zlib.decompress(packed[1:]) if packed else None
+                return unpack_profile(packed[1:]) if packed else None
     data = np.fromfile(path, np.uint8)
     _, kinds, contents = cv2.imdecodeWithMetadata(data, cv2.IMREAD_GRAYSCALE)
     found = dict(zip(kinds, contents, strict=True)).get(cv2.IMAGE_METADATA_ICCP)
     return None if found is None else np.asarray(found).tobytes()
+
+
+def unpack_profile(packed: bytes) -> bytes:
+    """Unpack a profile, up to the largest size: one that is larger is damaged, and not kept."""
+    return zlib.decompressobj().decompress(packed, MAX_PROFILE)
 
 
 def find_common_profile(paths: Sequence[Path], written: Path) -> bytes | None:

@@ -158,6 +158,8 @@ def _list_times(time: Any, batch: Tensor) -> list[Tensor]:
 
 def _require_pair(frame0: Frame, frame1: Frame) -> None:
     """Raise ValueError if the frames do not fit each other or are of a wrong form."""
+    if not isinstance(frame0, np.ndarray | Tensor):
+        raise ValueError(f"Expected frames as tensors or arrays, got {type(frame0).__name__}.")
     if type(frame0) is not type(frame1) or frame0.dtype != frame1.dtype:
         kinds = (f"{type(frame).__name__} {_dtype_of(frame)}" for frame in (frame0, frame1))
         raise ValueError(f"Expected two frames of one type, got {' and '.join(kinds)}.")

@@ -90,6 +90,7 @@ ONE_BAD[1, 2, 5] = torch.inf
         (255 * FRAME, 255 * FRAME, 0.5, r"values in \[0, 1\], got 127.5 to 127.5"),
         (FRAME * torch.nan, FRAME, 0.5, "frame0 holds 192 values that are not numbers"),
         (FRAME, ONE_BAD, 0.5, "frame1 holds 1 values .* in row 2, column 5, channel 1"),
+        ("a.png", "b.png", 0.5, "frames as tensors or arrays, got str"),
         (FRAME[None][:0], FRAME[None][:0], 0.5, r"not empty, got \(0, 3, 8, 8\)"),
         (FRAME[:1], FRAME[:1], 0.5, r"\(3, H, W\) or \(B, 3, H, W\)"),
         (ARRAY.astype(float), ARRAY.astype(float), 0.5, r"\(H, W, 3\) of uint8"),

@@ -1,6 +1,7 @@
 """Colour profiles: new frames show the colours of the given ones."""
 
 import struct
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image, ImageCms
 
 from sgm_vfi.media.image_colour_information import (
+    MAX_PROFILE,
     find_common_colours,
     find_common_profile,
     read_profile,
@@ -160,3 +162,14 @@ def test_a_transparent_grey_level_is_refused(workdir: Path, mode: str) -> None:
     if mode != "1":
         picture.save("frame.png", transparency=200)
         assert read_frame("frame.png").shape == (3, 8, 8)
+
+
+def test_a_profile_that_unpacks_to_gigabytes_is_not_kept(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_frame("a.png", torch.rand(3, 8, 8))
+    bomb = ("iCCP", b"x\0\0" + zlib.compress(bytes(4 * MAX_PROFILE)))
+    path = state(workdir / "a.png", bomb)
+    assert len(read_profile(path) or b"") == MAX_PROFILE
+    assert find_common_colours([path], workdir / "x.png").profile is None
+    assert "states a colour profile" in caplog.text
