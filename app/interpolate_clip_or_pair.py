@@ -109,7 +109,7 @@ class JobRunner:
             FileNotFoundError: the weights of the network are not here.
         """
         if clip is None:
-            raise ValueError("No clip yet: drop a video into the field above.")
+            raise ValueError("No clip yet: drop a video into the field Clip.")
         describe_weights(model)  # raises before a long clip is read
         path = Path(clip)
         return plan_video(path, folder / default_output(path, options, model).name, options)

@@ -131,7 +131,7 @@ def test_a_job_is_cancelled_and_continued(page: Any, tmp_path: Path) -> None:
 
 def test_errors_are_one_sentence(page: Any, tmp_path: Path) -> None:
     press(page, "Interpolate")
-    assert wait_for_end(page) == "Error: No clip yet: drop a video into the field above."
+    assert wait_for_end(page) == "Error: No clip yet: drop a video into the field Clip."
     sound = tmp_path / "sound.mp4"
     with av.open(sound, "w") as container:
         container.mux(encode_tone(container.add_stream("aac", rate=48000), 0.2))

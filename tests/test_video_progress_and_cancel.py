@@ -52,6 +52,10 @@ def test_the_time_left_follows_the_load_of_the_machine() -> None:
     for number, true, predicted in watch(seconds):
         if 320 <= number < len(seconds):
             assert true / 1.5 <= predicted <= 1.5 * true
+    seconds = [0.6] * 35 + [2.0] * 35  # a short job
+    for number, true, predicted in watch(seconds):
+        if 50 <= number < len(seconds):
+            assert true / 1.5 <= predicted <= 1.5 * true
 
 
 def test_the_start_of_the_second_segment_does_not_count() -> None:

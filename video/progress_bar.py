@@ -11,7 +11,7 @@ from tqdm import tqdm
 from sgm_vfi.video.header import VideoHeader
 
 T = TypeVar("T")
-WINDOW_SECONDS, WINDOW_FRAMES = 60.0, 16  # that the speed is averaged over, at least
+WINDOW_SECONDS, WINDOW_FRAMES = 20.0, 16  # that the speed is averaged over, at least
 BAR_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames [{elapsed}{postfix}]"
 
 
@@ -19,7 +19,7 @@ class TimeLeft:
     """Predicts how long a job lasts from the new frames that were made.
 
     The first new frame starts the clock, as it loads kernels and starts threads. The speed is that
-    of the last minute, so that it follows the load of the machine.
+    of the last 20 seconds, so that it follows the load of the machine.
 
     Args:
         num_new: number of frames that the network will make.
