@@ -247,7 +247,7 @@ EXPERIMENTS = {
 }
 
 FLAGS = (  # published ones, and --synthetic: name, the fields it sets, what it is, its value
-    ("--batch_size", ("training.choose_batch_size",), "samples of a step, per process"),
+    ("--batch_size", ("training.batch_size",), "samples of a step, per process"),
     (
         "--data_path",
         ("data.train_path", "data.val_path"),

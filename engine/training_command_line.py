@@ -152,7 +152,7 @@ def build_parser(
         default=[],
         metavar="FIELD=VALUE",
         dest="changes",
-        help="override fields of the recipe: training.choose_batch_size=4, or batch_size=4",
+        help="override fields of the recipe: training.batch_size=4, or batch_size=4",
     )
     for flag in flags:
         names = " and ".join(flag.fields)

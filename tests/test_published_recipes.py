@@ -25,7 +25,7 @@ def test_recipes_are_the_published_ones() -> None:
     for training in (first.training, second.training):
         assert (training.learning_rate, training.final_learning_rate) == (2e-4, 2e-5)
         assert (training.weight_decay, training.betas) == (1e-4, (0.9, 0.999))
-        assert training.choose_batch_size == 8
+        assert training.batch_size == 8
         assert training.precision == "float32"
         assert (training.clip_norm, training.ema_decay, training.accumulate) == (None, None, 1)
 

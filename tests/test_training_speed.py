@@ -79,7 +79,7 @@ def measuring(config: str, folder: Path, *changes: str) -> list[str]:
     few = (
         "data.train_scenes=4",
         "data.val_scenes=2",
-        "training.choose_batch_size=1",
+        "training.batch_size=1",
         "data.patch_size=64",
     )
     return [*options, "--set", *few, *changes]
