@@ -9,6 +9,7 @@ import pytest
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.video.source_video import probe_video
 from tests.fixtures.demo import receipt, run
+from tests.fixtures.containers import write_jpegs
 from tests.fixtures.videos import decode_samples, moving_frames, read_timestamps, write_clip
 
 pytestmark = pytest.mark.usefixtures("workdir")
@@ -73,3 +74,5 @@ def test_an_assumed_rate_is_said() -> None:
     source = probe_video(write_clip(Path("in.h264"), moving_frames(6), rate=30))
     assert source.timestamps == tuple(Fraction(k, 30) for k in range(6))
     assert any("gives no timestamps; 30 fps are assumed" in note for note in source.notes)
+    source = probe_video(write_jpegs(Path("in.mjpeg")))  # of which nothing states a rate
+    assert any("gives no timestamps; 25 fps are assumed" in note for note in source.notes)

@@ -18,6 +18,7 @@ from sgm_vfi.video.metadata_tags import read_timecode
 from sgm_vfi.video.other_streams import OtherStream, find_other_streams
 from sgm_vfi.video.side_data import find_header_losses
 
+RATELESS_FORMATS = ("mjpeg", "mjpeg_2000")  # of FFmpeg, which counts pictures at 25 fps
 RAW_FORMATS = ("h264", "hevc", "vvc")  # of FFmpeg: streams without a container
 
 
@@ -35,6 +36,7 @@ class VideoHeader(NamedTuple):
     num_chapters: int
     stream: int  # index of the video in the file
     other_videos: tuple[str, ...]  # which are not used
+    is_rate_assumed: bool = False  # by FFmpeg, as nothing in the file states it
     follow_playlists: bool = False
     timecode: str | None = None  # of the first frame
     lost: tuple[str, ...] = ()  # what the header says of the video and no output says
@@ -75,6 +77,7 @@ def read_header(
                     for s in container.streams.video
                     if s.index != video.index and not is_cover_art(s)
                 ),
+                is_rate_assumed=container.format.name in RATELESS_FORMATS,
                 follow_playlists=follow_playlists,
                 timecode=read_timecode(x.metadata for x in (video, container, *container.streams)),
                 lost=find_header_losses(container, video),

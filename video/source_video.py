@@ -252,7 +252,8 @@ def describe_decoding(
         declared = count_declared_frames(path, header)
         if declared > given + decoder.dropped:
             notes.append(f"the file promises {declared} frames and gives {given}")
-    if decoder.has_missing_timestamps and header.frame_rate is not None:
+    is_assumed = decoder.has_missing_timestamps or header.is_rate_assumed
+    if is_assumed and header.frame_rate is not None:
         notes.append(
             f"it gives no timestamps; {float(header.frame_rate):.5g} fps are assumed. For another "
             f"rate put it into a container first: ffmpeg -r RATE -i FILE -c copy OUT.mkv"
