@@ -8,8 +8,8 @@ import pytest
 
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.video.source_video import probe_video
-from tests.fixtures.demo import receipt, run
 from tests.fixtures.containers import write_jpegs
+from tests.fixtures.demo import receipt, run
 from tests.fixtures.videos import decode_samples, moving_frames, read_timestamps, write_clip
 
 pytestmark = pytest.mark.usefixtures("workdir")
