@@ -23,11 +23,7 @@ from sgm_vfi.media.images import as_samples
 from sgm_vfi.model.malloc_settings import keep_freed_memory
 from sgm_vfi.model.precision_and_compile import compile_modules, use_bfloat16_in_training
 from sgm_vfi.model.weight_io import save_weights
-from sgm_vfi.training.step_cost import (
-    StepSections,
-    format_step_profile,
-    profile_training_step,
-)
+from sgm_vfi.training.step_cost import StepSections, format_step_profile, profile_training_step
 
 logger = logging.getLogger(__name__)
 
