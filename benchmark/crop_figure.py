@@ -21,6 +21,7 @@ from sgm_vfi.media.visualise import (
     measure_flow_range,
 )
 from sgm_vfi.model import Interpolation, time_like
+from sgm_vfi.model.automatic_precision import resolve_precision
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,
     add_acceleration,
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
     require_image_format(args.output)
     example = read_example(args.path)
     window = choose_window(args.crop, example.frame0)
+    args.precision = resolve_precision(args.precision, args.device)
     with torch.inference_mode(), deterministic_float32():
         models, _ = load_models(list(dict.fromkeys(args.model)), args.device, args)
         results = {}

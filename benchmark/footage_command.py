@@ -37,6 +37,7 @@ from sgm_vfi.media.frame_readers import find_frame_readers
 from sgm_vfi.media.images import write_frame
 from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.model import DEFAULT, ZOO
+from sgm_vfi.model.automatic_precision import resolve_precision
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,
     add_acceleration,
@@ -129,6 +130,7 @@ def run(args: argparse.Namespace) -> None:
     if args.model == default_models():
         print(describe_default())
     names = list(dict.fromkeys(ZOO if "all" in args.model else args.model))
+    args.precision = resolve_precision(args.precision, args.device)
     models, _ = load_models(names, args.device, args)
     padded = {name: Padded(model) for name, model in models.items()}
     evaluator = FootageEvaluator(padded, metrics, args.device, args.flow_scale)

@@ -44,6 +44,7 @@ from sgm_vfi.benchmark.row_files import (
 from sgm_vfi.benchmark.row_journal import Row
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.images import read_samples
+from sgm_vfi.model.automatic_precision import resolve_precision
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,
     add_acceleration,
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     found, absent = find_protocol_data(args)
     with process_group(torch.device("cpu"), TIMEOUT) as world, deterministic_float32():
         device = select_device(args.device)
+        args.precision = world.broadcast(resolve_precision(args.precision, device))
         models, origins = load_models(names, device, args, args.num_key_points)
         perceptual = load_perceptual_metrics(args.metrics, device)
         evaluator = ProtocolEvaluator(models, origins, *perceptual, device)

@@ -27,6 +27,7 @@ from sgm_vfi.benchmark.row_files import describe_environment
 from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.media.images import parse_size
 from sgm_vfi.model import ZOO
+from sgm_vfi.model.automatic_precision import resolve_precision
 from sgm_vfi.model.cli_options import (
     add_acceleration,
     add_device_option,
@@ -126,6 +127,7 @@ def run(args: argparse.Namespace) -> None:
         require_same_machine(args.against, earlier, machine)
     names = list(ZOO) if ALL in args.model else args.model
     facts = describe_environment(device)
+    args.precision = resolve_precision(args.precision, device)
     limits = measure_limits(device, args.precision)
     rows: list[SpeedRow] = []
     report: SpeedReport = {"command": args.command, "provenance": facts, "machine": machine}

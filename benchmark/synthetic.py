@@ -42,6 +42,7 @@ from sgm_vfi.dataset.triplet import Triplet
 from sgm_vfi.engine.distributed import World, process_group
 from sgm_vfi.media.charts import write_png
 from sgm_vfi.model import Interpolation, Interpolator
+from sgm_vfi.model.automatic_precision import resolve_precision
 from sgm_vfi.model.cli_options import (
     MODELS_HELP,
     add_acceleration,
@@ -170,6 +171,7 @@ def run(args: argparse.Namespace) -> None:
     bins = name_bins(args.bins)
     args.output, tidy_file = split_output(args.output)
     with process_group(torch.device("cpu"), TIMEOUT) as world, deterministic_float32():
+        args.precision = world.broadcast(resolve_precision(args.precision, args.device))
         evaluator = load_evaluator(names, args)
         scenes = world.broadcast(select_scenes(evaluator.generator, bins, args, world))
         args.output.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from sgm_vfi.model.automatic_precision import AUTO, resolve_precision
 from sgm_vfi.model.import_by_name import is_reference
 from sgm_vfi.model.inference.ensemble import FlipEnsemble
 from sgm_vfi.model.inference.padding import Padded
@@ -117,11 +118,11 @@ def add_acceleration(parser: argparse._ActionsContainer) -> None:
     """Add the options that `accelerate` reads."""
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=(*PRECISIONS, AUTO),
         default="fp32",
         help=RareHelp(
-            "precision of convolutions and attention; all but fp32 change the result slightly "
-            "(default: %(default)s)"
+            "precision of convolutions and attention; all but fp32 change the result slightly; "
+            "auto: bf16 where the device computes in it and is faster (default: %(default)s)"
         ),
     )
     parser.add_argument(
@@ -171,6 +172,9 @@ def load_bare_network(args: argparse.Namespace) -> Interpolator:
         return loaded
     network = load_interpolator(args.model, num_key_points=args.num_key_points).to(args.device)
     flow_scale_fraction(args.flow_scale, network.largest_flow_scale)
+    if args.precision == AUTO:
+        has_modules = next(iter(network.compute_modules()), None) is not None
+        args.precision = resolve_precision(AUTO, args.device) if has_modules else "fp32"
     accelerate(network, args.precision, args.compile)
     args.network = network
     return network

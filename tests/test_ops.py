@@ -1,5 +1,6 @@
 """Pure functions of tensors: conventions, and equality with slower definitions."""
 
+import itertools
 import os
 
 import pytest
@@ -315,6 +316,29 @@ def test_attention_with_and_without_a_mask() -> None:
     nothing_hidden = torch.zeros(4, 30, 30)
     masked = global_matching.attention(queries, keys, values, nothing_hidden)
     torch.testing.assert_close(masked, plain)
+
+
+def test_fused_attention_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By processor; the two-scale network keeps whole rows on every one."""
+    from sgm_vfi.model.flow.gmflow_features import Attention, GMFlowFeatures
+    from sgm_vfi.model.flow.gmflow_refine import GMFlowRefine
+
+    torch.manual_seed(0)
+    inputs = torch.randn(3, 2, 1, 30, 8)
+    blocked, calls = global_matching.blockwise_attention, []
+    expected = F.scaled_dot_product_attention(*inputs)
+    monkeypatch.setattr(
+        global_matching, "blockwise_attention", lambda *x: calls.append(1) or blocked(*x)
+    )
+    for capability, whole_rows in itertools.product(("AVX2", "AVX512"), (False, True)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
+        calls.clear()
+        found = global_matching.attention(*inputs, whole_rows=whole_rows)
+        torch.testing.assert_close(found, expected)
+        assert bool(calls) == (whole_rows or capability == "AVX512")
+    for network, wanted in ((GMFlowFeatures(1), False), (GMFlowRefine(1), True)):
+        parts = [part for part in network.modules() if isinstance(part, Attention)]
+        assert [part.whole_rows for part in parts] == [wanted] * 2
 
 
 def test_matching_finds_where_features_went() -> None:

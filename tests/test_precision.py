@@ -11,8 +11,14 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sgm_vfi.model import ZOO, time_like
-from sgm_vfi.model.cli_options import CUDA_GRAPHS, accelerate, add_network_options, load_network
+from sgm_vfi.model import ZOO, automatic_precision, cli_options, time_like
+from sgm_vfi.model.cli_options import (
+    CUDA_GRAPHS,
+    accelerate,
+    add_network_options,
+    load_bare_network,
+    load_network,
+)
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator
@@ -227,6 +233,38 @@ def test_command_line_reads_it(precision: str) -> None:
     else:
         with pytest.raises(ValueError, match=f"no compute modules for {precision}"):
             load_network(args)
+
+
+@pytest.mark.parametrize(
+    ("has_arithmetic", "gain", "expected"),
+    [(True, 1.9, "bf16"), (True, 1.05, "fp32"), (False, 1.9, "fp32")],
+)
+def test_automatic_precision_is_what_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    has_arithmetic: bool,
+    gain: float,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(automatic_precision, "has_bfloat16_arithmetic", lambda: has_arithmetic)
+    monkeypatch.setattr(automatic_precision, "measure_bfloat16_gain", lambda: gain)
+    parser = argparse.ArgumentParser()
+    add_network_options(parser)
+    given = ["--model", "rife_v4.6", "--device", "cpu", "--precision", "auto"]
+    args = parser.parse_args(given)
+    monkeypatch.setattr(cli_options, "load_interpolator", lambda *_, **__: OneLayer())
+    assert load_bare_network(args).precision == args.precision == expected
+    reason = f"{gain:.2f} times as fast" if has_arithmetic else "no AVX512-BF16 and no AMX"
+    assert f"precision: {expected} (" in caplog.text
+    assert reason in caplog.text
+    blend = parser.parse_args(["--model", "blend", "--precision", "auto"])
+    monkeypatch.undo()
+    assert load_bare_network(blend).precision == "fp32"  # it has nothing to round
+
+
+def test_the_gain_of_bfloat16_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic_precision, "SIDES", (8, 8))
+    assert 0 < automatic_precision.measure_bfloat16_gain() < 1000
 
 
 def test_command_line_chooses_how_to_compile() -> None:

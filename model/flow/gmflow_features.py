@@ -158,12 +158,16 @@ class ResidualUnit(nn.Module):
 
 
 class FeatureTransformer(nn.Module):
-    """Transformer blocks over all cells, or in windows that every second block shifts by half."""
+    """Transformer blocks over all cells, or in windows that every second block shifts by half.
 
-    def __init__(self, num_layers: int, splits: int = 1) -> None:
+    Args:
+        whole_rows: of `attention`: slower, for flows that depend on the last bits of features.
+    """
+
+    def __init__(self, num_layers: int, splits: int = 1, *, whole_rows: bool = False) -> None:
         super().__init__()
         self.splits = splits
-        self.layers = nn.ModuleList(TransformerBlock() for _ in range(num_layers))
+        self.layers = nn.ModuleList(TransformerBlock(whole_rows) for _ in range(num_layers))
         for weight in self.parameters():
             if weight.ndim > 1:
                 nn.init.xavier_uniform_(weight)
@@ -211,10 +215,10 @@ class FeatureTransformer(nn.Module):
 class TransformerBlock(nn.Module):
     """Self-attention, cross-attention to the other frame before its self-attention, and an MLP."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole_rows: bool = False) -> None:
         super().__init__()
-        self.self_attention = Attention()
-        self.cross_attention = Attention()
+        self.self_attention = Attention(whole_rows)
+        self.cross_attention = Attention(whole_rows)
         self.mlp = FeedForward(
             Linear(2 * CHANNELS, 8 * CHANNELS, bias=False),
             nn.GELU(),
@@ -242,8 +246,9 @@ class FeedForward(nn.Sequential):
 class Attention(nn.Module):
     """Single-head attention in each window, followed by layer normalisation."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole_rows: bool = False) -> None:
         super().__init__()
+        self.whole_rows = whole_rows
         self.query = Linear(CHANNELS, CHANNELS, bias=False)
         self.key = Linear(CHANNELS, CHANNELS, bias=False)
         self.value = Linear(CHANNELS, CHANNELS, bias=False)
@@ -253,4 +258,5 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
         """Shapes: tokens, others (2B, W, L, 128), mask (W, L, L) -> (2B, W, L, 128)."""
         queries, keys, values = self.query(tokens), self.key(others), self.value(others)
-        return self.norm(self.project(attention(queries, keys, values, mask)))
+        message = attention(queries, keys, values, mask, whole_rows=self.whole_rows)
+        return self.norm(self.project(message))

@@ -64,7 +64,7 @@ class GMFlowRefine(FlowEstimator):
     def __init__(self, num_layers: int = 6) -> None:
         super().__init__()
         self.backbone = TwoScaleBackbone()
-        self.transformer = FeatureTransformer(num_layers)
+        self.transformer = FeatureTransformer(num_layers, whole_rows=True)
         self.propagation = FlowPropagation()
         self.upsampler = nn.Sequential(
             nn.Conv2d(CHANNELS + 2, 256, kernel_size=3, padding=1),

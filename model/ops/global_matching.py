@@ -32,19 +32,39 @@ def blockwise_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor
     return out
 
 
-def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    *,
+    whole_rows: bool = False,
+) -> Tensor:
     """softmax(queries keys^T / sqrt(C) + mask) values, without storing the score matrix.
 
-    Shapes: queries, keys, values (..., L, C), mask (..., L, L) -> (..., L, C).
+    Args:
+        whole_rows: without a mask, on the CPU, compute the softmax of whole rows, whose rounding
+            is that of `blockwise_attention`, also where PyTorch's fused kernel is faster.
+
+    Shapes: queries, keys, values (B, W, L, C), mask (W, L, L) -> (B, W, L, C).
     """
     if runs_in_bfloat16(queries, keys, values):  # once, not in every block
         queries, keys, values = queries.bfloat16(), keys.bfloat16(), values.bfloat16()
     every = (queries, keys, values)
-    in_products = runs_on_onednn(*every) or runs_in_bfloat16(*every)
+    exact_rows = runs_on_onednn(*every) and (whole_rows or not fused_attention_is_faster())
+    in_products = exact_rows or runs_in_bfloat16(*every)
     if mask is None and in_products and not wants_gradient(*every):
         flat = (tensor.flatten(0, -3) for tensor in every)
         return blockwise_attention(*flat).view_as(values)
     return F.scaled_dot_product_attention(queries, keys, values, mask)
+
+
+def fused_attention_is_faster() -> bool:
+    """Return whether PyTorch's fused attention is faster than oneDNN's products on this CPU.
+
+    Its products are MKL's, which does not use AVX-512 on AMD processors; measured with AVX2 only.
+    """
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def match_positions(queries: Tensor, keys: Tensor, height: int, width: int) -> Tensor:
