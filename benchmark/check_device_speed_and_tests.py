@@ -1,7 +1,8 @@
 """Check a device in one go: GPU tests, speed of networks and operations, 4K, training.
 
-Every part is a process with a time limit. A part that fails or takes too long is recorded, and the
-others still run. On a CPU the same parts run at tiny sizes, to rehearse.
+Every part is a process with a time limit: its share of the time that is left, so that all parts get
+theirs and the whole never exceeds `--minutes`. A part that fails or takes too long is recorded, and
+the others still run. On a CPU the same parts run at tiny sizes, to rehearse.
 """
 
 import argparse
@@ -10,8 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,15 +25,16 @@ from sgm_vfi.benchmark.tables import markdown_table
 from sgm_vfi.model.cli_options import add_device_option, argument_type, parse_number
 from sgm_vfi.storage.atomic_write import write_atomically
 
-REHEARSAL = 4  # factor of the time limits on a CPU, which may be busy
+KILL_SECONDS = 5  # to wait for a killed process, which a driver may hold up
 MAX_OUTPUT = 12_000  # characters of a part that are kept, the last
 SPEED = ("ours-small-1-2", "rife_v4.6")  # networks whose speed is measured
-MODES = {  # options of inference -> seconds
-    "fp32": ((), 90),
-    "tf32": (("--precision", "tf32"), 60),
-    "bf16": (("--precision", "bf16"), 60),
-    "compiled": (("--compile", "--precision", "bf16"), 120),
-    "CUDA graphs": (("--cuda_graphs", "--precision", "bf16"), 120),
+BOTH, LARGE = ("448x256", "960x544"), ("960x544",)
+MODES = {  # options of inference -> sizes, expected seconds
+    "fp32": ((), BOTH, 60),
+    "tf32": (("--precision", "tf32"), LARGE, 40),
+    "bf16": (("--precision", "bf16"), BOTH, 60),
+    "compiled": (("--compile", "--precision", "bf16"), LARGE, 110),
+    "CUDA graphs": (("--cuda_graphs", "--precision", "bf16"), LARGE, 110),
 }
 REHEARSED = ("fp32", "CUDA graphs")  # on a CPU, which refuses the second
 
@@ -40,7 +44,7 @@ class CheckPart(NamedTuple):
 
     name: str
     arguments: tuple[str, ...]
-    seconds: float  # time limit
+    seconds: float  # expected; the share of the time that it may take
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +74,10 @@ def run(args: argparse.Namespace) -> int:
     report = {"command": args.command, "date": utc_now(), "parts": []}
     report |= {"provenance": describe_environment(device)}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    factor = REHEARSAL if device.type == "cpu" else 1
-    for part in list_parts(device.type):
-        result = run_part(part, min(factor * part.seconds, end - time.monotonic()))
+    parts = list(list_parts(device.type))
+    for i, part in enumerate(parts):
+        share = part.seconds / max(1, sum(later.seconds for later in parts[i:]))
+        result = run_part(part, share * (end - time.monotonic()))
         print(f"{part.name}: {result['result']}, {result['seconds']} s", flush=True)
         report["parts"].append(result)
         write_atomically(args.output, json.dumps(report, indent=1).encode())
@@ -85,25 +90,25 @@ def list_parts(device: str) -> Iterator[CheckPart]:
     """Yield the parts in the order of their importance; on a CPU, with tiny sizes."""
     is_cpu = device == "cpu"
     where = ("--device", device)
-    small, large, size_4k = ("64x64",) * 3 if is_cpu else ("448x256", "960x544", "4096x2176")
+    large, size_4k = ("64x64",) * 2 if is_cpu else (*LARGE, "4096x2176")
     runs = ("--runs", "1" if is_cpu else "7")
     if files := find_gpu_tests():
-        yield CheckPart("GPU tests", ("-m", "pytest", "-q", "-m", "gpu", *files), 180)
+        yield CheckPart("GPU tests", ("-m", "pytest", "-q", "-m", "gpu", *files), 100)
     speed = ("-m", "sgm_vfi.cli", "benchmark", "speed", *where, *runs, "--model")
     networks = SPEED[1:2] if is_cpu else SPEED
-    for name, (options, seconds) in MODES.items():
+    for name, (options, sizes, seconds) in MODES.items():
         if not is_cpu or name in REHEARSED:
-            sizes = ("--size", *dict.fromkeys((small, large)))
-            yield CheckPart(f"speed, {name}", (*speed, *networks, *sizes, *options), seconds)
-    for command, size, limit in (("splat", large, 60), ("operations", large, 60)):
-        arguments = ("-m", "sgm_vfi.cli", "benchmark", command, "--size", size, *where, *runs)
-        yield CheckPart(command, arguments, limit)
+            whole = (*networks, "--size", *((large,) if is_cpu else sizes), *options)
+            yield CheckPart(f"speed, {name}", (*speed, *whole), seconds)
+    for command in ("splat", "operations"):
+        arguments = ("-m", "sgm_vfi.cli", "benchmark", command, "--size", large, *where, *runs)
+        yield CheckPart(command, arguments, 25)
     whole = ("--size", size_4k, "--precision", "fp32" if is_cpu else "bf16")
-    yield CheckPart("4K at flow scale 1", (*speed, *networks, *whole), 90)
+    yield CheckPart("4K at flow scale 1", (*speed, *networks, *whole), 60)
     if (ROOT / "train_base.py").is_file():
         training = ["--synthetic", "--config", "ours-local-small", "--measure"]
         training += ["1" if is_cpu else "30", "--set", f"batch_size={1 if is_cpu else 32}"]
-        yield CheckPart("training", (str(ROOT / "train_base.py"), *training, *where), 120)
+        yield CheckPart("training", (str(ROOT / "train_base.py"), *training, *where), 70)
 
 
 def find_gpu_tests() -> list[str]:
@@ -120,33 +125,35 @@ def run_part(part: CheckPart, seconds: float) -> dict[str, Any]:
         return report | {"result": "no time left", "seconds": 0.0, "output": ""}
     start = time.monotonic()
     path = os.pathsep.join(filter(None, (str(ROOT.parent), os.environ.get("PYTHONPATH"))))
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=seconds)
-        result = "passed" if process.returncode == 0 else f"failed (exit {process.returncode})"
-    except subprocess.TimeoutExpired:
-        kill_group(process)
-        output, _ = process.communicate()
-        result = f"stopped after {seconds:.0f} s"
+    with tempfile.TemporaryFile() as printed:  # a pipe would wait for processes that outlive a kill
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout=seconds)
+            result = "passed" if code == 0 else f"failed (exit {code})"
+        except subprocess.TimeoutExpired:
+            kill_group(process)
+            result = f"stopped after {seconds:.0f} s"
+        printed.seek(0)
+        output = printed.read().decode(errors="replace")
     taken = round(time.monotonic() - start, 1)
     return report | {"result": result, "seconds": taken, "output": output[-MAX_OUTPUT:].strip()}
 
 
-def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill a process and those that it started."""
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and those that it started; wait for its end, but not for long."""
     if hasattr(os, "killpg"):
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=KILL_SECONDS)
 
 
 def format_check(report: dict[str, Any]) -> str:

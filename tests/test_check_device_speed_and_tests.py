@@ -1,6 +1,7 @@
 """The check of a device: every part runs for itself, and its commands are accepted."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,20 +10,32 @@ from sgm_vfi.benchmark import check_device_speed_and_tests
 from sgm_vfi.benchmark.__main__ import COMMANDS, main
 from sgm_vfi.benchmark.check_device_speed_and_tests import CheckPart, list_parts
 
+# A process that survives the kill, as it is in a session of its own, and holds what it inherited.
+HANGS = """
+import subprocess, sys, time
+print('begun', flush=True)
+subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'], start_new_session=True)
+time.sleep(60)
+"""
+
 
 def test_a_part_that_fails_or_hangs_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = (
-        CheckPart("hangs", ("-c", "print('begun', flush=True); import time; time.sleep(60)"), 0.1),
-        CheckPart("fails", ("-c", "raise SystemExit(3)"), 30),
-        CheckPart("works", ("-c", "print('| figure |')"), 30),
+    checks = (
+        CheckPart("hangs", ("-c", HANGS), 8),
+        CheckPart("fails", ("-c", "raise SystemExit(3)"), 100),
+        CheckPart("works", ("-c", "print('| figure |')"), 100),
         CheckPart("late", ("-c", ""), 0),
     )
-    monkeypatch.setattr(check_device_speed_and_tests, "list_parts", lambda device: iter(parts))
+    monkeypatch.setattr(check_device_speed_and_tests, "list_parts", lambda device: iter(checks))
     file = tmp_path / "check.json"
-    assert main(["device_check", "--device", "cpu", "--output", str(file)]) == 1
-    found = {part["name"]: part["result"] for part in json.loads(file.read_text())["parts"]}
+    start = time.monotonic()
+    assert main(["device_check", "--device", "cpu", "--output", str(file), "--minutes", "0.5"]) == 1
+    assert time.monotonic() - start < 15
+    parts = json.loads(file.read_text())["parts"]
+    found = {part["name"]: part["result"] for part in parts}
+    assert parts[0]["output"] == "begun"
     assert found["hangs"].startswith("stopped after")
     assert found["fails"] == "failed (exit 3)"
     assert (found["works"], found["late"]) == ("passed", "no time left")
