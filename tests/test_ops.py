@@ -321,7 +321,7 @@ def test_attention_with_and_without_a_mask() -> None:
 def test_fused_attention_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """By processor; the two-scale network keeps whole rows on every one."""
     from sgm_vfi.model.flow.gmflow_features import Attention, GMFlowFeatures
-    from sgm_vfi.model.flow.gmflow_refine import GMFlowRefine
+    from sgm_vfi.model.flow.gmflow_two_scales import GMFlowRefine
 
     torch.manual_seed(0)
     inputs = torch.randn(3, 2, 1, 30, 8)
