@@ -36,7 +36,7 @@ CSS = """
 .result {margin: 0} .result figcaption {padding: 4px 0; color: var(--block-label-text-color)}
 .result video, .result img {width: 100%; border-radius: 8px}
 footer {display: none !important}
-@media (max-width: 600px) {.meta-text {display: none}} /* it overlaps the bar */
+@media (max-width: 600px) {.meta-text-center {display: none !important}} /* overlaps the bar */
 """
 PROGRESS = gr.Progress()  # Gradio finds it among the defaults of a function's arguments
 

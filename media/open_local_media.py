@@ -48,7 +48,7 @@ def open_input(path: Path, *, follow_playlists: bool = False) -> InputContainer:
     options |= {"safe": "0"} if follow_playlists else {}  # concat scripts may name any local file
     try:
         file = BytesIO(read_as_apng(path)) if is_animated_webp_or_avif(path) else to_url(path)
-        return av.open(file, options=options, metadata_errors="surrogateescape")
+        return av.open(file, "r", options=options, metadata_errors="surrogateescape")
     except av.error.FFmpegError as error:
         if is_refused_format(path, options):
             raise VideoError(
