@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from sgm_vfi.model.cli_options import (
 from sgm_vfi.model.flow.gmflow_features import GMFlowFeatures
 from sgm_vfi.model.inference.padding import Padded
 from sgm_vfi.model.interpolator import Interpolator
+from sgm_vfi.model.malloc_settings import available_memory
 from sgm_vfi.model.precision_and_compile import PRECISIONS, compile_modules, set_inference_precision
 from sgm_vfi.model.sgm.network import SGM
 from tests.conftest import TINY, randomize_weights
@@ -84,6 +86,12 @@ print(plain, faults())
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     plain, kept = map(int, shown.stdout.split())
     assert kept < plain / 4
+
+
+def test_cached_files_count_as_available_memory(tmp_path: Path) -> None:
+    info = tmp_path / "meminfo"
+    info.write_text("MemTotal: 4096 kB\nMemFree: 1 kB\nMemAvailable: 2048 kB\n")
+    assert available_memory(info) == 2**21
 
 
 def test_compilers_see_the_network_whole(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
