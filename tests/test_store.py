@@ -64,6 +64,20 @@ def test_store_refuses_to_begin_anew_in_silence(tmp_path: Path) -> None:
         store.load()
 
 
+def test_foreign_checkpoints_are_named(tmp_path: Path) -> None:
+    """Weights alone, as best.pth has them, are no state of a run; neither are other shapes."""
+    CheckpointStore(tmp_path).save_last(some_state(1))
+    store = CheckpointStore(tmp_path, parts=("step", "training"))
+    with pytest.raises(UnreadableCheckpointError, match="holds no 'training', so it is no"):
+        store.load()
+    network = torch.nn.Linear(2, 2)
+    with (
+        pytest.raises(ValueError, match=r"does not fit this run: .*size mismatch"),
+        store.explain_mismatch(),
+    ):
+        network.load_state_dict({"weight": torch.zeros(3), "bias": torch.zeros(2)})
+
+
 def test_store_survives_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = CheckpointStore(tmp_path)
     store.save_last(some_state(1))

@@ -21,6 +21,7 @@ MISTAKES = {
     "truncated": ("truncated.mp4", r"truncated.mp4 is no video that can be read"),
     "sound only": ("sound.mp4", r"sound.mp4 holds no video stream \(audio only\)"),
     "cover only": ("cover.mp4", r"cover.mp4 holds no video stream \(audio, cover picture only\)"),
+    "damaged codec": ("codec.mkv", r"codec.mkv beyond its first 0 frames: its codec is unknown"),
     "one frame": ("one.mp4", r"one.mp4 holds one frame"),
     "over itself": ("good.mp4 --output good.mp4", r"good.mp4 is among the frames to read"),
     "into AVI": ("good.mp4 --output out.avi", r"name a file ending in .mp4"),
@@ -66,6 +67,8 @@ def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mistaken")
     good = write_clip(folder / "good.mp4", moving_frames(12)).read_bytes()
     (folder / "empty.mp4").touch()
+    data = write_clip(folder / "codec.mkv", moving_frames(2)).read_bytes()
+    (folder / "codec.mkv").write_bytes(data.replace(b"V_MPEG4/ISO", b"V_MPEG4/ISX"))
     (folder / "text.mp4").write_text("hello world")
     (folder / "truncated.mp4").write_bytes(good[: len(good) // 2])
     write_clip(folder / "one.mp4", moving_frames(1))
