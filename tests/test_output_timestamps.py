@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgm_vfi.video.frame_schedule import OutputFrame, schedule_frames
 from sgm_vfi.video.long_gaps import find_holds
 from sgm_vfi.video.options_from_dataclass_fields import parse_rate
 from sgm_vfi.video.output_timestamps import Target, Timeline, find_time_base, to_pts
-from sgm_vfi.video.schedule import OutputFrame, schedule_frames
 from sgm_vfi.video.segments_and_ranks import split_segments
 
 FILM = Fr(24000, 1001)

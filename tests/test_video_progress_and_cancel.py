@@ -8,9 +8,9 @@ import pytest
 
 from sgm_vfi.model.baselines.repeat_and_blend import Blend
 from sgm_vfi.video import EncodingOptions, VideoOptions, interpolate_file
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.progress_and_cancel import InterpolationCancelled
 from sgm_vfi.video.progress_bar import TimeLeft, format_duration
-from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segment_plan import (
     MAX_FRAMES,
     MIN_FRAMES,

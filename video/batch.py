@@ -14,12 +14,12 @@ from sgm_vfi.command_errors import describe_error, is_out_of_memory
 from sgm_vfi.media.frame_readers import VIDEO_SUFFIXES
 from sgm_vfi.media.images import is_image, natural_sort_key
 from sgm_vfi.media.sequences import is_video
-from sgm_vfi.video.header import read_header
 from sgm_vfi.video.job_paths import default_output
 from sgm_vfi.video.mux import CONTAINERS
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.output_timestamps import Target
 from sgm_vfi.video.progress_bar import FrameBar, count_declared_frames
+from sgm_vfi.video.read_header import read_header
 
 RunVideo = Callable[[Path, Path, FrameBar], dict[str, Any] | None]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from sgm_vfi.model.fingerprint import describe_network, fingerprint
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.produce_output_frames import (
@@ -17,7 +18,6 @@ from sgm_vfi.video.produce_output_frames import (
     ProducedFrame,
     ProducerOptions,
 )
-from sgm_vfi.video.schedule import OutputFrame
 
 
 class ComparedNetwork(NamedTuple):

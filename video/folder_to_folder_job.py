@@ -25,7 +25,6 @@ from sgm_vfi.model.inference.bisection import Bisected, support_times
 from sgm_vfi.model.inference.sequence import interpolate_sequence
 from sgm_vfi.model.interpolator import require_finite
 from sgm_vfi.storage.atomic_write import remove_temporaries, remove_trash
-from sgm_vfi.storage.checked_json import hash_json
 from sgm_vfi.storage.file_identity import (
     FileIdentity,
     fingerprint_files,
@@ -33,6 +32,7 @@ from sgm_vfi.storage.file_identity import (
     require_unchanged,
 )
 from sgm_vfi.storage.file_lock import FileLock, read_owner, require_unlocked
+from sgm_vfi.storage.json_with_checksum import hash_json
 from sgm_vfi.video.job import inference_settings
 from sgm_vfi.video.job_paths import lock_path, work_path
 from sgm_vfi.video.memory_fallback import MemoryBudget

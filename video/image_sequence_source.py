@@ -14,8 +14,8 @@ from sgm_vfi.media.missing_frame_numbers import describe_missing, find_positions
 from sgm_vfi.media.sequences import probe_frames
 from sgm_vfi.video.av_frames import read_colour_tags, to_video_frame
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
-from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.image_colour_tags import find_image_tags, read_image_hdr_metadata
+from sgm_vfi.video.read_header import VideoHeader
 from sgm_vfi.video.source_decoder import DecodedFrame
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.trim import WHOLE, Trim

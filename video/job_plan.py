@@ -18,7 +18,7 @@ from sgm_vfi.video.animated_output import (
 from sgm_vfi.video.container_trial import choose_copied_streams
 from sgm_vfi.video.encoder_choice import EncoderSettings, choose_encoding, needs_even_size
 from sgm_vfi.video.encoding_options import PURPOSE_SOUND
-from sgm_vfi.video.header import read_header
+from sgm_vfi.video.frame_schedule import NO_HOLDS, OutputFrame
 from sgm_vfi.video.image_sequence_source import probe_images
 from sgm_vfi.video.input_frame_size import fit_size
 from sgm_vfi.video.job_paths import (
@@ -36,7 +36,7 @@ from sgm_vfi.video.options_from_dataclass_fields import saved_values
 from sgm_vfi.video.output_timestamps import Timeline, to_pts
 from sgm_vfi.video.produce_output_frames import ProducerOptions
 from sgm_vfi.video.progress_bar import count_declared_frames, show_progress
-from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame
+from sgm_vfi.video.read_header import read_header
 from sgm_vfi.video.segment_writers import choose_png_encoding
 from sgm_vfi.video.segments_and_ranks import Segment, split_segments
 from sgm_vfi.video.source_analysis import record_cuts, record_distinct, repeat_first

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
 
-from sgm_vfi.video.schedule import NO_HOLDS
+from sgm_vfi.video.frame_schedule import NO_HOLDS
 
 HOLD_GAPS = 5.0  # usual gaps; cameras that drop frames or slow down in the dark stay below
 NAMED_HOLDS = 6  # in a plan; the receipt lists all

@@ -9,7 +9,7 @@ import av
 
 from sgm_vfi.media.declared_frames import DeclaredFrames
 from sgm_vfi.media.open_local_media import choose_video_stream, open_input
-from sgm_vfi.video.header import VideoHeader
+from sgm_vfi.video.read_header import VideoHeader
 
 
 def count_declared_frames(path: Path, header: VideoHeader) -> int:

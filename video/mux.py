@@ -17,11 +17,11 @@ import av
 from av.bitstream import BitStreamFilterContext
 
 from sgm_vfi.media.open_local_media import is_cover_art, open_input, open_output
-from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.metadata_tags import TIMECODE, copyable_tags
 from sgm_vfi.video.mp4_stereo import hide_eyes_box
 from sgm_vfi.video.other_streams import demux_shown
 from sgm_vfi.video.output_timestamps import to_pts
+from sgm_vfi.video.read_header import VideoHeader
 from sgm_vfi.video.segment_encoder import SEGMENT_RATE
 from sgm_vfi.video.side_data_in_matroska_header import write_template
 from sgm_vfi.video.slow_sound import SoundFile, add_sound

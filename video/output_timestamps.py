@@ -11,8 +11,8 @@ from math import ceil, floor, gcd
 from typing import NamedTuple
 
 from sgm_vfi.model.cli_options import parse_multiple
+from sgm_vfi.video.frame_schedule import NO_HOLDS, OutputFrame, schedule_frames
 from sgm_vfi.video.options_from_dataclass_fields import option, parse_rate, parse_slow
-from sgm_vfi.video.schedule import NO_HOLDS, OutputFrame, schedule_frames
 
 MAX_TICKS_PER_SECOND = 2**30  # that every container supports
 

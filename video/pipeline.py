@@ -11,8 +11,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.produce_output_frames import FrameProducer, FrameWindow, ProducedFrame
-from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments_and_ranks import Segment
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.work_folder import WorkFolder

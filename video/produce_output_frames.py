@@ -11,9 +11,9 @@ from sgm_vfi.model.interpolator import require_finite
 from sgm_vfi.video.colour_conversion import shared_overshoot
 from sgm_vfi.video.detect_static_overlays import HISTORY_FRAMES as OVERLAY_FRAMES
 from sgm_vfi.video.detect_static_overlays import OverlayTracker, protect_overlays
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.reliability import Fallback, make_fallback, measure_reliability
-from sgm_vfi.video.schedule import OutputFrame
 
 MAX_LISTED = 10  # least reliable frames that are remembered
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from sgm_vfi.video.header import VideoHeader
+from sgm_vfi.video.read_header import VideoHeader
 
 T = TypeVar("T")
 WINDOW_SECONDS, WINDOW_FRAMES = 20.0, 16  # that the speed is averaged over, at least

@@ -10,8 +10,12 @@ from collections.abc import Iterable, Iterator
 from math import log2
 from typing import Any
 
-from sgm_vfi.storage.checked_json import DamagedFileError, read_checked_json, write_checked_json
-from sgm_vfi.video.schedule import OutputFrame
+from sgm_vfi.storage.json_with_checksum import (
+    DamagedFileError,
+    read_checked_json,
+    write_checked_json,
+)
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.segments_and_ranks import POLL_SECONDS, Segment
 from sgm_vfi.video.work_folder import LENGTH, WorkFolder
 

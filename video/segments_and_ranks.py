@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgm_vfi.storage.file_lock import FileLock, read_owner
-from sgm_vfi.video.schedule import OutputFrame
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.work_folder import UnfinishedWorkError, WorkFolder
 
 POLL_SECONDS = 0.2  # between looks at the progress of other ranks

@@ -10,7 +10,7 @@ import av
 from sgm_vfi.media.frame_readers import VideoReader
 from sgm_vfi.media.open_local_media import VideoError
 from sgm_vfi.video.av_frames import is_transparent, require_same_format
-from sgm_vfi.video.header import VideoHeader
+from sgm_vfi.video.read_header import VideoHeader
 from sgm_vfi.video.side_data import read_content_data
 from sgm_vfi.video.trim import WHOLE, Trim
 

@@ -21,16 +21,16 @@ from sgm_vfi.video.av_frames import (
     read_planes,
 )
 from sgm_vfi.video.colour_conversion import PixelFormat
-from sgm_vfi.video.header import VideoHeader, read_header
+from sgm_vfi.video.detect_telecine import TelecineDetector
 from sgm_vfi.video.input_frame_size import resize_planes
 from sgm_vfi.video.missing_end import (
     count_declared_frames,
     estimate_frame_duration,
     find_missing_end,
 )
+from sgm_vfi.video.read_header import VideoHeader, read_header
 from sgm_vfi.video.side_data import TRANSPARENCY
 from sgm_vfi.video.source_decoder import DecodedFrame, SourceDecoder
-from sgm_vfi.video.telecine import TelecineDetector
 from sgm_vfi.video.trim import WHOLE, Trim, read_chapters, trim_chapters
 
 TELECINED = (

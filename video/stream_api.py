@@ -13,12 +13,12 @@ from sgm_vfi.media.scene_cuts import detect_cuts
 from sgm_vfi.model import DEFAULT, Interpolator
 from sgm_vfi.model.api import FrameInterpolator, unwrap_network
 from sgm_vfi.video.duplicates import drop_duplicates, is_duplicate
+from sgm_vfi.video.frame_schedule import schedule_frames
 from sgm_vfi.video.long_gaps import find_usual_gap
 from sgm_vfi.video.memory_fallback import MAX_TIMES, MemoryAwareInterpolator, MemoryBudget
 from sgm_vfi.video.options import VideoOptions
 from sgm_vfi.video.output_timestamps import Interval, Target, output_times
 from sgm_vfi.video.produce_output_frames import FrameProducer, FrameWindow
-from sgm_vfi.video.schedule import schedule_frames
 
 DEFAULT_DURATION = Fraction(1, 25)  # seconds that a single frame lasts
 RECENT_FRAMES, FEWEST_FRAMES = 100, 3  # that tell the usual gap between frames

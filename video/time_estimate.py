@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 
+from sgm_vfi.video.frame_schedule import OutputFrame
 from sgm_vfi.video.job_plan import VideoPlan
 from sgm_vfi.video.memory_fallback import MemoryAwareInterpolator
 from sgm_vfi.video.pipeline import decode_rgb, find_needed_frames
 from sgm_vfi.video.produce_output_frames import FrameProducer, FrameWindow, ProducedFrame
 from sgm_vfi.video.progress_bar import format_duration
-from sgm_vfi.video.schedule import OutputFrame
 from sgm_vfi.video.segments_and_ranks import Segment
 
 MAX_SECONDS = 3.0  # of a gap that is filled a second time

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sgm_vfi.storage.atomic_write import remove_folder, remove_trash, rename_durably
-from sgm_vfi.storage.checked_json import (
+from sgm_vfi.storage.file_identity import hash_path
+from sgm_vfi.storage.json_with_checksum import (
     DamagedFileError,
     hash_json,
     read_checked_json,
     write_checked_json,
 )
-from sgm_vfi.storage.file_identity import hash_path
 
 SETTINGS = "plan.json"
 LENGTH = "length.json"  # of segments, as it was measured

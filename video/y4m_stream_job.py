@@ -31,7 +31,6 @@ from sgm_vfi.video.av_frames import (
 )
 from sgm_vfi.video.colour_conversion import PLANE_LAYOUTS, PixelFormat
 from sgm_vfi.video.encoding_options import EncodingOptions
-from sgm_vfi.video.header import read_header
 from sgm_vfi.video.input_frame_size import fit_size, resize_planes
 from sgm_vfi.video.job_paths import is_folder, require_outputs
 from sgm_vfi.video.job_plan import fit_source
@@ -39,10 +38,10 @@ from sgm_vfi.video.load_network import load_network_for_size
 from sgm_vfi.video.options import VideoOptions, read_video_options
 from sgm_vfi.video.options_from_dataclass_fields import format_given
 from sgm_vfi.video.playable_pixel_formats import lossless_layout
+from sgm_vfi.video.read_header import read_header
 from sgm_vfi.video.source_decoder import SourceDecoder
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.stream_api import SourceFrame, expected_times, interpolate_stream
-from sgm_vfi.video.stream_to_file import describe_stream, open_stream_file
 from sgm_vfi.video.y4m import (
     Y4MHeader,
     chroma_parameter,
@@ -50,6 +49,7 @@ from sgm_vfi.video.y4m import (
     read_y4m_header,
     write_y4m_frame,
 )
+from sgm_vfi.video.y4m_stream_to_file import describe_stream, open_stream_file
 
 PIPE = Path("-")
 FILE_OPTIONS = ("start", "end", "stream", "follow_playlists")  # of the input

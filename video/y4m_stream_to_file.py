@@ -14,9 +14,9 @@ from sgm_vfi.video.animated_output import is_animation_output, write_animation
 from sgm_vfi.video.av_frames import ColourTags, HDRMetadata
 from sgm_vfi.video.colour_conversion import FULL_RANGE
 from sgm_vfi.video.encoding_options import EncodingOptions
-from sgm_vfi.video.header import VideoHeader
 from sgm_vfi.video.job_plan import choose_video_encoding
 from sgm_vfi.video.mux import CopiedStreams, EncodedSegment, FrameClock, assemble
+from sgm_vfi.video.read_header import VideoHeader
 from sgm_vfi.video.segment_encoder import SegmentEncoder
 from sgm_vfi.video.source_video import SourceVideo
 from sgm_vfi.video.y4m import Y4MHeader
