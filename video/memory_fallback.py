@@ -25,6 +25,7 @@ from sgm_vfi.model.interpolator import (
     flow_scale_fraction,
     time_like,
 )
+from sgm_vfi.model.malloc_settings import available_memory
 from sgm_vfi.model.sgm.network import SGM
 
 logger = logging.getLogger(__name__)
@@ -258,10 +259,8 @@ def measure_free_memory(device: torch.device) -> int | None:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
+        return available_memory()
+    except OSError:
         pass
     try:  # not Linux: the total
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
