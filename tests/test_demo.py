@@ -214,7 +214,7 @@ def test_errors_of_the_system_come_without_their_numbers() -> None:
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        run("-h")
+        run("--help_all")
     assert stop.value.code == 0
     said = capsys.readouterr().out
     for word in ("FOLDER", "--multi", "--time", "--exp_name", "--flow_scale", "ours-small-1-2"):
