@@ -43,7 +43,8 @@ class _ShowAll(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         assert isinstance(parser, ShortHelpParser)
-        parser.exit(message=parser.format_full_help())
+        print(parser.format_full_help(), end="")  # not to standard error, for pagers
+        parser.exit()
 
 
 def is_rare(action: argparse.Action) -> bool:
