@@ -7,6 +7,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ GIB = 2**30
 PROBE, LARGE_PROBE = (64, 256, 256), (256, 512, 512)  # channels, height, width: on CPUs, on GPUs
 PROBE_RUNS = 10
 PROBE_BYTES = 2**28  # of a copy: far beyond a processor's cache
+PROCESS_STATUS, RESET_PEAK = Path("/proc/self/status"), "5"  # on Linux, for its clear_refs
 REST = "rest"  # the network's own code, between its stages
 DEPTH = 2  # levels of submodules that are stages
 
@@ -270,9 +272,11 @@ def measure_limits(device: torch.device, precision: str = "fp32") -> MachineLimi
 
 
 def reset_peak_memory(device: torch.device) -> int:
-    """Reset the peak on a GPU; return the bytes in use."""
+    """Reset the peak, on a GPU or on Linux; return the bytes in use."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    elif PROCESS_STATUS.is_file():
+        (PROCESS_STATUS.parent / "clear_refs").write_text(RESET_PEAK)
     return peak_memory(device)
 
 
@@ -280,5 +284,8 @@ def peak_memory(device: torch.device) -> int:
     """Return the most bytes in use so far: on the GPU, or of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if PROCESS_STATUS.is_file():  # getrusage would include the peak of the process that started us
+        [line] = (x for x in PROCESS_STATUS.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -29,6 +29,8 @@ from sgm_vfi.benchmark.profiler import (
     measure_bandwidth,
     measure_convolution_throughput,
     measure_stage_seconds,
+    peak_memory,
+    reset_peak_memory,
 )
 from sgm_vfi.benchmark.speed import as_row, format_costs
 from sgm_vfi.media import images
@@ -115,6 +117,16 @@ def test_stages_share_out_all_of_the_work(
     assert sum(split.select(name).gflop for name in stages) == pytest.approx(whole.gflop)
     assert stages <= seconds.keys()
     assert all(value >= 0 for value in seconds.values())
+
+
+def test_memory_is_that_of_this_process_since_the_reset() -> None:
+    here = torch.device("cpu")
+    torch.ones(2**26)  # 256 MiB, freed at once
+    most = peak_memory(here)
+    before = reset_peak_memory(here)
+    assert before < most - 2**27
+    torch.ones(2**25)
+    assert abs(peak_memory(here) - before - 2**27) < 2**24
 
 
 def test_a_job_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
