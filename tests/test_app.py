@@ -116,7 +116,7 @@ def test_files_of_a_session_are_deleted_when_it_ends(tmp_path: Path) -> None:
 
 
 def test_temporary_folders_are_not_shown() -> None:
-    text = "input /tmp/a/sgm_vfi_app_x_1/uploads/0af/my clip.mp4: 3 frames, 1/2 s of /else"
+    text = "input /var/a/sgm_vfi_app_x_1/uploads/0af/my clip.mp4: 3 frames, 1/2 s of /else"
     assert hide_folders(text) == "input my clip.mp4: 3 frames, 1/2 s of /else"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgm_vfi.benchmark import protocol_and_footage_samples
+from sgm_vfi.benchmark import protocol_and_footage_samples as samples
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.protocols import PROTOCOLS
 from sgm_vfi.benchmark.result_summary import read_results
@@ -220,12 +220,8 @@ def test_published_commands_work_as_published(
 def test_several_models_share_one_reading(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads, read_8_bit = [], protocol_and_footage_samples.read_8_bit
-    monkeypatch.setattr(
-        protocol_and_footage_samples,
-        "read_8_bit",
-        lambda path: reads.append(path) or read_8_bit(path),
-    )
+    reads, read_8_bit = [], samples.read_8_bit
+    monkeypatch.setattr(samples, "read_8_bit", lambda path: reads.append(path) or read_8_bit(path))
     path = ["--path", data / "gopro", "--output", tmp_path]
     run("gopro-8x", *path, "--model", "blend", "repeat", "--limit", 14)
     assert len(rows_of(tmp_path / "gopro-8x.jsonl")) == 28

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from tqdm import tqdm
 
@@ -61,18 +62,7 @@ def interpolate_folder(args: argparse.Namespace) -> None:
     identities = identify_files(paths)
     *_, bits = probe_frames(tqdm(paths, "checking", leave=False))
     network = load_network_for_times(args, sorted({time for times in gaps for time in times}))
-    settings = inference_settings(
-        network,
-        MemoryBudget(args.flow_scale, args.tile),
-        args.device,
-        flip_ensemble=args.flip_ensemble,
-    )
-    settings |= {
-        "model": describe_weights(args.model),
-        "times": args.times,
-        "fill_missing": args.fill_missing,
-        "frames": fingerprint_files(identities),
-    }
+    settings = describe_folder_job(args, network, identities)
     finished = hash_json(settings)
     is_finished = read_owner(lock_path(output)).get("finished") == finished
     with FileLock(lock_path(output), output) as lock, explain_full_disk(output):
@@ -90,6 +80,20 @@ def interpolate_folder(args: argparse.Namespace) -> None:
         write_missing_gaps(args, network, work, identities, files, bits, gaps)
         lock.note(finished=finished)
         work.remove()
+
+
+def describe_folder_job(
+    args: argparse.Namespace, network: Interpolator, identities: Sequence[FileIdentity]
+) -> dict[str, Any]:
+    """Return everything that the written images depend on."""
+    budget = MemoryBudget(args.flow_scale, args.tile)
+    ensemble = args.flip_ensemble
+    return inference_settings(network, budget, args.device, flip_ensemble=ensemble) | {
+        "model": describe_weights(args.model),
+        "times": args.times,
+        "fill_missing": args.fill_missing,
+        "frames": fingerprint_files(identities),
+    }
 
 
 def write_missing_gaps(
