@@ -26,8 +26,8 @@ from sgm_vfi.model.cli_options import (
     MODELS_HELP,
     add_acceleration,
     add_device_option,
+    add_flow_scale,
     argument_type,
-    parse_flow_scale,
     parse_time,
 )
 from sgm_vfi.model.inference.bisection import support_times
@@ -71,13 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help="of the new frame (default: 0.5)",
     )
-    add(
-        "--flow_scale",
-        type=argument_type(parse_flow_scale),
-        default=1.0,
-        metavar="RATIO",
-        help="estimate motion on frames resized by this, such as 1/2 (default: 1)",
-    )
+    add_flow_scale(parser)
     add(
         "--output",
         type=Path,

@@ -42,9 +42,9 @@ from sgm_vfi.model.cli_options import (
     MODELS_HELP,
     add_acceleration,
     add_device_option,
+    add_flow_scale,
     argument_type,
     format_default,
-    parse_flow_scale,
     parse_positive,
 )
 from sgm_vfi.model.fingerprint import fingerprint
@@ -102,12 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the report, JSON (default: %(default)s)",
     )
     add("--overwrite", action="store_true", help="replace an existing report")
-    add(
-        "--flow_scale",
-        type=argument_type(parse_flow_scale),
-        default=1.0,
-        help="such as 1/2 for 2K footage (default: 1)",
-    )
+    add_flow_scale(parser)
     add(
         "--metrics",
         nargs="+",

@@ -31,8 +31,8 @@ from sgm_vfi.model.automatic_precision import resolve_precision
 from sgm_vfi.model.cli_options import (
     add_acceleration,
     add_device_option,
+    add_flow_scale,
     argument_type,
-    parse_flow_scale,
     parse_positive,
 )
 from sgm_vfi.model.import_by_name import is_reference
@@ -68,13 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTHxHEIGHT",
         help="in pixels (default: 448x256)",
     )
-    add(
-        "--flow_scale",
-        type=argument_type(parse_flow_scale),
-        default=1.0,
-        metavar="RATIO",
-        help="estimate motion on frames resized by this, such as 1/2 (default: 1)",
-    )
+    add_flow_scale(parser)
     add(
         "--runs",
         type=argument_type(parse_positive),

@@ -89,6 +89,11 @@ def add_scale_and_points(parser: argparse._ActionsContainer) -> None:
             "share of cells matched globally, 0 to 1, or -1 for all (default: as trained)"
         ),
     )
+    add_flow_scale(parser)
+
+
+def add_flow_scale(parser: argparse._ActionsContainer) -> None:
+    """Add `--flow_scale`."""
     parser.add_argument(
         "--flow_scale",
         type=argument_type(parse_flow_scale),

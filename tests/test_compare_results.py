@@ -15,18 +15,8 @@ from hypothesis import strategies as st
 from sgm_vfi.benchmark.__main__ import main
 from sgm_vfi.benchmark.compare_results import PairedSample, bootstrap_interval, compare_results
 from sgm_vfi.benchmark.result_summary import ProtocolResult, read_results
-from sgm_vfi.benchmark.row_journal import ReportError, Row, to_json
-
-
-def row(model: str, sample: str, psnr: float, **others: Any) -> Row:
-    return {"model": model, "protocol": "xtest", "sample": sample, "psnr": psnr, **others}
-
-
-def save(path: Path, rows: list[Row], **about: Any) -> Path:
-    """As JSON lines, which a protocol's run leaves behind."""
-    lines = [{"protocol": "xtest", **about}, *rows]
-    path.write_text("".join(f"{to_json(line)}\n" for line in lines))
-    return path
+from sgm_vfi.benchmark.row_journal import ReportError, Row
+from tests.fixtures.result_rows import row, save
 
 
 def results(tmp_path: Path, *files: list[Row]) -> list[list[ProtocolResult]]:

@@ -20,6 +20,7 @@ from sgm_vfi.engine.runlog import MetricMeans, RunLog, StepLog
 from sgm_vfi.engine.schedule import TimeBudget, learning_rate_at
 from sgm_vfi.engine.training_command_line import RunContext
 from sgm_vfi.media.images import as_samples
+from sgm_vfi.model.layers.memory_layout import set_memory_layout
 from sgm_vfi.model.malloc_settings import keep_freed_memory
 from sgm_vfi.model.precision_and_compile import compile_modules, use_bfloat16_in_training
 from sgm_vfi.model.weight_io import save_weights
@@ -41,8 +42,7 @@ class Trainer(ABC, Generic[Output]):
         self.world, self.device = run.world, run.device
         self.time_budget = TimeBudget(self.config.minutes, run.world)
         self.random = torch.Generator().manual_seed(self.config.seed)  # the same in all processes
-        self.step = self.epoch = 0
-        self.samples_seen = 0  # of this epoch, by all processes
+        self.step = self.epoch = self.samples_seen = 0  # samples: of this epoch, by all processes
         self.validated_step, self.best_metric = -1, -torch.inf
         self._open_data()
         self._build_network_and_optimizer()
@@ -202,7 +202,7 @@ class Trainer(ABC, Generic[Output]):
         # Any: an nn.Module with the methods that the hooks of this trainer call.
         self.model: Any = self.build_network().to(self.device)
         if config.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            set_memory_layout(self.model, torch.channels_last)
         weights = [weight for weight in self.trainable_parameters() if weight.requires_grad]
         self.optimizer = GuardedAdamW(self.model, weights, **config.optimiser())
         self.ema_model = self.optimizer.ema_model

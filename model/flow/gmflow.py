@@ -44,11 +44,7 @@ class GMFlow(FlowEstimator):
         super().__init__()
         self.features = GMFlowFeatures(num_layers, splits=2)
         self.propagation = FlowPropagation()
-        self.upsampler = nn.Sequential(
-            nn.Conv2d(CHANNELS + 2, 256, kernel_size=3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(256, CELL**2 * 9, kernel_size=1),
-        )
+        self.upsampler = build_upsampler(CELL)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Return the flow from `source` to `target`."""
@@ -86,6 +82,15 @@ class GMFlow(FlowEstimator):
         top, left = symmetric_padding(height, PADDED_TO)[0], symmetric_padding(width, PADDED_TO)[0]
         flow = upsample_flow(flow, mask)
         return flow[..., top : top + height, left : left + width].contiguous()
+
+
+def build_upsampler(cell: int) -> nn.Sequential:
+    """Build the head of convex upsampling: nine weights for each of the cell x cell pixels."""
+    return nn.Sequential(
+        nn.Conv2d(CHANNELS + 2, 256, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(256, cell**2 * 9, kernel_size=1),
+    )
 
 
 class FlowPropagation(nn.Module):

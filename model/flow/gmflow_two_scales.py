@@ -18,7 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sgm_vfi.model.flow.estimator import FlowEstimator
-from sgm_vfi.model.flow.gmflow import COLOUR_MEAN, COLOUR_SPREAD, HEAD_NAMES, FlowPropagation
+from sgm_vfi.model.flow.gmflow import (
+    COLOUR_MEAN,
+    COLOUR_SPREAD,
+    HEAD_NAMES,
+    FlowPropagation,
+    build_upsampler,
+)
 from sgm_vfi.model.flow.gmflow_features import (
     CHANNELS,
     FLOW_HEAD_PREFIXES,
@@ -66,11 +72,7 @@ class GMFlowRefine(FlowEstimator):
         self.backbone = TwoScaleBackbone()
         self.transformer = FeatureTransformer(num_layers, whole_rows=True)
         self.propagation = FlowPropagation()
-        self.upsampler = nn.Sequential(
-            nn.Conv2d(CHANNELS + 2, 256, kernel_size=3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(256, CELL**2 * 9, kernel_size=1),
-        )
+        self.upsampler = build_upsampler(CELL)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Return the flow from the source to the target. Shapes: (B, 3, H, W) -> (B, 2, H, W)."""
